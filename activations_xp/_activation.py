@@ -1,0 +1,280 @@
+"""What an activation is: the definition, the decorators that make one, and the registry."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from math import inf
+from typing import Any, Literal, Protocol, cast, get_type_hints, overload
+
+from . import _dispatch, _parameters
+from ._docstring import complete
+from ._typing import A, Formula, Kernel, P
+
+
+@dataclass(frozen=True)
+class Properties:
+    """What is true of a function at its first variant; each is a test.
+
+    range : the smallest closed interval that holds every value
+    monotonic : whether it never falls
+    parity : "odd" or "even"
+    fixed_points : where f(x) = x; ``None`` says everywhere
+    limits : the values at -inf and +inf
+    zero_centred : whether f(0) = 0 and both signs occur
+    lipschitz : the largest slope
+    smoothness : how many continuous derivatives it has
+    kinks : where a derivative jumps
+    sums_to : the sum along the axis
+    """
+
+    range: tuple[float, float] = (-inf, inf)
+    monotonic: bool = False
+    parity: Literal["odd", "even"] | None = None
+    fixed_points: tuple[float, ...] | None = ()
+    limits: tuple[float, float] | None = None
+    zero_centred: bool = False
+    lipschitz: float = inf
+    smoothness: float = inf
+    kinks: tuple[float, ...] = ()
+    sums_to: float | None = None
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A function at chosen parameters, where it may have a formula and names of its own."""
+
+    parameters: Mapping[str, Any]
+    formula: str = ""
+    aliases: tuple[str, ...] = ()
+    ulp: float = 0.0
+
+
+def variant(
+    *, formula: str = "", aliases: tuple[str, ...] = (), ulp: float = 0.0, **parameters: Any
+) -> Variant:
+    """Parameters to test a function at; formula and error bound are the function's unless given."""
+    return Variant(parameters, formula, aliases, ulp)
+
+
+@dataclass(frozen=True)
+class Definition:
+    """All that is known of a function; `activation` says what the fields mean."""
+
+    name: str
+    computation: Kernel
+    formula: str
+    source: str
+    ulp: float
+    parameters: Mapping[str, _parameters.Kind]
+    defaults: Mapping[str, Any]
+    domain: Mapping[str, Callable[..., bool]]
+    aliases: tuple[str, ...]
+    variants: tuple[Variant, ...]
+    elsewhere: Mapping[str, str]
+    axis: Literal["kept", "reduced"] | None
+    closed_over_integers: bool
+    properties: Properties
+    derivative: Definition | None = field(default=None, repr=False)
+
+
+class Form(Protocol[P]):
+    """A public callable: keeps the caller's array type, takes the computation's parameters."""
+
+    definition: Definition
+
+    @overload
+    def __call__(self, x: float, /, *args: P.args, **kwargs: P.kwargs) -> float: ...
+    @overload
+    def __call__(self, x: A, /, *args: P.args, **kwargs: P.kwargs) -> A: ...
+
+
+class Activation(Form[P], Protocol[P]):
+    """An activation function, with its forms as attributes."""
+
+    __name__: str
+    computation: Formula[P]
+    native: Form[P]
+    portable: Form[P]
+    derivative: Form[P]
+
+
+_registry: dict[str, Activation[...]] = {}
+_names: dict[str, Callable[..., Any]] = {}
+
+
+def activation(
+    *,
+    formula: str,
+    source: str,
+    ulp: float = 2.0,
+    domain: tuple[str, ...] = (),
+    aliases: tuple[str, ...] = (),
+    variants: tuple[Variant, ...] = (),
+    elsewhere: Mapping[str, str],
+    axis: Literal["kept", "reduced"] | None = None,
+    closed_over_integers: bool = False,
+    **properties: Any,
+) -> Callable[[Formula[P]], Activation[P]]:
+    """Turn a computation ``f(xp, x, parameters)`` into a public, registered function.
+
+    Parameters
+    ----------
+    formula : the mathematics in Python, which the oracle evaluates in many digits
+    source : where it was published
+    ulp : the largest error of our computation, in units in the last place of float32 and float64
+    domain : conditions on the parameters, in Python
+    aliases : further names for `get`
+    variants : parameters to test it at
+    elsewhere : its name in other libraries
+    axis : None if each element is on its own, else what becomes of the axis it works along
+    closed_over_integers : whether integers at the default parameters stay integers
+    properties : see `Properties`
+    """
+
+    def decorate(computation: Formula[P]) -> Activation[P]:
+        name = cast(Any, computation).__name__
+        signature = list(inspect.signature(computation).parameters.values())[2:]
+        hints = get_type_hints(computation, include_extras=True)
+        parameters = {p.name: _parameters.kind(hints[p.name]) for p in signature}
+        defaults = {p.name: p.default for p in signature if p.default is not p.empty}
+        whole = () if len(defaults) < len(parameters) else (Variant({}),)
+        definition = Definition(
+            name,
+            computation,
+            formula,
+            source,
+            ulp,
+            parameters,
+            defaults,
+            _parameters.domain(domain, parameters),
+            aliases,
+            tuple(
+                replace(v, formula=v.formula or formula, ulp=v.ulp or ulp)
+                for v in (*whole, *variants)
+            ),
+            elsewhere,
+            axis,
+            closed_over_integers,
+            Properties(**properties),
+        )
+        function = cast(Activation[P], _public(definition, None))
+        function.__doc__ = complete(definition)
+        function.computation = computation
+        function.native = cast(Form[P], _public(definition, "native"))
+        function.portable = cast(Form[P], _public(definition, "portable"))
+        _register(function)
+        return function
+
+    return decorate
+
+
+def derivative_of(function: Activation[P]) -> Callable[[Formula[P]], Form[P]]:
+    """Give `function` its written derivative with respect to x, as ``function.derivative``."""
+
+    def decorate(computation: Formula[P]) -> Form[P]:
+        derivative = replace(
+            function.definition,
+            name=f"{function.__name__}.derivative",
+            computation=computation,
+            closed_over_integers=False,
+        )
+        definition = replace(function.definition, derivative=derivative)
+        for form in (function, function.native, function.portable):
+            form.definition = definition
+        function.derivative = cast(Form[P], _public(derivative, None))
+        function.derivative.__doc__ = (
+            f"The derivative of `{function.__name__}` with respect to x, which has its parameters."
+        )
+        return function.derivative
+
+    return decorate
+
+
+_TEMPLATE = """
+def make(kernels, resolve):
+    def {name}(x, /{signature}):
+        return (kernels.get(type(x)) or resolve(x))(x{signature})
+    return {name}
+"""
+
+
+def _public(definition: Definition, which: _dispatch.Implementation | None) -> Form[...]:
+    """The function that users call: one look-up by the type of x, then the kernel.
+
+    Written out, it has the true signature, hands every parameter on by position, and needs
+    nothing special of pickle, inspect, doctest or dynamo.
+    """
+    kernels = _dispatch.table() if which is None else {}
+
+    def resolve(x: Any) -> Kernel:
+        return _dispatch.resolve(function.definition, kernels, which, x)
+
+    computation = cast(Any, definition.computation)
+    signature = "".join(f", {name}" for name in definition.parameters)
+    name = definition.name.rpartition(".")[2]
+    made: dict[str, Any] = {}
+    code = compile(
+        _TEMPLATE.format(name=name, signature=signature), computation.__code__.co_filename, "exec"
+    )
+    exec(code, computation.__globals__, made)
+    function = made["make"](kernels, resolve)
+    function.__qualname__ = definition.name if which is None else f"{definition.name}.{which}"
+    function.__module__ = computation.__module__
+    function.__defaults__ = computation.__defaults__
+    function.__annotations__ = {
+        name: hint for name, hint in computation.__annotations__.items() if name != "xp"
+    }
+    function.definition = definition
+    return cast(Form[...], function)
+
+
+def _register(function: Activation[...]) -> None:
+    definition = function.definition
+    _registry[definition.name] = function
+    bound = [(definition.name, {}), *((alias, {}) for alias in definition.aliases)]
+    bound += [(alias, v.parameters) for v in definition.variants for alias in v.aliases]
+    for name, parameters in bound:
+        if name in _names:
+            raise ValueError(f"two functions are named {name!r}")
+        _names[name] = functools.partial(function, **parameters) if parameters else function
+
+
+def get(name: str) -> Callable[..., Any]:
+    """The function of this name or alias, its parameters bound where the alias implies them.
+
+    Parameters
+    ----------
+    name : str
+        A canonical name, or one that another library uses.
+
+    Raises
+    ------
+    ValueError
+        If there is no such name; the message has the three closest.
+
+    Examples
+    --------
+    >>> import activations_xp as ax
+    >>> ax.get("swish") is ax.silu
+    True
+    >>> ax.get("gelu_new").keywords
+    {'approximate': 'tanh'}
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"get: name must be a string, got {_parameters.describe(name)}")
+    try:
+        return _names[name]
+    except KeyError:
+        close = difflib.get_close_matches(name, _names, n=3, cutoff=0.0)
+        raise ValueError(
+            f"get: no activation is named {name!r}; the closest are {', '.join(close)}"
+        ) from None
+
+
+def names(*, aliases: bool = False) -> list[str]:
+    """The canonical names in alphabetical order, or with `aliases` every name `get` knows."""
+    return sorted(_names if aliases else _registry)

@@ -1,0 +1,160 @@
+"""Whose array is this? The one place that tells array libraries apart."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+
+import numpy as np
+
+from ._parameters import NUMBER, describe
+from ._typing import Kernel
+
+if TYPE_CHECKING:
+    from ._activation import Definition
+
+Implementation: TypeAlias = Literal["auto", "native", "portable"]
+
+_chosen: Implementation = "auto"
+_tables: list[dict[type, Kernel]] = []
+"""The kernels of every public function that follows `implementation`, by array type."""
+
+
+def table() -> dict[type, Kernel]:
+    """A new table of kernels that `implementation` empties when the choice changes."""
+    _tables.append({})
+    return _tables[-1]
+
+
+@contextmanager
+def implementation(which: Implementation) -> Iterator[None]:
+    """Choose which implementation runs inside a ``with`` block.
+
+    The choice holds for the whole process, as that of ``torch.backends`` does; for one call
+    there are ``f.native(x)`` and ``f.portable(x)``.
+
+    Parameters
+    ----------
+    which : {"auto", "native", "portable"}
+        The library's own kernel where it is as accurate as ours (the default), wherever there
+        is one, or nowhere.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> with ax.implementation("portable"):
+    ...     ax.tanh(np.zeros(2))
+    array([0., 0.])
+    """
+    global _chosen
+    if which not in get_args(Implementation):
+        raise ValueError(
+            f"implementation: must be 'auto', 'native' or 'portable', got {describe(which)}"
+        )
+    previous = _chosen
+    _choose(which)
+    try:
+        yield
+    finally:
+        _choose(previous)
+
+
+def _choose(which: Implementation) -> None:
+    global _chosen
+    _chosen = which
+    for kernels in _tables:
+        kernels.clear()
+
+
+def library(value: Any) -> Any:
+    """What names the library that owns `value`: equal for two arrays that may meet; else None.
+
+    A library that was never imported cannot own an array, so none is imported here.
+    """
+    if isinstance(value, (np.ndarray, np.generic)):
+        return None if isinstance(value, (np.ma.MaskedArray, np.matrix)) else "numpy"
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(value, torch.Tensor):
+        return "torch"
+    jax = sys.modules.get("jax")
+    if jax is not None and isinstance(value, jax.Array):
+        return "jax"
+    if not hasattr(value, "dtype") or not hasattr(value, "shape"):
+        return None
+    from array_api_compat import array_namespace
+
+    try:
+        return array_namespace(value)
+    except TypeError:
+        return None
+
+
+def device(value: Any) -> Any:
+    """Where `value` lives; None for JAX, which places its arrays itself and says when it cannot."""
+    owner = library(value)
+    if owner in ("numpy", "jax"):
+        return None
+    if owner == "torch":
+        return value.device
+    from array_api_compat import device
+
+    return device(value)
+
+
+def isdtype(value: Any, kinds: tuple[str, ...]) -> bool:
+    """Whether the array has one of these kinds of dtype; bfloat16 is a floating one everywhere."""
+    from array_api_compat import array_namespace
+
+    from .backends.numpy import is_bfloat16
+
+    if library(value) == "numpy" and is_bfloat16(value.dtype):
+        return "real floating" in kinds
+    return bool(array_namespace(value).isdtype(value.dtype, kinds))
+
+
+def resolve(
+    definition: Definition, kernels: dict[type, Kernel], which: Implementation | None, x: Any
+) -> Kernel:
+    """The kernel for arrays like `x`, remembered in `kernels` by type."""
+    which = which or _chosen
+    owner = library(x)
+    tracing = False
+    if isinstance(x, NUMBER):
+        from .backends import numpy
+
+        kernel = numpy.bind_numbers(definition, which)
+    elif owner is None:
+        raise TypeError(f"{definition.name}: x must be an array, got {describe(x)}{_hint(x)}")
+    elif owner == "numpy":
+        from .backends import numpy
+
+        kernel = numpy.bind(definition, which, type(x))
+    elif owner == "torch":
+        from .backends import torch
+
+        kernel = torch.bind(definition, which, type(x))
+        tracing = torch.is_tracing()
+    elif owner == "jax":
+        from .backends import jax
+
+        kernel = jax.bind(definition)
+    else:
+        from .backends import generic
+
+        kernel = generic.bind(definition, owner)
+    if not tracing:  # inside a dynamo trace the guard on a grown table would recompile
+        kernels[type(x)] = kernel
+    return kernel
+
+
+def _hint(x: Any) -> str:
+    if isinstance(x, (list, tuple)):
+        return "; make it an array first, with numpy.asarray or torch.tensor"
+    if isinstance(x, np.ma.MaskedArray):
+        return "; pass x.filled(value), or the mask as where= where a function has it"
+    if isinstance(x, np.matrix):
+        return "; pass numpy.asarray(x)"
+    return ""

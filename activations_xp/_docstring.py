@@ -1,0 +1,114 @@
+"""The page of a function: what its author wrote, and what follows from the definition."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from math import inf
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ._activation import Definition
+
+_X = """\
+x : array of {kinds}
+    Any shape, of any library. A Python number counts as a NumPy scalar."""
+
+_RETURNS = {
+    None: "Like x: same library, shape and device.",
+    "kept": "Like x: same library, shape and device.",
+    "reduced": "Like x, with the axis shortened.",
+}
+
+_DTYPE = """\
+Floating dtypes are kept; float16 and bfloat16 are computed in float32 and
+rounded once. {integers}"""
+
+_RAISES = """\
+TypeError
+    If x is not an array of real numbers, or a parameter is of the wrong type
+    or belongs to another library.
+ValueError
+    If a parameter has a wrong value{domain}."""
+
+
+def complete(definition: Definition) -> str:
+    """The author's docstring with the sections that are the same for every function."""
+    summary, *rest = _sections(inspect.getdoc(definition.computation) or "")
+    own = dict(rest)
+    x = _X.format(kinds="real numbers")
+    kept = "Integers are kept" if definition.closed_over_integers else "Integers and booleans"
+    integers = (
+        f"{kept} at the default parameters."
+        if definition.closed_over_integers
+        else f"{kept} become the library's default floating dtype."
+    )
+    domain = "; it requires " + ", ".join(definition.domain) if definition.domain else ""
+    sections = {
+        "Parameters": "\n".join(filter(None, [x, own.pop("Parameters", "")])),
+        "Returns": "array\n" + _indent(_RETURNS[definition.axis], _DTYPE.format(integers=integers)),
+        "Raises": textwrap.indent(_RAISES.format(domain=domain), ""),
+        "Notes": "\n\n".join(
+            filter(None, [own.pop("Notes", ""), "Properties:", _properties(definition)])
+        ),
+        "Elsewhere": "\n".join(
+            f"* {library}: ``{name}``" for library, name in definition.elsewhere.items()
+        ),
+        "References": definition.source,
+        **own,
+    }
+    page = [summary[1]]
+    for title, body in sections.items():
+        if body:
+            page.append(f"{title}\n{'-' * len(title)}\n{body}")
+    return "\n\n".join(page) + "\n"
+
+
+def _indent(*paragraphs: str) -> str:
+    return textwrap.indent("\n".join(paragraphs), "    ")
+
+
+def _sections(text: str) -> list[tuple[str, str]]:
+    """A numpydoc text as (title, body), the summary first under an empty title."""
+    lines = text.splitlines()
+    starts = [i for i, line in enumerate(lines) if line and set(line) == {"-"}]
+    titles = [("", 0, (starts[0] - 1) if starts else len(lines))]
+    for start, following in zip(starts, [*starts[1:], len(lines) + 1], strict=True):
+        titles.append((lines[start - 1], start + 1, following - 1))
+    return [(title, "\n".join(lines[a:b]).strip("\n")) for title, a, b in titles]
+
+
+def _properties(definition: Definition) -> str:
+    p = definition.properties
+    facts = [f"formula: ``{definition.formula}``"]
+    if p.range != (-inf, inf):
+        facts.append(f"range: {interval(p.range)}")
+    if p.limits is not None:
+        facts.append(f"limits: {number(p.limits[0])} at -inf, {number(p.limits[1])} at inf")
+    if definition.axis is None:
+        facts.append("monotonic" if p.monotonic else "not monotonic")
+        facts.append("smooth" if p.smoothness == inf else f"{p.smoothness:g} times differentiable")
+    if p.kinks:
+        facts.append("kinks: " + ", ".join(map(number, p.kinks)))
+    if p.parity:
+        facts.append(p.parity)
+    if p.fixed_points:
+        facts.append("fixed points: " + ", ".join(map(number, p.fixed_points)))
+    if p.zero_centred:
+        facts.append("zero-centred")
+    if p.lipschitz != inf:
+        facts.append(f"Lipschitz constant: {number(p.lipschitz)}")
+    if p.sums_to is not None:
+        facts.append(f"sums to {number(p.sums_to)} along the axis")
+    facts.append(f"error of our computation: at most {number(definition.ulp)} ulp")
+    return "\n".join(f"* {fact}" for fact in facts)
+
+
+def interval(ends: tuple[float, float]) -> str:
+    low, high = ends
+    left, right = "(" if low == -inf else "[", ")" if high == inf else "]"
+    return f"{left}{number(low)}, {number(high)}{right}"
+
+
+def number(value: float) -> str:
+    return f"{value:.5g}"

@@ -1,0 +1,181 @@
+"""What is true: the formula of a definition in many digits, and how far a value is from it.
+
+mpmath does the arithmetic where it is installed; without it the standard library's decimal does,
+with the few functions written out that it lacks.
+"""
+
+from __future__ import annotations
+
+import ast
+import decimal
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+DIGITS = 400
+"""Enough that 1 + exp(-745) keeps the digits of the smallest float64."""
+
+
+def truth(
+    formula: str,
+    x: np.ndarray[Any, Any],
+    parameters: Mapping[str, Any],
+    *,
+    engine: str | None = None,
+    digits: int = DIGITS,
+) -> np.ndarray[Any, Any]:
+    """The formula at x, exact for every purpose: an array of objects.
+
+    Parameters
+    ----------
+    formula : str
+        As in a definition. Its literals and the parameters count as the doubles they are.
+    x : array of floats
+        Finite. A formula along an axis takes all of it.
+    parameters : mapping
+        Values for all the names in the formula.
+    engine : {"mpmath", "decimal"}, optional
+        By default mpmath if it is installed.
+    digits : int
+        The precision in decimal digits.
+    """
+    number, words, precision = _ENGINES[engine or default_engine()](digits)
+    with precision:
+        exact = np.frompyfunc(lambda value: number(float(value)), 1, 1)
+        names = {
+            name: exact(value) if isinstance(value, (float, np.ndarray)) else value
+            for name, value in parameters.items()
+        }
+        tree = _Literals().visit(ast.parse(formula, mode="eval"))
+        code = compile(ast.fix_missing_locations(tree), "<formula>", "eval")
+        words = {"number": number, "inf": math.inf, **_ARRAYS, **words}
+        value = eval(code, words, {**names, "x": exact(x)})  # noqa: S307
+        return np.asarray(np.frompyfunc(number, 1, 1)(value), dtype=object)
+
+
+class _Literals(ast.NodeTransformer):
+    def visit_Constant(self, node: ast.Constant) -> ast.expr:
+        if not isinstance(node.value, float):
+            return node
+        return ast.Call(ast.Name("number", ast.Load()), [node], [])
+
+
+_ARRAYS = {
+    "abs": np.abs,
+    "max": np.max,
+    "maximum": np.maximum,
+    "minimum": np.minimum,
+    "reshape": np.reshape,
+    "sum": np.sum,
+    "where": np.where,
+}
+
+
+def default_engine() -> str:
+    try:
+        import mpmath  # noqa: F401
+    except ImportError:
+        return "decimal"
+    return "mpmath"
+
+
+def _mpmath(digits: int) -> tuple[Callable[[Any], Any], dict[str, Any], Any]:
+    import mpmath
+
+    names = ("exp", "expm1", "log", "log1p", "sqrt", "tanh", "erf", "erfc", "sin", "cos")
+    words = {name: np.frompyfunc(getattr(mpmath, name), 1, 1) for name in names}
+    return mpmath.mpf, {**words, "pi": mpmath.pi}, mpmath.workdps(digits)
+
+
+def _decimal(digits: int) -> tuple[Callable[[Any], Any], dict[str, Any], Any]:
+    number = decimal.Decimal
+    context = decimal.Context(
+        prec=digits, Emin=decimal.MIN_EMIN, Emax=decimal.MAX_EMAX, traps=[decimal.InvalidOperation]
+    )
+
+    def erf(x: decimal.Decimal) -> decimal.Decimal:
+        if x * x > digits * 3:
+            return number(1).copy_sign(x)
+        with decimal.localcontext(context) as wide:
+            wide.prec += int(x * x) + 10  # the terms of the series rise to exp(x*x)
+            term = total = x
+            n = 0
+            while abs(term) > abs(total) * number(10) ** -wide.prec:
+                n += 1
+                term *= -x * x / n
+                total += term / (2 * n + 1)
+            return 2 * total / _pi().sqrt()
+
+    def tanh(x: decimal.Decimal) -> decimal.Decimal:
+        e = (-2 * abs(x)).exp()
+        return ((1 - e) / (1 + e)).copy_sign(x)
+
+    words = {
+        "exp": lambda x: x.exp(),
+        "expm1": lambda x: x.exp() - 1,
+        "log": lambda x: x.ln(),
+        "log1p": lambda x: (1 + x).ln(),
+        "sqrt": lambda x: number(x).sqrt(),
+        "tanh": tanh,
+        "erf": erf,
+        "erfc": lambda x: 1 - erf(x),
+    }
+    with decimal.localcontext(context):
+        pi = _pi()
+    vectors = {name: np.frompyfunc(function, 1, 1) for name, function in words.items()}
+    return number, {**vectors, "pi": pi}, decimal.localcontext(context)
+
+
+def _pi() -> decimal.Decimal:
+    """Machin's formula in the precision of the context."""
+
+    def arctan_of_inverse(n: int) -> decimal.Decimal:
+        power = total = 1 / decimal.Decimal(n)
+        k = 1
+        while abs(power) > decimal.Decimal(10) ** -(decimal.getcontext().prec + 2):
+            k += 2
+            power /= -n * n
+            total += power / k
+        return total
+
+    return 4 * (4 * arctan_of_inverse(5) - arctan_of_inverse(239))
+
+
+_ENGINES: dict[str, Callable[[int], tuple[Callable[[Any], Any], dict[str, Any], Any]]] = {
+    "mpmath": _mpmath,
+    "decimal": _decimal,
+}
+
+_FORMATS = {  # bits of the significand, exponent of the smallest normal number
+    "bfloat16": (8, -126),
+    "float16": (11, -14),
+    "float32": (24, -126),
+    "float64": (53, -1022),
+}
+
+
+def difference(
+    got: np.ndarray[Any, Any], exact: np.ndarray[Any, Any], x: np.ndarray[Any, Any] | None = None
+) -> np.ndarray[Any, Any]:
+    """How far `got` is from `exact`, in units in the last place of got's dtype.
+
+    A unit is that of the exact value, or of the smallest normal number where the exact value is
+    smaller. With `x` it is eps * max(|exact|, min(|x|, 1)), by which a library's own kernel is
+    judged: the absolute error counts where the function is small for an x that is not.
+    """
+    bits, lowest = _FORMATS[got.dtype.name]
+    size = np.abs(exact.astype(np.float64))
+    if x is None:
+        exponent = np.maximum(np.frexp(size)[1] - 1, lowest)
+        unit = np.ldexp(1.0, exponent - bits + 1)
+    else:
+        unit = np.ldexp(np.maximum(size, np.minimum(np.abs(x.astype(np.float64)), 1)), 1 - bits)
+        unit = np.maximum(unit, np.ldexp(1.0, lowest - bits + 1))
+    number = type(exact.flat[0])
+    error = [
+        abs(float(number(float(value)) - true)) if math.isfinite(value) else math.inf
+        for value, true in zip(got.flat, exact.flat, strict=True)
+    ]
+    return np.reshape(np.asarray(error, dtype=np.float64), got.shape) / unit

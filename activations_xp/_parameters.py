@@ -1,0 +1,220 @@
+"""Is this parameter good? The kinds of parameter, each an annotation with its check."""
+
+from __future__ import annotations
+
+import ast
+import operator
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
+
+import numpy as np
+
+from ._typing import Array
+
+if TYPE_CHECKING:
+    from ._activation import Definition
+
+NUMBER = (int, float)
+_REAL = ("bool", "integral", "real floating")
+
+
+def _number(value: Any, x: Array) -> float:
+    """a real number"""
+    if isinstance(value, (np.number, np.bool_)) and value.dtype.kind in "fiub":
+        return value.item()  # type: ignore[no-any-return]
+    if isinstance(value, NUMBER):
+        return value
+    raise TypeError
+
+
+def _scalar(value: Any, x: Array) -> float | Array:
+    """a real number or an array of x's library that broadcasts to x"""
+    try:
+        return _number(value, x)
+    except TypeError:
+        return _broadcasting(_array(value, x, _REAL), x)
+
+
+def _weight(value: Any, x: Array) -> float | Array:
+    """a real number or an array of x's library"""
+    try:
+        return _number(value, x)
+    except TypeError:
+        return _array(value, x, _REAL)
+
+
+def _mask(value: Any, x: Array) -> Array:
+    """a boolean array of x's library that broadcasts to x"""
+    return _broadcasting(_array(value, x, ("bool",)), x)
+
+
+def _array(value: Any, x: Array, kinds: tuple[str, ...]) -> Array:
+    from ._dispatch import device, isdtype, library
+
+    if library(value) is None or library(value) != library(x) or not isdtype(value, kinds):
+        raise TypeError
+    if device(value) != device(x):
+        raise ValueError(f"is on device {device(value)} but x is on device {device(x)}")
+    return value  # type: ignore[no-any-return]
+
+
+def _broadcasting(value: Array, x: Array) -> Array:
+    if value.ndim > x.ndim or any(
+        n not in (1, m) for n, m in zip(value.shape[::-1], x.shape[::-1], strict=False)
+    ):
+        raise ValueError(
+            f"of shape {tuple(value.shape)} does not broadcast to x of shape {tuple(x.shape)}"
+        )
+    return value
+
+
+def must_broadcast(function: str, name: str, value: Array, x: Array) -> Array:
+    """`value`, for a computation that gave a parameter its final shape itself."""
+    try:
+        return _broadcasting(value, x)
+    except ValueError as error:
+        raise ValueError(f"{function}: {name} {error}") from None
+
+
+def _index(value: Any) -> int:
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError
+    return operator.index(value)
+
+
+def _count(value: Any, x: Array) -> int:
+    """a positive integer"""
+    if _index(value) < 1:
+        raise ValueError(f"must be a positive integer, got {value!r}")
+    return _index(value)
+
+
+def _axis(value: Any, x: Array) -> int:
+    """an integer"""
+    axis = _index(value)
+    if not -x.ndim <= axis < x.ndim:
+        raise ValueError(f"{axis} is out of range for x with {x.ndim} dimensions")
+    return axis % x.ndim
+
+
+def _axes(value: Any, x: Array) -> tuple[int, ...]:
+    """an integer, a tuple of integers, or None"""
+    if value is None:
+        return tuple(range(x.ndim))
+    if isinstance(value, tuple):
+        axes = tuple(_axis(v, x) for v in value)
+        if len(set(axes)) < len(axes):
+            raise ValueError(f"{value!r} names an axis twice")
+        return axes
+    return (_axis(value, x),)
+
+
+Number: TypeAlias = Annotated[float, _number]
+Scalar: TypeAlias = Annotated[float | Array, _scalar]
+Weight: TypeAlias = Annotated[float | Array, _weight]
+Mask: TypeAlias = Annotated[Array, _mask]
+Count: TypeAlias = Annotated[int, _count]
+Axis: TypeAlias = Annotated[int, _axis]
+Axes: TypeAlias = Annotated[int | tuple[int, ...] | None, _axes]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a parameter's annotation says: its choices, or its check; and whether None is one."""
+
+    check: Callable[[Any, Array], Any] | None
+    choices: tuple[Any, ...]
+    optional: bool
+
+    @property
+    def is_scalar(self) -> bool:
+        return self.check in (_scalar, _weight)
+
+    def __str__(self) -> str:
+        options = [repr(choice) for choice in self.choices]
+        if self.check is not None:
+            options.append(self.check.__doc__ or "")
+        if self.optional:
+            options.append("None")
+        return ", ".join(options[:-1]) + " or " * (len(options) > 1) + options[-1]
+
+
+def kind(annotation: Any) -> Kind:
+    """Read an annotation such as ``Scalar | None`` or ``Literal["none", "tanh"] | bool``."""
+    if hasattr(annotation, "__metadata__"):
+        return Kind(annotation.__metadata__[0], (), False)
+    if get_origin(annotation) is Literal:
+        return Kind(None, get_args(annotation), False)
+    if annotation is bool:
+        return Kind(None, (True, False), False)
+    if get_origin(annotation) in (Union, types.UnionType):
+        parts = [kind(a) for a in get_args(annotation) if a is not type(None)]
+        return Kind(
+            next((p.check for p in parts if p.check), None),
+            tuple(choice for p in parts for choice in p.choices),
+            type(None) in get_args(annotation),
+        )
+    raise TypeError(f"a parameter cannot be annotated {annotation!r}")
+
+
+def check(definition: Definition, x: Array, values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The parameters as the computation wants them, or one clear error."""
+    good = []
+    for (name, kind), value in zip(definition.parameters.items(), values, strict=True):
+        if (value is None and kind.optional) or _is_choice(value, kind.choices):
+            good.append(value)
+            continue
+        try:
+            if kind.check is None:
+                raise ValueError(f"must be {kind}, got {value!r}")
+            good.append(kind.check(value, x))
+        except TypeError:
+            raise TypeError(
+                f"{definition.name}: {name} must be {kind}, got {describe(value)}"
+            ) from None
+        except ValueError as error:
+            raise ValueError(f"{definition.name}: {name} {error}") from None
+    for condition, holds in definition.domain.items():
+        if not holds(**dict(zip(definition.parameters, good, strict=True))):
+            given = dict(zip(definition.parameters, good, strict=True))
+            got = ", ".join(
+                f"{name}={given[name]!r}" for name in _mentioned(condition, definition.parameters)
+            )
+            raise ValueError(f"{definition.name}: requires {condition}, got {got}")
+    return tuple(good)
+
+
+def _is_choice(value: Any, choices: tuple[Any, ...]) -> bool:
+    return isinstance(value, (str, bool)) and value in choices and type(value) in map(type, choices)
+
+
+def domain(
+    conditions: tuple[str, ...], parameters: Mapping[str, Kind]
+) -> dict[str, Callable[..., bool]]:
+    """Each condition as a function of the parameters, which only judges Python numbers."""
+    compiled = {}
+    for condition in conditions:
+        judged = " and ".join(f"isinstance({p}, NUMBER)" for p in _mentioned(condition, parameters))
+        source = f"lambda {', '.join(parameters)}: not ({judged}) or ({condition})"
+        compiled[condition] = eval(source, {"NUMBER": NUMBER})
+    return compiled
+
+
+def _mentioned(condition: str, parameters: Mapping[str, Kind]) -> list[str]:
+    words = {node.id for node in ast.walk(ast.parse(condition)) if isinstance(node, ast.Name)}
+    return [name for name in parameters if name in words]
+
+
+def describe(value: Any) -> str:
+    """A value in an error message: a short repr for plain things, the type for the rest."""
+    if value is None or isinstance(
+        value, (bool, int, float, complex, str, list, tuple)
+    ):
+        text = repr(value)
+        return text if len(text) <= 40 else f"{text[:37]}..."
+    kind = type(value)
+    where = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
+    dtype = f" of dtype {value.dtype}" if hasattr(value, "dtype") else ""
+    return f"{where}{kind.__qualname__}{dtype}"

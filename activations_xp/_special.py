@@ -1,0 +1,135 @@
+"""Special functions that the array API standard lacks, written on `xp`.
+
+The coefficients are derived, with their intervals and errors, in ``tests/derive_special.py``.
+"""
+
+from __future__ import annotations
+
+from math import pi, sqrt
+from typing import Any
+
+from ._typing import Array, Namespace
+
+FAR = 39.0
+"""From here on the normal density, and the tail with it, is zero in float64."""
+
+TAIL_32 = (
+    0.5229259277394029,
+    -0.1372014430165223,
+    -0.015089514707602081,
+    0.041153230923095224,
+    -0.009724492736322135,
+    -0.00545863616699325,
+    0.0014476242140466012,
+    0.001196358936491015,
+    -3.525612857329511e-05,
+    -0.0002259061609369548,
+    -6.068361880954624e-05,
+)
+TAIL_64 = (
+    0.4909353347702385,
+    -0.13078302163621688,
+    0.038875485792278085,
+    0.01425888258600236,
+    -0.02602487660682162,
+    0.016237678383286516,
+    -0.004900866176039094,
+    -0.00015786032816185667,
+    0.000657460250565071,
+    -0.00010354122841340077,
+    -8.212351326122695e-05,
+    2.2176339779897715e-05,
+    1.2766149758123484e-05,
+    -3.5980142929500816e-06,
+    -2.4805813851195516e-06,
+    4.45545283164005e-07,
+    5.331213419423763e-07,
+    -8.905240627322818e-09,
+    -1.0907896232398343e-07,
+    -1.7690644650597925e-08,
+    1.7644689221293773e-08,
+    5.9183813202128585e-09,
+    -1.5706020406523067e-09,
+    -7.67963398251519e-10,
+)
+CORE_32 = (
+    1.1283791658815026,
+    -0.3761262690358044,
+    0.11283597463488053,
+    -0.026854328796067244,
+    0.005189311942686617,
+    -0.0008018854992786387,
+    7.882497110086663e-05,
+)
+CORE_64 = (
+    1.1283791670955126,
+    -0.3761263890318375,
+    0.11283791670954882,
+    -0.026866170645077334,
+    0.005223977624823223,
+    -0.0008548326981129666,
+    0.00012055331122299266,
+    -1.4925595519506043e-05,
+    1.6461004480962034e-06,
+    -1.6350354461959655e-07,
+    1.4660051998394848e-08,
+    -1.1373902296430911e-09,
+    5.958930743134941e-11,
+)
+
+
+def unit(xp: Namespace, x: Array) -> Any:
+    """1 everywhere, and NaN where x is."""
+    return xp.where(x != x, x, xp.astype(x == x, x.dtype))
+
+
+def _polynomial(t: Any, coefficients: tuple[float, ...]) -> Any:
+    total = coefficients[-1]
+    for c in coefficients[-2::-1]:
+        total = total * t + c
+    return total
+
+
+def gaussian(xp: Namespace, a: Array, rate: float = 0.5) -> Any:
+    """exp(-rate*a*a) to an ulp or two, for 0 <= a <= FAR and a rate of 0.5 or 1.
+
+    Rounding a*a would cost a*a ulp. The head of `a` has so few digits that its square is exact,
+    and the exponential of the small rest is a short series.
+    """
+    scale = 2.0**8 if a.dtype == xp.float32 else 2.0**20
+    head = xp.round(a * scale) * (1 / scale)
+    rest = (a - head) * (a + head) * rate
+    series = 1 - rest * (1 - rest * (1 / 2 - rest * (1 / 6 - rest * (1 / 24))))
+    return xp.exp((-rate * head) * head) * series
+
+
+def _mills(xp: Namespace, a: Array) -> Any:
+    """The upper tail of the normal distribution over exp(-a*a/2), a slow function of a >= 0."""
+    k, coefficients = (2.5, TAIL_32) if a.dtype == xp.float32 else (4.0, TAIL_64)
+    return _polynomial((a - k) / (a + k), coefficients) / (a + 1.2)
+
+
+def normal_tail(xp: Namespace, a: Array) -> Any:
+    """The upper tail of the standard normal distribution, for 0 <= a <= FAR."""
+    return gaussian(xp, a) * _mills(xp, a)
+
+
+def normal_density(xp: Namespace, a: Array) -> Any:
+    """The density of the standard normal distribution, for 0 <= a <= FAR."""
+    return gaussian(xp, a) * (1 / sqrt(2 * pi))
+
+
+def erfc(xp: Namespace, x: Array) -> Any:
+    """1 - erf(x), right in relative terms in the far tail."""
+    a = xp.minimum(xp.abs(x), FAR / sqrt(2))
+    tail = 2 * gaussian(xp, a, 1.0) * _mills(xp, a * sqrt(2))
+    return xp.where(x > 0, tail, 2 - tail)
+
+
+def erf(xp: Namespace, x: Array) -> Any:
+    """The error function, right in relative terms near zero."""
+    a = xp.abs(x)
+    near = xp.minimum(a, 1.0)
+    core = near * _polynomial(near * near, CORE_32 if a.dtype == xp.float32 else CORE_64)
+    size = xp.where(a < 1.0, core, 1 - erfc(xp, xp.maximum(a, 1.0)))
+    return xp.where(x > 0, size, -size)

@@ -1,0 +1,1 @@
+"""How: one module a library, each with ``bind(definition, ...) -> kernel``."""

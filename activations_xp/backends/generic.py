@@ -1,0 +1,96 @@
+"""Any library of the array API standard: the computation as it is; and what all backends share."""
+
+from __future__ import annotations
+
+import types
+from typing import TYPE_CHECKING, Any
+
+from .._parameters import check, describe
+from .._typing import Array, Kernel, Namespace
+
+if TYPE_CHECKING:
+    from .._activation import Definition
+
+
+def bind(definition: Definition, xp: Namespace) -> Kernel:
+    """The computation on `xp`, checked at every call."""
+
+    def kernel(x: Any, *parameters: Any) -> Any:
+        values = check(definition, x, parameters)
+        return evaluate(definition, xp, x, values, *precision(definition, xp, x, values))
+
+    return kernel
+
+
+def precision(
+    definition: Definition, xp: Namespace, x: Array, values: tuple[Any, ...], default: Any = None
+) -> tuple[Any, Any]:
+    """The dtype to compute in and the dtype to return, for this array and these parameters."""
+    dtype = x.dtype
+    if xp.isdtype(dtype, "real floating"):
+        return (xp.float32 if xp.finfo(dtype).bits < 32 else dtype), dtype
+    if keeps_integers(definition, values) and xp.isdtype(dtype, "integral"):
+        return dtype, dtype
+    if xp.isdtype(dtype, ("integral", "bool")):
+        if default is None:
+            info = xp.__array_namespace_info__()
+            default = info.default_dtypes(device=x.device)["real floating"]
+        return default, default
+    raise refusal(definition, x)
+
+
+def keeps_integers(definition: Definition, values: tuple[Any, ...]) -> bool:
+    """Whether the function is closed over the integers at these parameters."""
+    return definition.closed_over_integers and values == tuple(definition.defaults.values())
+
+
+def refusal(definition: Definition, x: Any) -> TypeError:
+    return TypeError(f"{definition.name}: x must be an array of real numbers, got {describe(x)}")
+
+
+def evaluate(
+    definition: Definition,
+    xp: Namespace,
+    x: Any,
+    values: tuple[Any, ...],
+    compute: Any,
+    result: Any,
+) -> Any:
+    """The computation in the dtype `compute`, rounded once to the dtype `result`."""
+
+    def cast(array: Any, dtype: Any) -> Any:
+        return array if array.dtype == dtype else xp.astype(array, dtype)
+
+    parameters = [
+        cast(value, compute) if kind.is_scalar and hasattr(value, "dtype") else value
+        for kind, value in zip(definition.parameters.values(), values, strict=True)
+    ]
+    return cast(definition.computation(xp, cast(x, compute), *parameters), result)
+
+
+def overlay(xp: Any, **functions: Any) -> Any:
+    """A namespace like the module `xp`, with `functions` put over its own."""
+    module = types.ModuleType(xp.__name__)
+    vars(module).update(vars(xp), **functions)
+    return module
+
+
+def one_sided(xp: Any) -> dict[str, Any]:
+    """maximum, minimum and abs for a library that differentiates through them.
+
+    At a tie all three have their derivative from the left. Libraries choose otherwise, and each
+    for itself, so that a smooth function composed of them, such as
+    ``maximum(x, 0) + log1p(exp(-abs(x)))``, has a wrong derivative at 0; from one side it is right
+    to every order.
+    """
+
+    def maximum(x: Any, y: Any) -> Any:
+        return xp.where(x <= y, y, x)
+
+    def minimum(x: Any, y: Any) -> Any:
+        return xp.where(x > y, y, x)
+
+    def magnitude(x: Any) -> Any:
+        return xp.where(x <= 0, -x, x)
+
+    return {"maximum": maximum, "minimum": minimum, "abs": magnitude}

@@ -1,0 +1,129 @@
+"""PyTorch: its own kernel where the table says that it is as accurate, else the computation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import array_api_compat.torch as compat
+import torch
+import torch.nn.functional as F
+
+from .._parameters import check
+from .._typing import Kernel
+from . import generic
+
+if TYPE_CHECKING:
+    from .._activation import Definition
+    from .._dispatch import Implementation
+
+
+def _where(condition: Any, x: Any, y: Any) -> Any:
+    return torch.where(condition, x, y)
+
+
+xp = generic.overlay(
+    torch,
+    **generic.one_sided(torch),
+    astype=lambda x, dtype: x.to(dtype),
+    isdtype=compat.isdtype,
+    max=lambda x, axis, keepdims=False: torch.amax(x, dim=axis, keepdim=keepdims),
+    sum=lambda x, axis, keepdims=False: torch.sum(x, dim=axis, keepdim=keepdims),
+)
+"""torch under the standard's names. array-api-compat's wrappers cost 2-8 us and some of them
+break fullgraph=True or vmap."""
+
+
+class Native(NamedTuple):
+    """torch's kernel for given parameters (None: it has none), and dtypes in which it is amiss."""
+
+    bind: Callable[..., Callable[[Any], Any] | None]
+    amiss: frozenset[torch.dtype] = frozenset()
+
+
+NATIVE: dict[str, Native] = {
+    "sigmoid": Native(lambda: torch.sigmoid),
+    "tanh": Native(lambda: torch.tanh),
+    "relu": Native(
+        lambda negative_slope, max_value, threshold: (
+            torch.relu if (negative_slope, max_value, threshold) == (0, None, 0) else None
+        )
+    ),
+    "leaky_relu": Native(lambda slope: partial(F.leaky_relu, negative_slope=slope)),
+    "elu": Native(lambda alpha: partial(F.elu, alpha=alpha)),
+    "selu": Native(lambda: F.selu),
+    "silu": Native(lambda beta: F.silu if beta == 1 else None),
+    "softplus": Native(
+        lambda beta, threshold: partial(
+            F.softplus, beta=beta, threshold=20 if threshold is None else threshold
+        ),
+        # its threshold of 20 cuts off what float64 still sees
+        amiss=frozenset({torch.float64}),
+    ),
+    "hard_sigmoid": Native(
+        lambda slope, offset: F.hardsigmoid if (slope, offset) == (1 / 6, 0.5) else None
+    ),
+    "gelu": Native(
+        lambda approximate: {
+            "none": F.gelu,
+            False: F.gelu,
+            "tanh": partial(F.gelu, approximate="tanh"),
+            True: partial(F.gelu, approximate="tanh"),
+        }.get(approximate)
+    ),
+    "softmax": Native(
+        lambda axis, where: partial(torch.softmax, dim=axis[0])
+        if where is None and len(axis) == 1
+        else None
+    ),
+    "log_softmax": Native(
+        lambda axis, where: partial(torch.log_softmax, dim=axis[0])
+        if where is None and len(axis) == 1
+        else None
+    ),
+}
+
+_PLANS = 256
+
+
+def is_tracing() -> bool:
+    return torch.compiler.is_dynamo_compiling()
+
+
+def bind(definition: Definition, which: Implementation, kind: type) -> Kernel:
+    """A kernel that plans once for each dtype, number of dimensions and parameters."""
+    plain = kind in (torch.Tensor, torch.nn.Parameter)
+    # what other subclasses are made of (shards, rows of unequal length) torch's kernels may lack
+    native = NATIVE.get(definition.name) if plain and which != "portable" else None
+    plans: dict[Any, Callable[[Any], Any]] = {}
+
+    def kernel(x: Any, *parameters: Any) -> Any:
+        if torch.compiler.is_dynamo_compiling():
+            return make(x, parameters)[0](x)
+        try:
+            plan = plans[x.dtype, x.ndim, parameters]
+        except (KeyError, TypeError):  # new, or a list among the parameters
+            plan, constant = make(x, parameters)
+            if constant:
+                if len(plans) >= _PLANS:
+                    plans.clear()
+                plans[x.dtype, x.ndim, parameters] = plan
+        return plan(x)
+
+    def make(x: Any, parameters: tuple[Any, ...]) -> tuple[Callable[[Any], Any], bool]:
+        values = check(definition, x, parameters)
+        compute, result = generic.precision(definition, xp, x, values, torch.get_default_dtype())
+        constant = not any(isinstance(value, torch.Tensor) for value in values)
+        if native and constant and result == x.dtype and result.is_floating_point:
+            if which == "native" or result not in native.amiss:
+                own = native.bind(*values)
+                if own is not None:
+                    return own, constant
+
+        def portable(x: Any) -> Any:
+            return generic.evaluate(definition, xp, x, values, compute, result)
+
+        return portable, constant
+
+    return kernel

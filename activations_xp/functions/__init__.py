@@ -1,0 +1,9 @@
+"""What: the mathematics, by family. It imports no array library and knows no backend."""
+
+from .exponentials import *  # noqa: F403
+from .gates import *  # noqa: F403
+from .rectifiers import *  # noqa: F403
+from .selfgates import *  # noqa: F403
+from .sigmoids import *  # noqa: F403
+from .simplex import *  # noqa: F403
+from .softpluses import *  # noqa: F403

@@ -1,0 +1,100 @@
+"""Units with an exponential negative side."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Any
+
+from .._activation import activation, derivative_of, variant
+from .._parameters import Scalar
+from .._typing import Array, Namespace
+
+__all__ = ["elu", "selu"]
+
+_ALPHA = 1.6732632423543772848170429916717
+_SCALE = 1.0507009873554804934193349852946
+
+
+@activation(
+    formula="where(x > 0, x, alpha * expm1(x))",
+    source="Clevert, Unterthiner & Hochreiter, Fast and accurate deep network learning by "
+    "exponential linear units, arXiv:1511.07289.",
+    variants=(variant(alpha=0.5), variant(alpha=2.0)),
+    elsewhere={
+        "torch": "torch.nn.functional.elu",
+        "jax": "jax.nn.elu",
+        "keras": "keras.activations.elu",
+        "tensorflow": "tf.nn.elu (no alpha)",
+        "mlx": "mlx.nn.elu",
+        "timm": "elu",
+    },
+    range=(-1.0, inf),
+    monotonic=True,
+    fixed_points=(0.0, 1.0, 7.5),
+    limits=(-1.0, inf),
+    zero_centred=True,
+    lipschitz=1.0,
+    smoothness=1,
+    kinks=(0.0,),
+)
+def elu(xp: Namespace, x: Array, alpha: Scalar = 1.0) -> Any:
+    """Exponential linear unit, x where x > 0, alpha*(exp(x) - 1) elsewhere.
+
+    Parameters
+    ----------
+    alpha : number or array, optional
+        The negative side falls to -alpha; the derivative at 0 is alpha.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.elu(np.array([-np.inf, 0.0, 2.0]))
+    array([-1.,  0.,  2.])
+    """
+    return xp.maximum(x, 0.0) + alpha * xp.expm1(xp.minimum(x, 0.0))
+
+
+@derivative_of(elu)
+def _(xp: Namespace, x: Array, alpha: Scalar = 1.0) -> Any:
+    return xp.where(x > 0, 1.0, alpha * xp.exp(xp.minimum(x, 0.0)))
+
+
+@activation(
+    formula=f"{_SCALE!r} * where(x > 0, x, {_ALPHA!r} * expm1(x))",
+    source="Klambauer et al., Self-normalizing neural networks, arXiv:1706.02515.",
+    elsewhere={
+        "torch": "torch.nn.functional.selu",
+        "jax": "jax.nn.selu",
+        "keras": "keras.activations.selu",
+        "tensorflow": "tf.nn.selu",
+        "mlx": "mlx.nn.selu",
+        "timm": "selu",
+    },
+    range=(-_SCALE * _ALPHA, inf),
+    monotonic=True,
+    limits=(-_SCALE * _ALPHA, inf),
+    zero_centred=True,
+    lipschitz=_SCALE * _ALPHA,
+    smoothness=0,
+    kinks=(0.0,),
+)
+def selu(xp: Namespace, x: Array) -> Any:
+    """Scaled exponential linear unit, scale*x where x > 0, scale*alpha*(exp(x) - 1) elsewhere.
+
+    With scale = 1.0507... and alpha = 1.6733..., activations keep mean 0 and variance 1 from
+    layer to layer.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.selu(np.array([-np.inf, 0.0, 1.0]))
+    array([-1.75809934,  0.        ,  1.05070099])
+    """
+    return _SCALE * xp.maximum(x, 0.0) + (_SCALE * _ALPHA) * xp.expm1(xp.minimum(x, 0.0))
+
+
+@derivative_of(selu)
+def _(xp: Namespace, x: Array) -> Any:
+    return xp.where(x > 0, _SCALE, (_SCALE * _ALPHA) * xp.exp(xp.minimum(x, 0.0)))

@@ -1,0 +1,234 @@
+"""Piecewise linear functions that let the positive side through."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Any
+
+from .._activation import activation, derivative_of, variant
+from .._parameters import NUMBER, Axis, Scalar, Weight, must_broadcast
+from .._special import unit
+from .._typing import Array, Namespace
+
+__all__ = ["identity", "leaky_relu", "prelu", "relu"]
+
+
+@activation(
+    formula="x",
+    source="The linear unit; no publication claims it.",
+    ulp=0.0,
+    aliases=("linear",),
+    elsewhere={
+        "torch": "torch.nn.Identity",
+        "jax": "jax.nn.identity",
+        "keras": "keras.activations.linear",
+        "transformers": "linear",
+        "timm": "identity",
+    },
+    closed_over_integers=True,
+    monotonic=True,
+    parity="odd",
+    fixed_points=None,
+    limits=(-inf, inf),
+    zero_centred=True,
+    lipschitz=1.0,
+)
+def identity(xp: Namespace, x: Array) -> Any:
+    """x itself, the same object.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.identity(np.array([-1.0, 2.0]))
+    array([-1.,  2.])
+    """
+    return x
+
+
+@derivative_of(identity)
+def _(xp: Namespace, x: Array) -> Any:
+    return unit(xp, x)
+
+
+@activation(
+    formula="where(x >= (inf if max_value is None else max_value), max_value,"
+    " where(x > threshold, x, negative_slope * (x - threshold)))",
+    source="Nair & Hinton, Rectified linear units improve restricted Boltzmann machines, ICML 2010.",
+    domain=("max_value >= 0",),
+    variants=(
+        variant(negative_slope=0.25),
+        variant(max_value=6.0),
+        variant(negative_slope=0.5, max_value=2.0, threshold=1.0),
+    ),
+    elsewhere={
+        "torch": "torch.nn.functional.relu",
+        "jax": "jax.nn.relu",
+        "keras": "keras.activations.relu",
+        "tensorflow": "tf.nn.relu",
+        "mlx": "mlx.nn.relu",
+        "transformers": "relu",
+        "timm": "relu",
+    },
+    closed_over_integers=True,
+    range=(0.0, inf),
+    monotonic=True,
+    fixed_points=(0.0, 1.0, 7.5),
+    limits=(0.0, inf),
+    lipschitz=1.0,
+    smoothness=0,
+    kinks=(0.0,),
+)
+def relu(
+    xp: Namespace,
+    x: Array,
+    negative_slope: Scalar = 0.0,
+    max_value: Scalar | None = None,
+    threshold: Scalar = 0.0,
+) -> Any:
+    """Rectified linear unit, max(x, 0), with Keras's parameters.
+
+    x where it is over `threshold`, at most `max_value`; ``negative_slope * (x - threshold)``
+    elsewhere.
+
+    Parameters
+    ----------
+    negative_slope : number or array, optional
+        The slope below `threshold`.
+    max_value : number or array, optional
+        The largest value; None is no bound.
+    threshold : number or array, optional
+        Where the unit opens.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.relu(np.array([-1.0, 0.5, 8.0]), max_value=6.0)
+    array([0. , 0.5, 6. ])
+    """
+    if not _is_zero(negative_slope):
+        y = xp.where(x > threshold, x, negative_slope * (x - threshold))
+    elif _is_zero(threshold):
+        y = xp.maximum(x, 0)
+    else:
+        y = xp.where(x <= threshold, 0.0, x)
+    return y if max_value is None else xp.where(x >= max_value, max_value, y)
+
+
+@derivative_of(relu)
+def _(
+    xp: Namespace,
+    x: Array,
+    negative_slope: Scalar = 0.0,
+    max_value: Scalar | None = None,
+    threshold: Scalar = 0.0,
+) -> Any:
+    slope = xp.where(x > threshold, 1.0, negative_slope * unit(xp, x))
+    return slope if max_value is None else xp.where(x >= max_value, 0.0, slope)
+
+
+@activation(
+    formula="where(x > 0, x, negative_slope * x)",
+    source="Maas, Hannun & Ng, Rectifier nonlinearities improve neural network acoustic models, "
+    "ICML 2013.",
+    variants=(variant(negative_slope=0.2), variant(negative_slope=3.0)),
+    elsewhere={
+        "torch": "torch.nn.functional.leaky_relu",
+        "jax": "jax.nn.leaky_relu",
+        "keras": "keras.activations.leaky_relu (negative_slope=0.2)",
+        "tensorflow": "tf.nn.leaky_relu (alpha=0.2)",
+        "mlx": "mlx.nn.leaky_relu",
+        "transformers": "leaky_relu",
+        "timm": "leaky_relu",
+    },
+    monotonic=True,
+    fixed_points=(0.0, 1.0, 7.5),
+    limits=(-inf, inf),
+    zero_centred=True,
+    lipschitz=1.0,
+    smoothness=0,
+    kinks=(0.0,),
+)
+def leaky_relu(xp: Namespace, x: Array, negative_slope: Scalar = 0.01) -> Any:
+    """Leaky rectified linear unit, x where x > 0, negative_slope*x elsewhere.
+
+    Parameters
+    ----------
+    negative_slope : number or array, optional
+        The slope below 0, and the derivative at 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.leaky_relu(np.array([-1.0, 2.0]), 0.25)
+    array([-0.25,  2.  ])
+    """
+    return relu.computation(xp, x, negative_slope)
+
+
+@derivative_of(leaky_relu)
+def _(xp: Namespace, x: Array, negative_slope: Scalar = 0.01) -> Any:
+    return xp.where(x > 0, 1.0, negative_slope * unit(xp, x))
+
+
+@activation(
+    formula="where(x > 0, x, weight * x)",
+    source="He et al., Delving deep into rectifiers, arXiv:1502.01852.",
+    variants=(variant(weight=0.25), variant(weight=0.25, axis=0)),
+    elsewhere={
+        "torch": "torch.nn.functional.prelu (axis=1)",
+        "keras": "keras.layers.PReLU",
+        "flax": "flax.nnx.PReLU",
+        "equinox": "equinox.nn.PReLU",
+        "mlx": "mlx.nn.prelu",
+        "transformers": "prelu",
+        "timm": "prelu",
+    },
+    monotonic=True,
+    fixed_points=(0.0, 1.0, 7.5),
+    limits=(-inf, inf),
+    zero_centred=True,
+    lipschitz=1.0,
+    smoothness=0,
+    kinks=(0.0,),
+)
+def prelu(xp: Namespace, x: Array, weight: Weight, axis: Axis | None = None) -> Any:
+    """Parametric rectified linear unit, x where x > 0, weight*x elsewhere.
+
+    Parameters
+    ----------
+    weight : number or array
+        The slope below 0, and the derivative at 0. It broadcasts to x; with `axis` it is a number
+        or an array of one dimension, a slope for each channel.
+    axis : int, optional
+        The channel axis of x; torch's is 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> x = np.array([[-1.0, -1.0], [2.0, -4.0]])
+    >>> ax.prelu(x, np.array([0.5, 0.25]), axis=0)
+    array([[-0.5, -0.5],
+           [ 2. , -1. ]])
+    """
+    return relu.computation(xp, x, _slopes(xp, x, weight, axis))
+
+
+@derivative_of(prelu)
+def _(xp: Namespace, x: Array, weight: Weight, axis: Axis | None = None) -> Any:
+    return xp.where(x > 0, 1.0, _slopes(xp, x, weight, axis) * unit(xp, x))
+
+
+def _slopes(xp: Namespace, x: Array, weight: Any, axis: int | None) -> Any:
+    if isinstance(weight, NUMBER):
+        return weight
+    if axis is not None and weight.ndim == 1:
+        weight = xp.reshape(weight, tuple(-1 if i == axis else 1 for i in range(x.ndim)))
+    return must_broadcast("prelu", "weight", weight, x)
+
+
+def _is_zero(parameter: Scalar) -> bool:
+    return isinstance(parameter, NUMBER) and parameter == 0

@@ -1,0 +1,86 @@
+"""Derives the coefficients of ``activations_xp._special`` with mpmath and prints them.
+
+Both fits interpolate at Chebyshev nodes in 60 digits, are cut where the rest falls below the
+target, and are turned into powers of the scaled variable. ``tests/test_special.py`` runs this
+and compares with what is shipped.
+
+tail: (a + 1.2) * Q(a) / exp(-a*a/2) on 0 <= a <= top, in t = (a - k)/(a + k), where Q is the
+      upper tail of the standard normal distribution. The weight 1.2 makes the left side nearly
+      flat, so that the polynomial is little more than its constant and rounds like it.
+core: erf(x)/x on 0 <= x <= 1, in x*x.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mpmath import cos, erf, erfc, exp, mp, mpf, pi, sqrt
+
+NODES = 64
+TAIL_WEIGHT = mpf("1.2")
+
+
+def _powers(function: Callable[[Any], Any], low: Any, high: Any, relative: Any) -> list[float]:
+    """Coefficients, lowest first, of the polynomial for `function` on [low, high]."""
+    angles = [pi * (2 * j + 1) / (2 * NODES) for j in range(NODES)]
+    values = [function(low + (cos(u) + 1) * (high - low) / 2) for u in angles]
+    series = [
+        2 * sum(v * cos(m * u) for v, u in zip(values, angles, strict=True)) / NODES
+        for m in range(NODES)
+    ]
+    series[0] /= 2
+    size = next(n for n in range(NODES) if sum(map(abs, series[n:])) < relative * abs(series[0]))
+    # T_m of u = (2t - high - low)/(high - low), expanded by its recurrence
+    slope, shift = 2 / (high - low), -(high + low) / (high - low)
+
+    def times_u(p: list[Any]) -> list[Any]:
+        shifted = [mpf(0)] + [slope * c for c in p]
+        return [c + shift * (p[i] if i < len(p) else 0) for i, c in enumerate(shifted)]
+
+    previous, current = [mpf(1)], [shift, slope]
+    total = [mpf(0)] * size
+    for coefficient in series[:size]:
+        for i, c in enumerate(previous):
+            total[i] += coefficient * c
+        following = [2 * c for c in times_u(current)]
+        for i, c in enumerate(previous):
+            following[i] -= c
+        previous, current = current, following
+    return [float(c) for c in total]
+
+
+def tail(k: float, top: float, relative: float) -> list[float]:
+    with mp.workdps(60):
+        k, top = mpf(k), mpf(top)
+
+        def scaled(t: Any) -> Any:
+            a = k * (1 + t) / (1 - t)
+            return (a + TAIL_WEIGHT) * exp(a * a / 2) * erfc(a / sqrt(2)) / 2
+
+        return _powers(scaled, mpf(-1), (top - k) / (top + k), mpf(relative))
+
+
+def core(relative: float) -> list[float]:
+    with mp.workdps(60):
+
+        def ratio(square: Any) -> Any:
+            x = sqrt(square)
+            return erf(x) / x
+
+        return _powers(ratio, mpf(0), mpf(1), mpf(relative))
+
+
+FITS = {
+    "TAIL_32": lambda: tail(2.5, 14.5, 2.0**-27),
+    "TAIL_64": lambda: tail(4.0, 39.0, 2.0**-57),
+    "CORE_32": lambda: core(2.0**-27),
+    "CORE_64": lambda: core(2.0**-57),
+}
+
+if __name__ == "__main__":
+    for name, fit in FITS.items():
+        print(f"{name} = (")
+        for coefficient in fit():
+            print(f"    {coefficient!r},")
+        print(")")
