@@ -1,7 +1,8 @@
 """Activation functions, written once against the Python array API standard."""
 
-from ._activation import get, names
-from ._dispatch import implementation
+from ._activation import get as get
+from ._activation import names as names
+from ._dispatch import implementation as implementation
 from .functions import *  # noqa: F403
 
 __version__ = "0.1.0"

@@ -60,7 +60,7 @@ def variant(
     return Variant(parameters, formula, aliases, ulp)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Definition:
     """All that is known of a function; `activation` says what the fields mean."""
 
@@ -211,36 +211,39 @@ def _public(definition: Definition, which: _dispatch.Implementation | None) -> F
     kernels = _dispatch.table() if which is None else {}
 
     def resolve(x: Any) -> Kernel:
-        return _dispatch.resolve(function.definition, kernels, which, x)
+        return _dispatch.resolve(public.definition, kernels, which, x)
 
     computation = cast(Any, definition.computation)
     signature = "".join(f", {name}" for name in definition.parameters)
     name = definition.name.rpartition(".")[2]
     made: dict[str, Any] = {}
-    code = compile(
-        _TEMPLATE.format(name=name, signature=signature), computation.__code__.co_filename, "exec"
-    )
-    exec(code, computation.__globals__, made)
-    function = made["make"](kernels, resolve)
-    function.__qualname__ = definition.name if which is None else f"{definition.name}.{which}"
-    function.__module__ = computation.__module__
-    function.__defaults__ = computation.__defaults__
-    function.__annotations__ = {
+    source = _TEMPLATE.format(name=name, signature=signature)
+    exec(compile(source, f"<activations_xp {name}>", "exec"), computation.__globals__, made)
+    public: Any = made["make"](kernels, resolve)
+    public.__qualname__ = definition.name if which is None else f"{definition.name}.{which}"
+    public.__module__ = computation.__module__
+    public.__defaults__ = computation.__defaults__
+    public.__annotations__ = {
         name: hint for name, hint in computation.__annotations__.items() if name != "xp"
     }
-    function.definition = definition
-    return cast(Form[...], function)
+    public.definition = definition
+    return cast(Form[...], public)
 
 
 def _register(function: Activation[...]) -> None:
     definition = function.definition
+    for name in (definition.name, *definition.aliases):
+        _register_name(name, function)
+    for v in definition.variants:
+        for name in v.aliases:
+            _register_name(name, functools.partial(function, **v.parameters))
     _registry[definition.name] = function
-    bound = [(definition.name, {}), *((alias, {}) for alias in definition.aliases)]
-    bound += [(alias, v.parameters) for v in definition.variants for alias in v.aliases]
-    for name, parameters in bound:
-        if name in _names:
-            raise ValueError(f"two functions are named {name!r}")
-        _names[name] = functools.partial(function, **parameters) if parameters else function
+
+
+def _register_name(name: str, function: Callable[..., Any]) -> None:
+    if name in _names:
+        raise ValueError(f"two functions are named {name!r}")
+    _names[name] = function
 
 
 def get(name: str) -> Callable[..., Any]:

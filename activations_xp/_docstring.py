@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ._activation import Definition
 
 _X = """\
-x : array of {kinds}
+x : array of real numbers
     Any shape, of any library. A Python number counts as a NumPy scalar."""
 
 _RETURNS = {
@@ -36,25 +36,23 @@ def complete(definition: Definition) -> str:
     """The author's docstring with the sections that are the same for every function."""
     summary, *rest = _sections(inspect.getdoc(definition.computation) or "")
     own = dict(rest)
-    x = _X.format(kinds="real numbers")
-    kept = "Integers are kept" if definition.closed_over_integers else "Integers and booleans"
     integers = (
-        f"{kept} at the default parameters."
+        "Integers are kept at the default parameters."
         if definition.closed_over_integers
-        else f"{kept} become the library's default floating dtype."
+        else "Integers and booleans become the library's default floating dtype."
     )
     domain = "; it requires " + ", ".join(definition.domain) if definition.domain else ""
     sections = {
-        "Parameters": "\n".join(filter(None, [x, own.pop("Parameters", "")])),
+        "Parameters": "\n".join(filter(None, [_X, own.pop("Parameters", "")])),
         "Returns": "array\n" + _indent(_RETURNS[definition.axis], _DTYPE.format(integers=integers)),
-        "Raises": textwrap.indent(_RAISES.format(domain=domain), ""),
+        "Raises": _RAISES.format(domain=domain),
         "Notes": "\n\n".join(
             filter(None, [own.pop("Notes", ""), "Properties:", _properties(definition)])
         ),
         "Elsewhere": "\n".join(
             f"* {library}: ``{name}``" for library, name in definition.elsewhere.items()
         ),
-        "References": definition.source,
+        "References": textwrap.fill(definition.source, 80),
         **own,
     }
     page = [summary[1]]

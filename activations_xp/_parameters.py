@@ -21,7 +21,7 @@ _REAL = ("bool", "integral", "real floating")
 
 
 def _number(value: Any, x: Array) -> float:
-    """a real number"""
+    """A real number"""
     if isinstance(value, (np.number, np.bool_)) and value.dtype.kind in "fiub":
         return value.item()  # type: ignore[no-any-return]
     if isinstance(value, NUMBER):
@@ -30,7 +30,7 @@ def _number(value: Any, x: Array) -> float:
 
 
 def _scalar(value: Any, x: Array) -> float | Array:
-    """a real number or an array of x's library that broadcasts to x"""
+    """A real number or an array of x's library that broadcasts to x"""
     try:
         return _number(value, x)
     except TypeError:
@@ -38,7 +38,7 @@ def _scalar(value: Any, x: Array) -> float | Array:
 
 
 def _weight(value: Any, x: Array) -> float | Array:
-    """a real number or an array of x's library"""
+    """A real number or an array of x's library"""
     try:
         return _number(value, x)
     except TypeError:
@@ -46,7 +46,7 @@ def _weight(value: Any, x: Array) -> float | Array:
 
 
 def _mask(value: Any, x: Array) -> Array:
-    """a boolean array of x's library that broadcasts to x"""
+    """A boolean array of x's library that broadcasts to x"""
     return _broadcasting(_array(value, x, ("bool",)), x)
 
 
@@ -85,14 +85,14 @@ def _index(value: Any) -> int:
 
 
 def _count(value: Any, x: Array) -> int:
-    """a positive integer"""
+    """A positive integer"""
     if _index(value) < 1:
         raise ValueError(f"must be a positive integer, got {value!r}")
     return _index(value)
 
 
 def _axis(value: Any, x: Array) -> int:
-    """an integer"""
+    """An integer"""
     axis = _index(value)
     if not -x.ndim <= axis < x.ndim:
         raise ValueError(f"{axis} is out of range for x with {x.ndim} dimensions")
@@ -100,7 +100,7 @@ def _axis(value: Any, x: Array) -> int:
 
 
 def _axes(value: Any, x: Array) -> tuple[int, ...]:
-    """an integer, a tuple of integers, or None"""
+    """An integer, a tuple of integers, or None"""
     if value is None:
         return tuple(range(x.ndim))
     if isinstance(value, tuple):
@@ -209,9 +209,7 @@ def _mentioned(condition: str, parameters: Mapping[str, Kind]) -> list[str]:
 
 def describe(value: Any) -> str:
     """A value in an error message: a short repr for plain things, the type for the rest."""
-    if value is None or isinstance(
-        value, (bool, int, float, complex, str, list, tuple)
-    ):
+    if value is None or isinstance(value, (bool, int, float, complex, str, list, tuple)):
         text = repr(value)
         return text if len(text) <= 40 else f"{text[:37]}..."
     kind = type(value)

@@ -5,7 +5,7 @@ The coefficients are derived, with their intervals and errors, in ``tests/derive
 
 from __future__ import annotations
 
-from math import pi, sqrt
+from math import sqrt
 from typing import Any
 
 from ._typing import Array, Namespace
@@ -103,26 +103,16 @@ def gaussian(xp: Namespace, a: Array, rate: float = 0.5) -> Any:
     return xp.exp((-rate * head) * head) * series
 
 
-def _mills(xp: Namespace, a: Array) -> Any:
-    """The upper tail of the normal distribution over exp(-a*a/2), a slow function of a >= 0."""
+def mills(xp: Namespace, a: Array) -> Any:
+    """The tail of the standard normal distribution over exp(-a*a/2): slow, for 0 <= a <= FAR."""
     k, coefficients = (2.5, TAIL_32) if a.dtype == xp.float32 else (4.0, TAIL_64)
     return _polynomial((a - k) / (a + k), coefficients) / (a + 1.2)
-
-
-def normal_tail(xp: Namespace, a: Array) -> Any:
-    """The upper tail of the standard normal distribution, for 0 <= a <= FAR."""
-    return gaussian(xp, a) * _mills(xp, a)
-
-
-def normal_density(xp: Namespace, a: Array) -> Any:
-    """The density of the standard normal distribution, for 0 <= a <= FAR."""
-    return gaussian(xp, a) * (1 / sqrt(2 * pi))
 
 
 def erfc(xp: Namespace, x: Array) -> Any:
     """1 - erf(x), right in relative terms in the far tail."""
     a = xp.minimum(xp.abs(x), FAR / sqrt(2))
-    tail = 2 * gaussian(xp, a, 1.0) * _mills(xp, a * sqrt(2))
+    tail = 2 * gaussian(xp, a, 1.0) * mills(xp, a * sqrt(2))
     return xp.where(x > 0, tail, 2 - tail)
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeAlias, TypeVar
-
 from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeAlias, TypeVar
 
 Namespace: TypeAlias = Any
 """A module-like object with the functions of the array API standard."""

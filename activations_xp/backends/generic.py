@@ -5,6 +5,9 @@ from __future__ import annotations
 import types
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from array_api_compat import device
+
 from .._parameters import check, describe
 from .._typing import Array, Kernel, Namespace
 
@@ -17,7 +20,9 @@ def bind(definition: Definition, xp: Namespace) -> Kernel:
 
     def kernel(x: Any, *parameters: Any) -> Any:
         values = check(definition, x, parameters)
-        return evaluate(definition, xp, x, values, *precision(definition, xp, x, values))
+        dtypes = precision(definition, xp, x, values)
+        with np.errstate(all="ignore"):  # many a library is made of NumPy
+            return evaluate(definition, xp, x, values, *dtypes)
 
     return kernel
 
@@ -34,7 +39,7 @@ def precision(
     if xp.isdtype(dtype, ("integral", "bool")):
         if default is None:
             info = xp.__array_namespace_info__()
-            default = info.default_dtypes(device=x.device)["real floating"]
+            default = info.default_dtypes(device=device(x))["real floating"]
         return default, default
     raise refusal(definition, x)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ xp = generic.overlay(jnp, **generic.one_sided(jnp))
 _PLANS = 256
 
 
+@functools.cache
 def bind(definition: Definition) -> Kernel:
     """A kernel compiled for each set of parameters; array parameters are arguments of it."""
     plans: dict[Any, Callable[..., Any]] = {}

@@ -1,4 +1,4 @@
-"""NumPy: the computation on NumPy itself, without its warnings; NumPy's own function where equal."""
+"""NumPy: the computation on NumPy itself, without its warnings, or NumPy's own function."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def bind(definition: Definition, which: Implementation, kind: type) -> Kernel:
         if own is None:
             plan = _portable(definition, values, compute, result)
         elif x.ndim == 0 or x.dtype != result:
-            plan = _exactly(own, result)
+            plan = _exactly(lambda x: own(x.astype(result)), result)
         else:
             plan = own
         if constant:
@@ -73,7 +73,7 @@ def _on_scalars(kernel: Kernel) -> Kernel:
 
 def is_bfloat16(dtype: Any) -> bool:
     """Whether it is the bfloat16 of ml_dtypes, which NumPy knows only as some void dtype."""
-    return dtype.kind == "V" and dtype.name == "bfloat16"
+    return bool(dtype.kind == "V" and dtype.name == "bfloat16")
 
 
 def _precision(definition: Definition, x: Any, values: tuple[Any, ...]) -> tuple[Any, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import array_api_compat.torch as compat
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: N812
 
 from .._parameters import check
 from .._typing import Kernel
@@ -17,10 +17,6 @@ from . import generic
 if TYPE_CHECKING:
     from .._activation import Definition
     from .._dispatch import Implementation
-
-
-def _where(condition: Any, x: Any, y: Any) -> Any:
-    return torch.where(condition, x, y)
 
 
 xp = generic.overlay(
@@ -65,22 +61,21 @@ NATIVE: dict[str, Native] = {
         lambda slope, offset: F.hardsigmoid if (slope, offset) == (1 / 6, 0.5) else None
     ),
     "gelu": Native(
-        lambda approximate: {
-            "none": F.gelu,
-            False: F.gelu,
-            "tanh": partial(F.gelu, approximate="tanh"),
-            True: partial(F.gelu, approximate="tanh"),
-        }.get(approximate)
+        lambda approximate: (
+            None
+            if approximate == "sigmoid"
+            else partial(F.gelu, approximate="tanh" if approximate in ("tanh", True) else "none")
+        )
     ),
     "softmax": Native(
-        lambda axis, where: partial(torch.softmax, dim=axis[0])
-        if where is None and len(axis) == 1
-        else None
+        lambda axis, where: (
+            partial(torch.softmax, dim=axis[0]) if where is None and len(axis) == 1 else None
+        )
     ),
     "log_softmax": Native(
-        lambda axis, where: partial(torch.log_softmax, dim=axis[0])
-        if where is None and len(axis) == 1
-        else None
+        lambda axis, where: (
+            partial(torch.log_softmax, dim=axis[0]) if where is None and len(axis) == 1 else None
+        )
     ),
 }
 
@@ -115,11 +110,10 @@ def bind(definition: Definition, which: Implementation, kind: type) -> Kernel:
         values = check(definition, x, parameters)
         compute, result = generic.precision(definition, xp, x, values, torch.get_default_dtype())
         constant = not any(isinstance(value, torch.Tensor) for value in values)
-        if native and constant and result == x.dtype and result.is_floating_point:
-            if which == "native" or result not in native.amiss:
-                own = native.bind(*values)
-                if own is not None:
-                    return own, constant
+        if native and constant and result.is_floating_point:
+            own = native.bind(*values) if which == "native" or result not in native.amiss else None
+            if own is not None:
+                return (own if x.dtype == result else lambda x: own(x.to(result))), constant
 
         def portable(x: Any) -> Any:
             return generic.evaluate(definition, xp, x, values, compute, result)

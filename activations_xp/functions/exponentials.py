@@ -19,6 +19,7 @@ _SCALE = 1.0507009873554804934193349852946
     formula="where(x > 0, x, alpha * expm1(x))",
     source="Clevert, Unterthiner & Hochreiter, Fast and accurate deep network learning by "
     "exponential linear units, arXiv:1511.07289.",
+    ulp=4.0,
     variants=(variant(alpha=0.5), variant(alpha=2.0)),
     elsewhere={
         "torch": "torch.nn.functional.elu",
@@ -63,6 +64,7 @@ def _(xp: Namespace, x: Array, alpha: Scalar = 1.0) -> Any:
 @activation(
     formula=f"{_SCALE!r} * where(x > 0, x, {_ALPHA!r} * expm1(x))",
     source="Klambauer et al., Self-normalizing neural networks, arXiv:1706.02515.",
+    ulp=4.0,
     elsewhere={
         "torch": "torch.nn.functional.selu",
         "jax": "jax.nn.selu",
@@ -73,6 +75,7 @@ def _(xp: Namespace, x: Array, alpha: Scalar = 1.0) -> Any:
     },
     range=(-_SCALE * _ALPHA, inf),
     monotonic=True,
+    fixed_points=(0.0,),
     limits=(-_SCALE * _ALPHA, inf),
     zero_centred=True,
     lipschitz=_SCALE * _ALPHA,

@@ -34,7 +34,7 @@ __all__ = ["identity", "leaky_relu", "prelu", "relu"]
     lipschitz=1.0,
 )
 def identity(xp: Namespace, x: Array) -> Any:
-    """x itself, the same object.
+    """X itself, the same object.
 
     Examples
     --------
@@ -52,14 +52,20 @@ def _(xp: Namespace, x: Array) -> Any:
 
 
 @activation(
-    formula="where(x >= (inf if max_value is None else max_value), max_value,"
-    " where(x > threshold, x, negative_slope * (x - threshold)))",
-    source="Nair & Hinton, Rectified linear units improve restricted Boltzmann machines, ICML 2010.",
+    formula="maximum(x, 0)",
+    source="Nair & Hinton, Rectified linear units improve restricted Boltzmann machines, "
+    "ICML 2010.",
     domain=("max_value >= 0",),
     variants=(
-        variant(negative_slope=0.25),
-        variant(max_value=6.0),
-        variant(negative_slope=0.5, max_value=2.0, threshold=1.0),
+        variant(negative_slope=0.25, formula="where(x > 0, x, negative_slope * x)"),
+        variant(max_value=6.0, formula="minimum(maximum(x, 0), max_value)"),
+        variant(
+            negative_slope=0.5,
+            max_value=2.0,
+            threshold=1.0,
+            formula="where(x >= max_value, max_value,"
+            " where(x > threshold, x, negative_slope * (x - threshold)))",
+        ),
     ),
     elsewhere={
         "torch": "torch.nn.functional.relu",

@@ -11,6 +11,9 @@ from .._typing import Array, Namespace
 
 __all__ = ["hard_sigmoid", "sigmoid", "softsign", "tanh"]
 
+DEEP = 80.0
+"""exp(DEEP) and exp(-DEEP) are far from the ends of float32."""
+
 
 @activation(
     formula="1 / (1 + exp(-x))",
@@ -42,17 +45,38 @@ def sigmoid(xp: Namespace, x: Array) -> Any:
     >>> ax.sigmoid(np.array([-np.inf, 0.0, np.inf]))
     array([0. , 0.5, 1. ])
     """
-    # both exponents are at most 0: nothing overflows, and the left tail keeps its digits
-    return xp.exp(xp.minimum(x, 0.0)) / (1 + xp.exp(-xp.abs(x)))
+    return 1 / (1 + xp.exp(-xp.maximum(x, -DEEP))) * beyond(xp, x)
 
 
 @derivative_of(sigmoid)
 def _(xp: Namespace, x: Array) -> Any:
-    return logistic_density(xp, x)
+    return _logistic_density(xp, x)
 
 
-def logistic_density(xp: Namespace, x: Array) -> Any:
-    """sigmoid(x)*sigmoid(-x), the derivative of the sigmoid."""
+def gated(xp: Namespace, x: Any, t: Any) -> Any:
+    """x*sigmoid(t), which is -0 where the gate is shut, also at an infinite x."""
+    rest = beyond(xp, t)
+    return xp.where(rest > 0, x, -1.0) / (1 + xp.exp(-xp.maximum(t, -DEEP))) * rest
+
+
+def gated_density(xp: Namespace, x: Any, t: Any) -> Any:
+    """x*sigmoid(t)*sigmoid(-t), in the same way."""
+    a = xp.abs(t)
+    rest, e = beyond(xp, -a), xp.exp(-xp.minimum(a, DEEP))
+    return xp.where(rest > 0, x, -1.0) * e / ((1 + e) * (1 + e)) * rest
+
+
+def beyond(xp: Namespace, t: Any) -> Any:
+    """exp(t + DEEP) where t < -DEEP, and 1 elsewhere.
+
+    As a factor on its own it keeps exp(-t) from overflowing, and a product with exp(t) from being
+    made of subnormal numbers while it is normal itself.
+    """
+    return xp.exp(xp.minimum(t + DEEP, 0.0))
+
+
+def _logistic_density(xp: Namespace, x: Array) -> Any:
+    """sigmoid(x)*sigmoid(-x), which keeps its digits on both sides."""
     e = xp.exp(-xp.abs(x))
     return e / ((1 + e) * (1 + e))
 
@@ -60,7 +84,7 @@ def logistic_density(xp: Namespace, x: Array) -> Any:
 @activation(
     formula="tanh(x)",
     source="LeCun et al., Efficient backprop, 1998.",
-    ulp=4.0,
+    ulp=8.0,
     elsewhere={
         "torch": "torch.tanh",
         "jax": "jax.nn.tanh",
@@ -93,7 +117,7 @@ def tanh(xp: Namespace, x: Array) -> Any:
 
 @derivative_of(tanh)
 def _(xp: Namespace, x: Array) -> Any:
-    return 4 * logistic_density(xp, 2 * x)
+    return 4 * _logistic_density(xp, 2 * x)
 
 
 @activation(
@@ -139,12 +163,14 @@ def _(xp: Namespace, x: Array) -> Any:
 
 
 @activation(
-    formula="minimum(maximum(slope * x + offset, 0), 1)",
+    formula="minimum(maximum((x + 3) / 6, 0), 1)",
     source="Courbariaux, Bengio & David, BinaryConnect, arXiv:1511.00363; with slope 1/6 Howard "
     "et al., Searching for MobileNetV3, arXiv:1905.02244.",
     domain=("slope > 0",),
     aliases=("hardsigmoid",),
-    variants=(variant(slope=0.25, offset=0.5),),
+    variants=(
+        variant(slope=0.25, offset=0.5, formula="minimum(maximum(slope * x + offset, 0), 1)"),
+    ),
     elsewhere={
         "torch": "torch.nn.functional.hardsigmoid",
         "jax": "jax.nn.hard_sigmoid",

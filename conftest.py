@@ -1,0 +1,274 @@
+"""The backends, functions and transforms that the tests run over.
+
+``--backend NAME``, repeatable, says which; one that cannot run here is an error, never a skip.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+import activations_xp as ax
+from activations_xp._activation import Definition, Variant
+
+DTYPES = {"bfloat16": ml_dtypes.bfloat16, "float16": "f2", "float32": "f4", "float64": "f8"}
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A library on a device: how to bring an array there and back."""
+
+    name: str
+    library: str
+    dtypes: tuple[str, ...]
+    asarray: Callable[[np.ndarray], Any]
+    asnumpy: Callable[[Any], np.ndarray]
+    has_values: bool = True
+
+    def array(self, values: Any, dtype: str = "float64") -> Any:
+        return self.asarray(np.array(values, dtype=DTYPES.get(dtype, dtype)))
+
+    def dtype_of(self, x: Any) -> str:
+        return str(x.dtype).rpartition(".")[2]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+ALL = tuple(DTYPES)
+STANDARD = ("float32", "float64")
+
+
+def _numpy(device: str) -> Backend:
+    return Backend("numpy", "numpy", ALL, lambda a: a, np.asarray)
+
+
+def _strict(device: str) -> Backend:
+    import array_api_strict as xp
+
+    place = xp.Device(device.upper() + "_DEVICE" if device == "cpu" else device)
+
+    def back(x: Any) -> np.ndarray:
+        return np.from_dlpack(xp.asarray(x, device=xp.Device("CPU_DEVICE"), copy=True))
+
+    name = "strict" if device == "cpu" else f"strict-{device}"
+    return Backend(name, "strict", STANDARD, lambda a: xp.asarray(a, device=place, copy=True), back)
+
+
+def _dask(device: str) -> Backend:
+    import dask.array as da
+
+    return Backend("dask", "dask", STANDARD, da.from_array, lambda x: np.asarray(x.compute()))
+
+
+def _torch(device: str) -> Backend:
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise RuntimeError("torch sees no CUDA device")
+
+    def there(a: np.ndarray) -> Any:
+        if a.dtype == ml_dtypes.bfloat16:
+            plain = torch.tensor(a.view(np.int16)).view(torch.bfloat16)
+        else:
+            plain = torch.tensor(a)
+        return plain.to(device)
+
+    def back(x: Any) -> np.ndarray:
+        x = x.detach().cpu()
+        if x.dtype == torch.bfloat16:
+            return x.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+        return x.numpy()
+
+    name = "torch" if device == "cpu" else f"torch-{device}"
+    return Backend(name, "torch", ALL, there, back, has_values=device != "meta")
+
+
+def _jax(device: str) -> Backend:
+    import jax
+
+    place = jax.devices("cpu" if device == "x32" else device)[0]
+    name = "jax" if device == "cpu" else f"jax-{device}"
+    dtypes = ALL[:-1] if device == "x32" else ALL
+
+    def there(a: np.ndarray) -> Any:
+        return jax.device_put(a, place)
+
+    return Backend(name, "jax", dtypes, there, np.asarray)
+
+
+BACKENDS: dict[str, Callable[[], Backend]] = {
+    "numpy": functools.partial(_numpy, "cpu"),
+    "strict": functools.partial(_strict, "cpu"),
+    "strict-device1": functools.partial(_strict, "device1"),
+    "dask": functools.partial(_dask, "cpu"),
+    "torch": functools.partial(_torch, "cpu"),
+    "torch-meta": functools.partial(_torch, "meta"),
+    "torch-cuda": functools.partial(_torch, "cuda"),
+    "jax": functools.partial(_jax, "cpu"),
+    "jax-x32": functools.partial(_jax, "x32"),
+    "jax-cuda": functools.partial(_jax, "cuda"),
+}
+
+# transforms that leave a function of one array what it was, by library
+
+
+def _plain(f: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return f
+
+
+def _torch_compile(f: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    import torch
+
+    torch.compiler.reset()
+    # all of the compiler but its code generator, which needs a C++ compiler
+    return torch.compile(f, fullgraph=True, backend="aot_eager")
+
+
+def _torch_vmap(f: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    import torch
+
+    return lambda x: torch.func.vmap(f)(x[None])[0]
+
+
+def _jax_jit(f: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    import jax
+
+    return jax.jit(f)
+
+
+def _jax_vmap(f: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    import jax
+
+    return lambda x: jax.vmap(f, in_axes=-1, out_axes=-1)(x[..., None])[..., 0]
+
+
+TRANSFORMS: dict[str, dict[str, Callable[[Callable[[Any], Any]], Callable[[Any], Any]]]] = {
+    "torch": {"eager": _plain, "compile": _torch_compile, "vmap": _torch_vmap},
+    "jax": {"eager": _plain, "jit": _jax_jit, "vmap": _jax_vmap},
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--backend",
+        action="append",
+        choices=sorted(BACKENDS),
+        help="a library and device to test (repeatable; default: numpy)",
+    )
+
+
+def _chosen(config: pytest.Config) -> list[str]:
+    return config.getoption("--backend") or ["numpy"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    libraries = {name.partition("-")[0] for name in _chosen(config)}
+    if "jax" in libraries:
+        importlib.import_module("jax").config.update("jax_enable_x64", True)
+    config.libraries = libraries  # type: ignore[attr-defined]
+
+
+def pytest_ignore_collect(collection_path: Any, config: pytest.Config) -> bool | None:
+    """Modules under tests/backends and activations_xp/backends need their library."""
+    library = collection_path.stem.removeprefix("test_")
+    if collection_path.parent.name == "backends" and library in ("torch", "jax"):
+        return library not in config.libraries or None  # type: ignore[attr-defined]
+    return None
+
+
+@functools.cache
+def _made(name: str) -> Backend:
+    return BACKENDS[name]()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Parametrize over what a test asks for by the names of its arguments."""
+    wanted = metafunc.fixturenames
+    backends = [_made(name) for name in _chosen(metafunc.config)]
+    if "backend" in wanted and "transform" in wanted:
+        pairs = [
+            pytest.param(backend, transform, id=f"{backend}-{name}")
+            for backend in backends
+            if backend.has_values
+            for name, transform in TRANSFORMS.get(backend.library, {"eager": _plain}).items()
+        ]
+        metafunc.parametrize(("backend", "transform"), pairs, indirect=["backend"])
+    elif "backend" in wanted:
+        valued = [b for b in backends if b.has_values]
+        metafunc.parametrize("backend", valued, ids=str, indirect=True)
+    if "any_backend" in wanted:
+        metafunc.parametrize("any_backend", backends, ids=str, indirect=True)
+    if "activation" in wanted:
+        metafunc.parametrize("activation", [ax.get(name) for name in ax.names()], ids=_name)
+    if "elementwise" in wanted:
+        functions = [f for f in map(ax.get, ax.names()) if f.definition.axis is None]
+        metafunc.parametrize("elementwise", functions, ids=_name)
+    if "case" in wanted:
+        metafunc.parametrize("case", CASES, ids=str)
+
+
+def _name(function: Any) -> str:
+    return function.__name__
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A function at one of its variants."""
+
+    function: Any
+    variant: Variant
+
+    @property
+    def definition(self) -> Definition:
+        return self.function.definition
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return dict(self.variant.parameters)
+
+    @property
+    def all_parameters(self) -> dict[str, Any]:
+        return {**self.definition.defaults, **self.variant.parameters}
+
+    @property
+    def portable_forms(self) -> list[Any]:
+        """Our own computations: of the function, and of its derivative if it has one written."""
+        written = self.definition.derivative is not None
+        return [self.function.portable, *([self.function.derivative] if written else [])]
+
+    def __str__(self) -> str:
+        values = ",".join(f"{k}={v}" for k, v in self.variant.parameters.items())
+        return f"{self.definition.name}({values})"
+
+
+CASES = [Case(f, v) for f in map(ax.get, ax.names()) for v in f.definition.variants]
+
+
+@pytest.fixture
+def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    """A library and device whose arrays have values."""
+    yield from _within(request.param)
+
+
+@pytest.fixture
+def any_backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    """A library and device, torch's meta device included."""
+    yield from _within(request.param)
+
+
+def _within(backend: Backend) -> Iterator[Backend]:
+    if backend.name != "jax-x32":
+        yield backend
+        return
+    import jax
+
+    with jax.enable_x64(False):
+        yield backend

@@ -1,0 +1,212 @@
+"""What holds for every function on every library: types, dtypes, shapes, memory, warnings."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+import activations_xp as ax
+from activations_xp._oracle import ACCEPTED
+
+SHAPES = [(), (6,), (0,), (2, 4), (3, 0, 2), (2, 3, 4)]
+
+
+def _values(shape, dtype="float64"):
+    size = int(np.prod(shape))
+    return np.linspace(-7.0, 7.0, max(size, 1)).reshape(-1)[:size].reshape(shape).astype(dtype)
+
+
+def _shaped(case, shape):
+    """The shape of the result, or None if a function along an axis cannot take this shape."""
+    if case.definition.axis is None:
+        return None if case.parameters.get("axis") is not None and shape == () else shape
+    if shape == () or (case.definition.axis == "reduced" and 0 in shape[-1:]):
+        return None
+    if case.definition.axis == "kept":
+        return shape
+    units = case.parameters["num_units"]
+    return (*shape[:-1], units) if shape[-1] % units == 0 else None
+
+
+def _same(a, b):
+    np.testing.assert_array_equal(a, b)
+    assert a.dtype == b.dtype
+
+
+def test_type_dtype_shape_and_device_are_kept(case, any_backend):
+    tried = 0
+    for dtype in any_backend.dtypes:
+        for shape in SHAPES:
+            expected = _shaped(case, shape)
+            if expected is None:
+                continue
+            x = any_backend.array(_values(shape), dtype)
+            for form in (case.function, case.function.portable, case.function.native):
+                y = form(x, **case.parameters)
+                assert type(y) is type(x)
+                assert y.dtype == x.dtype
+                assert tuple(y.shape) == expected
+                if hasattr(x, "device"):
+                    assert y.device == x.device
+                tried += 1
+    assert tried
+
+
+def test_sixteen_bits_are_computed_wider_and_rounded_once(case, backend):
+    for dtype in {"float16", "bfloat16"} & set(backend.dtypes):
+        x = backend.array(np.linspace(-12, 12, 96), dtype)
+        wide = backend.array(backend.asnumpy(x).astype("f4"), "float32")
+        for form in case.portable_forms:
+            narrow = backend.asnumpy(form(x, **case.parameters))
+            exact = backend.asnumpy(form(wide, **case.parameters))
+            _same(narrow, exact.astype(narrow.dtype))
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint8", "int32", "int64"])
+def test_integers_become_the_default_floating_dtype(case, backend, dtype):
+    x = backend.array([[0, 1, 3, 100]], dtype)
+    y = case.function(x, **case.parameters)
+    if case.definition.closed_over_integers and not case.parameters and dtype != "bool":
+        assert y.dtype == x.dtype
+    else:
+        default = {"torch": "float32", "jax": "float64"}.get(backend.library, "float64")
+        default = "float32" if backend.name == "jax-x32" else default
+        assert backend.dtype_of(y) == default
+        floats = backend.array(backend.asnumpy(x).astype(default), default)
+        _same(backend.asnumpy(y), backend.asnumpy(case.function(floats, **case.parameters)))
+
+
+def test_layout_of_the_memory_does_not_matter(case, backend):
+    if backend.library in ("strict", "dask"):
+        views = [lambda x: x.T, lambda x: x[:, :4]]
+    else:
+        views = [lambda x: x.T, lambda x: x[:, ::2], lambda x: x[:, 2:6], lambda x: x[:1].T]
+        if backend.library == "numpy":
+            views += [lambda x: x[::-1], lambda x: np.broadcast_to(x[:1], (4, 8)), _read_only]
+        if backend.library == "torch":
+            views += [lambda x: x[:1].expand(4, 8)]
+    base = backend.array(_values((4, 8)), "float32")
+    for view in views:
+        x = view(base)
+        if case.definition.axis == "reduced" and x.shape[-1] % case.parameters["num_units"]:
+            continue
+        copy = backend.array(backend.asnumpy(x), "float32")
+        before = np.array(backend.asnumpy(x))
+        _close_enough(
+            backend.asnumpy(case.function.portable(x, **case.parameters)),
+            backend.asnumpy(case.function.portable(copy, **case.parameters)),
+        )
+        _same(backend.asnumpy(x), before)  # and the input stays as it was
+
+
+def _close_enough(a, b):
+    """Equal to an ulp: libraries have other instructions for a strided loop."""
+    assert a.dtype == b.dtype
+    np.testing.assert_array_max_ulp(a, b, maxulp=2)
+
+
+def _read_only(x):
+    x = x.copy()
+    x.flags.writeable = False
+    return x
+
+
+def test_array_parameters_do_what_numbers_do(case, any_backend):
+    scalars = {
+        name: value
+        for name, value in case.all_parameters.items()
+        if case.definition.parameters[name].is_scalar and value is not None
+    }
+    dtype = "float32"
+    x = any_backend.array(_values((2, 4)), dtype)
+    expected = case.function.portable(x, **case.parameters)
+    for name, value in scalars.items():
+        shapes = [(), (1, 4), (2, 4)] if case.parameters.get("axis") is None else [(), (2,)]
+        for wide in {"float32", "float64"} & set(any_backend.dtypes):
+            for shape in shapes:
+                parameter = any_backend.array(np.full(shape, value), wide)
+                y = case.function(x, **{**case.parameters, name: parameter})
+                assert type(y) is type(x)
+                assert y.dtype == x.dtype
+                assert y.shape == x.shape
+                if any_backend.has_values:
+                    _close_enough(any_backend.asnumpy(y), any_backend.asnumpy(expected))
+
+
+def test_numpy_scalars_are_parameters_of_any_library(case, backend):
+    scalars = {
+        name: np.float64(value)
+        for name, value in case.all_parameters.items()
+        if case.definition.parameters[name].is_scalar and value is not None
+    }
+    x = backend.array(_values((2, 4)), "float32")
+    y = case.function(x, **{**case.parameters, **scalars})
+    assert y.dtype == x.dtype
+    _same(backend.asnumpy(y), backend.asnumpy(case.function(x, **case.parameters)))
+
+
+EVERYTHING = [
+    *(
+        s * v
+        for v in (0.0, 5e-324, 1e-45, 1e-38, 1e-8, 1.0, 5.5, 20.1, 88.0, 104.0)
+        for s in (1, -1)
+    ),
+    *(s * v for v in (709.0, 745.0, 1e4, 1e20, 3.4e38, 1.7e308, np.inf) for s in (1, -1)),
+]
+
+
+@pytest.mark.filterwarnings("error")
+def test_no_input_warns_and_nan_stays_nan(case, backend):
+    for dtype in backend.dtypes:
+        with np.errstate(all="ignore"):
+            x = backend.array(np.array([EVERYTHING]), dtype)
+            nan = backend.array([[np.nan, np.nan]], dtype)
+        for form in {case.function, *case.portable_forms}:
+            with np.errstate(all="raise"):
+                form(x, **case.parameters)
+                y = form(nan, **case.parameters)
+            with np.errstate(all="ignore"):  # a lazy library computes here
+                assert np.isnan(backend.asnumpy(y).astype("f8")).all()
+
+
+def test_numbers_and_numpy_scalars(elementwise):
+    parameters = elementwise.definition.variants[0].parameters
+    expected = elementwise(np.array([0.75]), **parameters)[0]
+    assert elementwise(0.75, **parameters) == expected
+    assert type(elementwise(0.75, **parameters)) is np.float64
+    for kind in (np.float16, np.float32, np.float64, ml_dtypes.bfloat16):
+        assert type(elementwise(kind(0.75), **parameters)) is kind
+    assert type(elementwise(np.array(0.75), **parameters)) is np.ndarray
+
+
+def test_a_public_function_is_a_plain_function(activation):
+    assert inspect.isfunction(activation)
+    forms = [activation, activation.native, activation.portable]
+    if activation.definition.derivative is not None:
+        forms.append(activation.derivative)
+    for form in forms:
+        signature = inspect.signature(form)
+        assert list(signature.parameters) == ["x", *activation.definition.parameters]
+        assert signature.parameters["x"].kind is inspect.Parameter.POSITIONAL_ONLY
+    assert pickle.loads(pickle.dumps(activation)) is activation
+    assert getattr(ax, activation.__name__) is activation
+
+
+def test_the_choice_of_implementation(activation, backend):
+    parameters = activation.definition.variants[0].parameters
+    x = backend.array(_values((2, 4)), "float32")
+    for which in ("auto", "native", "portable"):
+        with ax.implementation(which):
+            chosen = backend.asnumpy(activation(x, **parameters))
+        form = activation if which == "auto" else getattr(activation, which)
+        _same(chosen, backend.asnumpy(form(x, **parameters)))
+    np.testing.assert_allclose(
+        backend.asnumpy(activation.native(x, **parameters)),
+        backend.asnumpy(activation.portable(x, **parameters)),
+        rtol=ACCEPTED * 2.0**-23,
+        atol=ACCEPTED * 2.0**-23,
+    )

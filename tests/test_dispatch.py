@@ -1,0 +1,99 @@
+"""Finding functions by name and libraries by array, importing nothing that is not there."""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+import activations_xp as ax
+
+
+def test_importing_imports_no_array_library_but_numpy():
+    code = (
+        "import sys, activations_xp as ax, numpy as np; ax.gelu(np.ones(3)); ax.relu(1);"
+        "others = 'torch', 'jax', 'cupy', 'dask', 'rich', 'mpmath';"
+        "print(*[m for m in others if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def test_get_knows_every_name_and_alias(activation):
+    definition = activation.definition
+    for name in (definition.name, *definition.aliases):
+        assert ax.get(name) is activation
+    for variant in definition.variants:
+        for alias in variant.aliases:
+            bound = ax.get(alias)
+            assert isinstance(bound, functools.partial)
+            assert bound.func is activation
+            assert bound.keywords == variant.parameters
+
+
+def test_names():
+    assert ax.names() == sorted(set(ax.names()))
+    assert set(ax.names()) < set(ax.names(aliases=True))
+    assert {"gelu_new", "quick_gelu", "swish", "expit", "linear"} <= set(ax.names(aliases=True))
+
+
+def test_an_unknown_name_is_answered_with_the_three_closest():
+    with pytest.raises(ValueError, match=r"'gelo'; the closest are gelu, .*, ") as caught:
+        ax.get("gelo")
+    assert str(caught.value).count(",") == 2
+
+
+def test_a_name_is_a_string():
+    with pytest.raises(TypeError, match="get: name must be a string, got 3"):
+        ax.get(3)
+
+
+def test_two_functions_cannot_share_a_name(activation):
+    from activations_xp._activation import _register
+
+    with pytest.raises(ValueError, match=f"two functions are named '{activation.__name__}'"):
+        _register(activation)
+
+
+def test_many_threads_may_meet_a_new_type_at_once(activation):
+    class Array(np.ndarray):
+        pass
+
+    x = np.linspace(-3, 3, 8).view(Array)
+    parameters = activation.definition.variants[0].parameters
+    expected = activation(np.asarray(x), **parameters)
+    results = []
+    threads = [
+        threading.Thread(target=lambda: results.append(activation(x, **parameters)))
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 8
+    for result in results:
+        np.testing.assert_array_equal(np.asarray(result), expected)
+
+
+def test_the_implementation_is_put_back_after_an_error():
+    from activations_xp import _dispatch
+
+    def fail():
+        with ax.implementation("portable"):
+            assert _dispatch._chosen == "portable"
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert _dispatch._chosen == "auto"
+
+
+def test_an_unknown_implementation_is_refused():
+    message = "implementation: must be 'auto', 'native' or 'portable', got 'fast'"
+    with pytest.raises(ValueError, match=message), ax.implementation("fast"):
+        pass

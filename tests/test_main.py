@@ -1,0 +1,565 @@
+"""The command line: real files in, real files out, and every refusal in one line."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from activations_xp import __main__ as cli
+from activations_xp import gelu, get, names
+from activations_xp import prelu as prelu_function
+from activations_xp.backends import numpy as numpy_backend
+
+LIBRARIES = [name for name in ("numpy", "torch", "jax") if importlib.util.find_spec(name)]
+
+
+@pytest.fixture(autouse=True)
+def jax_as_before():
+    """--backend jax turns 64 bits on for the process, which here has other tests in it."""
+    jax = sys.modules.get("jax")
+    before = jax.config.jax_enable_x64 if jax else False
+    yield
+    if jax := sys.modules.get("jax"):
+        jax.config.update("jax_enable_x64", before)
+
+
+@pytest.fixture(params=LIBRARIES)
+def library(request):
+    return request.param
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(cli, "BLOCK", 7)
+
+
+@pytest.fixture
+def without_extras(monkeypatch):
+    loaded = {name for name in sys.modules if name.partition(".")[0] in ("rich", "mpmath")}
+    for name in loaded | {"rich", "mpmath"}:
+        monkeypatch.setitem(sys.modules, name, None)
+
+
+def at_a_terminal(monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+
+
+def apply(folder: Path, x, name, *options, expect=0):
+    """The array that `apply` makes of x."""
+    np.save(folder / "in.npy", x)
+    files = str(folder / "in.npy"), str(folder / "out.npy")
+    assert cli.main(["apply", name, *files, *map(str, options)]) == expect
+    return np.load(folder / "out.npy")
+
+
+def sample(shape=(3, 5, 4), dtype=np.float32, order="C"):
+    x = np.random.default_rng(1).normal(scale=3, size=shape)
+    return np.asarray(x, dtype=dtype, order=order)
+
+
+def refused(capsys, *argv, prefix="activations_xp"):
+    """The one line on stderr of a command that exits with 2."""
+    try:
+        status = cli.main([str(a) for a in argv])
+    except SystemExit as stopped:
+        status = stopped.code
+    out, err = capsys.readouterr()
+    assert (status, out) == (2, "")
+    assert err.startswith(prefix)
+    assert err.endswith("\n")
+    assert err.count("\n") == 1
+    return err
+
+
+def same(got, expected):
+    assert got.dtype == expected.dtype
+    assert got.shape == expected.shape
+    np.testing.assert_array_equal(got, expected)
+
+
+def close(got, expected):
+    assert got.dtype == expected.dtype
+    assert got.shape == expected.shape
+    np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-6)
+
+
+def softmax(x, axis):
+    e = np.exp(x - x.max(axis=axis, keepdims=True))
+    return e / e.sum(axis=axis, keepdims=True)
+
+
+# apply: values
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", ">f4"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_relu_of_a_file_is_the_maximum_with_zero(tmp_path, library, dtype, order, small_blocks):
+    x = sample(dtype=dtype, order=order)
+    y = apply(tmp_path, x, "relu", "--backend", library)
+    same(y, np.maximum(x, 0).astype(dtype))
+    assert y.flags.f_contiguous == (order == "F")
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (7,), (8,), (50,), (3, 11), (2, 3, 4, 5), (20, 1, 3)])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_blocks_of_any_shape_give_the_formula(tmp_path, shape, order, small_blocks):
+    x = sample(shape, np.float64, order)
+    expected = np.asarray([v * math.erfc(-v / math.sqrt(2)) / 2 for v in x.flat]).reshape(shape)
+    np.testing.assert_allclose(apply(tmp_path, x, "gelu"), expected, rtol=1e-13)
+
+
+def test_float64_stays_float64_to_its_last_digits(tmp_path, library):
+    x = sample(dtype=np.float64)
+    y = apply(tmp_path, x, "sigmoid", "--backend", library)
+    np.testing.assert_allclose(y, 1 / (1 + np.exp(-x)), rtol=1e-14)
+
+
+def test_a_file_gets_what_the_array_in_memory_gets(tmp_path):
+    x = sample((300, 1001))
+    assert x.size > cli.BLOCK
+    same(apply(tmp_path, x, "gelu"), gelu(x))
+
+
+@pytest.mark.parametrize("shape", [(0,), (3, 0), (0, 4, 2)])
+@pytest.mark.parametrize("name", ["silu", "softmax"])
+def test_an_empty_array_stays_empty(tmp_path, library, shape, name):
+    x = np.empty(shape, np.float32)
+    same(apply(tmp_path, x, name, "--backend", library), x)
+
+
+def test_zero_dimensions_stay_zero(tmp_path, library):
+    same(apply(tmp_path, np.float32(-2), "relu", "--backend", library), np.asarray(np.float32(0)))
+
+
+def test_integers_stay_where_the_function_keeps_them(tmp_path, library, small_blocks):
+    x = np.arange(-9, 9, dtype=np.int32).reshape(3, 6)
+    same(apply(tmp_path, x, "relu", "--backend", library), np.maximum(x, 0))
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("axis", [0, 1, 2, -1, None, (0, 2), (1, 2), (0, 1)])
+def test_softmax_in_blocks_sums_along_its_axis_only(tmp_path, library, order, axis, small_blocks):
+    x = sample(order=order)
+    y = apply(tmp_path, x, "softmax", "--backend", library, "--param", f"axis={axis}")
+    close(y, softmax(x, axis))
+    assert y.flags.f_contiguous == (order == "F")
+
+
+def test_softmax_takes_its_mask_from_a_file(tmp_path, library, small_blocks):
+    x = sample()
+    mask = np.asarray([True, False, True, True])
+    np.save(tmp_path / "mask.npy", mask)
+    mask_file = f"where=@{tmp_path / 'mask.npy'}"
+    y = apply(tmp_path, x, "softmax", "--backend", library, "--param", mask_file)
+    assert (y[..., 1] == 0).all()
+    close(y[..., mask], softmax(x[..., mask], -1))
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_maxout_shortens_its_axis(tmp_path, library, order, small_blocks):
+    x = sample(order=order)
+    y = apply(tmp_path, x, "maxout", "--backend", library, "--param", "num_units=2")
+    same(y, np.maximum(x[..., :2], x[..., 2:]))
+    assert y.flags.f_contiguous == (order == "F")
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("axis", [0, 1, 2, -1, -3])
+def test_prelu_has_a_slope_for_each_channel(tmp_path, library, order, axis, small_blocks):
+    x = sample(order=order)
+    slopes = np.linspace(0.125, 2, x.shape[axis]).astype(np.float32)
+    np.save(tmp_path / "w.npy", slopes)
+    options = "--param", f"weight=@{tmp_path / 'w.npy'}", "--param", f"axis={axis}"
+    y = apply(tmp_path, x, "prelu", "--backend", library, *options)
+    along = slopes.reshape([-1 if i == axis % 3 else 1 for i in range(3)])
+    same(y, np.where(x > 0, x, along * x))
+
+
+@pytest.mark.parametrize("shape", [(), (4,), (5, 1), (3, 1, 4), (3, 5, 4)])
+def test_an_array_parameter_broadcasts_over_the_blocks(tmp_path, library, shape, small_blocks):
+    x, slopes = sample(), np.abs(sample(shape))
+    np.save(tmp_path / "w.npy", slopes)
+    options = "--param", f"negative_slope=@{tmp_path / 'w.npy'}"
+    y = apply(tmp_path, x, "leaky_relu", "--backend", library, *options)
+    same(y, np.where(x > 0, x, slopes * x))
+
+
+def test_prelu_in_one_dimension_has_a_slope_for_each_element(tmp_path, small_blocks):
+    x, slopes = sample((30,)), np.abs(sample((30,)))
+    np.save(tmp_path / "w.npy", slopes)
+    options = "--param", f"weight=@{tmp_path / 'w.npy'}", "--param", "axis=0"
+    same(apply(tmp_path, x, "prelu", *options), prelu_function(x, slopes, axis=0))
+
+
+def test_parameters_are_literals_or_words_and_aliases_bind_theirs(tmp_path):
+    x = sample()
+    cubic = x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))) / 2
+    close(apply(tmp_path, x, "gelu", "--param", "approximate=tanh"), cubic.astype(np.float32))
+    close(apply(tmp_path, x, "gelu_new", "--force"), cubic.astype(np.float32))
+    y = apply(tmp_path, x, "relu", "--param", "max_value=1.5", "--force")
+    same(y, np.clip(x, 0, np.float32(1.5)))
+    y = apply(tmp_path, x, "relu", "--param", "max_value=None", "--force")
+    same(y, np.maximum(x, 0))
+
+
+def test_the_portable_form_runs_when_asked_for(tmp_path, monkeypatch):
+    x = sample()
+    monkeypatch.setitem(numpy_backend.NATIVE, "tanh", lambda: lambda x: x * 0)
+    np.save(tmp_path / "in.npy", x)
+    files = str(tmp_path / "in.npy"), str(tmp_path / "out.npy")
+    assert cli.main(["--implementation", "portable", "apply", "tanh", *files]) == 0
+    close(np.load(tmp_path / "out.npy"), np.tanh(x))
+
+
+# apply: files
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_memory_stays_at_a_few_blocks(tmp_path, order):
+    x = np.lib.format.open_memmap(tmp_path / "in.npy", "w+", np.float32, (4096, 4096), order == "F")
+    x[::512] = -1.0
+    x.flush()
+    del x
+    np.save(tmp_path / "w.npy", np.linspace(0, 1, 4096, dtype=np.float32))
+    argv = ["apply", "prelu", str(tmp_path / "in.npy"), str(tmp_path / "out.npy")]
+    tracemalloc.start()
+    status = cli.main([*argv, "--param", f"weight=@{tmp_path / 'w.npy'}"])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert status == 0
+    assert (tmp_path / "in.npy").stat().st_size > 64e6
+    assert peak < 24e6
+    y = np.load(tmp_path / "out.npy", mmap_mode="r")
+    np.testing.assert_array_equal(y[512], -np.linspace(0, 1, 4096, dtype=np.float32))
+    assert not y[1].any()
+    assert y.flags.f_contiguous == (order == "F")
+
+
+def test_an_existing_file_is_replaced_only_by_force(tmp_path, capsys):
+    x = sample()
+    np.save(tmp_path / "in.npy", x)
+    (tmp_path / "out.npy").write_text("precious")
+    argv = "apply", "relu", tmp_path / "in.npy", tmp_path / "out.npy"
+    assert "exists" in refused(capsys, *argv)
+    assert (tmp_path / "out.npy").read_text() == "precious"
+    same(apply(tmp_path, x, "relu", "--force"), np.maximum(x, 0))
+
+
+def test_a_file_is_replaced_by_its_own_result_only_by_force(tmp_path, capsys, small_blocks):
+    x = sample()
+    file = tmp_path / "in.npy"
+    np.save(file, x)
+    assert "exists" in refused(capsys, "apply", "relu", file, file)
+    same(np.load(file), x)
+    assert cli.main(["apply", "relu", str(file), str(file), "--force"]) == 0
+    same(np.load(file), np.maximum(x, 0))
+
+
+@pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt, 130), (OSError("disk full"), 2)])
+@pytest.mark.parametrize("before", [None, b"precious"])
+def test_a_run_that_fails_halfway_leaves_nothing(
+    tmp_path, monkeypatch, capsys, small_blocks, error, status, before
+):
+    calls = []
+
+    def failing(x):
+        calls.append(x)
+        if len(calls) > 3:
+            raise error
+        return np.tanh(x)
+
+    monkeypatch.setitem(numpy_backend.NATIVE, "tanh", lambda: failing)
+    np.save(tmp_path / "in.npy", sample())
+    (tmp_path / "out").mkdir()
+    out = tmp_path / "out" / "out.npy"
+    if before:
+        out.write_bytes(before)
+    assert cli.main(["apply", "tanh", str(tmp_path / "in.npy"), str(out), "--force"]) == status
+    assert len(calls) == 4
+    assert [f.read_bytes() for f in out.parent.iterdir()] == [before] * bool(before)
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+# apply: refusals
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("silly", [], ["silly", "silu"]),
+        ("relu", ["--param", "slope=1"], ["slope", "negative_slope", "max_value", "threshold"]),
+        ("tanh", ["--param", "beta=1"], ["beta", "none"]),
+        ("relu", ["--param", "threshold"], ["KEY=VALUE", "threshold"]),
+        ("relu", ["--param", "threshold=[1]"], ["threshold", "[1]"]),
+        ("relu", ["--param", "threshold=high"], ["threshold", "'high'"]),
+        ("relu", ["--param", "threshold=1\n2"], ["threshold"]),
+        ("relu", ["--param", "max_value=-1.0"], ["max_value >= 0", "-1.0"]),
+        ("gelu", ["--param", "approximate=cubic"], ["approximate", "'cubic'"]),
+        ("prelu", [], ["prelu", "weight"]),
+        ("prelu", ["--param", "weight=1", "--param", "axis=3"], ["axis", "3"]),
+        ("prelu", ["--param", "weight=@{}/five.npy"], ["weight", "(5,)", "(3, 5, 4)"]),
+        ("prelu", ["--param", "weight=@{}/five.npy", "--param", "axis=0"], ["weight", "(5, 1, 1)"]),
+        ("prelu", ["--param", "weight=@{}/none.npy"], ["none.npy", "No such file"]),
+        ("softmax", ["--param", "axis=x"], ["axis", "'x'"]),
+        ("softmax", ["--param", "where=@{}/five.npy"], ["where", "boolean"]),
+        ("maxout", ["--param", "num_units=3"], ["num_units", "3"]),
+        ("relu", ["--backend", "mlx"], ["--backend", "mlx"]),
+        ("relu", ["--colour"], ["--colour"]),
+    ],
+)
+def test_a_bad_name_or_parameter_is_refused(tmp_path, capsys, name, options, words):
+    np.save(tmp_path / "in.npy", sample())
+    np.save(tmp_path / "five.npy", np.ones(5, np.float32))
+    options = [option.format(tmp_path) for option in options]
+    line = refused(capsys, "apply", name, tmp_path / "in.npy", tmp_path / "out.npy", *options)
+    assert all(word in line for word in words), line
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["five.npy", "in.npy"]
+
+
+@pytest.mark.parametrize(
+    ("x", "words"),
+    [
+        (np.arange(3), ["int64", "float64"]),
+        (np.asarray([True]), ["bool", "float64"]),
+        (np.ones(3, np.complex64), ["complex64"]),
+        (np.asarray(["a"]), ["<U1"]),
+        (np.asarray(["2026-01-01"], "datetime64[D]"), ["datetime64"]),
+        (np.zeros(3, [("a", "f4")]), ["[('a', '<f4')]"]),
+        (np.zeros(3, "V2"), ["bfloat16"]),
+        (np.asarray([None]), ["in.npy", "object"]),
+    ],
+)
+def test_a_dtype_that_cannot_stay_is_refused(tmp_path, capsys, x, words):
+    np.save(tmp_path / "in.npy", x)
+    line = refused(capsys, "apply", "silu", tmp_path / "in.npy", tmp_path / "out.npy")
+    assert all(word in line for word in words), line
+    assert [f.name for f in tmp_path.iterdir()] == ["in.npy"]
+
+
+def test_bfloat16_is_refused(tmp_path, capsys):
+    bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
+    np.save(tmp_path / "in.npy", np.ones(3, bfloat16))
+    assert "bfloat16" in refused(capsys, "apply", "silu", tmp_path / "in.npy", tmp_path / "o.npy")
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"\x93NUMPY\x01\x00v\x00{'descr'", None])
+def test_what_is_no_npy_file_is_refused(tmp_path, capsys, content):
+    if content is None:
+        np.savez(tmp_path / "in.npz", sample())
+        (tmp_path / "in.npz").rename(tmp_path / "in.npy")
+    else:
+        (tmp_path / "in.npy").write_bytes(content)
+    line = refused(capsys, "apply", "silu", tmp_path / "in.npy", tmp_path / "out.npy")
+    assert "in.npy" in line
+
+
+def test_a_file_cut_short_is_refused(tmp_path, capsys):
+    np.save(tmp_path / "in.npy", sample())
+    whole = (tmp_path / "in.npy").read_bytes()
+    (tmp_path / "in.npy").write_bytes(whole[:-40])
+    line = refused(capsys, "apply", "silu", tmp_path / "in.npy", tmp_path / "out.npy")
+    assert "in.npy" in line
+
+
+def test_a_place_that_is_not_there_is_refused(tmp_path, capsys):
+    np.save(tmp_path / "in.npy", sample())
+    line = refused(capsys, "apply", "silu", tmp_path / "not.npy", tmp_path / "out.npy")
+    assert "not.npy" in line
+    line = refused(capsys, "apply", "silu", tmp_path / "in.npy", tmp_path / "no" / "out.npy")
+    assert "No such file" in line
+    assert "directory" in refused(capsys, "apply", "silu", tmp_path / "in.npy", tmp_path, "--force")
+
+
+def test_a_library_that_is_not_here_is_refused(tmp_path, capsys, monkeypatch):
+    np.save(tmp_path / "in.npy", sample())
+    for library in ("torch", "jax", "jax.numpy"):
+        monkeypatch.setitem(sys.modules, library, None)
+    for library in ("torch", "jax"):
+        argv = "apply", "silu", tmp_path / "in.npy", tmp_path / "out.npy", "--backend", library
+        assert f"{library} is not installed" in refused(capsys, *argv)
+
+
+def test_an_unknown_command_is_refused(capsys):
+    assert "silu" in refused(capsys, "silu")
+
+
+# apply: progress
+
+
+@pytest.mark.parametrize("extras", [True, False])
+def test_a_long_run_at_a_terminal_shows_its_progress(
+    tmp_path, capsys, monkeypatch, request, small_blocks, extras
+):
+    if not extras:
+        request.getfixturevalue("without_extras")
+    at_a_terminal(monkeypatch)
+    clock = iter(range(1000))
+    monkeypatch.setattr(cli.time, "monotonic", lambda: next(clock) / 3)
+    apply(tmp_path, sample(), "relu")
+    err = capsys.readouterr().err
+    assert "applying" in err
+    has_rich = extras and importlib.util.find_spec("rich") is not None
+    assert ("\rapplying 60/60" in err) != has_rich
+
+
+def test_a_short_run_shows_nothing(tmp_path, capsys, monkeypatch, small_blocks):
+    at_a_terminal(monkeypatch)
+    apply(tmp_path, sample(), "relu")
+    assert capsys.readouterr() == ("", "")
+
+
+# check
+
+
+@pytest.mark.parametrize("implementation", ["auto", "portable"])
+def test_the_check_prints_every_function_and_library(capsys, monkeypatch, implementation):
+    if implementation == "portable":
+        monkeypatch.setattr(cli, "names", lambda: ["relu", "maxout", "softsign", "prelu"])
+    assert cli.main(["check", "--implementation", implementation]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert max(map(len, out.splitlines())) <= 120
+    for word in [
+        *cli.names(),
+        *LIBRARIES,
+        "mpmath" if cli.default_engine() == "mpmath" else "decimal",
+    ]:
+        assert word in out
+    assert f"numpy {np.__version__}\n" in out
+
+
+@pytest.mark.parametrize("factor", [1.00001, math.nan, math.inf])
+def test_a_library_that_is_wrong_fails_the_check(capsys, monkeypatch, factor):
+    monkeypatch.setattr(cli, "names", lambda: ["relu", "tanh"])
+    monkeypatch.setitem(numpy_backend.NATIVE, "tanh", lambda: lambda x: np.tanh(x) * factor)
+    with np.errstate(invalid="ignore"):
+        assert cli.main([]) == 1
+    out, err = capsys.readouterr()
+    assert "!" in next(line for line in out.splitlines() if "tanh" in line)
+    assert err.count("\n") == 1
+    assert "tanh: numpy is off by " in err
+    assert "relu" not in err
+    assert all(f"numpy and {other} differ by" in err for other in LIBRARIES if other != "numpy")
+
+
+def test_two_libraries_that_disagree_fail_the_check(capsys, monkeypatch):
+    def moved(by):
+        return lambda x: x * (1 + by * np.float32(2**-23))
+
+    monkeypatch.setattr(cli, "names", lambda: ["identity"])
+    makers = {"left": moved(-6), "right": moved(6)}
+    monkeypatch.setattr(cli, "MAKERS", {name: (name, "") for name in makers})
+    monkeypatch.setattr(cli, "_maker", makers.get)
+    for name in makers:
+        monkeypatch.setitem(sys.modules, name, np)
+    monkeypatch.setattr(cli, "ACCEPTED", 10.0)
+    assert cli.main([]) == 1
+    out, err = capsys.readouterr()
+    assert "!" not in out.partition("Largest")[0]
+    assert "identity: left and right differ by " in err
+    monkeypatch.setattr(cli, "ACCEPTED", 20.0)
+    assert cli.main([]) == 0
+
+
+def test_a_library_that_raises_fails_the_check_and_leaves_the_others(capsys, monkeypatch):
+    def broken(x):
+        raise KeyError(x)
+
+    monkeypatch.setattr(cli, "names", lambda: ["relu", "tanh"])
+    monkeypatch.setitem(numpy_backend.NATIVE, "tanh", lambda: broken)
+    assert cli.main([]) == 1
+    out, err = capsys.readouterr()
+    assert "KeyError !" in out
+    assert "relu" in out
+    assert err == "activations_xp: tanh: numpy raised KeyError\n"
+
+
+def test_the_check_needs_neither_rich_nor_mpmath(capsys, monkeypatch, without_extras):
+    monkeypatch.setattr(cli, "names", lambda: ["relu", "silu", "softmax", "tanh"])
+    assert cli.main([]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert "decimal" in out
+    assert "mpmath" not in out
+    header = next(line for line in out.splitlines() if line.startswith("function"))
+    row = next(line for line in out.splitlines() if line.startswith("silu"))
+    assert row[header.index("formula") :].startswith("x / (1 + exp(-beta * x))")
+    assert float(row[header.index("numpy") :].split()[0]) < 4
+
+
+def test_the_check_shows_its_progress_at_a_terminal(capsys, monkeypatch, without_extras):
+    at_a_terminal(monkeypatch)
+    monkeypatch.setattr(cli, "names", lambda: ["relu", "tanh"])
+    assert cli.main([]) == 0
+    err = capsys.readouterr().err
+    assert "\rchecking 2/2" in err
+    assert err.endswith("\r\033[K")
+
+
+def test_the_module_runs_as_a_command(tmp_path):
+    np.save(tmp_path / "in.npy", np.asarray([-1.0, 2.0]))
+    argv = [sys.executable, "-W", "error", "-m", "activations_xp", "apply", "relu", "in.npy"]
+    done = subprocess.run(
+        [*argv, "out.npy"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), [0.0, 2.0])
+
+
+# list and show
+
+
+@pytest.mark.parametrize("extras", [True, False])
+def test_the_list_has_every_name(capsys, request, extras):
+    if not extras:
+        request.getfixturevalue("without_extras")
+    assert cli.main(["list"]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in names(aliases=True))
+    assert max(map(len, out.splitlines())) <= 130
+    assert "[0, 1]" in out
+
+
+def test_the_markdown_table_has_a_row_for_each_function(capsys):
+    assert cli.main(["list", "--markdown"]) == 0
+    table = capsys.readouterr().out
+    assert table == cli.markdown_table()
+    header, rule, *rows = table.splitlines()
+    assert header == "| function | formula | range | aliases |"
+    assert rule == "| --- | --- | --- | --- |"
+    assert [row.split("`")[1] for row in rows] == names()
+    assert all(row.replace(r"\|", "").count("|") == 5 for row in rows)
+    assert "| `tanh` | `tanh(x)` | [-1, 1] |  |" in rows
+
+
+def test_a_bar_in_a_formula_is_escaped():
+    assert cli._code("a | b") == r"`a \| b`"
+
+
+def test_show_prints_the_signature_and_the_page(capsys):
+    assert cli.main(["show", "gelu"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("gelu(x, /, approximate='none')\n\nGaussian error linear unit")
+    assert "formula: ``x * erfc(-x / sqrt(2)) / 2``" in out
+    assert gelu.__doc__ in out
+
+
+def test_show_says_what_an_alias_binds(capsys):
+    assert cli.main(["show", "gelu_new"]) == 0
+    assert capsys.readouterr().out.startswith(
+        "gelu_new is gelu with approximate='tanh'.\n\ngelu(x,"
+    )
+    assert get("gelu_new").keywords == {"approximate": "tanh"}
+    assert cli.main(["show", "swish"]) == 0
+    assert capsys.readouterr().out.startswith("swish is silu.\n\nsilu(x, /, beta=1.0)\n")
+
+
+def test_show_of_an_unknown_name_says_the_closest(capsys):
+    assert "gelu" in refused(capsys, "show", "geluu")

@@ -1,0 +1,81 @@
+"""Every function against its formula in many digits, on every library, under its transforms."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+
+from activations_xp._oracle import ACCEPTED, difference, truth
+
+SEED = 20261121
+
+
+def points(definition, dtype):
+    """Dense near zero, out to where float32 (88) and float64 (709) underflow, and the kinks."""
+    rng = np.random.default_rng(SEED)
+    edge = {"float32": 100.0, "float64": 740.0}[dtype]
+    kinks = np.array(definition.properties.kinks, dtype=dtype)
+    x = np.concatenate(
+        [
+            np.linspace(-20, 20, 161),
+            rng.uniform(-edge, edge, 64),
+            *(s * np.geomspace(1e-30, 1e4, 35) for s in (1, -1)),
+            *(np.nextafter(kinks, d) for d in (-np.inf, np.inf)),
+            kinks,
+        ]
+    ).astype(dtype)
+    return x[: x.size // 4 * 4]
+
+
+@functools.cache
+def _exact(case, dtype):
+    x = points(case.definition, dtype)
+    return x, truth(case.variant.formula, x, case.all_parameters)
+
+
+def dtypes_of(backend):
+    return [dtype for dtype in ("float32", "float64") if dtype in backend.dtypes]
+
+
+@pytest.mark.parametrize("engine", ["mpmath", "decimal"])
+def test_the_formula_means_the_same_in_two_arithmetics(case, engine):
+    x = np.concatenate([np.linspace(-30, 30, 12), [1e-20, -1e-20, 1e3, -1e3]])
+    exact = truth(case.variant.formula, x, case.all_parameters, engine=engine)
+    other = truth(case.variant.formula, x, case.all_parameters, engine="mpmath", digits=800)
+    np.testing.assert_allclose(exact.astype("f8"), other.astype("f8"), rtol=1e-15)
+
+
+def test_values(case, backend, transform):
+    for dtype in dtypes_of(backend):
+        x, exact = _exact(case, dtype)
+        normal = np.abs(exact.astype("f8")) >= np.finfo(dtype).smallest_normal
+        there = backend.array(x, dtype)
+
+        portable = transform(lambda x: case.function.portable(x, **case.parameters))
+        error = difference(backend.asnumpy(portable(there)), exact)
+        assert error[normal].max() <= case.variant.ulp
+        assert error[~normal].max(initial=0) <= 2.0**24 if dtype == "float32" else 2.0**53
+
+        auto = transform(lambda x: case.function(x, **case.parameters))
+        got = backend.asnumpy(auto(there))
+        error = difference(got, exact, x if got.shape == x.shape else None)
+        assert error.max() <= max(ACCEPTED, case.variant.ulp)
+
+
+def test_slices_along_every_axis(case, backend):
+    """A function along an axis does to each slice what it does to that slice alone."""
+    if case.definition.axis is None:
+        assert "axis" not in case.parameters or case.parameters["axis"] == 0
+        return
+    x = np.linspace(-9, 9, 4 * 6 * 8).reshape(4, 6, 8) ** 3 / 80
+    there = backend.array(x, "float32")
+    x = backend.asnumpy(there).astype("f8")
+    for axis in (0, 1, 2, -1, -3):
+        got = backend.asnumpy(case.function(there, **case.parameters, axis=axis))
+        parameters = {**case.all_parameters, "axis": axis}
+        exact = np.apply_along_axis(
+            lambda row, p=parameters: truth(case.variant.formula, row, p).astype("f8"), axis, x
+        )
+        np.testing.assert_allclose(got, exact, rtol=2e-6, atol=1e-6)
