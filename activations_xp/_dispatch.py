@@ -106,13 +106,16 @@ def device(value: Any) -> Any:
 
 def isdtype(value: Any, kinds: tuple[str, ...]) -> bool:
     """Whether the array has one of these kinds of dtype; bfloat16 is a floating one everywhere."""
-    from array_api_compat import array_namespace
-
-    from .backends.numpy import is_bfloat16
-
-    if library(value) == "numpy" and is_bfloat16(value.dtype):
-        return "real floating" in kinds
-    return bool(array_namespace(value).isdtype(value.dtype, kinds))
+    owner = library(value)
+    if owner == "numpy":
+        from .backends.numpy import xp
+    elif owner == "torch":
+        from .backends.torch import xp
+    elif owner == "jax":
+        from .backends.jax import xp
+    else:
+        xp = owner
+    return bool(xp.isdtype(value.dtype, kinds))
 
 
 def resolve(

@@ -21,16 +21,17 @@ _REAL = ("bool", "integral", "real floating")
 
 
 def _number(value: Any, x: Array) -> float:
-    """A real number"""
     if isinstance(value, (np.number, np.bool_)) and value.dtype.kind in "fiub":
-        return value.item()  # type: ignore[no-any-return]
-    if isinstance(value, NUMBER):
-        return value
-    raise TypeError
+        value = value.item()
+    if not isinstance(value, NUMBER):
+        raise TypeError
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"must be within the range of float64, got {describe(value)}") from None
 
 
 def _scalar(value: Any, x: Array) -> float | Array:
-    """A real number or an array of x's library that broadcasts to x"""
     try:
         return _number(value, x)
     except TypeError:
@@ -38,7 +39,6 @@ def _scalar(value: Any, x: Array) -> float | Array:
 
 
 def _weight(value: Any, x: Array) -> float | Array:
-    """A real number or an array of x's library"""
     try:
         return _number(value, x)
     except TypeError:
@@ -46,7 +46,6 @@ def _weight(value: Any, x: Array) -> float | Array:
 
 
 def _mask(value: Any, x: Array) -> Array:
-    """A boolean array of x's library that broadcasts to x"""
     return _broadcasting(_array(value, x, ("bool",)), x)
 
 
@@ -85,14 +84,12 @@ def _index(value: Any) -> int:
 
 
 def _count(value: Any, x: Array) -> int:
-    """A positive integer"""
     if _index(value) < 1:
         raise ValueError(f"must be a positive integer, got {value!r}")
     return _index(value)
 
 
 def _axis(value: Any, x: Array) -> int:
-    """An integer"""
     axis = _index(value)
     if not -x.ndim <= axis < x.ndim:
         raise ValueError(f"{axis} is out of range for x with {x.ndim} dimensions")
@@ -100,7 +97,6 @@ def _axis(value: Any, x: Array) -> int:
 
 
 def _axes(value: Any, x: Array) -> tuple[int, ...]:
-    """An integer, a tuple of integers, or None"""
     if value is None:
         return tuple(range(x.ndim))
     if isinstance(value, tuple):
@@ -111,56 +107,60 @@ def _axes(value: Any, x: Array) -> tuple[int, ...]:
     return (_axis(value, x),)
 
 
-Number: TypeAlias = Annotated[float, _number]
-Scalar: TypeAlias = Annotated[float | Array, _scalar]
-Weight: TypeAlias = Annotated[float | Array, _weight]
-Mask: TypeAlias = Annotated[Array, _mask]
-Count: TypeAlias = Annotated[int, _count]
-Axis: TypeAlias = Annotated[int, _axis]
-Axes: TypeAlias = Annotated[int | tuple[int, ...] | None, _axes]
+_OR_ARRAY = "a real number or an array of x's library"
+
+Number: TypeAlias = Annotated[float, _number, "a real number"]
+Scalar: TypeAlias = Annotated[float | Array, _scalar, f"{_OR_ARRAY} that broadcasts to x"]
+Weight: TypeAlias = Annotated[float | Array, _weight, _OR_ARRAY]
+Mask: TypeAlias = Annotated[Array, _mask, "a boolean array of x's library that broadcasts to x"]
+Count: TypeAlias = Annotated[int, _count, "a positive integer"]
+Axis: TypeAlias = Annotated[int, _axis, "an integer"]
+Axes: TypeAlias = Annotated[
+    int | tuple[int, ...] | None, _axes, "an integer, a tuple of integers, or None"
+]
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What a parameter's annotation says: its choices, or its check; and whether None is one."""
+    """What a parameter's annotation says: its choices, or its check; and all that in words."""
 
-    check: Callable[[Any, Array], Any] | None
     choices: tuple[Any, ...]
+    check: Callable[[Any, Array], Any] | None
     optional: bool
+    text: str
 
     @property
     def is_scalar(self) -> bool:
         return self.check in (_scalar, _weight)
 
-    def __str__(self) -> str:
-        options = [repr(choice) for choice in self.choices]
-        if self.check is not None:
-            options.append(self.check.__doc__ or "")
-        if self.optional:
-            options.append("None")
-        return ", ".join(options[:-1]) + " or " * (len(options) > 1) + options[-1]
-
 
 def kind(annotation: Any) -> Kind:
     """Read an annotation such as ``Scalar | None`` or ``Literal["none", "tanh"] | bool``."""
-    if hasattr(annotation, "__metadata__"):
-        return Kind(annotation.__metadata__[0], (), False)
-    if get_origin(annotation) is Literal:
-        return Kind(None, get_args(annotation), False)
-    if annotation is bool:
-        return Kind(None, (True, False), False)
-    if get_origin(annotation) in (Union, types.UnionType):
-        parts = [kind(a) for a in get_args(annotation) if a is not type(None)]
-        return Kind(
-            next((p.check for p in parts if p.check), None),
-            tuple(choice for p in parts for choice in p.choices),
-            type(None) in get_args(annotation),
-        )
-    raise TypeError(f"a parameter cannot be annotated {annotation!r}")
+    union = get_origin(annotation) in (Union, types.UnionType)
+    options: list[str] = []
+    choices: list[Any] = []
+    check = None
+    for part in get_args(annotation) if union else (annotation,):
+        if hasattr(part, "__metadata__"):
+            check, text = part.__metadata__
+            options.append(text)
+        elif part is type(None):
+            options.append("None")
+        elif part is bool or get_origin(part) is Literal:
+            choices += (True, False) if part is bool else get_args(part)
+        else:
+            raise TypeError(f"a parameter cannot be annotated {annotation!r}")
+    options = [*map(repr, choices), *options]
+    text = ", ".join(options[:-1]) + " or " * (len(options) > 1) + options[-1]
+    return Kind(tuple(choices), check, "None" in options, text)
 
 
 def check(definition: Definition, x: Array, values: tuple[Any, ...]) -> tuple[Any, ...]:
     """The parameters as the computation wants them, or one clear error."""
+    from ._dispatch import isdtype
+
+    if not isdtype(x, _REAL):
+        raise TypeError(f"{definition.name}: x must be an array of real numbers, got {describe(x)}")
     good = []
     for (name, kind), value in zip(definition.parameters.items(), values, strict=True):
         if (value is None and kind.optional) or _is_choice(value, kind.choices):
@@ -168,11 +168,11 @@ def check(definition: Definition, x: Array, values: tuple[Any, ...]) -> tuple[An
             continue
         try:
             if kind.check is None:
-                raise ValueError(f"must be {kind}, got {value!r}")
+                raise ValueError(f"must be {kind.text}, got {value!r}")
             good.append(kind.check(value, x))
         except TypeError:
             raise TypeError(
-                f"{definition.name}: {name} must be {kind}, got {describe(value)}"
+                f"{definition.name}: {name} must be {kind.text}, got {describe(value)}"
             ) from None
         except ValueError as error:
             raise ValueError(f"{definition.name}: {name} {error}") from None

@@ -80,7 +80,7 @@ CORE_64 = (
 
 def unit(xp: Namespace, x: Array) -> Any:
     """1 everywhere, and NaN where x is."""
-    return xp.where(x != x, x, xp.astype(x == x, x.dtype))
+    return xp.where(x != x, x, 1.0)
 
 
 def _polynomial(t: Any, coefficients: tuple[float, ...]) -> Any:

@@ -77,7 +77,7 @@ def test_integers_become_the_default_floating_dtype(case, backend, dtype):
         default = "float32" if backend.name == "jax-x32" else default
         assert backend.dtype_of(y) == default
         floats = backend.array(backend.asnumpy(x).astype(default), default)
-        _same(backend.asnumpy(y), backend.asnumpy(case.function(floats, **case.parameters)))
+        _close_enough(backend.asnumpy(y), backend.asnumpy(case.function(floats, **case.parameters)))
 
 
 def test_layout_of_the_memory_does_not_matter(case, backend):
@@ -169,8 +169,7 @@ def test_no_input_warns_and_nan_stays_nan(case, backend):
             with np.errstate(all="raise"):
                 form(x, **case.parameters)
                 y = form(nan, **case.parameters)
-            with np.errstate(all="ignore"):  # a lazy library computes here
-                assert np.isnan(backend.asnumpy(y).astype("f8")).all()
+            assert np.isnan(backend.asnumpy(y).astype("f8")).all()
 
 
 def test_numbers_and_numpy_scalars(elementwise):

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import types
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from array_api_compat import device
 
-from .._parameters import check, describe
+from .._parameters import NUMBER, check
 from .._typing import Array, Kernel, Namespace
 
 if TYPE_CHECKING:
     from .._activation import Definition
+
+
+PLANS = 256
+"""How many plans a kernel remembers; a parameter that never stays the same may not fill memory."""
 
 
 def bind(definition: Definition, xp: Namespace) -> Kernel:
@@ -36,12 +41,10 @@ def precision(
         return (xp.float32 if xp.finfo(dtype).bits < 32 else dtype), dtype
     if keeps_integers(definition, values) and xp.isdtype(dtype, "integral"):
         return dtype, dtype
-    if xp.isdtype(dtype, ("integral", "bool")):
-        if default is None:
-            info = xp.__array_namespace_info__()
-            default = info.default_dtypes(device=device(x))["real floating"]
-        return default, default
-    raise refusal(definition, x)
+    if default is None:
+        info = xp.__array_namespace_info__()
+        default = info.default_dtypes(device=device(x))["real floating"]
+    return default, default
 
 
 def keeps_integers(definition: Definition, values: tuple[Any, ...]) -> bool:
@@ -49,8 +52,34 @@ def keeps_integers(definition: Definition, values: tuple[Any, ...]) -> bool:
     return definition.closed_over_integers and values == tuple(definition.defaults.values())
 
 
-def refusal(definition: Definition, x: Any) -> TypeError:
-    return TypeError(f"{definition.name}: x must be an array of real numbers, got {describe(x)}")
+def planned(
+    definition: Definition,
+    make: Callable[[Any, tuple[Any, ...]], tuple[Callable[[Any], Any], bool]],
+    is_tracing: Callable[[], bool] | None = None,
+) -> Kernel:
+    """A kernel that plans once for each dtype, number of dimensions and set of parameters.
+
+    ``make(x, parameters)`` checks them, and returns a function of x alone and whether that is
+    true for all such x: it is not if it holds an array. While a compiler traces the kernel,
+    nothing is remembered.
+    """
+    plans: dict[Any, Callable[[Any], Any]] = {}
+
+    def kernel(x: Any, *parameters: Any) -> Any:
+        if is_tracing is not None and is_tracing():
+            return make(x, parameters)[0](x)
+        types = tuple(map(type, parameters))  # an axis of 1 is not one of True
+        try:
+            plan = plans[x.dtype, x.ndim, parameters, types]
+        except (KeyError, TypeError):  # new, or not hashable
+            plan, constant = make(x, parameters)
+            if constant:
+                if len(plans) >= PLANS:
+                    plans.clear()
+                plans[x.dtype, x.ndim, parameters, types] = plan
+        return plan(x)
+
+    return kernel
 
 
 def evaluate(
@@ -67,7 +96,9 @@ def evaluate(
         return array if array.dtype == dtype else xp.astype(array, dtype)
 
     parameters = [
-        cast(value, compute) if kind.is_scalar and hasattr(value, "dtype") else value
+        value
+        if value is None or isinstance(value, NUMBER) or not kind.is_scalar
+        else cast(value, compute)
         for kind, value in zip(definition.parameters.values(), values, strict=True)
     ]
     return cast(definition.computation(xp, cast(x, compute), *parameters), result)

@@ -18,35 +18,25 @@ if TYPE_CHECKING:
 
 xp = generic.overlay(jnp, **generic.one_sided(jnp))
 
-_PLANS = 256
-
 
 @functools.cache
 def bind(definition: Definition) -> Kernel:
     """A kernel compiled for each set of parameters; array parameters are arguments of it."""
-    plans: dict[Any, Callable[..., Any]] = {}
 
-    def kernel(x: Any, *parameters: Any) -> Any:
-        try:
-            plan = plans[parameters]
-        except (KeyError, TypeError):  # new, or an array among the parameters
-            check(definition, x, parameters)
-            return planned(x, parameters)
-        return plan(x)
-
-    def planned(x: Any, parameters: tuple[Any, ...]) -> Any:
+    def make(x: Any, parameters: tuple[Any, ...]) -> tuple[Callable[[Any], Any], bool]:
+        check(definition, x, parameters)
         slots = tuple(i for i, p in enumerate(parameters) if isinstance(p, jax.Array))
         constants = tuple(None if i in slots else p for i, p in enumerate(parameters))
-        key = (constants, slots) if slots else parameters
-        if key not in plans:
-            if len(plans) >= _PLANS:
-                plans.clear()
-            plans[key] = _compiled(definition, constants, slots)
-        return plans[key](x, *(parameters[i] for i in slots))
+        compiled = _compiled(definition, constants, slots)
+        if not slots:
+            return compiled, True
+        arrays = [parameters[i] for i in slots]
+        return (lambda x: compiled(x, *arrays)), False
 
-    return kernel
+    return generic.planned(definition, make)
 
 
+@functools.lru_cache(generic.PLANS)
 def _compiled(
     definition: Definition, constants: tuple[Any, ...], slots: tuple[int, ...]
 ) -> Callable[..., Any]:

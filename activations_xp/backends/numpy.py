@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,72 +15,65 @@ if TYPE_CHECKING:
     from .._activation import Definition
     from .._dispatch import Implementation
 
+_KINDS = {"b": "bool", "i": "integral", "u": "integral", "f": "real floating"}
+
+
+def _isdtype(dtype: Any, kinds: str | tuple[str, ...]) -> bool:
+    kind = "real floating" if dtype.name == "bfloat16" else _KINDS.get(dtype.kind)
+    return kind in ((kinds,) if isinstance(kinds, str) else kinds)
+
+
+def _finfo(dtype: Any) -> Any:
+    return np.finfo(np.float16 if dtype.name == "bfloat16" else dtype)
+
+
+xp = generic.overlay(np, isdtype=_isdtype, finfo=_finfo)
+"""NumPy, where the bfloat16 of ml_dtypes is a floating dtype and none is refused with an error."""
+
+
+def _relu(x: Any) -> Any:
+    return np.maximum(x, 0)
+
+
 NATIVE: dict[str, Callable[..., Callable[[Any], Any] | None]] = {
     "relu": lambda negative_slope, max_value, threshold: (
-        partial(np.maximum, 0) if (negative_slope, max_value, threshold) == (0, None, 0) else None
+        _relu if (negative_slope, max_value, threshold) == (0, None, 0) else None
     ),
     "tanh": lambda: np.tanh,
 }
 """For parameters, NumPy's own function of one array, if it has it."""
 
-_PLANS = 256
-
 
 def bind(definition: Definition, which: Implementation, kind: type) -> Kernel:
-    """A kernel that plans once for each dtype, number of dimensions and parameters."""
-    if issubclass(kind, np.generic):
-        return _on_scalars(bind(definition, which, np.ndarray))
+    """A kernel that runs NumPy's own function or the computation."""
+    if kind is not np.ndarray:
+        plain = bind(definition, which, np.ndarray)
+        if issubclass(kind, np.generic):
+            return _on_scalars(plain)
+        return lambda x, *parameters: plain(np.asarray(x), *parameters)
     native = NATIVE.get(definition.name) if which != "portable" else None
-    plans: dict[Any, Callable[[Any], Any]] = {}
 
-    def kernel(x: Any, *parameters: Any) -> Any:
-        try:
-            plan = plans[x.dtype, x.ndim, parameters]
-        except (KeyError, TypeError):  # new, or an array among the parameters
-            plan = make(x, parameters)
-        return plan(x)
-
-    def make(x: Any, parameters: tuple[Any, ...]) -> Callable[[Any], Any]:
+    def make(x: Any, parameters: tuple[Any, ...]) -> tuple[Callable[[Any], Any], bool]:
         values = check(definition, x, parameters)
-        compute, result = _precision(definition, x, values)
+        compute, result = generic.precision(definition, xp, x, values, np.dtype(np.float64))
         constant = not any(isinstance(value, np.ndarray) for value in values)
         own = native(*values) if native and constant and compute == result else None
         if own is None:
-            plan = _portable(definition, values, compute, result)
-        elif x.ndim == 0 or x.dtype != result:
-            plan = _exactly(lambda x: own(x.astype(result)), result)
-        else:
-            plan = own
-        if constant:
-            if len(plans) >= _PLANS:
-                plans.clear()
-            plans[x.dtype, x.ndim, parameters] = plan
-        return plan
+            return _portable(definition, values, compute, result), constant
+        if x.ndim == 0 or x.dtype != result or not result.isnative:
+            return _exactly(lambda x: own(x.astype(result)), result), constant
+        return own, constant
 
-    return kernel
+    return generic.planned(definition, make)
 
 
 def bind_numbers(definition: Definition, which: Implementation) -> Kernel:
     """A kernel for Python numbers, which count as NumPy scalars."""
-    kernel = bind(definition, which, np.ndarray)
-    return _on_scalars(lambda x, *parameters: kernel(np.asarray(x), *parameters))
+    return _on_scalars(bind(definition, which, np.ndarray))
 
 
 def _on_scalars(kernel: Kernel) -> Kernel:
     return lambda x, *parameters: kernel(np.asarray(x), *parameters)[()]
-
-
-def is_bfloat16(dtype: Any) -> bool:
-    """Whether it is the bfloat16 of ml_dtypes, which NumPy knows only as some void dtype."""
-    return bool(dtype.kind == "V" and dtype.name == "bfloat16")
-
-
-def _precision(definition: Definition, x: Any, values: tuple[Any, ...]) -> tuple[Any, Any]:
-    if is_bfloat16(x.dtype):
-        return np.dtype(np.float32), x.dtype
-    if x.dtype.kind not in "fiub":
-        raise generic.refusal(definition, x)
-    return generic.precision(definition, np, x, values, np.dtype(np.float64))
 
 
 def _portable(
@@ -89,7 +81,7 @@ def _portable(
 ) -> Callable[[Any], Any]:
     def run(x: Any) -> Any:
         with np.errstate(all="ignore"):
-            return generic.evaluate(definition, np, x, values, compute, result)
+            return generic.evaluate(definition, xp, x, values, compute, result)
 
     return _exactly(run, result)
 

@@ -24,8 +24,9 @@ xp = generic.overlay(
     **generic.one_sided(torch),
     astype=lambda x, dtype: x.to(dtype),
     isdtype=compat.isdtype,
-    max=lambda x, axis, keepdims=False: torch.amax(x, dim=axis, keepdim=keepdims),
-    sum=lambda x, axis, keepdims=False: torch.sum(x, dim=axis, keepdim=keepdims),
+    # torch takes no axis for all of them
+    max=lambda x, axis, keepdims=False: x if axis == () else torch.amax(x, axis, keepdims),
+    sum=lambda x, axis, keepdims=False: x if axis == () else torch.sum(x, axis, keepdims),
 )
 """torch under the standard's names. array-api-compat's wrappers cost 2-8 us and some of them
 break fullgraph=True or vmap."""
@@ -58,7 +59,9 @@ NATIVE: dict[str, Native] = {
         amiss=frozenset({torch.float64}),
     ),
     "hard_sigmoid": Native(
-        lambda slope, offset: F.hardsigmoid if (slope, offset) == (1 / 6, 0.5) else None
+        lambda slope, offset: F.hardsigmoid if (slope, offset) == (1 / 6, 0.5) else None,
+        # its derivative in float64 is the 1/6 of float32
+        amiss=frozenset({torch.float64}),
     ),
     "gelu": Native(
         lambda approximate: (
@@ -79,38 +82,21 @@ NATIVE: dict[str, Native] = {
     ),
 }
 
-_PLANS = 256
-
-
-def is_tracing() -> bool:
-    return torch.compiler.is_dynamo_compiling()
+is_tracing = torch.compiler.is_dynamo_compiling
 
 
 def bind(definition: Definition, which: Implementation, kind: type) -> Kernel:
-    """A kernel that plans once for each dtype, number of dimensions and parameters."""
+    """A kernel that runs torch's own or the computation."""
     plain = kind in (torch.Tensor, torch.nn.Parameter)
     # what other subclasses are made of (shards, rows of unequal length) torch's kernels may lack
     native = NATIVE.get(definition.name) if plain and which != "portable" else None
-    plans: dict[Any, Callable[[Any], Any]] = {}
-
-    def kernel(x: Any, *parameters: Any) -> Any:
-        if torch.compiler.is_dynamo_compiling():
-            return make(x, parameters)[0](x)
-        try:
-            plan = plans[x.dtype, x.ndim, parameters]
-        except (KeyError, TypeError):  # new, or a list among the parameters
-            plan, constant = make(x, parameters)
-            if constant:
-                if len(plans) >= _PLANS:
-                    plans.clear()
-                plans[x.dtype, x.ndim, parameters] = plan
-        return plan(x)
 
     def make(x: Any, parameters: tuple[Any, ...]) -> tuple[Callable[[Any], Any], bool]:
         values = check(definition, x, parameters)
         compute, result = generic.precision(definition, xp, x, values, torch.get_default_dtype())
-        constant = not any(isinstance(value, torch.Tensor) for value in values)
-        if native and constant and result.is_floating_point:
+        fixed = not any(isinstance(value, torch.Tensor) for value in values)
+        constant = fixed and x.dtype == result  # the default dtype may change
+        if native and fixed and result.is_floating_point and result.itemsize > 1:
             own = native.bind(*values) if which == "native" or result not in native.amiss else None
             if own is not None:
                 return (own if x.dtype == result else lambda x: own(x.to(result))), constant
@@ -120,4 +106,4 @@ def bind(definition: Definition, which: Implementation, kind: type) -> Kernel:
 
         return portable, constant
 
-    return kernel
+    return generic.planned(definition, make, is_tracing)
