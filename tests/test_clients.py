@@ -1,0 +1,269 @@
+"""Networks on scikit-learn's digits, in the style of each library, with its activation replaced.
+
+A client keeps its outputs and its gradients when its own activation gives way to ours: the one
+written by hand from the formula, scikit-learn's style, or the one that the library has.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib
+import math
+import re
+
+import numpy as np
+from sklearn.datasets import load_digits
+
+import activations_xp as ax
+
+PIXELS, LABELS = (a[:24] for a in load_digits(return_X_y=True))
+PIXELS = PIXELS / 16
+ONE_HOT = np.eye(10)[LABELS]
+HIDDEN = 6
+TOLERANCE = {"float64": 1e-10, "float32": 1e-5}
+
+
+def _weights(width=HIDDEN):
+    rng = np.random.default_rng(3)
+    shapes = {"w1": (64, HIDDEN), "b1": (1, HIDDEN), "w2": (width, 10), "b2": (1, 10)}
+    return {name: rng.normal(0, 0.4, shape) for name, shape in shapes.items()}
+
+
+def _agree(a, b, tolerance, what):
+    """Equal relative to the largest number of the array."""
+    scale = max(np.abs(b).max(), 1e-3)
+    np.testing.assert_allclose(a / scale, b / scale, rtol=0, atol=tolerance, err_msg=what)
+
+
+# as scikit-learn writes it
+
+
+class Classifier:
+    """MLPClassifier's forward pass, and the backward pass of its loss."""
+
+    def __init__(self, activation, softmax, weights):
+        self.activation, self.softmax, self.weights = activation, softmax, weights
+
+    def predict_proba(self, x):
+        w = self.weights
+        return self.softmax(self.activation(x @ w["w1"] + w["b1"]) @ w["w2"] + w["b2"])
+
+    def gradients(self, x, one_hot, slope, ones):
+        """The derivatives of the summed cross-entropy; `slope` is that of the activation."""
+        w = self.weights
+        t = x @ w["w1"] + w["b1"]
+        error = self.predict_proba(x) - one_hot
+        back = (error @ w["w2"].T) * slope(t)
+        return {
+            "w1": x.T @ back,
+            "b1": ones @ back,
+            "w2": self.activation(t).T @ error,
+            "b2": ones @ error,
+        }
+
+
+def _by_hand(definition, variant):
+    """The function as somebody writes it who has only NumPy and the formula."""
+    names = ("abs", "exp", "expm1", "log", "log1p", "maximum", "minimum", "sqrt", "tanh", "where")
+    words = {name: getattr(np, name) for name in (*names, "max", "sum", "reshape", "sin", "cos")}
+    words |= {"pi": math.pi, "inf": math.inf}
+    words |= {name: np.vectorize(getattr(math, name)) for name in ("erf", "erfc")}
+    code = compile(variant.formula, "<formula>", "eval")
+    parameters = {**definition.defaults, **variant.parameters}
+
+    def formula(x):
+        return np.asarray(eval(code, words, {**parameters, "x": x}), float)
+
+    if definition.axis is None:
+        return formula
+    return lambda x: np.apply_along_axis(formula, -1, x)
+
+
+def _softmax(x):
+    e = np.exp(x - x.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def _width(activation):
+    return activation(np.zeros((1, HIDDEN))).shape[1]
+
+
+def test_a_forward_pass_with_an_activation_written_by_hand(case, backend):
+    own = _by_hand(case.definition, case.variant)
+    weights = _weights(_width(own))
+    expected = Classifier(own, _softmax, weights).predict_proba(PIXELS)
+    for dtype in set(backend.dtypes) & set(TOLERANCE):
+        there = {name: backend.array(value, dtype) for name, value in weights.items()}
+        ours = functools.partial(case.function, **case.parameters)
+        got = Classifier(ours, ax.softmax, there).predict_proba(backend.array(PIXELS, dtype))
+        _agree(backend.asnumpy(got), expected, TOLERANCE[dtype], str(case))
+
+
+def test_a_backward_pass_with_our_derivative(elementwise, backend):
+    for variant in elementwise.definition.variants:
+        weights = _weights()
+        numeric = _central_differences(_by_hand(elementwise.definition, variant), weights)
+        for dtype in set(backend.dtypes) & set(TOLERANCE):
+            there = {name: backend.array(value, dtype) for name, value in weights.items()}
+            ours = functools.partial(elementwise, **variant.parameters)
+            gradients = Classifier(ours, ax.softmax, there).gradients(
+                backend.array(PIXELS, dtype),
+                backend.array(ONE_HOT, dtype),
+                functools.partial(elementwise.derivative, **variant.parameters),
+                backend.array(np.ones((1, len(PIXELS))), dtype),
+            )
+            for name, value in gradients.items():
+                tolerance = max(TOLERANCE[dtype], 1e-9)  # that of the differences
+                _agree(backend.asnumpy(value), numeric[name], tolerance, f"{variant} {name}")
+
+
+def _central_differences(activation, weights, h=1e-4):
+    """The gradient of the summed cross-entropy, to the fourth order in h."""
+
+    def loss(weights):
+        chances = Classifier(activation, _softmax, weights).predict_proba(PIXELS)
+        return -np.sum(np.log(chances[ONE_HOT == 1]))
+
+    def slope(name, index):
+        def at(step):
+            moved = weights[name].copy()
+            moved[index] += step
+            return loss({**weights, name: moved})
+
+        return (8 * (at(h) - at(-h)) - (at(2 * h) - at(-2 * h))) / (12 * h)
+
+    return {
+        name: np.reshape([slope(name, i) for i in np.ndindex(value.shape)], value.shape)
+        for name, value in weights.items()
+    }
+
+
+# as each library has it
+
+
+def _counterparts(library):
+    """Our functions and the library's own, with the keywords that our definition states."""
+    for function in map(ax.get, ax.names()):
+        where = function.definition.elsewhere.get(library)
+        if where is not None:
+            path, _, stated = re.fullmatch(r"([\w.]+)( \((.*)\))?", where).groups()
+            keywords = ast.parse(f"f({stated or ''})", mode="eval").body.keywords
+            yield function, _found(path), {k.arg: ast.literal_eval(k.value) for k in keywords}
+
+
+def _found(path):
+    """What a dotted name means; a class of modules gives a module."""
+    module, _, name = path.rpartition(".")
+    found = getattr(importlib.import_module(module), name)
+    return found() if isinstance(found, type) else found
+
+
+def _same(function, own, stated):
+    """Both at the parameters where they are the same, as functions of x and what is learned."""
+    definition = function.definition
+    ours = {k: v for k, v in stated.items() if k in definition.parameters and k != "axis"}
+    if "axis" in stated and definition.axis is None:
+        ours["axis"] = stated["axis"]
+    # what is stated and not ours is the axis under another name, with another default
+    axis = dict.fromkeys(stated.keys() - ours.keys(), definition.defaults.get("axis"))
+    return functools.partial(function, **ours), functools.partial(own, **axis)
+
+
+def _learned(definition):
+    """The parameters without a default, at their values in the first variant."""
+    needed = definition.parameters.keys() - definition.defaults.keys()
+    return [np.full(1, definition.variants[0].parameters[name]) for name in sorted(needed)]
+
+
+def _torch_client(backend, dtype, activation, learned):
+    import torch
+
+    x = backend.array(PIXELS, dtype)
+
+    class Network(torch.nn.Module):
+        def __init__(self, weights):
+            super().__init__()
+            self.first = torch.nn.Linear(64, HIDDEN).to(x)
+            self.last = torch.nn.Linear(len(weights["w2"]), 10).to(x)
+            self.learned = torch.nn.ParameterList(backend.array(v, dtype) for v in learned)
+            for layer, w, b in [(self.first, "w1", "b1"), (self.last, "w2", "b2")]:
+                weight, bias = (
+                    backend.array(weights[w].T, dtype),
+                    backend.array(weights[b][0], dtype),
+                )
+                layer.load_state_dict({"weight": weight, "bias": bias})
+
+        def forward(self, x):
+            return self.last(activation(self.first(x), *self.learned))
+
+    values = [backend.array(v, dtype) for v in learned]
+    network = Network(_weights(activation(x[:, :HIDDEN], *values).shape[1]))
+    outputs = network(x)
+    torch.nn.functional.cross_entropy(outputs, backend.array(LABELS, "int64")).backward()
+    gradients = {name: weight.grad for name, weight in network.named_parameters()}
+    return {"outputs": outputs, **gradients}
+
+
+def _jax_client(backend, dtype, activation, learned):
+    import jax
+
+    x, one_hot = backend.array(PIXELS, dtype), backend.array(ONE_HOT, dtype)
+    values = [backend.array(v, dtype) for v in learned]
+    weights = _weights(activation(x[:, :HIDDEN], *values).shape[1])
+    tree = {name: backend.array(value, dtype) for name, value in weights.items()}
+    tree["learned"] = values
+
+    @jax.jit
+    def loss(tree, x):
+        hidden = activation(x @ tree["w1"] + tree["b1"], *tree["learned"])
+        outputs = hidden @ tree["w2"] + tree["b2"]
+        return -(jax.nn.log_softmax(outputs) * one_hot).mean(), outputs
+
+    gradients, outputs = jax.grad(loss, has_aux=True)(tree, x)
+    named = {jax.tree_util.keystr(k): v for k, v in jax.tree_util.tree_leaves_with_path(gradients)}
+    return {"outputs": outputs, **named}
+
+
+def _numpy_client(backend, dtype, activation, learned):
+    weights = {name: backend.array(value, dtype) for name, value in _weights().items()}
+    outputs = Classifier(activation, ax.softmax, weights).predict_proba
+    return {"outputs": outputs(backend.array(PIXELS, dtype))}
+
+
+CLIENTS = {"torch": ("torch", _torch_client), "jax": ("jax", _jax_client)}
+
+
+def test_the_activation_of_the_library_replaced(backend):
+    library, client = CLIENTS.get(backend.library, ("scipy", _numpy_client))
+    tried = 0
+    for function, own, stated in _counterparts(library):
+        ours, own = _same(function, own, stated)
+        if library == "scipy":
+            own = functools.partial(_through_numpy, backend, own)
+        learned = _learned(function.definition)
+        for dtype in set(backend.dtypes) & set(TOLERANCE):
+            got, expected = (client(backend, dtype, f, learned) for f in (ours, own))
+            assert got.keys() == expected.keys()
+            for name in got:
+                a, b = backend.asnumpy(got[name]), backend.asnumpy(expected[name])
+                assert a.dtype == dtype
+                _agree(a, b, _tolerance(backend, function, dtype), f"{function.__name__}: {name}")
+            tried += 1
+    assert tried
+
+
+def _tolerance(backend, function, dtype):
+    """Wider where the library's own kernel is known to be amiss, and so not taken."""
+    if backend.library == "torch":
+        from activations_xp.backends.torch import NATIVE
+
+        native = NATIVE.get(function.__name__)
+        if native is not None and dtype in {str(d).removeprefix("torch.") for d in native.amiss}:
+            return 1e-7
+    return TOLERANCE[dtype]
+
+
+def _through_numpy(backend, function, x):
+    values = function(backend.asnumpy(x))
+    return backend.array(values, values.dtype.name)
