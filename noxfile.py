@@ -1,0 +1,119 @@
+"""``nox`` runs what continuous integration runs; ``nox --list`` has the rest."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.error_on_missing_interpreters = True
+nox.options.default_venv_backend = "venv"
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+
+LIBRARIES = {
+    "numpy": ["numpy"],
+    "strict": ["strict", "strict-device1", "dask"],
+    "torch": ["torch", "torch-meta"],
+    "jax": ["jax", "jax-x32"],
+}
+"""What is tested with each library installed, and nothing of the others."""
+
+
+def group(*names: str) -> list[str]:
+    """The requirements in these dependency groups."""
+    return nox.project.dependency_groups(PROJECT, *names)
+
+
+def newest_python() -> str:
+    """The newest Python that runs here, on the path or among pyenv's."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    for minor in range(30, sys.version_info.minor, -1):
+        name = f"python3.{minor}"
+        found = [shutil.which(name), *map(str, sorted(pyenv.glob(f"versions/3.*/bin/{name}")))]
+        for path in filter(None, found):
+            # a shim may be on the path for a version that it cannot start
+            if (
+                subprocess.run([path, "-c", "import ensurepip"], capture_output=True).returncode
+                == 0
+            ):
+                return path
+    return sys.executable
+
+
+def run_tests(session: nox.Session, library: str, *backends: str) -> None:
+    own = group(library) if library in PROJECT["dependency-groups"] else []
+    session.install("-e", ".[cli]", *group("test"), *own)
+    options = [option for backend in backends for option in ("--backend", backend)]
+    session.run("pytest", "-n", "2", *options, *session.posargs, env={"JAX_PLATFORMS": "cpu"})
+
+
+@nox.session
+@nox.parametrize("library", list(LIBRARIES), ids=list(LIBRARIES))
+def tests(session: nox.Session, library: str) -> None:
+    """The tests, with one library installed."""
+    run_tests(session, library, *LIBRARIES[library])
+
+
+@nox.session(python=newest_python())
+@nox.parametrize("library", ["numpy", "strict"], ids=["numpy", "strict"])
+def tests_newest(session: nox.Session, library: str) -> None:
+    """The tests on the newest Python here."""
+    run_tests(session, library, *LIBRARIES[library])
+
+
+@nox.session(default=False)
+@nox.parametrize("library", ["torch", "jax"], ids=["torch", "jax"])
+def gpu(session: nox.Session, library: str) -> None:
+    """The tests on a CUDA device, with the interpreter's own torch or jax if it has one."""
+    session.install("-e", ".[cli]", *group("test"))
+    session.run("pytest", "--backend", f"{library}-cuda", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style and mistakes, with ruff."""
+    session.install(*group("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """The package under mypy, and what users see under mypy and pyright."""
+    session.install("-e", ".[cli]", *group("types", "torch", "jax"))
+    session.run("mypy")
+    session.run("mypy", "--strict", "tests/typing_examples.py")
+    session.run("pyright", "tests/typing_examples.py")
+
+
+@nox.session(default=False)
+def tables(session: nox.Session) -> None:
+    """Write the generated table into the README."""
+    session.install("-e", ".")
+    readme = Path("README.md")
+    head, _, rest = readme.read_text().partition("<!-- functions -->\n")
+    _, end, tail = rest.partition("<!-- end of functions -->\n")
+    table = session.run("python", "-m", "activations_xp", "list", "--markdown", silent=True)
+    readme.write_text(f"{head}<!-- functions -->\n{table}{end}{tail}")
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """The cost of a call on 8 elements, ours over the library's own."""
+    session.install("-e", ".", *group("torch", "jax"))
+    session.run("python", "tests/bench_calls.py", *session.posargs)
+
+
+@nox.session(default=False)
+def accuracy(session: nox.Session) -> None:
+    """The error of every function at every variant, on every library."""
+    session.install("-e", ".[cli]", *group("test", "strict", "torch", "jax"))
+    session.run(
+        "python", "-m", "activations_xp", "check", "--implementation", "portable", *session.posargs
+    )

@@ -1,0 +1,48 @@
+# pyright: strict, reportUnnecessaryTypeIgnoreComment=true
+"""What a type checker must see: the caller's array type kept, wrong parameters refused.
+
+mypy and pyright read this file; each ``type: ignore`` is an error that they must report.
+"""
+
+from __future__ import annotations
+
+from typing import assert_type
+
+import jax
+import numpy as np
+import numpy.typing as npt
+import torch
+
+import activations_xp as ax
+
+
+def keeps_the_type_of_the_array(
+    n: npt.NDArray[np.float32], t: torch.Tensor, j: jax.Array, f: float
+) -> None:
+    assert_type(ax.gelu(n), npt.NDArray[np.float32])
+    assert_type(ax.gelu(t), torch.Tensor)
+    assert_type(ax.gelu(j), jax.Array)
+    assert_type(ax.gelu(f), float)
+    assert_type(ax.silu.derivative(t), torch.Tensor)
+    assert_type(ax.softmax.portable(n, axis=(0, 1)), npt.NDArray[np.float32])
+
+
+def takes_its_parameters(t: torch.Tensor, mask: torch.Tensor) -> None:
+    ax.gelu(t, "tanh")
+    ax.gelu(t, approximate=True)
+    ax.elu(t, alpha=mask)
+    ax.softmax(t, axis=None, where=mask)
+    ax.prelu(t, 0.25, axis=1)
+
+
+def refuses_the_rest(t: torch.Tensor) -> None:
+    ax.gelu(t, "fast")  # type: ignore
+    ax.gelu(t, approx="tanh")  # type: ignore
+    ax.elu(t, alpha="1")  # type: ignore
+    ax.softmax(t, axis="last")  # type: ignore
+    ax.relu([1.0, -1.0])  # type: ignore
+    ax.relu("x")  # type: ignore
+    ax.prelu(t)  # type: ignore
+    ax.gelu(x=t)  # type: ignore
+    with ax.implementation("fast"):  # type: ignore
+        pass
