@@ -9,9 +9,9 @@ from .._activation import activation, derivative_of, variant
 from .._parameters import Scalar
 from .._special import FAR, gaussian, mills
 from .._typing import Array, Namespace
-from .sigmoids import gated, gated_density, sigmoid
+from .sigmoids import DEEP, beyond, gated, gated_density, sigmoid
 
-__all__ = ["gelu", "silu", "swish"]
+__all__ = ["gelu", "mish", "silu", "swish"]
 
 _QUICK = 1.702
 
@@ -163,3 +163,55 @@ def _tanh_argument(xp: Namespace, x: Array) -> tuple[Any, Any]:
     square = x * x
     c = 2 * sqrt(2 / pi)
     return x * (c + (c * 0.044715) * square), c + (3 * c * 0.044715) * square
+
+
+@activation(
+    formula="x * tanh(log(1 + exp(x)))",
+    source="Misra, Mish: a self regularized non-monotonic activation function, arXiv:1908.08681.",
+    ulp=4.0,
+    elsewhere={
+        "torch": "torch.nn.functional.mish",
+        "jax": "jax.nn.mish",
+        "keras": "keras.activations.mish",
+        "tensorflow-addons": "tfa.activations.mish",
+        "mlx": "mlx.nn.mish",
+        "transformers": "mish",
+        "timm": "mish",
+    },
+    range=(-0.3088434130172504, inf),
+    fixed_points=(0.0,),
+    limits=(0.0, inf),
+    zero_centred=True,
+    lipschitz=1.0884981612517279,
+)
+def mish(xp: Namespace, x: Array) -> Any:
+    """Mish, x*tanh(softplus(x)).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.mish(np.array([-np.inf, 0.0, 1.0]))
+    array([-0.        ,  0.        ,  0.86509839])
+    """
+    # tanh(log(1 + e)) = n/(n + 2) with n = e*(e + 2), which cancels nowhere
+    e, rest = _mish_parts(xp, x)
+    return xp.where(rest > 0, x, -1.0) * (e * ((e + 2) / (e * (e + 2) + 2))) * rest
+
+
+@derivative_of(mish)
+def _(xp: Namespace, x: Array) -> Any:
+    e, rest = _mish_parts(xp, x)
+    below = e * (e + 2) + 2
+    bounded = xp.where(rest > 0, xp.minimum(x, _FULL), -1.0)
+    slope = (e + 2) / below + bounded * (4 * (e + 1) / below / below)
+    return slope * e * rest
+
+
+_FULL = 40.0
+"""From here on mish is x to the last digit of float64."""
+
+
+def _mish_parts(xp: Namespace, x: Array) -> tuple[Any, Any]:
+    """exp(x) within bounds, and what is beyond the lower one."""
+    return xp.exp(xp.maximum(xp.minimum(x, _FULL), -DEEP)), beyond(xp, x)
