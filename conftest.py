@@ -31,6 +31,7 @@ class Backend:
     asarray: Callable[[np.ndarray], Any]
     asnumpy: Callable[[Any], np.ndarray]
     has_values: bool = True
+    """Whether values are worth comparing, or only types, dtypes, shapes and devices."""
 
     def array(self, values: Any, dtype: str = "float64") -> Any:
         return self.asarray(np.array(values, dtype=DTYPES.get(dtype, dtype)))
@@ -59,7 +60,12 @@ def _strict(device: str) -> Backend:
         return np.from_dlpack(xp.asarray(x, device=xp.Device("CPU_DEVICE"), copy=True))
 
     name = "strict" if device == "cpu" else f"strict-{device}"
-    return Backend(name, "strict", STANDARD, lambda a: xp.asarray(a, device=place, copy=True), back)
+
+    def there(a: np.ndarray) -> Any:
+        return xp.asarray(a, device=place, copy=True)
+
+    # the second device computes what the first does; what matters is that it is kept
+    return Backend(name, "strict", STANDARD, there, back, has_values=device == "cpu")
 
 
 def _dask(device: str) -> Backend:

@@ -85,7 +85,9 @@ def _properties(definition: Definition) -> str:
         facts.append(f"limits: {number(p.limits[0])} at -inf, {number(p.limits[1])} at inf")
     if definition.axis is None:
         facts.append("monotonic" if p.monotonic else "not monotonic")
-        facts.append("smooth" if p.smoothness == inf else f"{p.smoothness:g} times differentiable")
+        facts.append(
+            "smooth" if p.smoothness == inf else f"continuous derivatives: {p.smoothness:g}"
+        )
     if p.kinks:
         facts.append("kinks: " + ", ".join(map(number, p.kinks)))
     if p.parity:

@@ -35,8 +35,12 @@ def _exact(case, dtype):
     return x, truth(case.variant.formula, x, case.all_parameters)
 
 
-def dtypes_of(backend):
-    return [dtype for dtype in ("float32", "float64") if dtype in backend.dtypes]
+def dtypes_of(backend, transform):
+    """Both, but one under a transform: it sees the dtype no more than the function does."""
+    plain = transform.__name__ == "_plain"
+    return [
+        dtype for dtype in ("float32", "float64")[: 2 if plain else 1] if dtype in backend.dtypes
+    ]
 
 
 @pytest.mark.parametrize("engine", ["mpmath", "decimal"])
@@ -48,7 +52,7 @@ def test_the_formula_means_the_same_in_two_arithmetics(case, engine):
 
 
 def test_values(case, backend, transform):
-    for dtype in dtypes_of(backend):
+    for dtype in dtypes_of(backend, transform):
         x, exact = _exact(case, dtype)
         normal = np.abs(exact.astype("f8")) >= np.finfo(dtype).smallest_normal
         there = backend.array(x, dtype)
@@ -58,6 +62,8 @@ def test_values(case, backend, transform):
         assert error[normal].max() <= case.variant.ulp
         assert error[~normal].max(initial=0) <= 2.0**24 if dtype == "float32" else 2.0**53
 
+        if backend.library == "jax":  # which has no other implementation
+            continue
         auto = transform(lambda x: case.function(x, **case.parameters))
         got = backend.asnumpy(auto(there))
         error = difference(got, exact, x if got.shape == x.shape else None)
