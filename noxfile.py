@@ -67,10 +67,10 @@ def tests_newest(session: nox.Session, library: str) -> None:
     run_tests(session, library, *LIBRARIES[library])
 
 
-@nox.session(default=False)
+@nox.session(default=False, venv_params=["--system-site-packages"])
 @nox.parametrize("library", ["torch", "jax"], ids=["torch", "jax"])
 def gpu(session: nox.Session, library: str) -> None:
-    """The tests on a CUDA device, with the interpreter's own torch or jax if it has one."""
+    """The tests on a CUDA device, with the torch or jax that the machine has for it."""
     session.install("-e", ".[cli]", *group("test"))
     session.run("pytest", "--backend", f"{library}-cuda", *session.posargs)
 
