@@ -112,15 +112,25 @@ def _decimal(digits: int) -> tuple[Callable[[Any], Any], dict[str, Any], Any]:
                 total += term / (2 * n + 1)
             return 2 * total / _pi().sqrt()
 
+    def log1p(x: decimal.Decimal) -> decimal.Decimal:
+        with decimal.localcontext(context) as wide:
+            wide.prec += max(0, -x.adjusted())  # or 1 + x would lose x
+            return (1 + x).ln()
+
+    def expm1(x: decimal.Decimal) -> decimal.Decimal:
+        with decimal.localcontext(context) as wide:
+            wide.prec += max(0, -x.adjusted())
+            return x.exp() - 1
+
     def tanh(x: decimal.Decimal) -> decimal.Decimal:
         e = (-2 * abs(x)).exp()
         return ((1 - e) / (1 + e)).copy_sign(x)
 
     words = {
         "exp": lambda x: x.exp(),
-        "expm1": lambda x: x.exp() - 1,
+        "expm1": expm1,
         "log": lambda x: x.ln(),
-        "log1p": lambda x: (1 + x).ln(),
+        "log1p": log1p,
         "sqrt": lambda x: number(x).sqrt(),
         "tanh": tanh,
         "erf": erf,

@@ -91,7 +91,7 @@ def _polynomial(t: Any, coefficients: tuple[float, ...]) -> Any:
 
 
 def gaussian(xp: Namespace, a: Array, rate: float = 0.5) -> Any:
-    """exp(-rate*a*a) to an ulp or two, for 0 <= a <= FAR and a rate of 0.5 or 1.
+    """exp(-rate*a*a) to an ulp or two, for 0 <= a <= FAR and a rate of 0.25, 0.5 or 1.
 
     Rounding a*a would cost a*a ulp. The head of `a` has so few digits that its square is exact,
     and the exponential of the small rest is a short series.

@@ -60,7 +60,8 @@ def test_values(case, backend, transform):
         portable = transform(lambda x: case.function.portable(x, **case.parameters))
         error = difference(backend.asnumpy(portable(there)), exact)
         assert error[normal].max() <= case.variant.ulp
-        assert error[~normal].max(initial=0) <= 2.0**24 if dtype == "float32" else 2.0**53
+        # what is less than normal may be flushed to zero, a unit being that of the least normal
+        assert error[~normal].max(initial=0) <= 2.0 ** np.finfo(dtype).nmant
 
         if backend.library == "jax":  # which has no other implementation
             continue
