@@ -6,12 +6,31 @@ from math import inf, pi, sqrt
 from typing import Any, Literal
 
 from .._activation import activation, derivative_of, variant
-from .._parameters import Scalar
-from .._special import FAR, gaussian, mills
+from .._parameters import NUMBER, Scalar
+from .._special import FAR, erf, gaussian, mills
 from .._typing import Array, Namespace
+from .exponentials import elu
 from .sigmoids import DEEP, beyond, gated, gated_density, sigmoid
+from .softpluses import softplus
 
-__all__ = ["gelu", "mish", "silu", "swish"]
+__all__ = [
+    "aconc",
+    "elish",
+    "eswish",
+    "gelu",
+    "hard_elish",
+    "hard_mish",
+    "hard_swish",
+    "lisht",
+    "logish",
+    "mish",
+    "phish",
+    "serf",
+    "silu",
+    "smish",
+    "swish",
+    "tanhexp",
+]
 
 _QUICK = 1.702
 
@@ -36,7 +55,7 @@ _QUICK = 1.702
     fixed_points=(0.0,),
     limits=(0.0, inf),
     zero_centred=True,
-    lipschitz=1.0998393201694470,
+    lipschitz=1.0998393201288669,
 )
 def silu(xp: Namespace, x: Array, beta: Scalar = 1.0) -> Any:
     """Sigmoid linear unit or swish, x*sigmoid(beta*x).
@@ -108,7 +127,7 @@ swish = silu
     fixed_points=(0.0,),
     limits=(0.0, inf),
     zero_centred=True,
-    lipschitz=1.1289042266019178,
+    lipschitz=1.1289041451851548,
 )
 def gelu(
     xp: Namespace,
@@ -152,6 +171,10 @@ def _(
     if approximate in ("tanh", True):
         v, dv = _tanh_argument(xp, x)
         return sigmoid.computation(xp, v) + gated_density(xp, x * dv, v)
+    return _gelu_derivative(xp, x)
+
+
+def _gelu_derivative(xp: Namespace, x: Array) -> Any:
     a = xp.minimum(xp.abs(x), FAR)
     left = gaussian(xp, a) * (mills(xp, a) - a * (1 / sqrt(2 * pi)))
     return xp.where(x > 0, 1 - left, left)
@@ -195,13 +218,13 @@ def mish(xp: Namespace, x: Array) -> Any:
     array([-0.        ,  0.        ,  0.86509839])
     """
     # tanh(log(1 + e)) = n/(n + 2) with n = e*(e + 2), which cancels nowhere
-    e, rest = _mish_parts(xp, x)
+    e, rest = _bounded_exp(xp, x, _FULL)
     return xp.where(rest > 0, x, -1.0) * (e * ((e + 2) / (e * (e + 2) + 2))) * rest
 
 
 @derivative_of(mish)
 def _(xp: Namespace, x: Array) -> Any:
-    e, rest = _mish_parts(xp, x)
+    e, rest = _bounded_exp(xp, x, _FULL)
     below = e * (e + 2) + 2
     bounded = xp.where(rest > 0, xp.minimum(x, _FULL), -1.0)
     slope = (e + 2) / below + bounded * (4 * (e + 1) / below / below)
@@ -212,6 +235,454 @@ _FULL = 40.0
 """From here on mish is x to the last digit of float64."""
 
 
-def _mish_parts(xp: Namespace, x: Array) -> tuple[Any, Any]:
-    """exp(x) within bounds, and what is beyond the lower one."""
-    return xp.exp(xp.maximum(xp.minimum(x, _FULL), -DEEP)), beyond(xp, x)
+@activation(
+    formula="x / 2 * minimum(maximum(x + 2, 0), 2)",
+    source="Misra, H-Mish, github.com/digantamisra98/H-Mish; here as in timm 1.0.",
+    elsewhere={"timm": "hard_mish"},
+    range=(-0.5, inf),
+    fixed_points=(0.0, 1.0, 7.5),
+    limits=(0.0, inf),
+    zero_centred=True,
+    lipschitz=1.0,
+    smoothness=0,
+    kinks=(-2.0,),
+)
+def hard_mish(xp: Namespace, x: Array) -> Any:
+    """Piecewise quadratic mish, x/2 times x + 2 clipped to [0, 2].
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.hard_mish(np.array([-3.0, -1.0, 1.0]))
+    array([-0. , -0.5,  1. ])
+    """
+    return _hard_gated(xp, x, -2.0, 2.0)
+
+
+@derivative_of(hard_mish)
+def _(xp: Namespace, x: Array) -> Any:
+    return xp.where(x <= -2, 0.0, xp.minimum(x, 0.0) + 1)
+
+
+def _hard_gated(xp: Namespace, x: Array, start: float, width: float) -> Any:
+    """A gate that opens from 0 at `start` to 1 over `width`, times x; -0 where it is shut."""
+    gate = xp.maximum(x - start, 0.0) / width  # the difference is exact where the gate meets 0
+    return xp.maximum(x, start) * xp.where(gate >= 1, 1.0, gate)
+
+
+@activation(
+    formula="beta * x / (1 + exp(-x))",
+    source="Alcaide, E-swish: adjusting activations to different network depths, arXiv:1801.07145.",
+    ulp=4.0,
+    variants=(variant(beta=1.25),),
+    elsewhere={"echoAI": "echoAI.Activation.Torch.functional.eswish"},
+    range=(-0.48731294983187914, inf),
+    fixed_points=(0.0,),
+    limits=(0.0, inf),
+    zero_centred=True,
+    lipschitz=1.9247188102255171,
+)
+def eswish(xp: Namespace, x: Array, beta: Scalar = 1.75) -> Any:
+    """E-swish, beta*x*sigmoid(x).
+
+    Parameters
+    ----------
+    beta : number or array, optional
+        The slope far to the right.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.eswish(np.array([-np.inf, 0.0, 1.0]))
+    array([-0.        ,  0.        ,  1.27935251])
+    """
+    return gated(xp, beta * x, x)
+
+
+@derivative_of(eswish)
+def _(xp: Namespace, x: Array, beta: Scalar = 1.75) -> Any:
+    return beta * _silu_derivative(xp, x, 1.0)
+
+
+@activation(
+    formula="(p1 - p2) * x / (1 + exp(-beta * (p1 - p2) * x)) + p2 * x",
+    source="Ma et al., Activate or not: learning customized activation, arXiv:2009.04759.",
+    ulp=4.0,
+    variants=(
+        variant(p1=1.25, p2=0.25, beta=2.0),
+        variant(p1=0.0, p2=1.0, formula="x / (1 + exp(-x))"),
+    ),
+    elsewhere={"torch-activation": "torch_activation.ACONC"},
+    range=(-0.27846454276107380, inf),
+    fixed_points=(0.0,),
+    limits=(0.0, inf),
+    zero_centred=True,
+    lipschitz=1.0998393201288669,
+)
+def aconc(xp: Namespace, x: Array, p1: Scalar = 1.0, p2: Scalar = 0.0, beta: Scalar = 1.0) -> Any:
+    """ACON-C, (p1 - p2)*x*sigmoid(beta*(p1 - p2)*x) + p2*x, a smooth maximum of two lines.
+
+    Parameters
+    ----------
+    p1 : number or array, optional
+        The slope of one line through 0; learned.
+    p2 : number or array, optional
+        The slope of the other; learned.
+    beta : number or array, optional
+        The sharpness of the bend; learned.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.aconc(np.array([-1.0, 0.0, 1.0]), p1=1.0, p2=0.25, beta=2.0)
+    array([-0.38681914,  0.        ,  0.86318086])
+    """
+    # p1 and p2 change places at no cost; a line that is not there may not meet an infinite x
+    if isinstance(p1, NUMBER) and p1 == 0:
+        p1, p2 = p2, p1
+    t = beta * (p1 - p2) * x
+    y = p1 * gated(xp, x, t)
+    return y if isinstance(p2, NUMBER) and p2 == 0 else y + p2 * gated(xp, x, -t)
+
+
+@derivative_of(aconc)
+def _(xp: Namespace, x: Array, p1: Scalar = 1.0, p2: Scalar = 0.0, beta: Scalar = 1.0) -> Any:
+    if isinstance(p1, NUMBER) and p1 == 0:
+        p1, p2 = p2, p1
+    t = beta * (p1 - p2) * x
+    slope = p1 * _silu_derivative(xp, t, 1.0)
+    none = isinstance(p2, NUMBER) and p2 == 0
+    return slope if none else slope + p2 * _silu_derivative(xp, -t, 1.0)
+
+
+@activation(
+    formula="x * tanh(x)",
+    source="Roy et al., LiSHT: non-parametric linearly scaled hyperbolic tangent activation "
+    "function for neural networks, arXiv:1901.05894.",
+    ulp=6.0,
+    elsewhere={
+        "tensorflow-addons": "tfa.activations.lisht",
+        "torch-activation": "torch_activation.LiSHT",
+    },
+    range=(0.0, inf),
+    parity="even",
+    fixed_points=(0.0,),
+    limits=(inf, inf),
+    lipschitz=1.1996786402577338,
+)
+def lisht(xp: Namespace, x: Array) -> Any:
+    """Linearly scaled hyperbolic tangent, x*tanh(x).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.lisht(np.array([-20.0, 0.0, 1.0]))
+    array([20.        ,  0.        ,  0.76159416])
+    """
+    return x * xp.tanh(x)
+
+
+@derivative_of(lisht)
+def _(xp: Namespace, x: Array) -> Any:
+    return xp.tanh(x) + gated_density(xp, 4 * x, 2 * x)
+
+
+@activation(
+    formula="x * tanh(exp(x))",
+    source="Liu & Di, TanhExp: a smooth activation function with high convergence speed for "
+    "lightweight neural networks, arXiv:2003.09855; as TeLU Fernandez & Mali, arXiv:2412.20269.",
+    ulp=5.0,
+    aliases=("telu",),
+    elsewhere={"torch-activation": "torch_activation.TanhExp"},
+    range=(-0.35328577784821127, inf),
+    fixed_points=(0.0,),
+    limits=(0.0, inf),
+    zero_centred=True,
+    lipschitz=1.0619753087179660,
+)
+def tanhexp(xp: Namespace, x: Array) -> Any:
+    """TanhExp or TeLU, x*tanh(exp(x)).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.tanhexp(np.array([-np.inf, 0.0, 1.0]))
+    array([-0.        ,  0.        ,  0.99132892])
+    """
+    e, rest = _bounded_exp(xp, x, 4.0)
+    return xp.where(rest > 0, x, -1.0) * xp.tanh(e) * rest
+
+
+@derivative_of(tanhexp)
+def _(xp: Namespace, x: Array) -> Any:
+    e, rest = _bounded_exp(xp, x, 4.0)
+    q = xp.exp(-2 * e)
+    bounded = xp.where(rest > 0, xp.minimum(x, 4.0), -1.0)
+    return (xp.tanh(e) + bounded * (4 * e * q / ((1 + q) * (1 + q)))) * rest
+
+
+def _bounded_exp(xp: Namespace, x: Array, top: float) -> tuple[Any, Any]:
+    """exp(x) within -DEEP and `top`, and what is beyond the lower bound."""
+    return xp.exp(xp.maximum(xp.minimum(x, top), -DEEP)), beyond(xp, x)
+
+
+@activation(
+    formula="x * erf(log(1 + exp(x)))",
+    source="Nag & Bhattacharyya, Serf: towards better training of deep neural networks using "
+    "log-softplus error activation function, arXiv:2108.09598.",
+    ulp=5.0,
+    elsewhere={"torch-activation": "torch_activation.Serf"},
+    range=(-0.34843745875960642, inf),
+    fixed_points=(0.0,),
+    limits=(0.0, inf),
+    zero_centred=True,
+    lipschitz=1.0861254441509972,
+)
+def serf(xp: Namespace, x: Array) -> Any:
+    """Serf, x*erf(softplus(x)).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.serf(np.array([-np.inf, 0.0, 1.0]))
+    array([-0.        ,  0.        ,  0.93672192])
+    """
+    rest = beyond(xp, x)
+    s = softplus.computation(xp, xp.maximum(x, -DEEP))
+    return xp.where(rest > 0, x, -1.0) * erf(xp, s) * rest
+
+
+@derivative_of(serf)
+def _(xp: Namespace, x: Array) -> Any:
+    rest = beyond(xp, x)
+    s = softplus.computation(xp, xp.maximum(xp.minimum(x, _FULL), -DEEP))
+    gate = sigmoid.computation(xp, xp.maximum(x, -DEEP))
+    bounded = xp.where(rest > 0, xp.minimum(x, _FULL), -1.0)
+    return (erf(xp, s) + bounded * gate * (2 / sqrt(pi) * xp.exp(-s * s))) * rest
+
+
+@activation(
+    formula="where(x > 0, x, exp(x) - 1) / (1 + exp(-x))",
+    source="Basirat & Roth, The quest for the golden activation function, arXiv:1808.00783.",
+    ulp=6.0,
+    elsewhere={"echoAI": "echoAI.Activation.Torch.functional.elish"},
+    range=(-0.17157287525380990, inf),
+    fixed_points=(0.0,),
+    limits=(0.0, inf),
+    zero_centred=True,
+    lipschitz=1.0998393201288669,
+    smoothness=1,
+    kinks=(0.0,),
+)
+def elish(xp: Namespace, x: Array) -> Any:
+    """Exponential linear sigmoid squashing, sigmoid(x) times x where x > 0, exp(x) - 1 elsewhere.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.elish(np.array([-1.0, 0.0, 1.0]))
+    array([-0.1700034 ,  0.        ,  0.73105858])
+    """
+    return gated(xp, elu.computation(xp, x), x)
+
+
+@derivative_of(elish)
+def _(xp: Namespace, x: Array) -> Any:
+    e = xp.exp(xp.minimum(x, 0.0))
+    left = (e * (e + 2) - 1) / (1 + e)
+    gate = sigmoid.computation(xp, x)
+    return xp.where(x > 0, _silu_derivative(xp, x, 1.0), left * gate)
+
+
+@activation(
+    formula="x * tanh(x * erfc(-x / sqrt(2)) / 2)",
+    source="Naveen, Phish: a novel hyper-optimizable activation function, TechRxiv 2022.",
+    ulp=14.0,
+    elsewhere={"torch-activation": "torch_activation.Phish"},
+    range=(0.0, inf),
+    fixed_points=(0.0,),
+    limits=(0.0, inf),
+    lipschitz=1.2983066733058115,
+)
+def phish(xp: Namespace, x: Array) -> Any:
+    """Phish, x*tanh(gelu(x)).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.phish(np.array([-20.0, 0.0, 1.0]))
+    array([1.10144965e-86, 0.00000000e+00, 6.86520672e-01])
+    """
+    # far to the left tanh is its argument, which may be subnormal before the product is
+    a, root, tail = _normal_tail(xp, x)
+    return xp.where(x > -_SMALL, x * xp.tanh(gelu.computation(xp, x)), a * (a * tail) * root * root)
+
+
+@derivative_of(phish)
+def _(xp: Namespace, x: Array) -> Any:
+    x = xp.minimum(x, _FULL)
+    a, root, tail = _normal_tail(xp, x)
+    bounded = xp.maximum(x, -_SMALL)
+    inner, slope = gelu.computation(xp, bounded), _gelu_derivative(xp, bounded)
+    near = xp.tanh(inner) + gated_density(xp, 4 * bounded * slope, 2 * inner)
+    far = a * (a * (1 / sqrt(2 * pi)) - 2 * tail) * root * root
+    return xp.where(x > -_SMALL, near, far)
+
+
+_SMALL = 6.0
+"""From here on to the left tanh(gelu(x)) is gelu(x) to the last digit of float64."""
+
+
+def _normal_tail(xp: Namespace, x: Array) -> tuple[Any, Any, Any]:
+    """|x| within bounds, the root of exp(-x*x/2), and the slow factor of the normal tail."""
+    a = xp.minimum(xp.abs(x), FAR)
+    return a, gaussian(xp, a, 0.25), mills(xp, a)
+
+
+@activation(
+    formula="x * tanh(log(1 + 1 / (1 + exp(-x))))",
+    source="Wang, Ren & Wang, Smish: a novel activation function for deep learning methods, "
+    "Electronics 11(4), 2022.",
+    ulp=5.0,
+    elsewhere={"torch-activation": "torch_activation.Smish"},
+    range=(-0.24999366366012950, inf),
+    fixed_points=(0.0,),
+    limits=(0.0, inf),
+    zero_centred=True,
+    lipschitz=0.63688422288122630,
+)
+def smish(xp: Namespace, x: Array) -> Any:
+    """Smish, x*tanh(log(1 + sigmoid(x))).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.smish(np.array([-np.inf, 0.0, 1.0]))
+    array([-0.        ,  0.        ,  0.49957011])
+    """
+    # tanh(log(1 + s)) = n/(n + 2) with n = s*(s + 2), which cancels nowhere
+    s = sigmoid.computation(xp, x)
+    return gated(xp, x, x) * ((s + 2) / (s * (s + 2) + 2))
+
+
+@derivative_of(smish)
+def _(xp: Namespace, x: Array) -> Any:
+    s = sigmoid.computation(xp, x)
+    below = s * (s + 2) + 2
+    return s * (s + 2) / below + gated_density(xp, x, x) * (4 * (s + 1) / below / below)
+
+
+@activation(
+    formula="x * log(1 + 1 / (1 + exp(-x)))",
+    source="Zhu et al., Logish: a new nonlinear nonmonotonic activation function for "
+    "convolutional neural network, Neurocomputing 458, 2021.",
+    ulp=5.0,
+    elsewhere={"torch-activation": "torch_activation.Logish"},
+    range=(-0.25276881678944035, inf),
+    fixed_points=(0.0,),
+    limits=(0.0, inf),
+    zero_centred=True,
+    lipschitz=0.74631118041273968,
+)
+def logish(xp: Namespace, x: Array) -> Any:
+    """Logish, x*log(1 + sigmoid(x)).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.logish(np.array([-np.inf, 0.0, 1.0]))
+    array([-0.        ,  0.        ,  0.54873312])
+    """
+    rest = beyond(xp, x)
+    s = sigmoid.computation(xp, xp.maximum(x, -DEEP))
+    return xp.where(rest > 0, x, -1.0) * xp.log1p(s) * rest
+
+
+@derivative_of(logish)
+def _(xp: Namespace, x: Array) -> Any:
+    s = sigmoid.computation(xp, xp.maximum(x, -DEEP))
+    return xp.log1p(s) * beyond(xp, x) + gated_density(xp, x, x) / (1 + s)
+
+
+@activation(
+    formula="x * minimum(maximum((x + 3) / 6, 0), 1)",
+    source="Howard et al., Searching for MobileNetV3, arXiv:1905.02244.",
+    ulp=3.0,
+    aliases=("hard_silu", "hardswish"),
+    elsewhere={
+        "torch": "torch.nn.functional.hardswish",
+        "jax": "jax.nn.hard_swish",
+        "keras": "keras.activations.hard_swish",
+        "flax": "flax.linen.hard_swish",
+        "mlx": "mlx.nn.hardswish",
+        "transformers": "hardswish",
+        "timm": "hard_swish",
+    },
+    range=(-0.375, inf),
+    fixed_points=(0.0, 3.0, 7.5),
+    limits=(0.0, inf),
+    zero_centred=True,
+    lipschitz=1.5,
+    smoothness=0,
+    kinks=(-3.0, 3.0),
+)
+def hard_swish(xp: Namespace, x: Array) -> Any:
+    """Piecewise quadratic swish, x times (x + 3)/6 clipped to [0, 1].
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.hard_swish(np.array([-4.0, -1.5, 4.0]))
+    array([-0.   , -0.375,  4.   ])
+    """
+    return _hard_gated(xp, x, -3.0, 6.0)
+
+
+@derivative_of(hard_swish)
+def _(xp: Namespace, x: Array) -> Any:
+    return xp.where(x <= -3, 0.0, xp.where(x >= 3, 1.0, (x + 1.5) / 3))
+
+
+@activation(
+    formula="where(x > 0, x, exp(x) - 1) * minimum(maximum((x + 1) / 2, 0), 1)",
+    source="Basirat & Roth, The quest for the golden activation function, arXiv:1808.00783.",
+    ulp=6.0,
+    elsewhere={"echoAI": "echoAI.Activation.TF_Keras.custom_activation.HardELiSH"},
+    range=(-0.099673151528742618, inf),
+    fixed_points=(0.0, 1.0, 7.5),
+    limits=(0.0, inf),
+    zero_centred=True,
+    lipschitz=1.5,
+    smoothness=0,
+    kinks=(-1.0, 1.0),
+)
+def hard_elish(xp: Namespace, x: Array) -> Any:
+    """Hard ELiSH, (x + 1)/2 clipped to [0, 1] times x where x > 0, exp(x) - 1 elsewhere.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.hard_elish(np.array([-2.0, 0.0, 0.5]))
+    array([-0.   ,  0.   ,  0.375])
+    """
+    gate = xp.maximum(x + 1, 0.0) * 0.5
+    return elu.computation(xp, x) * xp.where(gate >= 1, 1.0, gate)
+
+
+@derivative_of(hard_elish)
+def _(xp: Namespace, x: Array) -> Any:
+    e = xp.exp(xp.minimum(x, 0.0))
+    left = xp.where(x <= -1, 0.0, (e * (x + 1) + xp.expm1(xp.minimum(x, 0.0))) * 0.5)
+    return xp.where(x > 0, xp.where(x >= 1, 1.0, x + 0.5), left)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from math import inf
+from math import inf, sqrt
 from typing import Any
 
 from .._activation import activation, derivative_of, variant
-from .._parameters import Scalar
+from .._parameters import NUMBER, Scalar
 from .._typing import Array, Namespace
-from .sigmoids import sigmoid
+from .sigmoids import DEEP, sigmoid
 
-__all__ = ["softplus"]
+__all__ = ["log_sigmoid", "softplus", "sparse_plus", "sqrt_softplus", "squareplus"]
 
 
 @activation(
@@ -68,3 +68,161 @@ def _(xp: Namespace, x: Array, beta: Scalar = 1.0, threshold: Scalar | None = No
     t = beta * x
     slope = sigmoid.computation(xp, t)
     return slope if threshold is None else xp.where(t > threshold, 1.0, slope)
+
+
+@activation(
+    formula="-log(1 + exp(-x))",
+    source="The logarithm of Verhulst's logistic function; as in PyTorch 2.13.",
+    ulp=4.0,
+    aliases=("log_expit", "logsigmoid"),
+    elsewhere={
+        "torch": "torch.nn.functional.logsigmoid",
+        "jax": "jax.nn.log_sigmoid",
+        "keras": "keras.activations.log_sigmoid",
+        "scipy": "scipy.special.log_expit",
+        "tensorflow": "tf.math.log_sigmoid",
+        "flax": "flax.linen.log_sigmoid",
+        "mlx": "mlx.nn.log_sigmoid",
+    },
+    range=(-inf, 0.0),
+    monotonic=True,
+    limits=(-inf, 0.0),
+    lipschitz=1.0,
+)
+def log_sigmoid(xp: Namespace, x: Array) -> Any:
+    """Logarithm of the sigmoid, -log(1 + exp(-x)).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.log_sigmoid(np.array([-1000.0, 0.0, 1.0]))
+    array([-1.00000000e+03, -6.93147181e-01, -3.13261688e-01])
+    """
+    return -softplus.computation(xp, -x)
+
+
+@derivative_of(log_sigmoid)
+def _(xp: Namespace, x: Array) -> Any:
+    return sigmoid.computation(xp, -x)
+
+
+@activation(
+    formula="where(x > 1, x, maximum(x + 1, 0)**2 / 4)",
+    source="Martins & Astudillo, From softmax to sparsemax, arXiv:1602.02068, where its mirror "
+    "image is the loss for two classes; the name is that of JAX 0.10.",
+    elsewhere={"jax": "jax.nn.sparse_plus", "keras": "keras.activations.sparse_plus"},
+    range=(0.0, inf),
+    monotonic=True,
+    fixed_points=(1.0, 7.5),
+    limits=(0.0, inf),
+    lipschitz=1.0,
+    smoothness=1,
+    kinks=(-1.0, 1.0),
+)
+def sparse_plus(xp: Namespace, x: Array) -> Any:
+    """Sparse plus, (x + 1)**2/4 between -1 and 1, 0 below, x above.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.sparse_plus(np.array([-2.0, 0.0, 3.0]))
+    array([0.  , 0.25, 3.  ])
+    """
+    slope = _sparse_slope(xp, x)
+    return xp.where(x >= 1, x, slope * slope)
+
+
+@derivative_of(sparse_plus)
+def _(xp: Namespace, x: Array) -> Any:
+    return _sparse_slope(xp, x)
+
+
+def _sparse_slope(xp: Namespace, x: Array) -> Any:
+    return (xp.maximum(xp.minimum(x, 1.0), -1.0) + 1) * 0.5
+
+
+@activation(
+    formula="sqrt(log1p(exp(x)))",
+    source="transformers 5.23, the scores of DeepSeek V4's router.",
+    ulp=4.0,
+    aliases=("sqrtsoftplus",),
+    elsewhere={"transformers": "sqrtsoftplus"},
+    range=(0.0, inf),
+    monotonic=True,
+    limits=(0.0, inf),
+    lipschitz=0.31908634316947575,
+)
+def sqrt_softplus(xp: Namespace, x: Array) -> Any:
+    """Square root of softplus, sqrt(log(1 + exp(x))).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.sqrt_softplus(np.array([-np.inf, 0.0, 100.0]))
+    array([ 0.        ,  0.83255461, 10.        ])
+    """
+    return xp.sqrt(softplus.computation(xp, xp.maximum(x, -DEEP))) * _root_beyond(xp, x)
+
+
+@derivative_of(sqrt_softplus)
+def _(xp: Namespace, x: Array) -> Any:
+    x, rest = xp.maximum(x, -DEEP), _root_beyond(xp, x)
+    return sigmoid.computation(xp, x) / xp.sqrt(softplus.computation(xp, x)) * (0.5 * rest)
+
+
+def _root_beyond(xp: Namespace, x: Array) -> Any:
+    """The square root of `beyond`, to more than half of its exponent."""
+    return xp.exp(xp.minimum(x + DEEP, 0.0) * 0.5)
+
+
+@activation(
+    formula="(x + sqrt(x*x + b)) / 2",
+    source="Barron, Squareplus: a softplus-like algebraic rectifier, arXiv:2112.11687.",
+    domain=("b > 0",),
+    ulp=3.0,
+    variants=(variant(b=0.25),),
+    elsewhere={
+        "jax": "jax.nn.squareplus",
+        "keras": "keras.activations.squareplus",
+        "torch-activation": "torch_activation.SquarePlus (b=1e-6)",
+    },
+    range=(0.0, inf),
+    monotonic=True,
+    limits=(0.0, inf),
+    lipschitz=1.0,
+)
+def squareplus(xp: Namespace, x: Array, b: Scalar = 4.0) -> Any:
+    """Squareplus, (x + sqrt(x*x + b))/2.
+
+    Parameters
+    ----------
+    b : number or array, optional
+        The size of the bend, greater than 0; the value at 0 is sqrt(b)/2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.squareplus(np.array([0.0, 1.5]))
+    array([1., 2.])
+    """
+    return xp.maximum(x, 0.0) + _hyperbola(xp, x, b)[1]
+
+
+@derivative_of(squareplus)
+def _(xp: Namespace, x: Array, b: Scalar = 4.0) -> Any:
+    root, tail = _hyperbola(xp, x, b)
+    left = tail / root
+    return xp.where(x > 0, 1 - left, left)
+
+
+def _hyperbola(xp: Namespace, x: Array, b: Scalar) -> tuple[Any, Any]:
+    """sqrt(x*x + b) without the square of a large x, and half of what it has over |x|."""
+    a, width = xp.abs(x), sqrt(b) if isinstance(b, NUMBER) else xp.sqrt(b)
+    large, small = xp.maximum(a, width), xp.minimum(a, width)
+    ratio = small / large
+    root = large * xp.sqrt(ratio * ratio + 1)
+    return root, b * 0.25 / (0.5 * a + 0.5 * root)
