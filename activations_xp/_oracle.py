@@ -37,7 +37,7 @@ def truth(
     formula : str
         As in a definition. Its literals and the parameters count as the doubles they are.
     x : array of floats
-        Finite. A formula along an axis takes all of it.
+        Finite. A formula along an axis takes all of it, or its halves as a and b.
     parameters : mapping
         Values for all the names in the formula.
     engine : {"mpmath", "decimal"}, optional
@@ -55,7 +55,10 @@ def truth(
         tree = _Literals().visit(ast.parse(formula, mode="eval"))
         code = compile(ast.fix_missing_locations(tree), "<formula>", "eval")
         words = {"number": number, "inf": math.inf, **_ARRAYS, **words}
-        value = eval(code, words, {**names, "x": exact(x)})
+        names["x"] = exact(x)
+        if {"a", "b"} <= set(code.co_names) - set(names):
+            names["a"], names["b"] = np.split(names["x"], 2)
+        value = eval(code, words, names)
         return np.asarray(np.frompyfunc(number, 1, 1)(value), dtype=object)
 
 

@@ -73,7 +73,8 @@ def _by_hand(definition, variant):
     parameters = {**definition.defaults, **variant.parameters}
 
     def formula(x):
-        return np.asarray(eval(code, words, {**parameters, "x": x}), float)
+        a, b = np.array_split(x, 2)  # some formulas work on halves
+        return np.asarray(eval(code, words, {"a": a, "b": b, **parameters, "x": x}), float)
 
     if definition.axis is None:
         return formula

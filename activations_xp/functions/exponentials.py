@@ -1,4 +1,4 @@
-"""Units with an exponential negative side."""
+"""Units that are linear above zero and curve below, most of them with an exponential."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from math import inf
 from typing import Any
 
 from .._activation import activation, derivative_of, variant
-from .._parameters import Scalar
+from .._parameters import NUMBER, Scalar
+from .._special import unit
 from .._typing import Array, Namespace
+from .sigmoids import isru
 
-__all__ = ["elu", "selu"]
+__all__ = ["celu", "elu", "isrlu", "selu"]
 
 _ALPHA = 1.6732632423543772848170429916717
 _SCALE = 1.0507009873554804934193349852946
@@ -101,3 +103,104 @@ def selu(xp: Namespace, x: Array) -> Any:
 @derivative_of(selu)
 def _(xp: Namespace, x: Array) -> Any:
     return xp.where(x > 0, _SCALE, (_SCALE * _ALPHA) * xp.exp(xp.minimum(x, 0.0)))
+
+
+@activation(
+    formula="where(x > 0, x, alpha * expm1(x / alpha))",
+    source="Barron, Continuously differentiable exponential linear units, arXiv:1704.07483.",
+    ulp=4.0,
+    domain=("alpha != 0",),
+    variants=(
+        variant(alpha=0.5),
+        variant(alpha=2.0),
+        variant(alpha=inf, formula="x"),
+    ),
+    elsewhere={
+        "torch": "torch.nn.functional.celu",
+        "jax": "jax.nn.celu",
+        "keras": "keras.activations.celu",
+        "mlx": "mlx.nn.celu",
+        "timm": "celu",
+    },
+    range=(-1.0, inf),
+    monotonic=True,
+    fixed_points=(0.0, 1.0, 7.5),
+    limits=(-1.0, inf),
+    zero_centred=True,
+    lipschitz=1.0,
+    smoothness=1,
+    kinks=(0.0,),
+)
+def celu(xp: Namespace, x: Array, alpha: Scalar = 1.0) -> Any:
+    """Continuously differentiable ELU, x where x > 0, alpha*(exp(x/alpha) - 1) elsewhere.
+
+    Parameters
+    ----------
+    alpha : number or array, optional
+        The negative side falls to -alpha; the derivative at 0 is 1 for any. Not 0; the function
+        is x itself where it is infinite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.celu(np.array([-np.inf, 0.0, 2.0]), 0.5)
+    array([-0.5,  0. ,  2. ])
+    """
+    if isinstance(alpha, NUMBER) and abs(alpha) == inf:
+        return x
+    low = xp.minimum(x, 0.0)
+    t = low / alpha
+    # t may be so small that it loses digits, or 0 and alpha infinite
+    curve = xp.where(xp.abs(t) > _LINEAR, alpha * xp.expm1(t), low)
+    return xp.maximum(x, 0.0) + curve
+
+
+@derivative_of(celu)
+def _(xp: Namespace, x: Array, alpha: Scalar = 1.0) -> Any:
+    if isinstance(alpha, NUMBER) and abs(alpha) == inf:
+        return unit(xp, x)
+    return xp.where(x > 0, 1.0, xp.exp(xp.minimum(x, 0.0) / alpha))
+
+
+_LINEAR = 1e-30
+"""Up to here exp(t) - 1 is t to the last digit."""
+
+
+@activation(
+    formula="where(x > 0, x, x / sqrt(1 + alpha * x * x))",
+    source="Carlile et al., Improving deep learning by inverse square root linear units (ISRLUs), "
+    "arXiv:1710.09967.",
+    domain=("alpha > 0",),
+    variants=(variant(alpha=0.25), variant(alpha=3.0)),
+    elsewhere={"echoAI": "echoAI.Activation.Torch.functional.isrlu"},
+    range=(-1.0, inf),
+    monotonic=True,
+    fixed_points=(0.0, 1.0, 7.5),
+    limits=(-1.0, inf),
+    zero_centred=True,
+    lipschitz=1.0,
+    smoothness=2,
+    kinks=(0.0,),
+)
+def isrlu(xp: Namespace, x: Array, alpha: Scalar = 1.0) -> Any:
+    """Inverse square root linear unit, x where x > 0, x/sqrt(1 + alpha*x*x) elsewhere.
+
+    Parameters
+    ----------
+    alpha : number or array, optional
+        The negative side falls to -1/sqrt(alpha); greater than 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.isrlu(np.array([-np.inf, 0.0, 2.0]), 0.25)
+    array([-2.,  0.,  2.])
+    """
+    return xp.maximum(x, 0.0) + isru.computation(xp, xp.minimum(x, 0.0), alpha)
+
+
+@derivative_of(isrlu)
+def _(xp: Namespace, x: Array, alpha: Scalar = 1.0) -> Any:
+    return xp.where(x > 0, 1.0, isru.derivative.definition.computation(xp, x, alpha))

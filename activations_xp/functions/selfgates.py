@@ -32,7 +32,7 @@ __all__ = [
     "tanhexp",
 ]
 
-_QUICK = 1.702
+QUICK = 1.702
 
 
 @activation(
@@ -151,9 +151,9 @@ def gelu(
     array([-5.50724824e-88,  0.00000000e+00,  8.41344746e-01])
     """
     if approximate == "sigmoid":
-        return silu.computation(xp, x, _QUICK)
+        return silu.computation(xp, x, QUICK)
     if approximate in ("tanh", True):
-        return gated(xp, x, _tanh_argument(xp, x)[0])
+        return gated(xp, x, tanh_argument(xp, x)[0])
     a = xp.minimum(xp.abs(x), FAR)
     density, tail = gaussian(xp, a), mills(xp, a)
     # x times the slow factor first: the fast one alone is subnormal before the product is
@@ -167,9 +167,9 @@ def _(
     approximate: Literal["none", "tanh", "sigmoid"] | bool = "none",
 ) -> Any:
     if approximate == "sigmoid":
-        return _silu_derivative(xp, x, _QUICK)
+        return _silu_derivative(xp, x, QUICK)
     if approximate in ("tanh", True):
-        v, dv = _tanh_argument(xp, x)
+        v, dv = tanh_argument(xp, x)
         return sigmoid.computation(xp, v) + gated_density(xp, x * dv, v)
     return _gelu_derivative(xp, x)
 
@@ -180,7 +180,7 @@ def _gelu_derivative(xp: Namespace, x: Array) -> Any:
     return xp.where(x > 0, 1 - left, left)
 
 
-def _tanh_argument(xp: Namespace, x: Array) -> tuple[Any, Any]:
+def tanh_argument(xp: Namespace, x: Array) -> tuple[Any, Any]:
     """Twice the argument of the tanh, and its derivative; bounded so that the cube is finite."""
     x = xp.minimum(xp.maximum(x, -100.0), 100.0)
     square = x * x

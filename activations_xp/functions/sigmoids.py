@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 from .._activation import activation, derivative_of, variant
-from .._parameters import Scalar
+from .._parameters import NUMBER, Scalar
 from .._special import unit
 from .._typing import Array, Namespace
 
-__all__ = ["hard_sigmoid", "sigmoid", "softsign", "tanh"]
+__all__ = ["hard_sigmoid", "isru", "sigmoid", "softcap", "softsign", "tanh"]
 
 DEEP = 80.0
 """exp(DEEP) and exp(-DEEP) are far from the ends of float32."""
@@ -211,3 +212,101 @@ def hard_sigmoid(xp: Namespace, x: Array, slope: Scalar = 1 / 6, offset: Scalar 
 def _(xp: Namespace, x: Array, slope: Scalar = 1 / 6, offset: Scalar = 0.5) -> Any:
     y = (x + offset / slope) * slope
     return xp.where((y <= 0) | (y >= 1), 0.0, slope * unit(xp, x))
+
+
+@activation(
+    formula="x / sqrt(1 + alpha * x * x)",
+    source="Carlile et al., Improving deep learning by inverse square root linear units (ISRLUs), "
+    "arXiv:1710.09967.",
+    domain=("alpha > 0",),
+    variants=(variant(alpha=0.25), variant(alpha=3.0)),
+    elsewhere={"echoAI": "echoAI.Activation.Torch.functional.isru"},
+    range=(-1.0, 1.0),
+    monotonic=True,
+    parity="odd",
+    fixed_points=(0.0,),
+    limits=(-1.0, 1.0),
+    zero_centred=True,
+    lipschitz=1.0,
+)
+def isru(xp: Namespace, x: Array, alpha: Scalar = 1.0) -> Any:
+    """Inverse square root unit, x/sqrt(1 + alpha*x*x).
+
+    Parameters
+    ----------
+    alpha : number or array, optional
+        The bounds are -1/sqrt(alpha) and 1/sqrt(alpha); greater than 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.isru(np.array([-np.inf, 0.0, np.inf]), 0.25)
+    array([-2.,  0.,  2.])
+    """
+    near, far = near_and_far(xp, x)
+    return near / xp.sqrt(far * far + alpha * (near * near))
+
+
+@derivative_of(isru)
+def _(xp: Namespace, x: Array, alpha: Scalar = 1.0) -> Any:
+    near, far = near_and_far(xp, x)
+    below = far * far + alpha * (near * near)
+    return far / xp.sqrt(below) * (far * far / below)
+
+
+def near_and_far(xp: Namespace, x: Array) -> tuple[Any, Any]:
+    """Two numbers of at most 1 whose quotient is x, so that no square overflows.
+
+    The derivatives of both are from inside at -1 and 1, where maximum(x, -1.0) has the other one.
+    """
+    return -xp.minimum(-xp.minimum(x, 1.0), 1.0), 1 / xp.maximum(xp.abs(x), 1.0)
+
+
+@activation(
+    formula="cap * tanh(x / cap)",
+    source="Gemma Team, Gemma 2: improving open language models at a practical size, "
+    "arXiv:2408.00118.",
+    ulp=8.0,
+    domain=("cap > 0",),
+    variants=(variant(cap=32.0), variant(cap=0.5), variant(cap=inf, formula="x")),
+    elsewhere={"keras": "keras.ops.dot_product_attention (attn_logits_soft_cap)"},
+    range=(-32.0, 32.0),
+    monotonic=True,
+    parity="odd",
+    fixed_points=(0.0,),
+    limits=(-32.0, 32.0),
+    zero_centred=True,
+    lipschitz=1.0,
+)
+def softcap(xp: Namespace, x: Array, cap: Scalar) -> Any:
+    """Soft cap of attention logits, cap*tanh(x/cap).
+
+    Parameters
+    ----------
+    cap : number or array
+        The bound, greater than 0; the function is x itself where it is infinite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.softcap(np.array([-np.inf, 0.0, 30.0]), cap=30.0)
+    array([-30.        ,   0.        ,  22.84782468])
+    """
+    if isinstance(cap, NUMBER) and cap == inf:
+        return x
+    t = x / cap
+    # t may be so small that it loses digits, or 0 and cap infinite
+    return xp.where(xp.abs(t) > _LINEAR, cap * xp.tanh(t), x)
+
+
+@derivative_of(softcap)
+def _(xp: Namespace, x: Array, cap: Scalar) -> Any:
+    if isinstance(cap, NUMBER) and cap == inf:
+        return unit(xp, x)
+    return tanh.derivative.definition.computation(xp, x / cap)
+
+
+_LINEAR = 1e-30
+"""Up to here tanh(t) is t to the last digit."""

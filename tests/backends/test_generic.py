@@ -126,7 +126,7 @@ def _operator(name):
     def operate(*operands):
         counted.calls.append(name)
         values = [o.values if isinstance(o, Counted) else o for o in operands]
-        assert all(isinstance(v, (np.ndarray, int, float)) for v in values)
+        assert all(isinstance(v, (np.ndarray, int, float, tuple)) for v in values)
         return Counted(getattr(values[0], name)(*values[1:]))
 
     return operate
@@ -135,7 +135,7 @@ def _operator(name):
 for _name in (
     *("__add__", "__radd__", "__sub__", "__rsub__", "__mul__", "__rmul__", "__truediv__"),
     *("__rtruediv__", "__neg__", "__lt__", "__le__", "__gt__", "__ge__", "__eq__", "__ne__"),
-    *("__or__", "__and__"),
+    *("__or__", "__and__", "__getitem__"),
 ):
     setattr(Counted, _name, _operator(_name))
 
