@@ -76,6 +76,35 @@ CORE_64 = (
     -1.1373902296430911e-09,
     5.958930743134941e-11,
 )
+SHRINK_32 = (
+    0.3333333317053651,
+    -0.13333311976507894,
+    0.05396362236859114,
+    -0.021830777687620814,
+    0.00870132108150351,
+    -0.003211853738595149,
+    0.0009271475262452374,
+    -0.00014382881946972011,
+)
+SHRINK_64 = (
+    0.3333333333333333,
+    -0.1333333333333331,
+    0.05396825396823286,
+    -0.021869488535341427,
+    0.008863235513349253,
+    -0.0035921278317203402,
+    0.0014558327094050015,
+    -0.000590017846113261,
+    0.0002390893895924028,
+    -9.679340247406682e-05,
+    3.899610828768604e-05,
+    -1.5422152957250004e-05,
+    5.783211740971914e-06,
+    -1.9256321021686362e-06,
+    5.140824043471534e-07,
+    -9.413815546586091e-08,
+    8.60008634867734e-09,
+)
 
 
 def unit(xp: Namespace, x: Array) -> Any:
@@ -83,7 +112,7 @@ def unit(xp: Namespace, x: Array) -> Any:
     return xp.where(x != x, x, 1.0)
 
 
-def _polynomial(t: Any, coefficients: tuple[float, ...]) -> Any:
+def polynomial(t: Any, coefficients: tuple[float, ...]) -> Any:
     total = coefficients[-1]
     for c in coefficients[-2::-1]:
         total = total * t + c
@@ -106,7 +135,7 @@ def gaussian(xp: Namespace, a: Array, rate: float = 0.5) -> Any:
 def mills(xp: Namespace, a: Array) -> Any:
     """The tail of the standard normal distribution over exp(-a*a/2): slow, for 0 <= a <= FAR."""
     k, coefficients = (2.5, TAIL_32) if a.dtype == xp.float32 else (4.0, TAIL_64)
-    return _polynomial((a - k) / (a + k), coefficients) / (a + 1.2)
+    return polynomial((a - k) / (a + k), coefficients) / (a + 1.2)
 
 
 def erfc(xp: Namespace, x: Array) -> Any:
@@ -120,6 +149,6 @@ def erf(xp: Namespace, x: Array) -> Any:
     """The error function, right in relative terms near zero."""
     a = xp.abs(x)
     near = xp.minimum(a, 1.0)
-    core = near * _polynomial(near * near, CORE_32 if a.dtype == xp.float32 else CORE_64)
+    core = near * polynomial(near * near, CORE_32 if a.dtype == xp.float32 else CORE_64)
     size = xp.where(a < 1.0, core, 1 - erfc(xp, xp.maximum(a, 1.0)))
     return xp.where(x > 0, size, -size)

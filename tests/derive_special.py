@@ -8,6 +8,8 @@ tail: (a + 1.2) * Q(a) / exp(-a*a/2) on 0 <= a <= top, in t = (a - k)/(a + k), w
       upper tail of the standard normal distribution. The weight 1.2 makes the left side nearly
       flat, so that the polynomial is little more than its constant and rounds like it.
 core: erf(x)/x on 0 <= x <= 1, in x*x.
+
+shrink: (x - tanh(x))/x**3 on 0 <= x <= 1, in x*x.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from mpmath import cos, erf, erfc, exp, mp, mpf, pi, sqrt
+from mpmath import cos, erf, erfc, exp, mp, mpf, pi, sqrt, tanh
 
 NODES = 64
 TAIL_WEIGHT = mpf("1.2")
@@ -71,11 +73,23 @@ def core(relative: float) -> list[float]:
         return _powers(ratio, mpf(0), mpf(1), mpf(relative))
 
 
+def shrink(relative: float) -> list[float]:
+    with mp.workdps(60):
+
+        def ratio(square: Any) -> Any:
+            x = sqrt(square)
+            return (x - tanh(x)) / (x * square)
+
+        return _powers(ratio, mpf(0), mpf(1), mpf(relative))
+
+
 FITS = {
     "TAIL_32": lambda: tail(2.5, 14.5, 2.0**-27),
     "TAIL_64": lambda: tail(4.0, 39.0, 2.0**-57),
     "CORE_32": lambda: core(2.0**-27),
     "CORE_64": lambda: core(2.0**-57),
+    "SHRINK_32": lambda: shrink(2.0**-27),
+    "SHRINK_64": lambda: shrink(2.0**-57),
 }
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ def points(definition, dtype):
             np.linspace(-20, 20, 161),
             rng.uniform(-edge, edge, 64),
             *(s * np.geomspace(1e-30, 1e4, 35) for s in (1, -1)),
-            *(np.nextafter(kinks, d) for d in (-np.inf, np.inf)),
+            *(np.nextafter(kinks[kinks != 0], d) for d in (-np.inf, np.inf)),
             kinks,
         ]
     ).astype(dtype)

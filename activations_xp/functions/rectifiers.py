@@ -10,7 +10,7 @@ from .._parameters import NUMBER, Axis, Scalar, Weight, must_broadcast
 from .._special import unit
 from .._typing import Array, Namespace
 
-__all__ = ["identity", "leaky_relu", "prelu", "relu"]
+__all__ = ["identity", "leaky_relu", "prelu", "relu", "relu6", "tlu"]
 
 
 @activation(
@@ -226,6 +226,89 @@ def prelu(xp: Namespace, x: Array, weight: Weight, axis: Axis | None = None) -> 
 @derivative_of(prelu)
 def _(xp: Namespace, x: Array, weight: Weight, axis: Axis | None = None) -> Any:
     return xp.where(x > 0, 1.0, _slopes(xp, x, weight, axis) * unit(xp, x))
+
+
+@activation(
+    formula="minimum(maximum(x, 0), 6)",
+    source="Krizhevsky, Convolutional deep belief networks on CIFAR-10, 2010.",
+    elsewhere={
+        "torch": "torch.nn.functional.relu6",
+        "jax": "jax.nn.relu6",
+        "keras": "keras.activations.relu6",
+        "tensorflow": "tf.nn.relu6",
+        "mlx": "mlx.nn.relu6",
+        "transformers": "relu6",
+        "timm": "relu6",
+    },
+    ulp=0.0,
+    range=(0.0, 6.0),
+    monotonic=True,
+    fixed_points=(0.0, 1.0, 6.0),
+    limits=(0.0, 6.0),
+    lipschitz=1.0,
+    smoothness=0,
+    kinks=(0.0, 6.0),
+)
+def relu6(xp: Namespace, x: Array) -> Any:
+    """Rectified linear unit with a bound, min(max(x, 0), 6).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.relu6(np.array([-1.0, 0.5, 8.0]))
+    array([0. , 0.5, 6. ])
+    """
+    return relu.computation(xp, x, max_value=6.0)
+
+
+@derivative_of(relu6)
+def _(xp: Namespace, x: Array) -> Any:
+    return xp.where((x <= 0) | (x >= 6), 0.0, unit(xp, x))
+
+
+@activation(
+    formula="maximum(x, tau)",
+    source="Singh & Krishnan, Filter response normalization layer, arXiv:1911.09737.",
+    variants=(
+        variant(tau=-1.0),
+        variant(tau=0.0),
+        variant(tau=0.5, alpha=0.25, formula="maximum(x, alpha * x + tau)"),
+        variant(tau=-1.0, alpha=2.0, formula="maximum(x, alpha * x + tau)"),
+    ),
+    elsewhere={"tensorflow-addons": "tfa.layers.TLU"},
+    range=(-1.0, inf),
+    monotonic=True,
+    fixed_points=(-1.0, 0.0, 7.5),
+    limits=(-1.0, inf),
+    zero_centred=True,
+    lipschitz=1.0,
+    smoothness=0,
+    kinks=(-1.0,),
+)
+def tlu(xp: Namespace, x: Array, tau: Scalar, alpha: Scalar = 0.0) -> Any:
+    """Thresholded linear unit, max(x, tau); affine with alpha, max(x, alpha*x + tau).
+
+    Parameters
+    ----------
+    tau : number or array
+        The least value, learned for each channel; the derivative there is 0.
+    alpha : number or array, optional
+        The slope of the other side, and the derivative where both sides meet.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.tlu(np.array([-2.0, -0.5, 2.0]), -1.0)
+    array([-1. , -0.5,  2. ])
+    """
+    return xp.maximum(x, tau if _is_zero(alpha) else alpha * x + tau)
+
+
+@derivative_of(tlu)
+def _(xp: Namespace, x: Array, tau: Scalar, alpha: Scalar = 0.0) -> Any:
+    return xp.where((1 - alpha) * x > tau, 1.0, alpha * unit(xp, x))
 
 
 def _slopes(xp: Namespace, x: Array, weight: Any, axis: int | None) -> Any:

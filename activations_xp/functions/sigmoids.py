@@ -10,7 +10,7 @@ from .._parameters import NUMBER, Scalar
 from .._special import unit
 from .._typing import Array, Namespace
 
-__all__ = ["hard_sigmoid", "isru", "sigmoid", "softcap", "softsign", "tanh"]
+__all__ = ["hard_sigmoid", "isru", "sigmoid", "softcap", "softsign", "sparse_sigmoid", "tanh"]
 
 DEEP = 80.0
 """exp(DEEP) and exp(-DEEP) are far from the ends of float32."""
@@ -310,3 +310,37 @@ def _(xp: Namespace, x: Array, cap: Scalar) -> Any:
 
 _LINEAR = 1e-30
 """Up to here tanh(t) is t to the last digit."""
+
+
+@activation(
+    formula="minimum(maximum((x + 1) / 2, 0), 1)",
+    source="Blondel, Martins & Niculae, Learning with Fenchel-Young losses, arXiv:1901.02324.",
+    ulp=0.5,
+    elsewhere={
+        "jax": "jax.nn.sparse_sigmoid",
+        "keras": "keras.activations.sparse_sigmoid",
+    },
+    range=(0.0, 1.0),
+    monotonic=True,
+    fixed_points=(1.0,),
+    limits=(0.0, 1.0),
+    lipschitz=0.5,
+    smoothness=0,
+    kinks=(-1.0, 1.0),
+)
+def sparse_sigmoid(xp: Namespace, x: Array) -> Any:
+    """Sparse sigmoid, (x + 1)/2 clipped to [0, 1].
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.sparse_sigmoid(np.array([-3.0, 0.0, 3.0]))
+    array([0. , 0.5, 1. ])
+    """
+    return xp.where(x >= 1, 1.0, 0.5 * xp.maximum(x + 1, 0.0))
+
+
+@derivative_of(sparse_sigmoid)
+def _(xp: Namespace, x: Array) -> Any:
+    return xp.where((x <= -1) | (x >= 1), 0.0, 0.5 * unit(xp, x))
