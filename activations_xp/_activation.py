@@ -197,7 +197,7 @@ def derivative_of(function: Activation[P]) -> Callable[[Formula[P]], Form[P]]:
 _TEMPLATE = """
 def make(kernels, resolve):
     def {name}(x, /{signature}):
-        return (kernels.get(type(x)) or resolve(x))(x{signature})
+        return (kernels.get(type(x)) or resolve(x))(x, ({types}){signature})
     return {name}
 """
 
@@ -205,8 +205,8 @@ def make(kernels, resolve):
 def _public(definition: Definition, which: _dispatch.Implementation | None) -> Form[...]:
     """The function that users call: one look-up by the type of x, then the kernel.
 
-    Written out, it has the true signature, hands every parameter on by position, and needs
-    nothing special of pickle, inspect, doctest or dynamo.
+    Written out, it has the true signature, hands the types of all parameters and each of them on
+    by position, and needs nothing special of pickle, inspect, doctest or dynamo.
     """
     kernels = _dispatch.table() if which is None else {}
 
@@ -217,7 +217,8 @@ def _public(definition: Definition, which: _dispatch.Implementation | None) -> F
     signature = "".join(f", {name}" for name in definition.parameters)
     name = definition.name.rpartition(".")[2]
     made: dict[str, Any] = {}
-    source = _TEMPLATE.format(name=name, signature=signature)
+    types = "".join(f"type({parameter}), " for parameter in definition.parameters)
+    source = _TEMPLATE.format(name=name, signature=signature, types=types)
     exec(compile(source, f"<activations_xp {name}>", "exec"), computation.__globals__, made)
     public: Any = made["make"](kernels, resolve)
     public.__qualname__ = definition.name if which is None else f"{definition.name}.{which}"

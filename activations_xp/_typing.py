@@ -40,4 +40,4 @@ Formula: TypeAlias = Callable[Concatenate[Namespace, Any, P], Any]
 """A computation: the namespace, the array, the parameters."""
 
 Kernel: TypeAlias = Callable[..., Any]
-"""A computation bound to a library: the array, then every parameter by position."""
+"""A computation bound to a library: of the array, the types of the parameters, and each of them."""

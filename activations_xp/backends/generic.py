@@ -23,7 +23,7 @@ PLANS = 256
 def bind(definition: Definition, xp: Namespace) -> Kernel:
     """The computation on `xp`, checked at every call."""
 
-    def kernel(x: Any, *parameters: Any) -> Any:
+    def kernel(x: Any, types: tuple[type, ...], *parameters: Any) -> Any:
         values = check(definition, x, parameters)
         dtypes = precision(definition, xp, x, values)
         with np.errstate(all="ignore"):  # many a library is made of NumPy
@@ -65,11 +65,10 @@ def planned(
     """
     plans: dict[Any, Callable[[Any], Any]] = {}
 
-    def kernel(x: Any, *parameters: Any) -> Any:
+    def kernel(x: Any, types: tuple[type, ...], *parameters: Any) -> Any:
         if is_tracing is not None and is_tracing():
             return make(x, parameters)[0](x)
-        types = tuple(map(type, parameters))  # an axis of 1 is not one of True
-        try:
+        try:  # with the types, for an axis of 1 is not one of True
             plan = plans[x.dtype, x.ndim, parameters, types]
         except (KeyError, TypeError):  # new, or not hashable
             plan, constant = make(x, parameters)
