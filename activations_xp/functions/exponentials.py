@@ -9,7 +9,7 @@ from .._activation import activation, derivative_of, variant
 from .._parameters import NUMBER, Scalar
 from .._special import unit
 from .._typing import Array, Namespace
-from .sigmoids import isru
+from .sigmoids import LINEAR, isru
 
 __all__ = ["celu", "elu", "isrlu", "selu"]
 
@@ -152,7 +152,7 @@ def celu(xp: Namespace, x: Array, alpha: Scalar = 1.0) -> Any:
     low = xp.minimum(x, 0.0)
     t = low / alpha
     # t may be so small that it loses digits, or 0 and alpha infinite
-    curve = xp.where(xp.abs(t) > _LINEAR, alpha * xp.expm1(t), low)
+    curve = xp.where(xp.abs(t) > LINEAR, alpha * xp.expm1(t), low)
     return xp.maximum(x, 0.0) + curve
 
 
@@ -161,10 +161,6 @@ def _(xp: Namespace, x: Array, alpha: Scalar = 1.0) -> Any:
     if isinstance(alpha, NUMBER) and abs(alpha) == inf:
         return unit(xp, x)
     return xp.where(x > 0, 1.0, xp.exp(xp.minimum(x, 0.0) / alpha))
-
-
-_LINEAR = 1e-30
-"""Up to here exp(t) - 1 is t to the last digit."""
 
 
 @activation(

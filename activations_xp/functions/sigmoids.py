@@ -15,6 +15,9 @@ __all__ = ["hard_sigmoid", "isru", "sigmoid", "softcap", "softsign", "sparse_sig
 DEEP = 80.0
 """exp(DEEP) and exp(-DEEP) are far from the ends of float32."""
 
+LINEAR = 1e-30
+"""Up to here tanh(t) and exp(t) - 1 are t to the last digit."""
+
 
 @activation(
     formula="1 / (1 + exp(-x))",
@@ -298,7 +301,7 @@ def softcap(xp: Namespace, x: Array, cap: Scalar) -> Any:
         return x
     t = x / cap
     # t may be so small that it loses digits, or 0 and cap infinite
-    return xp.where(xp.abs(t) > _LINEAR, cap * xp.tanh(t), x)
+    return xp.where(xp.abs(t) > LINEAR, cap * xp.tanh(t), x)
 
 
 @derivative_of(softcap)
@@ -306,10 +309,6 @@ def _(xp: Namespace, x: Array, cap: Scalar) -> Any:
     if isinstance(cap, NUMBER) and cap == inf:
         return unit(xp, x)
     return tanh.derivative.definition.computation(xp, x / cap)
-
-
-_LINEAR = 1e-30
-"""Up to here tanh(t) is t to the last digit."""
 
 
 @activation(
