@@ -191,7 +191,7 @@ def pytest_ignore_collect(collection_path: Any, config: pytest.Config) -> bool |
     if collection_path.parent.name == "tests" and collection_path.suffix == ".py":
         return not collection_path.name.startswith("test_") or None
     library = collection_path.stem.removeprefix("test_")
-    if collection_path.parent.name == "backends" and library in ("torch", "jax"):
+    if collection_path.parent.name in ("backends", "dropin") and library in ("torch", "jax"):
         return library not in config.libraries or None  # type: ignore[attr-defined]
     return None
 

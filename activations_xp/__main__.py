@@ -94,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
         help=text,
         description=f"{text}, in blocks, so that the file may be larger than memory. A function "
         "along an axis (softmax) takes blocks of the axes that are stored outside of that axis, "
-        "and all at once where there are none; one that shortens its axis (maxout) takes all at "
+        "and all at once where there are none; one that changes its axis (maxout) takes all at "
         "once. The result has the dtype and the order of the input.",
     )
     command.add_argument("name", metavar="NAME", help="any name or alias that `list` shows")
@@ -179,7 +179,7 @@ def _examine(
     first = definition.variants[0]
     x = _points(definition)
     exact = truth(first.formula, x, {**definition.defaults, **first.parameters}, digits=_DIGITS)
-    strict = portable or definition.axis == "reduced"
+    strict = portable or definition.axis == "changed"
     budget = first.ulp if strict else ACCEPTED
     float32 = np.finfo(np.float32)
     size = abs(exact)
@@ -220,7 +220,11 @@ def _points(definition: Definition) -> np.ndarray[Any, Any]:
     if definition.axis is None:
         scales = np.logspace(-30, 3, 100)
         points += [scales, -scales]
+    low, high = definition.properties.defined
+    if high - low < math.inf:
+        points.append(np.linspace(low, high, 402))
     x = np.unique(np.concatenate(points).astype(np.float32))
+    x = x[(x >= low) & (x <= high)]
     return x[: len(x) // 2 * 2]
 
 
@@ -321,7 +325,7 @@ def _write(
     fortran = x.flags.f_contiguous and not x.flags.c_contiguous
     dtype = x.dtype.newbyteorder("=")
     arrays = {name: p for name, p in parameters.items() if isinstance(p, np.ndarray)}
-    if definition.axis != "reduced":
+    if definition.axis != "changed":
         arrays = {name: _spread(definition, name, p, x, parameters) for name, p in arrays.items()}
 
     def turned(a: Any) -> Any:
@@ -338,7 +342,7 @@ def _write(
             raise TypeError(f"{definition.name} of {dtype} is {y.dtype}; convert the input to that")
         return y.astype(x.dtype, copy=False)
 
-    if definition.axis == "reduced":
+    if definition.axis == "changed":
         np.save(file, np.asarray(result(()), order="F" if fortran else "C"))
         return
     np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(x))

@@ -19,18 +19,20 @@ from ._typing import A, Formula, Kernel, P
 class Properties:
     """What is true of a function at its first variant; each is a test.
 
+    defined : the closed interval on which it is a real number
     range : the smallest closed interval that holds every value
     monotonic : whether it never falls
     parity : "odd" or "even"
     fixed_points : where f(x) = x; ``None`` says everywhere
-    limits : the values at -inf and +inf
+    limits : the values at the ends of where it is defined
     zero_centred : whether f(0) = 0 and both signs occur
-    lipschitz : the largest slope
-    smoothness : how many continuous derivatives it has
-    kinks : where a derivative jumps
+    lipschitz : the largest slope; inf if there is none
+    smoothness : how many continuous derivatives it has; -1 if it jumps itself
+    kinks : where it or a derivative jumps
     sums_to : the sum along the axis
     """
 
+    defined: tuple[float, float] = (-inf, inf)
     range: tuple[float, float] = (-inf, inf)
     monotonic: bool = False
     parity: Literal["odd", "even"] | None = None
@@ -71,11 +73,11 @@ class Definition:
     ulp: float
     parameters: Mapping[str, _parameters.Kind]
     defaults: Mapping[str, Any]
-    domain: Mapping[str, Callable[..., bool]]
+    domain: tuple[_parameters.Condition, ...]
     aliases: tuple[str, ...]
     variants: tuple[Variant, ...]
     elsewhere: Mapping[str, str]
-    axis: Literal["kept", "reduced"] | None
+    axis: Literal["kept", "changed"] | None
     closed_over_integers: bool
     properties: Properties
     derivative: Definition | None = field(default=None, repr=False)
@@ -115,7 +117,7 @@ def activation(
     aliases: tuple[str, ...] = (),
     variants: tuple[Variant, ...] = (),
     elsewhere: Mapping[str, str],
-    axis: Literal["kept", "reduced"] | None = None,
+    axis: Literal["kept", "changed"] | None = None,
     closed_over_integers: bool = False,
     **properties: Any,
 ) -> Callable[[Formula[P]], Activation[P]]:
@@ -130,7 +132,8 @@ def activation(
     aliases : further names for `get`
     variants : parameters to test it at
     elsewhere : its name in other libraries
-    axis : None if each element is on its own, else what becomes of the axis it works along
+    axis : None if each element is on its own, else what becomes of the axis it works along: its
+        size is "kept", or "changed" if it has another one, is gone, or is new
     closed_over_integers : whether integers at the default parameters stay integers
     properties : see `Properties`
     """

@@ -17,7 +17,7 @@ x : array of real numbers
 _RETURNS = {
     None: "Like x: same library, shape and device.",
     "kept": "Like x: same library, shape and device.",
-    "reduced": "Like x, with the axis shortened.",
+    "changed": "Like x, but for the axis: same library and device.",
 }
 
 _DTYPE = """\
@@ -41,11 +41,11 @@ def complete(definition: Definition) -> str:
         if definition.closed_over_integers
         else "Integers and booleans become the library's default floating dtype."
     )
-    domain = "; it requires " + ", ".join(definition.domain) if definition.domain else ""
+    conditions = ", ".join(condition.text for condition in definition.domain)
     sections = {
         "Parameters": "\n".join(filter(None, [_X, own.pop("Parameters", "")])),
         "Returns": "array\n" + _indent(_RETURNS[definition.axis], _DTYPE.format(integers=integers)),
-        "Raises": _RAISES.format(domain=domain),
+        "Raises": _RAISES.format(domain=f"; it requires {conditions}" if conditions else ""),
         "Notes": "\n\n".join(
             filter(None, [own.pop("Notes", ""), "Properties:", _properties(definition)])
         ),
@@ -79,17 +79,23 @@ def _sections(text: str) -> list[tuple[str, str]]:
 def _properties(definition: Definition) -> str:
     p = definition.properties
     facts = [f"formula: ``{definition.formula}``"]
+    if p.defined != (-inf, inf):
+        facts.append(f"defined on: {interval(p.defined)}; NaN outside")
     if p.range != (-inf, inf):
         facts.append(f"range: {interval(p.range)}")
     if p.limits is not None:
-        facts.append(f"limits: {number(p.limits[0])} at -inf, {number(p.limits[1])} at inf")
+        ends = zip(p.limits, p.defined, strict=True)
+        facts.append("limits: " + ", ".join(f"{number(y)} at {number(x)}" for y, x in ends))
     if definition.axis is None:
         facts.append("monotonic" if p.monotonic else "not monotonic")
         facts.append(
-            "smooth" if p.smoothness == inf else f"continuous derivatives: {p.smoothness:g}"
+            {inf: "smooth", -1: "discontinuous"}.get(
+                p.smoothness, f"continuous derivatives: {p.smoothness:g}"
+            )
         )
     if p.kinks:
-        facts.append("kinks: " + ", ".join(map(number, p.kinks)))
+        kind = "jumps" if p.smoothness < 0 else "kinks"
+        facts.append(f"{kind}: " + ", ".join(map(number, p.kinks)))
     if p.parity:
         facts.append(p.parity)
     if p.fixed_points:

@@ -191,8 +191,12 @@ def difference(
         unit = np.ldexp(np.maximum(size, np.minimum(np.abs(x.astype(np.float64)), 1)), 1 - bits)
         unit = np.maximum(unit, np.ldexp(1.0, lowest - bits + 1))
     number = type(exact.flat[0])
-    error = [
-        abs(float(number(float(value)) - true)) if math.isfinite(value) else math.inf
-        for value, true in zip(got.flat, exact.flat, strict=True)
-    ]
+    largest = number(2) ** (1 - lowest) * number(2.0 - 2.0**-bits)  # from here on it rounds to inf
+
+    def distance(value: float, true: Any) -> float:
+        if math.isfinite(value):
+            return abs(float(number(value) - true))
+        return 0.0 if abs(true) >= largest and (true > 0) == (value > 0) else math.inf
+
+    error = [distance(float(v), true) for v, true in zip(got.flat, exact.flat, strict=True)]
     return np.asarray(np.reshape(np.asarray(error), got.shape) / unit)

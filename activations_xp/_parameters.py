@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
 
 import numpy as np
+from numpy.exceptions import AxisError
 
 from ._typing import Array
 
@@ -36,6 +37,24 @@ def _scalar(value: Any, x: Array) -> float | Array:
         return _number(value, x)
     except TypeError:
         return _broadcasting(_array(value, x, _REAL), x)
+
+
+def _operand(value: Any, x: Array) -> float | Array:
+    try:
+        return _number(value, x)
+    except TypeError:
+        return _companion(value, x)
+
+
+def _companion(value: Any, x: Array) -> Array:
+    array = _array(value, x, _REAL)
+    if any(
+        m != n and 1 not in (m, n) for m, n in zip(array.shape[::-1], x.shape[::-1], strict=False)
+    ):
+        raise ValueError(
+            f"of shape {tuple(array.shape)} does not broadcast with x of shape {tuple(x.shape)}"
+        )
+    return array
 
 
 def _weight(value: Any, x: Array) -> float | Array:
@@ -92,8 +111,15 @@ def _count(value: Any, x: Array) -> int:
 def _axis(value: Any, x: Array) -> int:
     axis = _index(value)
     if not -x.ndim <= axis < x.ndim:
-        raise ValueError(f"{axis} is out of range for x with {x.ndim} dimensions")
+        raise AxisError(f"{axis} is out of range for x with {x.ndim} dimensions")
     return axis % x.ndim
+
+
+def _new_axis(value: Any, x: Array) -> int:
+    axis = _index(value)
+    if not -x.ndim - 1 <= axis <= x.ndim:
+        raise AxisError(f"{axis} is out of range for a result with {x.ndim + 1} dimensions")
+    return axis % (x.ndim + 1)
 
 
 def _axes(value: Any, x: Array) -> tuple[int, ...]:
@@ -112,9 +138,14 @@ _OR_ARRAY = "a real number or an array of x's library"
 Number: TypeAlias = Annotated[float, _number, "a real number"]
 Scalar: TypeAlias = Annotated[float | Array, _scalar, f"{_OR_ARRAY} that broadcasts to x"]
 Weight: TypeAlias = Annotated[float | Array, _weight, _OR_ARRAY]
+Operand: TypeAlias = Annotated[float | Array, _operand, f"{_OR_ARRAY} that broadcasts with x"]
+Companion: TypeAlias = Annotated[
+    Array, _companion, "an array of x's library that broadcasts with x"
+]
 Mask: TypeAlias = Annotated[Array, _mask, "a boolean array of x's library that broadcasts to x"]
 Count: TypeAlias = Annotated[int, _count, "a positive integer"]
 Axis: TypeAlias = Annotated[int, _axis, "an integer"]
+NewAxis: TypeAlias = Annotated[int, _new_axis, "an integer"]
 Axes: TypeAlias = Annotated[
     int | tuple[int, ...] | None, _axes, "an integer, a tuple of integers, or None"
 ]
@@ -131,7 +162,22 @@ class Kind:
 
     @property
     def is_scalar(self) -> bool:
-        return self.check in (_scalar, _weight)
+        """Whether a number is good, and an array of them."""
+        return self.check in (_scalar, _weight, _operand)
+
+    @property
+    def is_real(self) -> bool:
+        """Whether an array is one of real numbers, to be computed with."""
+        return self.is_scalar or self.check is _companion
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What some of the parameters must fulfil: in Python, and as a test of all parameters."""
+
+    text: str
+    names: tuple[str, ...]
+    holds: Callable[..., bool]
 
 
 def kind(annotation: Any) -> Kind:
@@ -175,14 +221,12 @@ def check(definition: Definition, x: Array, values: tuple[Any, ...]) -> tuple[An
                 f"{definition.name}: {name} must be {kind.text}, got {describe(value)}"
             ) from None
         except ValueError as error:
-            raise ValueError(f"{definition.name}: {name} {error}") from None
-    for condition, holds in definition.domain.items():
-        if not holds(**dict(zip(definition.parameters, good, strict=True))):
-            given = dict(zip(definition.parameters, good, strict=True))
-            got = ", ".join(
-                f"{name}={given[name]!r}" for name in _mentioned(condition, definition.parameters)
-            )
-            raise ValueError(f"{definition.name}: requires {condition}, got {got}")
+            raise type(error)(f"{definition.name}: {name} {error}") from None
+    for condition in definition.domain:
+        given = dict(zip(definition.parameters, good, strict=True))
+        if not condition.holds(**given):
+            got = ", ".join(f"{name}={given[name]!r}" for name in condition.names)
+            raise ValueError(f"{definition.name}: requires {condition.text}, got {got}")
     return tuple(good)
 
 
@@ -190,21 +234,16 @@ def _is_choice(value: Any, choices: tuple[Any, ...]) -> bool:
     return isinstance(value, (str, bool)) and value in choices and type(value) in map(type, choices)
 
 
-def domain(
-    conditions: tuple[str, ...], parameters: Mapping[str, Kind]
-) -> dict[str, Callable[..., bool]]:
-    """Each condition as a function of the parameters, which only judges Python numbers."""
-    compiled = {}
-    for condition in conditions:
-        judged = " and ".join(f"isinstance({p}, NUMBER)" for p in _mentioned(condition, parameters))
-        source = f"lambda {', '.join(parameters)}: not ({judged}) or ({condition})"
-        compiled[condition] = eval(source, {"NUMBER": NUMBER})
-    return compiled
-
-
-def _mentioned(condition: str, parameters: Mapping[str, Kind]) -> list[str]:
-    words = {node.id for node in ast.walk(ast.parse(condition)) if isinstance(node, ast.Name)}
-    return [name for name in parameters if name in words]
+def domain(conditions: tuple[str, ...], parameters: Mapping[str, Kind]) -> tuple[Condition, ...]:
+    """Each condition, which only judges Python numbers."""
+    compiled = []
+    for text in conditions:
+        words = {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
+        names = tuple(name for name in parameters if name in words)
+        judged = " and ".join(f"isinstance({name}, NUMBER)" for name in names)
+        source = f"lambda {', '.join(parameters)}: not ({judged}) or ({text})"
+        compiled.append(Condition(text, names, eval(source, {"NUMBER": NUMBER})))
+    return tuple(compiled)
 
 
 def describe(value: Any) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from math import sqrt
 from typing import Any
 
+from ._dispatch import device
 from ._typing import Array, Namespace
 
 FAR = 39.0
@@ -110,6 +111,11 @@ SHRINK_64 = (
 def unit(xp: Namespace, x: Array) -> Any:
     """1 everywhere, and NaN where x is."""
     return xp.where(x != x, x, 1.0)
+
+
+def arange(xp: Namespace, x: Array, n: int) -> Any:
+    """0, 1, ..., n - 1 in the dtype and on the device of x: the one place that makes an array."""
+    return xp.arange(n, dtype=x.dtype, device=device(x))
 
 
 def polynomial(t: Any, coefficients: tuple[float, ...]) -> Any:

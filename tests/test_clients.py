@@ -13,9 +13,11 @@ import math
 import re
 
 import numpy as np
+from common import needed
 from sklearn.datasets import load_digits
 
 import activations_xp as ax
+from activations_xp._parameters import _weight
 
 PIXELS, LABELS = (a[:24] for a in load_digits(return_X_y=True))
 PIXELS = PIXELS / 16
@@ -25,7 +27,7 @@ TOLERANCE = {"float64": 1e-10, "float32": 1e-5}
 
 
 def _weights(width=HIDDEN):
-    rng = np.random.default_rng(3)
+    rng = np.random.default_rng(6)
     shapes = {"w1": (64, HIDDEN), "b1": (1, HIDDEN), "w2": (width, 10), "b2": (1, 10)}
     return {name: rng.normal(0, 0.4, shape) for name, shape in shapes.items()}
 
@@ -168,13 +170,22 @@ def _same(function, own, stated):
         ours["axis"] = stated["axis"]
     # what is stated and not ours is the axis under another name, with another default
     axis = dict.fromkeys(stated.keys() - ours.keys(), definition.defaults.get("axis"))
-    return functools.partial(function, **ours), functools.partial(own, **axis)
+    numbers = {k: v for k, v in needed(function).items() if k in _required(definition)}
+    for name in _learned(definition):
+        del numbers[name]
+    return (
+        functools.partial(function, **ours, **numbers),
+        functools.partial(own, **axis, **numbers),
+    )
+
+
+def _required(definition):
+    return definition.parameters.keys() - definition.defaults.keys()
 
 
 def _learned(definition):
-    """The parameters without a default, at their values in the first variant."""
-    needed = definition.parameters.keys() - definition.defaults.keys()
-    return [np.full(1, definition.variants[0].parameters[name]) for name in sorted(needed)]
+    """Those without a default of which every library has an array."""
+    return [n for n in _required(definition) if definition.parameters[n].check is _weight]
 
 
 def _torch_client(backend, dtype, activation, learned):
@@ -242,7 +253,7 @@ def test_the_activation_of_the_library_replaced(backend):
         ours, own = _same(function, own, stated)
         if library == "scipy":
             own = functools.partial(_through_numpy, backend, own)
-        learned = _learned(function.definition)
+        learned = [np.full(1, needed(function)[name]) for name in _learned(function.definition)]
         for dtype in set(backend.dtypes) & set(TOLERANCE):
             got, expected = (client(backend, dtype, f, learned) for f in (ours, own))
             assert got.keys() == expected.keys()

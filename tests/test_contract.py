@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import pickle
 
 import ml_dtypes
@@ -24,15 +25,17 @@ def _shaped(case, shape):
     """The shape of the result, or None if a function along an axis cannot take this shape."""
     if case.definition.axis is None:
         return None if case.parameters.get("axis") is not None and shape == () else shape
-    if shape == ():
+    whole = case.all_parameters["axis"] is None
+    if shape == () and not whole:
         return None
     if case.definition.axis == "kept":
         return shape
+    size = math.prod(shape) if whole else shape[-1]
     try:
-        row = truth(case.variant.formula, np.zeros(shape[-1]), case.all_parameters)
+        row = truth(case.variant.formula, np.zeros(size), case.all_parameters)
     except ValueError:  # the formula cannot take a row of this size
         return None
-    return (*shape[:-1], *row.shape)
+    return row.shape if whole else (*shape[:-1], *row.shape)
 
 
 def _same(a, b):

@@ -18,7 +18,8 @@ STEP = mpmath.mpf(10) ** -40
 def _slopes(case, dtype):
     """Points away from kinks, and the slopes there."""
     x = points(case.definition, dtype)
-    x = x[_away_from(_kinks(case), x)]
+    low, high = case.definition.properties.defined
+    x = x[_away_from(_kinks(case), x) & (x > low) & (x < high)]
     return x, slope(case, x)
 
 
@@ -77,5 +78,5 @@ def test_derivatives_at_kinks_are_one_of_the_two(case, backend):
         left, right = (float(slope(case, x, side)[0]) for side in (-1, 1))
         assert left != right
         assert np.isclose(got, [left, right], rtol=1e-6).any()
-        if kink == 0:
+        if kink == 0 and case.definition.properties.smoothness == 0:
             assert np.isclose(got, left, rtol=1e-6)

@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from common import FUNCTIONS, with_value
+from common import needed as _needed
+from numpy.exceptions import AxisError
 
 import activations_xp as ax
 from activations_xp import _parameters
-
-FUNCTIONS = [ax.get(name) for name in ax.names()]
 
 
 class Foreign:
@@ -43,11 +44,6 @@ def _forms(function):
     if function.definition.derivative is not None:
         forms.append(function.derivative)
     return forms
-
-
-def _needed(function):
-    """The parameters without which a function cannot be called."""
-    return dict(function.definition.variants[0].parameters)
 
 
 def _refused(kind, words, form, *args, **kwargs):
@@ -123,10 +119,11 @@ def _array_of(shape, dtype="float32"):
     return lambda backend: backend.array(np.ones(shape), dtype)
 
 
-def _wrong_shapes(dtype):
-    """Arrays that do not broadcast to (2, 4), or would make more of it."""
-    for shape in [(3,), (3, 1), (0,), (5, 2, 4), (1, 2, 4)]:
-        got = f"{shape} does not broadcast to x of shape (2, 4)"
+def _wrong_shapes(dtype, way="to"):
+    """Arrays that do not broadcast to (2, 4), or would make more of it, or not with it."""
+    wider = [(5, 2, 4), (1, 2, 4)] if way == "to" else []
+    for shape in [(3,), (3, 1), (0,), *wider]:
+        got = f"{shape} does not broadcast {way} x of shape (2, 4)"
         yield Bad(f"shape {shape}", _array_of(shape, dtype), ValueError, got)
 
 
@@ -155,8 +152,8 @@ _STRANGE_ARRAYS = [
 ]
 _NOT_INDICES = [*_NEVER, _bad(1.0), _bad(np.float64(1), got="float64"), _bad(True)]
 _AXES = [
-    _bad(2, ValueError, "2 is out of range for x with 2 dimensions"),
-    _bad(-3, ValueError, "-3 is out of range for x with 2 dimensions"),
+    _bad(2, AxisError, "2 is out of range for x with 2 dimensions"),
+    _bad(-3, AxisError, "-3 is out of range for x with 2 dimensions"),
     *_NOT_INDICES,
     _bad([0]),
     Bad("array", _array_of(2, "int32"), TypeError, "int32"),
@@ -166,6 +163,14 @@ WRONG_CHOICES = [_bad(value, ValueError) for value in ("fast", "", 3, 1.5, None,
 BAD = {
     _parameters._scalar: [*_NOT_NUMBERS, *_STRANGE_ARRAYS, *_wrong_shapes("float32")],
     _parameters._weight: [*_NOT_NUMBERS, *_STRANGE_ARRAYS, *_wrong_shapes("float32")],
+    _parameters._operand: [*_NOT_NUMBERS, *_STRANGE_ARRAYS, *_wrong_shapes("float32", "with")],
+    _parameters._companion: [
+        *_NEVER,
+        *_STRANGE_ARRAYS,
+        _bad(1.0),
+        _bad([1.0]),
+        *_wrong_shapes("float32", "with"),
+    ],
     _parameters._number: [
         *_NOT_NUMBERS,
         *_STRANGE_ARRAYS,
@@ -190,11 +195,17 @@ BAD = {
         _bad(-1, ValueError, "a positive integer, got -1"),
     ],
     _parameters._axis: [*_AXES, _bad((0,))],
+    _parameters._new_axis: [
+        _bad(3, AxisError, "3 is out of range for a result with 3 dimensions"),
+        _bad(-4, AxisError, "-4 is out of range for a result with 3 dimensions"),
+        *_NOT_INDICES,
+        _bad((0,)),
+    ],
     _parameters._axes: [
         *_AXES,
         _bad((0, 0), ValueError),
         _bad((1, -1), ValueError),
-        _bad((0, 2), ValueError, "2 is out of range"),
+        _bad((0, 2), AxisError, "2 is out of range"),
         _bad((0, 1.0)),
         _bad((0, True)),
     ],
@@ -228,6 +239,8 @@ def _twins():
         _parameters._axes: (1, [1.0, True, np.bool_(True), np.float64(1)]),
         _parameters._count: (1, [1.0, True, np.bool_(True), np.float64(1)]),
         _parameters._scalar: (1, [1 + 0j, Decimal(1), Fraction(1), np.complex64(1)]),
+        _parameters._new_axis: (1, [1.0, True, np.bool_(True), np.float64(1)]),
+        _parameters._operand: (1, [1 + 0j, Decimal(1), Fraction(1), np.complex64(1)]),
         _parameters._weight: (1, [1 + 0j, Decimal(1), Fraction(1), np.complex64(1)]),
         None: (True, [1, 1.0]),
     }
@@ -244,7 +257,7 @@ def _twins():
 def test_a_bad_value_is_bad_also_after_an_equal_good_one(function, name, good, twin, backend):
     x = backend.array(np.ones((2, 4)), "float32")
     for form in _forms(function):
-        form(x, **{**_needed(function), name: good})
+        form(x, **with_value(function, name, good))
         with pytest.raises((TypeError, ValueError), match=rf"^{function.__name__}.*: {name} must"):
             form(x, **{**_needed(function), name: twin})
 
@@ -252,17 +265,16 @@ def test_a_bad_value_is_bad_also_after_an_equal_good_one(function, name, good, t
 def _forbidden():
     """Conditions of the domains, each with values of the parameters that do not meet it."""
     for function in FUNCTIONS:
-        for condition, holds in function.definition.domain.items():
-            names = _parameters._mentioned(condition, function.definition.parameters)
+        for condition in function.definition.domain:
             others = dict.fromkeys(function.definition.parameters)
             found = 0
             for value in (0, 0.0, -1, -1.0, float("inf"), float("-inf"), float("nan")):
-                given = dict.fromkeys(names, value)
-                if not holds(**{**others, **given}):
+                given = dict.fromkeys(condition.names, value)
+                if not condition.holds(**{**others, **given}):
                     found += 1
-                    case = f"{function.__name__}-{condition}-{value}"
+                    case = f"{function.__name__}-{condition.text}-{value}"
                     yield pytest.param(function, given, id=case)
-            assert found, f"no value breaks {condition}"
+            assert found, f"no value breaks {condition.text}"
 
 
 @pytest.mark.parametrize(("function", "given"), list(_forbidden()))
@@ -291,10 +303,11 @@ def test_unexpected_missing_and_superfluous_arguments(activation, backend):
 def test_an_axis_of_a_number_of_no_dimensions(backend):
     x = backend.array(1.0, "float32")
     for function in FUNCTIONS:
-        if "axis" in function.definition.parameters:
+        parameter = function.definition.parameters.get("axis")
+        if parameter is not None and parameter.check is not _parameters._new_axis:
             given = {**_needed(function), "axis": -1}
             for form in _forms(function):
-                _refused(ValueError, ["axis -1", "0 dimensions"], form, x, **given)
+                _refused(AxisError, ["axis -1", "0 dimensions"], form, x, **given)
 
 
 @pytest.mark.parametrize(("size", "units"), [(4, 3), (3, 2), (1, 2), (0, 1)])
@@ -324,8 +337,8 @@ def test_a_parameter_on_another_device(activation, backend):
     x = backend.array(np.ones((2, 4)), "float32")
     for device in _elsewhere(backend):
         for name, kind in activation.definition.parameters.items():
-            if kind.is_scalar or kind.check is _parameters._mask:
-                dtype = "float32" if kind.is_scalar else "bool"
+            if kind.is_real or kind.check is _parameters._mask:
+                dtype = "float32" if kind.is_real else "bool"
                 there = backend.array(np.ones(4), dtype)
                 there = there.to(device) if backend.library == "torch" else there.to_device(device)
                 for form in _forms(activation):
@@ -338,7 +351,8 @@ def test_a_number_takes_no_array_of_another_shape_or_library(elementwise, backen
     for name, kind in elementwise.definition.parameters.items():
         if kind.is_scalar:
             given = {**_needed(elementwise), name: np.ones(4)}
-            _refused(ValueError, [name, "(4,)"], elementwise, 1.0, **given)
+            if kind.check is not _parameters._operand:
+                _refused(ValueError, [name, "(4,)"], elementwise, 1.0, **given)
             given[name] = Foreign()
             _refused(TypeError, [name, "Foreign"], elementwise, 1.0, **given)
 

@@ -96,11 +96,14 @@ def evaluate(
 
     parameters = [
         value
-        if value is None or isinstance(value, NUMBER) or not kind.is_scalar
+        if value is None or isinstance(value, (*NUMBER, str)) or not kind.is_real
         else cast(value, compute)
         for kind, value in zip(definition.parameters.values(), values, strict=True)
     ]
-    return cast(definition.computation(xp, cast(x, compute), *parameters), result)
+    value = definition.computation(xp, cast(x, compute), *parameters)
+    if isinstance(value, tuple):
+        return tuple(cast(part, result) for part in value)
+    return cast(value, result)
 
 
 def overlay(xp: Any, **functions: Any) -> Any:

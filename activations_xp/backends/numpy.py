@@ -73,7 +73,11 @@ def bind_numbers(definition: Definition, which: Implementation) -> Kernel:
 
 
 def _on_scalars(kernel: Kernel) -> Kernel:
-    return lambda x, *parameters: kernel(np.asarray(x), *parameters)[()]
+    def on_scalar(x: Any, *parameters: Any) -> Any:
+        value = kernel(np.asarray(x), *parameters)
+        return tuple(part[()] for part in value) if isinstance(value, tuple) else value[()]
+
+    return on_scalar
 
 
 def _portable(
@@ -88,4 +92,11 @@ def _portable(
 
 def _exactly(run: Callable[[Any], Any], result: Any) -> Callable[[Any], Any]:
     """An array of this dtype, where NumPy makes scalars of 0-d arrays and swaps bytes."""
-    return lambda x: np.asarray(run(x), dtype=result)
+
+    def exactly(x: Any) -> Any:
+        value = run(x)
+        if isinstance(value, tuple):
+            return tuple(np.asarray(part, dtype=result) for part in value)
+        return np.asarray(value, dtype=result)
+
+    return exactly

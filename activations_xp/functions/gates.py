@@ -24,7 +24,7 @@ Gate: TypeAlias = Literal["last", "first"]
     ulp=0.0,
     variants=(variant(num_units=2), variant(num_units=1)),
     elsewhere={"tensorflow-addons": "tfa.layers.Maxout"},
-    axis="reduced",
+    axis="changed",
 )
 def maxout(xp: Namespace, x: Array, num_units: Count, axis: Axis = -1) -> Any:
     """Maxout, the largest of the channels of each unit.
@@ -68,7 +68,7 @@ def maxout(xp: Namespace, x: Array, num_units: Count, axis: Axis = -1) -> Any:
         "mlx": "mlx.nn.glu",
         "timm": "timm.layers.GluMlp",
     },
-    axis="reduced",
+    axis="changed",
 )
 def glu(xp: Namespace, x: Array, axis: Axis = -1, gate: Gate = "last") -> Any:
     """Gated linear unit, a*sigmoid(b) for the halves a and b of the axis.
@@ -108,7 +108,7 @@ def _halves(name: str, x: Any, axis: int, gate: str) -> tuple[Any, Any]:
     ulp=0.5,
     variants=(variant(gate="first", formula="b * a"),),
     elsewhere={"megatron-lm": "LiGLU"},
-    axis="reduced",
+    axis="changed",
 )
 def bilinear_glu(xp: Namespace, x: Array, axis: Axis = -1, gate: Gate = "last") -> Any:
     """Bilinear gated linear unit, a*b for the halves a and b of the axis.
@@ -141,7 +141,7 @@ def bilinear_glu(xp: Namespace, x: Array, axis: Axis = -1, gate: Gate = "last") 
         "timm": "timm.layers.GluMlp (act_layer=ReLU)",
         "torch-activation": "torch_activation.ReGLU (gate first)",
     },
-    axis="reduced",
+    axis="changed",
 )
 def reglu(xp: Namespace, x: Array, axis: Axis = -1, gate: Gate = "last") -> Any:
     """ReLU-gated linear unit, a*relu(b) for the halves a and b of the axis.
@@ -182,7 +182,7 @@ def reglu(xp: Namespace, x: Array, axis: Axis = -1, gate: Gate = "last") -> Any:
         "timm": "timm.layers.GluMlp (act_layer=GELU)",
         "torch-activation": "torch_activation.GEGLU (gate first)",
     },
-    axis="reduced",
+    axis="changed",
 )
 def geglu(
     xp: Namespace,
@@ -234,7 +234,7 @@ def geglu(
         ),
     ),
     elsewhere={"timm": "timm.layers.GluMlp (act_layer=SELU)"},
-    axis="reduced",
+    axis="changed",
 )
 def seglu(xp: Namespace, x: Array, axis: Axis = -1, gate: Gate = "last") -> Any:
     """SELU-gated linear unit, a*selu(b) for the halves a and b of the axis.
@@ -270,7 +270,7 @@ def seglu(xp: Namespace, x: Array, axis: Axis = -1, gate: Gate = "last") -> Any:
         "timm": "timm.layers.SwiGLUPacked (gate first)",
         "torch-activation": "torch_activation.SwiGLU (gate first)",
     },
-    axis="reduced",
+    axis="changed",
 )
 def swiglu(
     xp: Namespace,

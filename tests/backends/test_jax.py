@@ -11,32 +11,21 @@ import jax.numpy as jnp
 import jax.test_util
 import numpy as np
 import pytest
+from common import (
+    DIFFERENTIATED,
+    FUNCTIONS,
+    MASKED,
+    SCALARS,
+    SMOOTH,
+    VARIANTS,
+    needed,
+    over,
+    with_value,
+)
 
-import activations_xp as ax
-from activations_xp._parameters import _mask
 from activations_xp.backends import generic
 
-FUNCTIONS = [ax.get(name) for name in ax.names()]
-DIFFERENTIATED = [f for f in FUNCTIONS if f.definition.derivative is not None]
-SMOOTH = [f for f in DIFFERENTIATED if f.definition.properties.smoothness == math.inf]
-VARIANTS = [(f, dict(v.parameters)) for f in DIFFERENTIATED for v in f.definition.variants]
-SCALARS = [(f, n) for f in FUNCTIONS for n, k in f.definition.parameters.items() if k.is_scalar]
-MASKED = [f for f in FUNCTIONS if any(k.check is _mask for k in f.definition.parameters.values())]
 DTYPES = ["bfloat16", "float16", "float32", "float64"]
-
-
-def _label(value):
-    if isinstance(value, dict):
-        return ",".join(f"{k}={v}" for k, v in value.items()) or "defaults"
-    return getattr(value, "__name__", str(value))
-
-
-def over(names, values):
-    return pytest.mark.parametrize(names, values, ids=_label)
-
-
-def _needed(function):
-    return dict(function.definition.variants[0].parameters)
 
 
 def _bound(form, given):
@@ -98,7 +87,7 @@ def test_second_derivatives(function, at):
 def test_gradients_reach_array_parameters(function, name):
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.normal(size=(3, 4)))
-    given = _needed(function)
+    given = needed(function)
     default = {**function.definition.defaults, **given}[name]
     # where a default is None, a value within reach of x
     middle = 0.5 if default is None else float(default)
@@ -119,7 +108,7 @@ def test_gradients_reach_array_parameters(function, name):
 @over(("function", "name"), SCALARS)
 def test_traced_parameters(function, name):
     x = jnp.linspace(-3.0, 3.0, 8).reshape(2, 4)
-    given = _needed(function)
+    given = with_value(function, name, 1.1)
     call = jax.jit(lambda x, value: function(x, **{**given, name: value}))
     over_values = jax.vmap(lambda x, value: function(x, **{**given, name: value}), (None, 0))
     values = [0.3, 0.7, 1.1]
@@ -135,7 +124,7 @@ def test_traced_parameters(function, name):
 
 @over("function", FUNCTIONS)
 def test_the_same_call_is_compiled_once(function, monkeypatch):
-    given = _needed(function)
+    given = needed(function)
     traced = []
     evaluate = generic.evaluate
 
@@ -155,7 +144,7 @@ def test_the_same_call_is_compiled_once(function, monkeypatch):
 
 @over(("function", "name"), SCALARS)
 def test_array_parameters_are_compiled_once(function, name, monkeypatch):
-    given = _needed(function)
+    given = needed(function)
     x = jnp.linspace(-3.0, 3.0, 50).reshape(5, 10)
     function(x, **{**given, name: jnp.asarray(0.5)})
     monkeypatch.setattr(generic, "evaluate", None)
@@ -166,7 +155,7 @@ def test_array_parameters_are_compiled_once(function, name, monkeypatch):
 @over(("function", "name"), SCALARS)
 def test_any_number_of_parameters(function, name):
     x = jnp.asarray([[-1.0, 2.0]])
-    given = _needed(function)
+    given = with_value(function, name, 2.0)
     function(x, **given)
     kernel = inspect.getclosurevars(function).nonlocals["kernels"][type(x)]
     plans = inspect.getclosurevars(kernel).nonlocals["plans"]
@@ -194,7 +183,7 @@ def test_weak_types_stay_weak(function, given):
 
 @over("function", FUNCTIONS)
 def test_sixty_four_bits_on_and_off(function):
-    given = _needed(function)
+    given = needed(function)
     for _ in range(2):
         for wide in (False, True):
             with jax.enable_x64(wide):
@@ -208,7 +197,7 @@ def test_sixty_four_bits_on_and_off(function):
 
 @over("function", FUNCTIONS)
 def test_vmap_along_any_axis(function):
-    given = _needed(function)
+    given = needed(function)
     x = jnp.asarray(np.linspace(-3, 3, 4 * 2 * 3 * 2).reshape(4, 2, 3, 2))
     expected = function.portable(x, **given)
     f = functools.partial(function, **given)
@@ -222,7 +211,7 @@ def test_vmap_along_any_axis(function):
 
 @over("function", DIFFERENTIATED)
 def test_scalars(function):
-    given = _needed(function)
+    given = needed(function)
     for dtype in DTYPES:
         x = jnp.asarray(0.75, dtype)
         kind = getattr(jnp, dtype)(0.75)
@@ -235,7 +224,7 @@ def test_scalars(function):
 
 @over("function", FUNCTIONS)
 def test_no_tracer_leaks_and_loops(function):
-    given = _needed(function)
+    given = needed(function)
     x = jnp.asarray(np.linspace(-3, 3, 8).reshape(2, 4))
     f = functools.partial(function, **given)
     expected = f(x)
@@ -253,7 +242,7 @@ def test_no_tracer_leaks_and_loops(function):
 @over("function", FUNCTIONS)
 def test_numpy_arrays_stay_numpy_also_inside_jit(function):
     """A constant that a traced function makes of NumPy is NumPy's until JAX meets it."""
-    given = _needed(function)
+    given = needed(function)
     constant = np.linspace(-3, 3, 8).reshape(2, 4)
     assert type(function(constant, **given)) is np.ndarray
     y = jax.jit(lambda x: function(constant, **given) * x)(1.0)
@@ -273,22 +262,30 @@ def test_masks_let_nothing_through(function, dtype):
     )
     mask = np.asarray([[1, 1, 0, 1], [1, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]], bool)
     where = jnp.asarray(mask)
-    nothing = {"softmax": 0.0, "log_softmax": -inf}[function.__name__]
+    changed = function.definition.axis == "changed"
+    bound = functools.partial(function, **{**needed(function), "axis": -1})
+    alone = np.asarray(bound(jnp.asarray([1, 2, 4], dtype)))
+    nothing = bound(jnp.zeros(1), where=jnp.asarray([False])).item()
 
     def loss(x, form):
         y = form(x, where=where)
+        if changed:
+            return jnp.sum(jnp.where(jnp.any(where, axis=-1), y, 0) * jnp.arange(5, dtype=dtype))
         return jnp.sum(jnp.where(where, y, 0) * jnp.arange(4, dtype=dtype))
 
-    for form in (function, jax.jit(function)):
+    for form in (bound, jax.jit(bound)):
         y = np.asarray(form(x, where=where))
         assert y.dtype == x.dtype
-        assert (y[~mask] == nothing).all()
-        assert not np.isnan(y[mask].astype("f4")).any()
+        np.testing.assert_allclose(
+            (y[0] if changed else y[0][mask[0]]).astype("f8"), alone.astype("f8"), rtol=1e-2
+        )
+        assert ((y[2:4] if changed else y[~mask]) == nothing).all()
+        assert changed or not np.isnan(y[mask].astype("f4")).any()
         slopes = np.asarray(jax.grad(loss)(x, form)).astype("f4")
         assert (slopes[~mask] == 0).all()
         assert np.isfinite(slopes).all()
-    if function is ax.softmax:
-        everything = jax.grad(lambda x: jnp.sum(function(x, where=where)[:, 0]))(x)
+    if nothing == 0:
+        everything = jax.grad(lambda x: jnp.sum(bound(x, where=where)))(x)
         assert np.isfinite(np.asarray(everything).astype("f4")).all()
 
 
@@ -296,7 +293,7 @@ def test_masks_let_nothing_through(function, dtype):
 def test_nan_where_it_is_allowed(function):
     x = jnp.asarray([[1.0, math.nan, 3.0], [1.0, 2.0, 3.0]])
     for where in (None, jnp.ones((2, 3), bool)):
-        y = function(x, where=where)
+        y = function(x, where=where, **{**needed(function), "axis": -1})
         assert jnp.isnan(y[0]).all()
         assert jnp.isfinite(y[1]).all()
 
@@ -306,7 +303,7 @@ def test_nan_where_it_is_allowed(function):
 
 @over("function", FUNCTIONS)
 def test_errors_inside_jit(function):
-    given = _needed(function)
+    given = needed(function)
     x = jnp.ones((2, 4))
     bad = [(x * 1j, {}, TypeError)]
     for name, kind in function.definition.parameters.items():
@@ -326,7 +323,7 @@ def test_errors_inside_jit(function):
 
 @over(("function", "name"), SCALARS)
 def test_the_wrong_dtype_of_a_traced_parameter(function, name):
-    given = _needed(function)
+    given = needed(function)
     call = jax.jit(lambda x, value: function(x, **{**given, name: value}))
     with pytest.raises(TypeError, match=f"^{function.__name__}: {name} must be .* complex"):
         call(jnp.ones(4), 1j)

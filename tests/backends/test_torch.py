@@ -10,35 +10,25 @@ import sys
 import numpy as np
 import pytest
 import torch
+from common import (
+    FUNCTIONS,
+    MASKED,
+    SCALARS,
+    SMOOTH,
+    VARIANTS,
+    needed,
+    over,
+    with_value,
+)
 
 import activations_xp as ax
 from activations_xp import _dispatch, _oracle
-from activations_xp._parameters import _mask, check
+from activations_xp._parameters import check
 from activations_xp.backends import torch as backend
 
 DTYPES = [torch.bfloat16, torch.float16, torch.float32, torch.float64]
-FUNCTIONS = [ax.get(name) for name in ax.names()]
-DIFFERENTIATED = [f for f in FUNCTIONS if f.definition.derivative is not None]
-SMOOTH = [f for f in DIFFERENTIATED if f.definition.properties.smoothness == math.inf]
-VARIANTS = [(f, dict(v.parameters)) for f in DIFFERENTIATED for v in f.definition.variants]
-SCALARS = [(f, n) for f in FUNCTIONS for n, k in f.definition.parameters.items() if k.is_scalar]
-MASKED = [f for f in FUNCTIONS if any(k.check is _mask for k in f.definition.parameters.values())]
 ACCURATE_GRADIENT = 16.0
 """A kernel whose gradient is further from the written derivative, in eps, is not taken."""
-
-
-def _label(value):
-    if isinstance(value, dict):
-        return ",".join(f"{k}={v}" for k, v in value.items()) or "defaults"
-    return getattr(value, "__name__", str(value))
-
-
-def over(names, values):
-    return pytest.mark.parametrize(names, values, ids=_label)
-
-
-def _needed(function):
-    return dict(function.definition.variants[0].parameters)
 
 
 @pytest.fixture(autouse=True)
@@ -206,7 +196,7 @@ def test_second_derivatives(function, at):
 def test_gradients_reach_array_parameters(function, name):
     torch.manual_seed(0)
     x = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
-    given = _needed(function)
+    given = needed(function)
     default = {**function.definition.defaults, **given}[name]
     # where a default is None, a value within reach of x
     middle = 0.5 if default is None else float(default)
@@ -241,21 +231,28 @@ def test_masks_let_nothing_through(function, dtype):
     mask = torch.tensor(
         [[1, 1, 0, 1], [1, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]], dtype=torch.bool
     )
+    given = {**needed(function), "axis": -1}
+    alone = function.portable(torch.tensor([1.0, 2.0, 4.0], dtype=dtype), **given)
+    nothing = function.portable(torch.zeros(1), where=torch.tensor([False]), **given).item()
     for form in (function, function.portable):
         leaf = x.clone().requires_grad_()
-        y = form(leaf, where=mask)
+        y = form(leaf, where=mask, **given)
         assert y.dtype == dtype
-        nothing = {"softmax": 0.0, "log_softmax": -inf}[function.__name__]
-        assert (y[~mask] == nothing).all()
-        assert not y[mask].isnan().any()
-        torch.where(mask, y, torch.zeros_like(y)).mul(torch.arange(4).to(dtype)).sum().backward()
+        if function.definition.axis == "changed":
+            torch.testing.assert_close(y[0], alone)
+            assert (y[2:4] == nothing).all()
+            (y[[0, 1, 4]] * torch.arange(3).to(dtype)).sum().backward()
+        else:
+            torch.testing.assert_close(y[0][mask[0]], alone)
+            assert (y[~mask] == nothing).all()
+            assert not y[mask].isnan().any()
+            kept = torch.where(mask, y, torch.zeros_like(y))
+            kept.mul(torch.arange(4).to(dtype)).sum().backward()
         assert (leaf.grad[~mask] == 0).all()
         assert leaf.grad.isfinite().all()
-        alone = function.portable(torch.tensor([1.0, 2.0, 4.0], dtype=dtype))
-        torch.testing.assert_close(y[0][mask[0]], alone)
-        if function is ax.softmax:
+        if nothing == 0:
             leaf.grad = None
-            form(leaf, where=mask)[:, 0].sum().backward()
+            form(leaf, where=mask, **given).sum().backward()
             assert leaf.grad.isfinite().all()
             assert (leaf.grad[2:4] == 0).all()
 
@@ -265,19 +262,19 @@ def test_nan_where_it_is_allowed(function):
     x = torch.tensor([[1.0, math.nan, 3.0], [1.0, 2.0, 3.0]])
     for mask in (None, torch.ones(2, 3, dtype=torch.bool)):
         for form in (function, function.portable):
-            y = form(x, where=mask)
+            y = form(x, where=mask, **{**needed(function), "axis": -1})
             assert y[0].isnan().all()
             assert y[1].isfinite().all()
 
 
-@over("function", MASKED)
+@over("function", [f for f in MASKED if f.definition.axis == "kept"])
 def test_a_masked_attention_trains(function):
     """The gradient of everything is finite also where a query may attend to nothing."""
     torch.manual_seed(0)
     q, k, v = (torch.randn(2, 5, 8, requires_grad=True) for _ in range(3))
     mask = torch.rand(2, 5, 5) > 0.5
     mask[:, 2] = False
-    weights = function(q @ k.mT, where=mask)
+    weights = function(q @ k.mT, where=mask, **needed(function))
     (weights.exp() @ v if function is ax.log_softmax else weights @ v).square().sum().backward()
     for leaf in (q, k, v):
         assert leaf.grad.isfinite().all()
@@ -300,7 +297,7 @@ class Counter:
 @over(("function", "name"), SCALARS)
 def test_a_sweep_of_a_parameter_costs_two_graphs(function, name):
     counter = Counter()
-    given = _needed(function)
+    given = with_value(function, name, 2.3)
     x = torch.linspace(-3, 3, 8).reshape(2, 4)
 
     @torch.compile(fullgraph=True, backend=counter)
@@ -315,7 +312,7 @@ def test_a_sweep_of_a_parameter_costs_two_graphs(function, name):
 @over(("function", "name"), SCALARS)
 def test_a_sweep_of_an_array_parameter_costs_one_graph(function, name):
     counter = Counter()
-    given = _needed(function)
+    given = with_value(function, name, 2.3)
     x = torch.linspace(-3, 3, 8).reshape(2, 4)
 
     @torch.compile(fullgraph=True, backend=counter)
@@ -345,7 +342,7 @@ def test_the_first_call_of_all_may_be_inside_the_compiler():
     one = next(f for f in FUNCTIONS if f.__name__ in backend.NATIVE)
     other = next(f for f in FUNCTIONS if f.__name__ not in backend.NATIVE)
     for function in (one, other):
-        code = FIRST_CALL.format(name=function.__name__, given=_needed(function))
+        code = FIRST_CALL.format(name=function.__name__, given=needed(function))
         done = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=False
         )
@@ -355,7 +352,7 @@ def test_the_first_call_of_all_may_be_inside_the_compiler():
 @over("function", FUNCTIONS)
 def test_compiling_grows_no_table_and_does_not_recompile(function):
     counter = Counter()
-    given = _needed(function)
+    given = needed(function)
     x = torch.linspace(-3, 3, 8).reshape(2, 4)
     with ax.implementation("auto"):  # empties the tables
         call = torch.compile(lambda x: function(x, **given), fullgraph=True, backend=counter)
@@ -370,7 +367,7 @@ def test_compiling_grows_no_table_and_does_not_recompile(function):
 @over("function", FUNCTIONS)
 def test_errors_inside_the_compiler(function):
     x = torch.ones(2, 4)
-    given = _needed(function)
+    given = needed(function)
     bad = [(x, {name: "fast"}) for name in function.definition.parameters]
     for wrong, values in [*bad, (x * 1j, {})]:
         name = next(iter(values), "x")
@@ -387,7 +384,7 @@ def test_errors_inside_the_compiler(function):
 
 @over("function", FUNCTIONS)
 def test_parameters_leaves_and_inner_tensors(function):
-    given = _needed(function)
+    given = needed(function)
     values = torch.linspace(-3, 3, 8).reshape(2, 4)
     expected = function(values, **given)
     parameter = torch.nn.Parameter(values.clone())
@@ -413,7 +410,7 @@ class T(torch.Tensor):
 
 @over("function", FUNCTIONS)
 def test_a_subclass_keeps_its_type_and_takes_the_portable_path(function):
-    given = _needed(function)
+    given = needed(function)
     values = torch.linspace(-3, 3, 8).reshape(2, 4)
     x = values.as_subclass(T)
     for form in (function, function.native, function.portable):
@@ -428,7 +425,7 @@ def test_a_subclass_keeps_its_type_and_takes_the_portable_path(function):
 
 @over("function", FUNCTIONS)
 def test_integers_follow_the_default_dtype(function):
-    given = _needed(function)
+    given = needed(function)
     x = torch.arange(8).reshape(2, 4)
     kept = function.definition.closed_over_integers and not given
     before = torch.get_default_dtype()
@@ -451,7 +448,7 @@ def test_channels_last_is_kept(function, given):
 @over("dtype", DTYPES)
 @over("function", FUNCTIONS)
 def test_autocast_does_not_change_the_dtype(function, dtype):
-    given = _needed(function)
+    given = needed(function)
     x = torch.linspace(-3, 3, 8).reshape(2, 4).to(dtype)
     for form in (function, function.native, function.portable):
         leaf = x.clone().requires_grad_()
@@ -465,7 +462,7 @@ def test_autocast_does_not_change_the_dtype(function, dtype):
 
 @over("function", FUNCTIONS)
 def test_meta_tensors(function):
-    given = _needed(function)
+    given = needed(function)
     for dtype in DTYPES:
         x = torch.empty(2, 4, dtype=dtype, device="meta")
         y = function(x, **given)
@@ -476,7 +473,7 @@ def test_meta_tensors(function):
 @over("function", FUNCTIONS)
 def test_nothing_is_written_to_the_input(function):
     """In-place kernels and views of the input would."""
-    given = _needed(function)
+    given = needed(function)
     x = torch.linspace(-3, 3, 8).reshape(2, 4)
     before = x.clone()
     y = function(x, **given)
