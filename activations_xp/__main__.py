@@ -179,7 +179,7 @@ def _examine(
     first = definition.variants[0]
     x = _points(definition)
     exact = truth(first.formula, x, {**definition.defaults, **first.parameters}, digits=_DIGITS)
-    strict = portable or definition.axis == "changed"
+    strict = portable or not definition.keeps_shape
     budget = first.ulp if strict else ACCEPTED
     float32 = np.finfo(np.float32)
     size = abs(exact)
@@ -325,7 +325,7 @@ def _write(
     fortran = x.flags.f_contiguous and not x.flags.c_contiguous
     dtype = x.dtype.newbyteorder("=")
     arrays = {name: p for name, p in parameters.items() if isinstance(p, np.ndarray)}
-    if definition.axis != "changed":
+    if definition.keeps_shape:
         arrays = {name: _spread(definition, name, p, x, parameters) for name, p in arrays.items()}
 
     def turned(a: Any) -> Any:
@@ -342,7 +342,7 @@ def _write(
             raise TypeError(f"{definition.name} of {dtype} is {y.dtype}; convert the input to that")
         return y.astype(x.dtype, copy=False)
 
-    if definition.axis == "changed":
+    if not definition.keeps_shape:
         np.save(file, np.asarray(result(()), order="F" if fortran else "C"))
         return
     np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(x))

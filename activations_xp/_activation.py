@@ -77,10 +77,15 @@ class Definition:
     aliases: tuple[str, ...]
     variants: tuple[Variant, ...]
     elsewhere: Mapping[str, str]
-    axis: Literal["kept", "changed"] | None
+    axis: Literal["kept", "changed", "added"] | None
     closed_over_integers: bool
     properties: Properties
     derivative: Definition | None = field(default=None, repr=False)
+
+    @property
+    def keeps_shape(self) -> bool:
+        """Whether the result has the shape of x."""
+        return self.axis in (None, "kept")
 
 
 class Form(Protocol[P]):
@@ -117,7 +122,7 @@ def activation(
     aliases: tuple[str, ...] = (),
     variants: tuple[Variant, ...] = (),
     elsewhere: Mapping[str, str],
-    axis: Literal["kept", "changed"] | None = None,
+    axis: Literal["kept", "changed", "added"] | None = None,
     closed_over_integers: bool = False,
     **properties: Any,
 ) -> Callable[[Formula[P]], Activation[P]]:
@@ -133,7 +138,7 @@ def activation(
     variants : parameters to test it at
     elsewhere : its name in other libraries
     axis : None if each element is on its own, else what becomes of the axis it works along: its
-        size is "kept", or "changed" if it has another one, is gone, or is new
+        size is "kept" or "changed", which is also said of one that goes, or it is "added"
     closed_over_integers : whether integers at the default parameters stay integers
     properties : see `Properties`
     """

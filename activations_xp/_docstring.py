@@ -18,6 +18,7 @@ _RETURNS = {
     None: "Like x: same library, shape and device.",
     "kept": "Like x: same library, shape and device.",
     "changed": "Like x, but for the axis: same library and device.",
+    "added": "Like x, with one more axis: same library and device.",
 }
 
 _DTYPE = """\
@@ -78,7 +79,8 @@ def _sections(text: str) -> list[tuple[str, str]]:
 
 def _properties(definition: Definition) -> str:
     p = definition.properties
-    facts = [f"formula: ``{definition.formula}``"]
+    space = "\n  " if len(definition.formula) > 84 else " "
+    facts = [f"formula:{space}``{definition.formula}``"]
     if p.defined != (-inf, inf):
         facts.append(f"defined on: {interval(p.defined)}; NaN outside")
     if p.range != (-inf, inf):

@@ -71,6 +71,8 @@ class _Literals(ast.NodeTransformer):
 
 _ARRAYS = {
     "abs": np.abs,
+    "arange": np.arange,
+    "clip": np.clip,
     "max": np.max,
     "maximum": np.maximum,
     "minimum": np.minimum,

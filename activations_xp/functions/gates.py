@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any, Literal, TypeAlias
 
 from .._activation import activation, variant
-from .._parameters import Axis, Count, Number
+from .._parameters import Axis, Companion, Count, Number
 from .._special import FAR, gaussian, mills
 from .._typing import Array, Namespace
 from .exponentials import selu
@@ -13,9 +14,19 @@ from .rectifiers import relu
 from .selfgates import QUICK, tanh_argument
 from .sigmoids import DEEP, beyond
 
-__all__ = ["bilinear_glu", "geglu", "glu", "maxout", "reglu", "seglu", "swiglu"]
+__all__ = [
+    "bilinear_glu",
+    "clipped_swiglu",
+    "crelu",
+    "geglu",
+    "glu",
+    "maxout",
+    "reglu",
+    "seglu",
+    "swiglu",
+]
 
-Gate: TypeAlias = Literal["last", "first"]
+Gate: TypeAlias = Literal["last", "first"] | Companion
 
 
 @activation(
@@ -56,6 +67,33 @@ def maxout(xp: Namespace, x: Array, num_units: Count, axis: Axis = -1) -> Any:
 
 
 @activation(
+    formula="reshape((maximum(x, 0), maximum(-x, 0)), (-1,))",
+    source="Shang et al., Understanding and improving convolutional neural networks via "
+    "concatenated rectified linear units, arXiv:1603.05201.",
+    ulp=0.0,
+    elsewhere={"tensorflow": "tf.nn.crelu", "torch-activation": "torch_activation.CReLU"},
+    axis="changed",
+    range=(0.0, inf),
+)
+def crelu(xp: Namespace, x: Array, axis: Axis = -1) -> Any:
+    """Concatenated rectified linear unit, max(x, 0) and max(-x, 0) one after the other.
+
+    Parameters
+    ----------
+    axis : int, optional
+        The axis with the channels, which has twice as many in the result.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.crelu(np.array([1.0, -3.0]))
+    array([1., 0., 0., 3.])
+    """
+    return xp.concat([relu.computation(xp, x), relu.computation(xp, -x)], axis=axis)
+
+
+@activation(
     formula="a / (1 + exp(-b))",
     source="Dauphin et al., Language modeling with gated convolutional networks, arXiv:1612.08083.",
     ulp=4.0,
@@ -77,9 +115,10 @@ def glu(xp: Namespace, x: Array, axis: Axis = -1, gate: Gate = "last") -> Any:
     ----------
     axis : int, optional
         The axis of two halves; its size is even.
-    gate : {"last", "first"}, optional
+    gate : {"last", "first"} or array, optional
         Which half is the gate b: "last" in torch, JAX and Keras, "first" where the weights of
-        language models are packed.
+        language models are packed. Or the gate itself: x is not halved then, and the shapes
+        broadcast.
 
     Examples
     --------
@@ -92,13 +131,18 @@ def glu(xp: Namespace, x: Array, axis: Axis = -1, gate: Gate = "last") -> Any:
     return a / (1 + xp.exp(-xp.maximum(b, -DEEP))) * beyond(xp, b)
 
 
-def _halves(name: str, x: Any, axis: int, gate: str) -> tuple[Any, Any]:
+def _halves(name: str, x: Any, axis: int, gate: Any, interleaved: bool = False) -> tuple[Any, Any]:
     """The half that is let through and the half that is the gate."""
+    if not isinstance(gate, str):
+        return x, gate
     size = x.shape[axis]
     if size % 2:
         raise ValueError(f"{name}: the size of axis {axis} must be even, got {size}")
-    before, middle = (slice(None),) * axis, size // 2
-    first, last = x[(*before, slice(None, middle), ...)], x[(*before, slice(middle, None), ...)]
+    middle = size // 2
+    cuts = [slice(None, middle), slice(middle, None)]
+    if interleaved:
+        cuts = [slice(None, None, 2), slice(min(1, size), None, 2)]
+    first, last = (x[(*(slice(None),) * axis, cut, ...)] for cut in cuts)
     return (first, last) if gate == "last" else (last, first)
 
 
@@ -117,9 +161,8 @@ def bilinear_glu(xp: Namespace, x: Array, axis: Axis = -1, gate: Gate = "last") 
     ----------
     axis : int, optional
         The axis of two halves; its size is even.
-    gate : {"last", "first"}, optional
-        Which half is the gate b: "last" in torch, JAX and Keras, "first" where the weights of
-        language models are packed.
+    gate : {"last", "first"} or array, optional
+        Which half is the gate, or the gate itself; see `glu`.
 
     Examples
     --------
@@ -150,9 +193,8 @@ def reglu(xp: Namespace, x: Array, axis: Axis = -1, gate: Gate = "last") -> Any:
     ----------
     axis : int, optional
         The axis of two halves; its size is even.
-    gate : {"last", "first"}, optional
-        Which half is the gate b: "last" in torch, JAX and Keras, "first" where the weights of
-        language models are packed.
+    gate : {"last", "first"} or array, optional
+        Which half is the gate, or the gate itself; see `glu`.
 
     Examples
     --------
@@ -197,9 +239,8 @@ def geglu(
     ----------
     axis : int, optional
         The axis of two halves; its size is even.
-    gate : {"last", "first"}, optional
-        Which half is the gate b: "last" in torch, JAX and Keras, "first" where the weights of
-        language models are packed.
+    gate : {"last", "first"} or array, optional
+        Which half is the gate, or the gate itself; see `glu`.
     approximate : {"none", "tanh", "sigmoid"} or bool, optional
         How gelu is computed; see `gelu`.
 
@@ -243,9 +284,8 @@ def seglu(xp: Namespace, x: Array, axis: Axis = -1, gate: Gate = "last") -> Any:
     ----------
     axis : int, optional
         The axis of two halves; its size is even.
-    gate : {"last", "first"}, optional
-        Which half is the gate b: "last" in torch, JAX and Keras, "first" where the weights of
-        language models are packed.
+    gate : {"last", "first"} or array, optional
+        Which half is the gate, or the gate itself; see `glu`.
 
     Examples
     --------
@@ -285,9 +325,8 @@ def swiglu(
     ----------
     axis : int, optional
         The axis of two halves; its size is even.
-    gate : {"last", "first"}, optional
-        Which half is the gate b: "last" in torch, JAX and Keras, "first" where the weights of
-        language models are packed.
+    gate : {"last", "first"} or array, optional
+        Which half is the gate, or the gate itself; see `glu`.
     beta : number, optional
         The sharpness of the gate; see `silu`.
 
@@ -300,6 +339,63 @@ def swiglu(
     """
     a, b = _halves("swiglu", x, axis, gate)
     return _times_gated(xp, a, b, beta * b)
+
+
+@activation(
+    formula="(clip(a, -limit, limit) + 1) * minimum(b, limit)"
+    " / (1 + exp(-alpha * minimum(b, limit)))",
+    source="OpenAI, gpt-oss-120b & gpt-oss-20b model card, arXiv:2508.10925.",
+    ulp=750.0,
+    domain=("limit > 0",),
+    variants=(
+        variant(
+            gate="first",
+            interleaved=True,
+            formula="(clip(reshape(x, (-1, 2))[:, 1], -limit, limit) + 1)"
+            " * minimum(reshape(x, (-1, 2))[:, 0], limit)"
+            " / (1 + exp(-alpha * minimum(reshape(x, (-1, 2))[:, 0], limit)))",
+        ),
+        variant(alpha=1.0, limit=2.0),
+    ),
+    elsewhere={"transformers": "transformers.models.gpt_oss.modeling_gpt_oss.GptOssExperts"},
+    axis="changed",
+)
+def clipped_swiglu(
+    xp: Namespace,
+    x: Array,
+    axis: Axis = -1,
+    gate: Gate = "last",
+    alpha: Number = 1.702,
+    limit: Number = 7.0,
+    interleaved: bool = False,
+) -> Any:
+    """Clipped swish-gated linear unit, (a + 1)*b*sigmoid(alpha*b) with a and b clipped.
+
+    gpt-oss packs its weights with ``gate="first"`` and ``interleaved=True``.
+
+    Parameters
+    ----------
+    axis : int, optional
+        The axis of two halves; its size is even.
+    gate : {"last", "first"} or array, optional
+        Which half is the gate b, or the gate itself; see `glu`.
+    alpha : number, optional
+        The sharpness of the gate.
+    limit : number, optional
+        The bound of a on both sides and of b above, greater than 0.
+    interleaved : bool, optional
+        Whether the halves are every other element.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.clipped_swiglu(np.array([1.0, 20.0, 1.0, -np.inf]))
+    array([ 1.69159153, -0.        ])
+    """
+    a, b = _halves("clipped_swiglu", x, axis, gate, interleaved)
+    a, b = xp.minimum(xp.maximum(a, -limit), limit), xp.minimum(b, limit)
+    return _times_gated(xp, a + 1, b, alpha * b)
 
 
 def _times_gated(xp: Namespace, a: Any, b: Any, t: Any) -> Any:

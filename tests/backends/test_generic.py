@@ -144,10 +144,16 @@ for _name in (
     setattr(Counted, _name, _operator(_name))
 
 
+def _values(argument):
+    if isinstance(argument, list):
+        return [_values(a) for a in argument]
+    return argument.values if isinstance(argument, Counted) else argument
+
+
 def _function(name):
     def call(*args, **kwargs):
         counted.calls.append(name)
-        args = [a.values if isinstance(a, Counted) else a for a in args]
+        args = [_values(a) for a in args]
         with np.errstate(all="ignore"):
             return Counted(getattr(np, name)(*args, **kwargs))
 

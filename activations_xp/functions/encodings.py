@@ -1,0 +1,90 @@
+"""Classes as vectors of zeros and ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .._activation import activation, variant
+from .._parameters import Axis, Count, NewAxis
+from .._special import arange
+from .._typing import Array, Namespace
+
+__all__ = ["multi_hot", "one_hot"]
+
+
+@activation(
+    formula="where(reshape(x, (-1, 1)) == arange(num_classes), 1, 0)",
+    source="JAX 0.10, jax.nn.one_hot.",
+    ulp=0.0,
+    variants=(variant(num_classes=3), variant(num_classes=1)),
+    elsewhere={
+        "torch": "torch.nn.functional.one_hot (int64 in and out)",
+        "jax": "jax.nn.one_hot",
+        "keras": "keras.ops.one_hot",
+        "flax": "flax.linen.one_hot",
+        "tensorflow": "tf.one_hot",
+    },
+    axis="added",
+    range=(0.0, 1.0),
+)
+def one_hot(xp: Namespace, x: Array, num_classes: Count, axis: NewAxis = -1) -> Any:
+    """One-hot encoding, 1 at class x and 0 at the others.
+
+    What is not one of the classes 0 to num_classes - 1 has 0 everywhere.
+
+    Parameters
+    ----------
+    num_classes : int
+        The size of the new axis.
+    axis : int, optional
+        Where the new axis stands in the result.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.one_hot(np.array([0, 2, 3]), 3)
+    array([[1., 0., 0.],
+           [0., 0., 1.],
+           [0., 0., 0.]])
+    """
+    return _is_class(xp, x, num_classes, axis)
+
+
+@activation(
+    formula="max(where(reshape(x, (-1, 1)) == arange(num_classes), 1, 0), axis=0)",
+    source="Keras 3.15, keras.ops.multi_hot.",
+    ulp=0.0,
+    variants=(variant(num_classes=3),),
+    elsewhere={"keras": "keras.ops.multi_hot"},
+    axis="changed",
+    range=(0.0, 1.0),
+)
+def multi_hot(xp: Namespace, x: Array, num_classes: Count, axis: Axis = -1) -> Any:
+    """Multi-hot encoding, 1 at every class that is in x along an axis and 0 at the others.
+
+    Parameters
+    ----------
+    num_classes : int
+        The size of the axis in the result.
+    axis : int, optional
+        The axis with the classes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.multi_hot(np.array([[0, 2], [1, 1]]), 3)
+    array([[1., 0., 1.],
+           [0., 1., 0.]])
+    """
+    if x.shape[axis] == 0:
+        raise ValueError(f"multi_hot: x must have classes along axis {axis}, got none")
+    return xp.max(_is_class(xp, x, num_classes, axis), axis=axis + 1)
+
+
+def _is_class(xp: Namespace, x: Array, num_classes: int, axis: int) -> Any:
+    """1 where x is the class of its place along a new axis, and NaN where x is NaN."""
+    classes = xp.reshape(arange(xp, x, num_classes), (-1, *(1,) * (x.ndim - axis)))
+    x = xp.reshape(x, (*x.shape[:axis], 1, *x.shape[axis:]))
+    return xp.where(x != x, x, xp.astype(x == classes, x.dtype))
