@@ -1,6 +1,7 @@
 """Activation functions, written once against the Python array API standard."""
 
 from ._activation import get as get
+from ._activation import name_of as name_of
 from ._activation import names as names
 from ._dispatch import implementation as implementation
 from .functions import *  # noqa: F403

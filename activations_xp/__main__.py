@@ -404,17 +404,23 @@ def _list(args: argparse.Namespace) -> int:
 def _catalogue() -> Iterator[tuple[str, str, str, list[str]]]:
     for name in names():
         definition: Definition = _lookup(name)[0].definition
-        aliases = [*definition.aliases, *(a for v in definition.variants for a in v.aliases)]
+        implied = [a for v in definition.variants for a in v.aliases]
+        aliases = [*definition.aliases, *implied, *definition.presets]
         yield name, definition.formula, interval(definition.properties.range), aliases
 
 
 def markdown_table() -> str:
-    """All functions as a table of GitHub's markdown."""
-    rows = [
-        (_code(name), _code(formula), span, ", ".join(map(_code, aliases)))
-        for name, formula, span, aliases in _catalogue()
-    ]
-    lines = [("function", "formula", "range", "aliases"), ("---",) * 4, *rows]
+    """All functions as a table of GitHub's markdown, with the peers' names for them."""
+    rows = []
+    for name, formula, span, aliases in _catalogue():
+        peers = [
+            f"{library} {_code(path.split()[0].rpartition('.')[2])}"
+            for library, path in _lookup(name)[0].definition.elsewhere.items()
+        ]
+        rows.append(
+            (_code(name), _code(formula), span, ", ".join(peers), ", ".join(map(_code, aliases)))
+        )
+    lines = [("function", "formula", "range", "elsewhere", "further names"), ("---",) * 5, *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 

@@ -75,6 +75,7 @@ class Definition:
     defaults: Mapping[str, Any]
     domain: tuple[_parameters.Condition, ...]
     aliases: tuple[str, ...]
+    presets: Mapping[str, Mapping[str, Any]]
     variants: tuple[Variant, ...]
     elsewhere: Mapping[str, str]
     axis: Literal["kept", "changed", "added"] | None
@@ -111,6 +112,8 @@ class Activation(Form[P], Protocol[P]):
 
 _registry: dict[str, Activation[...]] = {}
 _names: dict[str, Callable[..., Any]] = {}
+_implied_by: dict[tuple[str, str], str] = {}
+"""The first alias of a function with bound parameters, by its name and their repr."""
 
 
 def activation(
@@ -120,6 +123,7 @@ def activation(
     ulp: float = 2.0,
     domain: tuple[str, ...] = (),
     aliases: tuple[str, ...] = (),
+    presets: Mapping[str, Mapping[str, Any]] | None = None,
     variants: tuple[Variant, ...] = (),
     elsewhere: Mapping[str, str],
     axis: Literal["kept", "changed", "added"] | None = None,
@@ -135,6 +139,7 @@ def activation(
     ulp : the largest error of our computation, in units in the last place of float32 and float64
     domain : conditions on the parameters, in Python
     aliases : further names for `get`
+    presets : names for `get` that imply parameters at which there is nothing more to test
     variants : parameters to test it at
     elsewhere : its name in other libraries
     axis : None if each element is on its own, else what becomes of the axis it works along: its
@@ -160,6 +165,7 @@ def activation(
             defaults,
             _parameters.domain(domain, parameters),
             aliases,
+            presets or {},
             tuple(
                 replace(v, formula=v.formula or formula, ulp=v.ulp or ulp)
                 for v in (*whole, *variants)
@@ -243,9 +249,10 @@ def _register(function: Activation[...]) -> None:
     definition = function.definition
     for name in (definition.name, *definition.aliases):
         _register_name(name, function)
-    for v in definition.variants:
-        for name in v.aliases:
-            _register_name(name, functools.partial(function, **v.parameters))
+    implied = {name: v.parameters for v in definition.variants for name in v.aliases}
+    for name, parameters in {**implied, **definition.presets}.items():
+        _register_name(name, functools.partial(function, **parameters))
+        _implied_by.setdefault((definition.name, repr(dict(parameters))), name)
     _registry[definition.name] = function
 
 
@@ -255,16 +262,19 @@ def _register_name(name: str, function: Callable[..., Any]) -> None:
     _names[name] = function
 
 
-def get(name: str) -> Callable[..., Any]:
+def get(identifier: str | Mapping[str, Any]) -> Callable[..., Any]:
     """The function of this name or alias, its parameters bound where the alias implies them.
 
     Parameters
     ----------
-    name : str
-        A canonical name, or one that another library uses.
+    identifier : str or mapping
+        A canonical name or one that another library uses; or a mapping with it under "name" and
+        parameters under theirs.
 
     Raises
     ------
+    TypeError
+        If it is neither, or the function has no such parameter.
     ValueError
         If there is no such name; the message has the three closest.
 
@@ -275,16 +285,67 @@ def get(name: str) -> Callable[..., Any]:
     True
     >>> ax.get("gelu_new").keywords
     {'approximate': 'tanh'}
+    >>> ax.get({"name": "leaky_relu", "negative_slope": 0.5})(-1.0)
+    np.float64(-0.5)
     """
+    mapping = isinstance(identifier, Mapping)
+    given = dict(identifier) if isinstance(identifier, Mapping) else {"name": identifier}
+    name = given.pop("name", None)
     if not isinstance(name, str):
-        raise TypeError(f"get: name must be a string, got {_parameters.describe(name)}")
-    try:
-        return _names[name]
-    except KeyError:
+        wanted = "name must be a string" if mapping else "name must be a string or a mapping"
+        raise TypeError(f"get: {wanted}, got {_parameters.describe(name)}")
+    if name not in _names:
         close = difflib.get_close_matches(name, _names, n=3, cutoff=0.0)
         raise ValueError(
             f"get: no activation is named {name!r}; the closest are {', '.join(close)}"
-        ) from None
+        )
+    function = _names[name]
+    if not given:
+        return function
+    parameters = _base(function).definition.parameters
+    for parameter in given:
+        if parameter not in parameters:
+            known = ", ".join(parameters) or "none"
+            raise TypeError(f"get: {name} has no parameter {parameter!r}; its parameters: {known}")
+    return functools.partial(function, **given)
+
+
+def name_of(function: Callable[..., Any]) -> str | dict[str, Any]:
+    """What `get` makes this function of: its name, or a mapping with its bound parameters.
+
+    Parameters
+    ----------
+    function : callable
+        A function of this package, or a `functools.partial` that binds parameters of one.
+
+    Raises
+    ------
+    TypeError
+        If it is neither.
+
+    Examples
+    --------
+    >>> import functools
+    >>> import activations_xp as ax
+    >>> ax.name_of(ax.silu)
+    'silu'
+    >>> ax.name_of(functools.partial(ax.leaky_relu, negative_slope=0.5))
+    {'name': 'leaky_relu', 'negative_slope': 0.5}
+    """
+    bound = function.keywords if isinstance(function, functools.partial) else {}
+    positional = function.args if isinstance(function, functools.partial) else ()
+    base = _base(function)
+    name = getattr(base, "__name__", "")
+    if base is None or _registry.get(name) is not base or positional:
+        raise TypeError(
+            "name_of: function must be one of this package, or a functools.partial with keywords "
+            f"of one, got {_parameters.describe(function)}"
+        )
+    return _implied_by.get((name, repr(bound)), {"name": name, **bound}) if bound else name
+
+
+def _base(function: Any) -> Any:
+    return function.func if isinstance(function, functools.partial) else function
 
 
 def names(*, aliases: bool = False) -> list[str]:

@@ -48,7 +48,7 @@ def test_an_unknown_name_is_answered_with_the_three_closest():
 
 
 def test_a_name_is_a_string():
-    with pytest.raises(TypeError, match="get: name must be a string, got 3"):
+    with pytest.raises(TypeError, match="get: name must be a string or a mapping, got 3"):
         ax.get(3)
 
 

@@ -532,11 +532,13 @@ def test_the_markdown_table_has_a_row_for_each_function(capsys):
     table = capsys.readouterr().out
     assert table == cli.markdown_table()
     header, rule, *rows = table.splitlines()
-    assert header == "| function | formula | range | aliases |"
-    assert rule == "| --- | --- | --- | --- |"
+    assert header == "| function | formula | range | elsewhere | further names |"
+    assert rule == "| --- | --- | --- | --- | --- |"
     assert [row.split("`")[1] for row in rows] == names()
-    assert all(row.replace(r"\|", "").count("|") == 5 for row in rows)
-    assert "| `tanh` | `tanh(x)` | [-1, 1] |  |" in rows
+    assert all(row.replace(r"\|", "").count("|") == 6 for row in rows)
+    (row,) = [row for row in rows if row.startswith("| `softsign` |")]
+    assert row.startswith("| `softsign` | `x / (1 + abs(x))` | [-1, 1] | torch `softsign`, jax ")
+    assert row.endswith(" | `soft_sign` |")
 
 
 def test_a_bar_in_a_formula_is_escaped():

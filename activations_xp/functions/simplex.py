@@ -17,6 +17,7 @@ __all__ = ["log_softmax", "softmax"]
     source="Bridle, Probabilistic interpretation of feedforward classification network outputs, "
     "1990.",
     ulp=64.0,
+    presets={"softmax2d": {"axis": -3}},
     elsewhere={
         "torch": "torch.nn.functional.softmax (dim=None)",
         "jax": "jax.nn.softmax",
