@@ -165,7 +165,7 @@ def test_no_input_warns_and_nan_stays_nan(case, backend):
     for dtype in backend.dtypes:
         with np.errstate(all="ignore"):
             x = backend.array(np.array([EVERYTHING]), dtype)
-            nan = backend.array([[np.nan, np.nan]], dtype)
+            nan = backend.array(np.full(x.shape, np.nan), dtype)
         for form in {case.function, *case.portable_forms}:
             with np.errstate(all="raise"):
                 form(x, **case.parameters)

@@ -18,6 +18,7 @@ from common import (
     SCALARS,
     SMOOTH,
     VARIANTS,
+    moved_within,
     needed,
     over,
     with_value,
@@ -70,17 +71,18 @@ def test_gradients_are_finite_far_out(function, given):
         assert jnp.isfinite(slopes).all()
 
 
-@pytest.mark.parametrize("at", [0.0, -0.0, 1.5, -1.5])
 @over("function", SMOOTH)
-def test_second_derivatives(function, at):
+def test_second_derivatives(function):
+    at = moved_within(function.definition, np.asarray([0.0, -0.0, 1.5, -1.5]))
+    h = 1e-3
+    around = jnp.asarray(at + h * np.asarray([[-2.0], [-1.0], [1.0], [2.0]]))
     for variant in function.definition.variants:
         given = dict(variant.parameters)
-        h = 1e-3
-        d = function.derivative(jnp.asarray([at - 2 * h, at - h, at + h, at + 2 * h]), **given)
+        d = function.derivative(around, **given)
         numeric = (d[0] - 8 * d[1] + 8 * d[2] - d[3]) / (12 * h)
         f = _bound(function, given)
         for second in (jax.hessian(f), jax.grad(jax.grad(f)), jax.jacfwd(jax.jacfwd(f))):
-            _close(jax.jit(second)(at), numeric, 1e-9)
+            _close(jax.jit(jax.vmap(second))(jnp.asarray(at)), numeric, 1e-9)
 
 
 @over(("function", "name"), SCALARS)
