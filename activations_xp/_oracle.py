@@ -131,6 +131,19 @@ def _decimal(digits: int) -> tuple[Callable[[Any], Any], dict[str, Any], Any]:
         e = (-2 * abs(x)).exp()
         return ((1 - e) / (1 + e)).copy_sign(x)
 
+    def sin(x: decimal.Decimal, shift: int = 0) -> decimal.Decimal:
+        with decimal.localcontext(context) as wide:
+            wide.prec += max(0, x.adjusted())  # or the reduction would leave no digits
+            x += shift * pi / 2
+            turns = (x / pi).to_integral_value()
+            term = total = x - turns * pi
+            square, n = term * term, 1
+            while abs(term) > abs(total) * number(10) ** -digits:
+                term *= -square / ((n + 1) * (n + 2))
+                total += term
+                n += 2
+            return total if turns % 2 == 0 else -total
+
     words = {
         "exp": lambda x: x.exp(),
         "expm1": expm1,
@@ -140,8 +153,11 @@ def _decimal(digits: int) -> tuple[Callable[[Any], Any], dict[str, Any], Any]:
         "tanh": tanh,
         "erf": erf,
         "erfc": lambda x: 1 - erf(x),
+        "sin": sin,
+        "cos": lambda x: sin(x, 1),
     }
-    with decimal.localcontext(context):
+    with decimal.localcontext(context) as wide:
+        wide.prec += 310  # for the sine of the largest float64
         pi = _pi()
     vectors = {name: np.frompyfunc(function, 1, 1) for name, function in words.items()}
     return number, {**vectors, "pi": pi}, decimal.localcontext(context)
