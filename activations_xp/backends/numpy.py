@@ -59,7 +59,8 @@ def bind(definition: Definition, which: Implementation, kind: type) -> Kernel:
         constant = not any(isinstance(value, np.ndarray) for value in values)
         own = native(*values) if native and constant and compute == result else None
         if own is None:
-            return _portable(definition, values, compute, result), constant
+            native_bytes = np.dtype(compute).newbyteorder("=")  # or it is not xp.float32
+            return _portable(definition, values, native_bytes, result), constant
         if x.ndim == 0 or x.dtype != result or not result.isnative:
             return _exactly(lambda x: own(x.astype(result)), result), constant
         return own, constant
