@@ -24,7 +24,7 @@ class Properties:
     monotonic : whether it never falls
     parity : "odd" or "even"
     fixed_points : where f(x) = x; ``None`` says everywhere
-    limits : the values at the ends of where it is defined
+    limits : the values at the ends of where it is defined; NaN if there is none
     zero_centred : whether f(0) = 0 and both signs occur
     lipschitz : the largest slope; inf if there is none
     smoothness : how many continuous derivatives it has; -1 if it jumps itself

@@ -64,7 +64,8 @@ def test_sixteen_bits_are_computed_wider_and_rounded_once(case, backend):
         for form in case.portable_forms:
             narrow = backend.asnumpy(form(x, **case.parameters))
             exact = backend.asnumpy(form(wide, **case.parameters))
-            _same(narrow, exact.astype(narrow.dtype))
+            with np.errstate(over="ignore"):
+                _same(narrow, exact.astype(narrow.dtype))
 
 
 @pytest.mark.parametrize("dtype", ["bool", "int8", "uint8", "int32", "int64"])
@@ -118,19 +119,19 @@ def _read_only(x):
 
 def test_array_parameters_do_what_numbers_do(case, any_backend):
     scalars = {
-        name: value
+        name: float(np.float32(value))  # which an array of x's dtype holds
         for name, value in case.all_parameters.items()
         if case.definition.parameters[name].is_scalar and value is not None
     }
     dtype = "float32"
     x = any_backend.array(_values((2, 4)), dtype)
-    expected = case.function.portable(x, **case.parameters)
+    expected = case.function.portable(x, **{**case.parameters, **scalars})
     for name, value in scalars.items():
         shapes = [(), (1, 4), (2, 4)] if case.parameters.get("axis") is None else [(), (2,)]
         for wide in {"float32", "float64"} & set(any_backend.dtypes):
             for shape in shapes:
                 parameter = any_backend.array(np.full(shape, value), wide)
-                y = case.function(x, **{**case.parameters, name: parameter})
+                y = case.function(x, **{**case.parameters, **scalars, name: parameter})
                 assert type(y) is type(x)
                 assert y.dtype == x.dtype
                 assert y.shape == x.shape
