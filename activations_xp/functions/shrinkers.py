@@ -5,11 +5,12 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-from .._activation import activation, derivative_of
-from .._special import SHRINK_32, SHRINK_64, polynomial
+from .._activation import activation, derivative_of, variant
+from .._parameters import Scalar
+from .._special import SHRINK_32, SHRINK_64, polynomial, unit
 from .._typing import Array, Namespace
 
-__all__ = ["tanh_shrink"]
+__all__ = ["soft_shrink", "tanh_shrink"]
 
 
 @activation(
@@ -54,3 +55,83 @@ def _(xp: Namespace, x: Array) -> Any:
     e = xp.expm1(-2 * xp.abs(x))
     t = e / (2 + e)
     return t * t
+
+
+@activation(
+    formula="maximum(x - lambd, 0) - maximum(-x - lambd, 0)",
+    source="Donoho, De-noising by soft-thresholding, IEEE Transactions on Information Theory 41, "
+    "1995.",
+    ulp=0.5,
+    domain=("lambd >= 0", "lower <= upper"),
+    aliases=("softshrink",),
+    variants=(
+        variant(lambd=2.0),
+        variant(
+            lower=-0.25,
+            upper=1.5,
+            formula="maximum(x - upper, 0) - maximum(lower - x, 0)",
+        ),
+    ),
+    elsewhere={
+        "torch": "torch.nn.functional.softshrink",
+        "keras": "keras.activations.soft_shrink",
+        "tensorflow-addons": "tfa.activations.softshrink",
+        "mlx": "mlx.nn.softshrink",
+    },
+    monotonic=True,
+    parity="odd",
+    fixed_points=(0.0,),
+    limits=(-inf, inf),
+    zero_centred=True,
+    lipschitz=1.0,
+    smoothness=0,
+    kinks=(-0.5, 0.5),
+)
+def soft_shrink(
+    xp: Namespace,
+    x: Array,
+    lambd: Scalar = 0.5,
+    lower: Scalar | None = None,
+    upper: Scalar | None = None,
+) -> Any:
+    """Soft threshold, x pulled towards 0 by lambd, and 0 where |x| <= lambd.
+
+    Parameters
+    ----------
+    lambd : number or array, optional
+        How far, on either side; at least 0.
+    lower : number or array, optional
+        The least x that becomes 0; None is -lambd.
+    upper : number or array, optional
+        The largest x that becomes 0; None is lambd.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.soft_shrink(np.array([-2.0, 0.25, 1.0]))
+    array([-1.5,  0. ,  0.5])
+    """
+    lower, upper = _bounds(lambd, lower, upper)
+    return xp.maximum(x - upper, 0.0) - xp.maximum(lower - x, 0.0)
+
+
+@derivative_of(soft_shrink)
+def _(
+    xp: Namespace,
+    x: Array,
+    lambd: Scalar = 0.5,
+    lower: Scalar | None = None,
+    upper: Scalar | None = None,
+) -> Any:
+    return _outside(xp, x, *_bounds(lambd, lower, upper))
+
+
+def _bounds(lambd: Any, lower: Any, upper: Any) -> tuple[Any, Any]:
+    """From one to the other everything becomes 0."""
+    return -lambd if lower is None else lower, lambd if upper is None else upper
+
+
+def _outside(xp: Namespace, x: Array, lower: Any, upper: Any) -> Any:
+    """The derivative of both thresholds: 0 within the bounds and at them, 1 elsewhere."""
+    return xp.where((x >= lower) & (x <= upper), 0.0, unit(xp, x))
