@@ -10,7 +10,7 @@ from .._parameters import NUMBER, Axis, Scalar, Weight, must_broadcast
 from .._special import unit
 from .._typing import Array, Namespace
 
-__all__ = ["identity", "leaky_relu", "prelu", "relu", "relu6", "tlu"]
+__all__ = ["identity", "leaky_relu", "prelu", "relu", "relu6", "relu_squared", "tlu"]
 
 
 @activation(
@@ -309,6 +309,44 @@ def tlu(xp: Namespace, x: Array, tau: Scalar, alpha: Scalar = 0.0) -> Any:
 @derivative_of(tlu)
 def _(xp: Namespace, x: Array, tau: Scalar, alpha: Scalar = 0.0) -> Any:
     return xp.where((1 - alpha) * x > tau, 1.0, alpha * unit(xp, x))
+
+
+@activation(
+    formula="maximum(x, 0)**2",
+    source="So et al., Primer: searching for efficient transformers for language modeling, "
+    "arXiv:2109.08668.",
+    ulp=0.5,
+    aliases=("relu2", "squared_relu"),
+    elsewhere={
+        "mlx": "mlx.nn.relu2",
+        "transformers": "relu2",
+        "timm": "timm.models.metaformer.SquaredReLU",
+        "torch-activation": "torch_activation.SquaredReLU",
+    },
+    range=(0.0, inf),
+    monotonic=True,
+    fixed_points=(0.0, 1.0),
+    limits=(0.0, inf),
+    smoothness=1,
+    kinks=(0.0,),
+)
+def relu_squared(xp: Namespace, x: Array) -> Any:
+    """Square of the rectified linear unit, max(x, 0)**2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.relu_squared(np.array([-1.0, 0.5, 3.0]))
+    array([0.  , 0.25, 9.  ])
+    """
+    y = xp.maximum(x, 0.0)
+    return y * y
+
+
+@derivative_of(relu_squared)
+def _(xp: Namespace, x: Array) -> Any:
+    return 2 * xp.maximum(x, 0.0)
 
 
 def _slopes(xp: Namespace, x: Array, weight: Any, axis: int | None) -> Any:
