@@ -11,7 +11,7 @@ from .._special import unit
 from .._typing import Array, Namespace
 from .sigmoids import LINEAR, isru
 
-__all__ = ["celu", "elu", "isrlu", "selu"]
+__all__ = ["celu", "elu", "exponential", "isrlu", "selu"]
 
 _ALPHA = 1.6732632423543772848170429916717
 _SCALE = 1.0507009873554804934193349852946
@@ -200,3 +200,37 @@ def isrlu(xp: Namespace, x: Array, alpha: Scalar = 1.0) -> Any:
 @derivative_of(isrlu)
 def _(xp: Namespace, x: Array, alpha: Scalar = 1.0) -> Any:
     return xp.where(x > 0, 1.0, isru.derivative.definition.computation(xp, x, alpha))
+
+
+@activation(
+    formula="exp(x)",
+    source="Keras 3.15, keras.activations.exponential.",
+    ulp=3.0,
+    aliases=("exp",),
+    elsewhere={
+        "torch": "torch.exp",
+        "jax": "jax.numpy.exp",
+        "keras": "keras.activations.exponential",
+        "tensorflow": "tf.math.exp",
+        "mlx": "mlx.core.exp",
+    },
+    range=(0.0, inf),
+    monotonic=True,
+    limits=(0.0, inf),
+)
+def exponential(xp: Namespace, x: Array) -> Any:
+    """Exponential function, exp(x).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.exponential(np.array([-np.inf, 0.0, 1.0]))
+    array([0.        , 1.        , 2.71828183])
+    """
+    return xp.exp(x)
+
+
+@derivative_of(exponential)
+def _(xp: Namespace, x: Array) -> Any:
+    return xp.exp(x)

@@ -8,9 +8,16 @@ from typing import Any
 from .._activation import activation, derivative_of, variant
 from .._parameters import NUMBER, Scalar
 from .._typing import Array, Namespace
-from .sigmoids import DEEP, sigmoid
+from .sigmoids import DEEP, near_and_far, sigmoid
 
-__all__ = ["log_sigmoid", "softplus", "sparse_plus", "sqrt_softplus", "squareplus"]
+__all__ = [
+    "bent_identity",
+    "log_sigmoid",
+    "softplus",
+    "sparse_plus",
+    "sqrt_softplus",
+    "squareplus",
+]
 
 
 @activation(
@@ -226,3 +233,39 @@ def _hyperbola(xp: Namespace, x: Array, b: Scalar) -> tuple[Any, Any]:
     ratio = small / large
     root = large * xp.sqrt(ratio * ratio + 1)
     return root, b * 0.25 / (0.5 * a + 0.5 * root)
+
+
+@activation(
+    formula="(sqrt(x*x + 1) - 1) / 2 + x",
+    source="No publication claims it; as in echoAI 0.1.3.",
+    ulp=3.0,
+    aliases=("bent_id",),
+    elsewhere={
+        "echoAI": "echoAI.Activation.Torch.functional.bent_id",
+        "torch-activation": "torch_activation.BentIdentity",
+    },
+    monotonic=True,
+    fixed_points=(0.0,),
+    limits=(-inf, inf),
+    zero_centred=True,
+    lipschitz=1.5,
+)
+def bent_identity(xp: Namespace, x: Array) -> Any:
+    """Bent identity, x + (sqrt(x*x + 1) - 1)/2, with slope 1/2 far to the left, 3/2 to the right.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.bent_identity(np.array([-np.inf, 0.0, 0.75]))
+    array([ -inf, 0.   , 0.875])
+    """
+    # sqrt(x*x + 1) - 1 = x*x/(sqrt(x*x + 1) + 1), which cancels nowhere
+    near, far = near_and_far(xp, x)
+    return x * (1 + 0.5 * (near / (xp.sqrt(far * far + near * near) + far)))
+
+
+@derivative_of(bent_identity)
+def _(xp: Namespace, x: Array) -> Any:
+    near, far = near_and_far(xp, x)
+    return 1 + 0.5 * (near / xp.sqrt(far * far + near * near))
