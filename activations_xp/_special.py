@@ -9,6 +9,7 @@ from math import sqrt
 from typing import Any
 
 from ._dispatch import device
+from ._parameters import NUMBER
 from ._typing import Array, Namespace
 
 FAR = 39.0
@@ -133,9 +134,22 @@ def gaussian(xp: Namespace, a: Array, rate: float = 0.5) -> Any:
     """
     scale = 2.0**8 if a.dtype == xp.float32 else 2.0**20
     head = xp.round(a * scale) * (1 / scale)
-    rest = (a - head) * (a + head) * rate
+    return bell(xp, head, a - head, rate)
+
+
+def bell(xp: Namespace, head: Array, rest: Array, rate: float = 0.5) -> Any:
+    """exp(-rate*a*a) of the sum a of a head with few digits and a small rest."""
+    rest = rest * (2 * head + rest) * rate
     series = 1 - rest * (1 - rest * (1 / 2 - rest * (1 / 6 - rest * (1 / 24))))
     return xp.exp((-rate * head) * head) * series
+
+
+def halves(xp: Namespace, number: float | Array, x: Array) -> tuple[Any, Any]:
+    """A head and a rest of the digits of `number`, which x's dtype holds both."""
+    bits = 27 if x.dtype != xp.float32 else 41 if isinstance(number, NUMBER) else 12
+    wide = number * (2.0**bits + 1)
+    head = wide - (wide - number)
+    return head, number - head
 
 
 def mills(xp: Namespace, a: Array) -> Any:

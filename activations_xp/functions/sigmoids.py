@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from math import inf
+from math import inf, pi, sqrt
 from typing import Any
 
 from .._activation import activation, derivative_of, variant
 from .._parameters import NUMBER, Scalar
-from .._special import unit
+from .._special import FAR, bell, halves, mills, unit
 from .._typing import Array, Namespace
 
-__all__ = ["hard_sigmoid", "isru", "sigmoid", "softcap", "softsign", "sparse_sigmoid", "tanh"]
+__all__ = [
+    "hard_sigmoid",
+    "hard_tanh",
+    "isru",
+    "laplace",
+    "sigmoid",
+    "softcap",
+    "softsign",
+    "sparse_sigmoid",
+    "tanh",
+]
 
 DEEP = 80.0
 """exp(DEEP) and exp(-DEEP) are far from the ends of float32."""
@@ -343,3 +353,109 @@ def sparse_sigmoid(xp: Namespace, x: Array) -> Any:
 @derivative_of(sparse_sigmoid)
 def _(xp: Namespace, x: Array) -> Any:
     return xp.where((x <= -1) | (x >= 1), 0.0, 0.5 * unit(xp, x))
+
+
+@activation(
+    formula="minimum(maximum(x, min_val), max_val)",
+    source="PyTorch 2.13, torch.nn.Hardtanh.",
+    ulp=0.0,
+    domain=("min_val <= max_val",),
+    aliases=("hardtanh",),
+    variants=(variant(min_val=-0.5, max_val=2.0), variant(min_val=1.0, max_val=20.0)),
+    elsewhere={
+        "torch": "torch.nn.functional.hardtanh",
+        "jax": "jax.nn.hard_tanh",
+        "keras": "keras.activations.hard_tanh",
+        "mlx": "mlx.nn.hard_tanh",
+    },
+    range=(-1.0, 1.0),
+    monotonic=True,
+    parity="odd",
+    fixed_points=(-1.0, 0.0, 0.75, 1.0),
+    limits=(-1.0, 1.0),
+    zero_centred=True,
+    lipschitz=1.0,
+    smoothness=0,
+    kinks=(-1.0, 1.0),
+)
+def hard_tanh(xp: Namespace, x: Array, min_val: Scalar = -1.0, max_val: Scalar = 1.0) -> Any:
+    """Piecewise linear tanh, x clipped to [min_val, max_val].
+
+    Parameters
+    ----------
+    min_val : number or array, optional
+        The least value; the derivative there is 0.
+    max_val : number or array, optional
+        The largest value; the derivative there is 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.hard_tanh(np.array([-3.0, 0.25, 3.0]))
+    array([-1.  ,  0.25,  1.  ])
+    """
+    return xp.where(x >= max_val, max_val, xp.maximum(x, min_val))
+
+
+@derivative_of(hard_tanh)
+def _(xp: Namespace, x: Array, min_val: Scalar = -1.0, max_val: Scalar = 1.0) -> Any:
+    return xp.where((x <= min_val) | (x >= max_val), 0.0, unit(xp, x))
+
+
+@activation(
+    formula="(1 + erf((x - mu) / (sigma * sqrt(2)))) / 2",
+    source="Ma et al., Mega: moving average equipped gated attention, arXiv:2209.10655.",
+    ulp=8.0,
+    domain=("sigma > 0", "sigma < float('inf')"),
+    variants=(variant(mu=0.0, sigma=1.0), variant(mu=-1.5, sigma=2.3)),
+    elsewhere={"transformers": "laplace"},
+    range=(0.0, 1.0),
+    monotonic=True,
+    limits=(0.0, 1.0),
+    lipschitz=1.4142126602783687,
+)
+def laplace(xp: Namespace, x: Array, mu: Scalar = 0.707107, sigma: Scalar = 0.282095) -> Any:
+    """Normal distribution function, (1 + erf((x - mu)/(sigma*sqrt(2))))/2.
+
+    At the default parameters it is close to max(x, 0)**2, which it replaces.
+
+    Parameters
+    ----------
+    mu : number or array, optional
+        The mean, where the value is 1/2.
+    sigma : number or array, optional
+        The standard deviation, greater than 0 and finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.laplace(np.array([-np.inf, 0.707107, np.inf]))
+    array([0. , 0.5, 1. ])
+    """
+    head, rest = _standardized(xp, x, mu, sigma)
+    z = head + rest
+    tail = bell(xp, head, rest) * mills(xp, xp.abs(z))
+    return xp.where(z > 0, 1 - tail, tail)
+
+
+@derivative_of(laplace)
+def _(xp: Namespace, x: Array, mu: Scalar = 0.707107, sigma: Scalar = 0.282095) -> Any:
+    return bell(xp, *_standardized(xp, x, mu, sigma)) / (sigma * sqrt(2 * pi))
+
+
+def _standardized(xp: Namespace, x: Array, mu: Scalar, sigma: Scalar) -> tuple[Any, Any]:
+    """(x - mu)/sigma as a head of few digits and the rest, within -FAR and FAR.
+
+    In the tail the square of it counts, so that no rounding may be lost: neither that of the
+    parameters to x's dtype, nor that of the difference, nor that of the quotient.
+    """
+    x = xp.minimum(xp.maximum(x, mu - FAR * sigma), mu + FAR * sigma)
+    (mean, mean_rest), (width, width_rest) = halves(xp, mu, x), halves(xp, sigma, x)
+    d = x - mean
+    back = d - x
+    lost = (x - (d - back)) - (mean + back) - mean_rest
+    scale = 2.0**8 if x.dtype == xp.float32 else 2.0**20
+    head = xp.round((d + lost) / sigma * scale) * (1 / scale)
+    return head, ((d - width * head) + (lost - width_rest * head)) / sigma
