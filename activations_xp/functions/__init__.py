@@ -9,3 +9,4 @@ from .shrinkers import *  # noqa: F403
 from .sigmoids import *  # noqa: F403
 from .simplex import *  # noqa: F403
 from .softpluses import *  # noqa: F403
+from .waves import *  # noqa: F403
