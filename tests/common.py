@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
+import os
+import pickle
 from math import inf
+from pathlib import Path
 from typing import Any
 
+import mpmath
 import numpy as np
 import pytest
 
 import activations_xp as ax
+from activations_xp import _oracle
 from activations_xp._parameters import _mask
 
 FUNCTIONS = [ax.get(name) for name in ax.names()]
@@ -17,6 +24,45 @@ SMOOTH = [f for f in DIFFERENTIATED if f.definition.properties.smoothness == inf
 VARIANTS = [(f, dict(v.parameters)) for f in DIFFERENTIATED for v in f.definition.variants]
 SCALARS = [(f, n) for f in FUNCTIONS for n, k in f.definition.parameters.items() if k.is_scalar]
 MASKED = [f for f in FUNCTIONS if any(k.check is _mask for k in f.definition.parameters.values())]
+
+
+CACHE = Path(__file__).parents[1] / ".pytest_cache" / "oracle"
+DIGITS = 40
+"""What is kept of the oracle's: more than a difference from a float64 can tell."""
+
+
+def remembered(compute: Any, *arguments: Any) -> np.ndarray:
+    """``compute(*arguments)``, numbers of many digits, kept on disk for the other sessions."""
+    sources = [Path(_oracle.__file__).read_bytes(), inspect.getsource(compute).encode()]
+    key = hashlib.sha256(pickle.dumps((sources, mpmath.__version__, arguments))).hexdigest()
+    path = CACHE / key
+    if path.exists():
+        return pickle.loads(path.read_bytes())
+    exact = compute(*arguments)
+    with mpmath.workdps(DIGITS):
+        kept = np.frompyfunc(lambda value: +value, 1, 1)(exact)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(f".{os.getpid()}")  # another process may be writing the same
+    part.write_bytes(pickle.dumps(kept))
+    part.replace(path)
+    return kept
+
+
+def exact_values(
+    formula: str,
+    x: np.ndarray,
+    parameters: dict[str, Any],
+    engine: str = "mpmath",
+    digits: int = _oracle.DIGITS,
+) -> np.ndarray:
+    """What the oracle says, remembered."""
+    return remembered(_truth, formula, x, parameters, engine, digits)
+
+
+def _truth(
+    formula: str, x: np.ndarray, parameters: dict[str, Any], engine: str, digits: int
+) -> np.ndarray:
+    return _oracle.truth(formula, x, parameters, engine=engine, digits=digits)
 
 
 def over(names: Any, values: Any) -> Any:

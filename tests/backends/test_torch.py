@@ -16,6 +16,7 @@ from common import (
     SCALARS,
     SMOOTH,
     VARIANTS,
+    exact_values,
     needed,
     over,
     with_value,
@@ -48,10 +49,10 @@ def _exact(name, index, dtype):
     variant = definition.variants[index]
     parameters = {**definition.defaults, **variant.parameters}
     if definition.axis is None:
-        return x.numpy(), _oracle.truth(variant.formula, x.numpy(), parameters)
+        return x.numpy(), exact_values(variant.formula, x.numpy(), parameters)
     rows = x[torch.randperm(len(x), generator=torch.Generator().manual_seed(0))][:240]
     rows = rows.reshape(-1, 12).numpy()
-    exact = [_oracle.truth(variant.formula, row, parameters) for row in rows]
+    exact = [exact_values(variant.formula, row, parameters) for row in rows]
     return rows, np.stack(exact)
 
 
