@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import decimal
+import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,6 +17,9 @@ import numpy as np
 
 DIGITS = 400
 """Enough that 1 + exp(-745) keeps the digits of the smallest float64."""
+
+ROOT_DIGITS = 60
+"""Enough for what must be searched for."""
 
 ACCEPTED = 8.0
 """Units of `difference` with x within which a library's own kernel is as good as ours. PyTorch's
@@ -54,11 +58,11 @@ def truth(
         }
         tree = _Literals().visit(ast.parse(formula, mode="eval"))
         code = compile(ast.fix_missing_locations(tree), "<formula>", "eval")
-        words = {"number": number, "inf": math.inf, **_ARRAYS, **words}
         names["x"] = exact(x)
         if {"a", "b"} <= set(code.co_names) - set(names):
             names["a"], names["b"] = np.split(names["x"], 2)
-        value = eval(code, words, names)
+        words = {"number": number, "inf": math.inf, **_ARRAYS, **words}
+        value = eval(code, {**words, **names})  # all global, for a lambda to see it
         return np.asarray(np.frompyfunc(number, 1, 1)(value), dtype=object)
 
 
@@ -69,14 +73,30 @@ class _Literals(ast.NodeTransformer):
         return ast.Call(ast.Name("number", ast.Load()), [node], [])
 
 
+def simplex(precision: Any, f: Callable[[Any], Any], x: Any) -> Any:
+    """f(x - t) with the t that makes the sum 1, found in `precision`; f rises from f(0) = 0."""
+    with precision:
+        high = np.max(x)
+        low = high - 1
+        while np.sum(f(x - low)) < 1:
+            low -= high - low
+        for _ in range(200):
+            middle = (low + high) / 2
+            low, high = (middle, high) if np.sum(f(x - middle)) > 1 else (low, middle)
+    return f(x - low)
+
+
 _ARRAYS = {
     "abs": np.abs,
-    "arange": np.arange,
+    "arange": lambda *ends: np.array(range(*ends), dtype=object),
+    "average": lambda x: np.sum(x) / len(x),
     "clip": np.clip,
+    "cumsum": np.cumsum,
     "max": np.max,
     "maximum": np.maximum,
     "minimum": np.minimum,
     "reshape": np.reshape,
+    "sort": np.sort,
     "sum": np.sum,
     "where": np.where,
 }
@@ -95,6 +115,7 @@ def _mpmath(digits: int) -> tuple[Callable[[Any], Any], dict[str, Any], Any]:
 
     names = ("exp", "expm1", "log", "log1p", "sqrt", "tanh", "erf", "erfc", "sin", "cos")
     words = {name: np.frompyfunc(getattr(mpmath, name), 1, 1) for name in names}
+    words["simplex"] = functools.partial(simplex, mpmath.workdps(ROOT_DIGITS))
     return mpmath.mpf, {**words, "pi": mpmath.pi}, mpmath.workdps(digits)
 
 
@@ -160,6 +181,7 @@ def _decimal(digits: int) -> tuple[Callable[[Any], Any], dict[str, Any], Any]:
         wide.prec += 310  # for the sine of the largest float64
         pi = _pi()
     vectors = {name: np.frompyfunc(function, 1, 1) for name, function in words.items()}
+    vectors["simplex"] = functools.partial(simplex, decimal.localcontext(context, prec=ROOT_DIGITS))
     return number, {**vectors, "pi": pi}, decimal.localcontext(context)
 
 

@@ -7,6 +7,7 @@ written by hand from the formula, scikit-learn's style, or the one that the libr
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import importlib
 import math
@@ -17,6 +18,7 @@ from common import needed
 from sklearn.datasets import load_digits
 
 import activations_xp as ax
+from activations_xp import _oracle
 from activations_xp._parameters import _weight
 
 PIXELS, LABELS = (a[:24] for a in load_digits(return_X_y=True))
@@ -69,14 +71,16 @@ def _by_hand(definition, variant):
     """The function as somebody writes it who has only NumPy and the formula."""
     names = ("abs", "exp", "expm1", "log", "log1p", "maximum", "minimum", "sqrt", "tanh", "where")
     words = {name: getattr(np, name) for name in (*names, "max", "sum", "reshape", "sin", "cos")}
-    words |= {"pi": math.pi, "inf": math.inf, "arange": np.arange, "clip": np.clip}
+    words |= {name: getattr(np, name) for name in ("arange", "average", "clip", "cumsum", "sort")}
+    words |= {"pi": math.pi, "inf": math.inf}
+    words["simplex"] = functools.partial(_oracle.simplex, contextlib.nullcontext())
     words |= {name: np.vectorize(getattr(math, name)) for name in ("erf", "erfc")}
     code = compile(variant.formula, "<formula>", "eval")
     parameters = {**definition.defaults, **variant.parameters}
 
     def formula(x):
         a, b = np.array_split(x, 2)  # some formulas work on halves
-        return np.asarray(eval(code, words, {"a": a, "b": b, **parameters, "x": x}), float)
+        return np.asarray(eval(code, {**words, "a": a, "b": b, **parameters, "x": x}), float)
 
     if definition.axis is None:
         return formula

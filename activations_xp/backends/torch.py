@@ -24,6 +24,10 @@ xp = generic.overlay(
     **generic.one_sided(torch),
     astype=lambda x, dtype: x.to(dtype),
     isdtype=compat.isdtype,
+    cumulative_sum=torch.cumsum,
+    permute_dims=torch.permute,
+    sort=lambda x, axis=-1: torch.sort(x, dim=axis).values,
+    min=torch.amin,
     # torch takes no axis for all of them
     max=lambda x, axis, keepdims=False: x if axis == () else torch.amax(x, axis, keepdims),
     sum=lambda x, axis, keepdims=False: x if axis == () else torch.sum(x, axis, keepdims),

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from math import inf
+from math import expm1, inf, log, prod
 from typing import Any
 
-from .._activation import activation
-from .._parameters import Axes, Mask
+from .._activation import activation, variant
+from .._parameters import Axes, Count, Mask, Number
+from .._special import arange
 from .._typing import Array, Namespace
 
-__all__ = ["log_softmax", "softmax"]
+__all__ = ["entmax", "entmax15", "log_softmax", "softmax", "softmin", "sparsemax"]
 
 
 @activation(
@@ -95,6 +96,211 @@ def log_softmax(xp: Namespace, x: Array, axis: Axes = -1, where: Mask | None = N
     return shifted - xp.log(_sum_or_one(xp, xp.exp(shifted), axis))
 
 
+@activation(
+    formula="exp(-x) / sum(exp(-x))",
+    source="The softmax of the negative; no publication claims it.",
+    ulp=64.0,
+    elsewhere={"torch": "torch.nn.functional.softmin (dim=None)", "mlx": "mlx.nn.softmin"},
+    axis="kept",
+    range=(0.0, 1.0),
+    sums_to=1.0,
+)
+def softmin(xp: Namespace, x: Array, axis: Axes = -1, where: Mask | None = None) -> Any:
+    """Softmin, exp(-x)/sum(exp(-x)) along an axis.
+
+    Parameters
+    ----------
+    axis : int, tuple of ints or None, optional
+        The axis or axes to sum over; None is all of them.
+    where : boolean array, optional
+        True takes part. The others get 0 and no gradient, whatever they hold; so does a slice of
+        which nothing takes part.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.softmin(np.array([0.0, 0.0, 800.0]))
+    array([0.5, 0.5, 0. ])
+    """
+    return softmax.computation(xp, -x, axis, where)
+
+
+@activation(
+    formula="maximum(x - max((cumsum(sort(x)[::-1]) - 1) / (arange(len(x)) + 1)), 0)",
+    source="Martins & Astudillo, From softmax to sparsemax, arXiv:1602.02068.",
+    elsewhere={
+        "tensorflow-addons": "tfa.activations.sparsemax",
+        "keras": "keras.activations.sparsemax",
+        "entmax": "entmax.sparsemax",
+    },
+    axis="kept",
+    range=(0.0, 1.0),
+    sums_to=1.0,
+)
+def sparsemax(xp: Namespace, x: Array, axis: Axes = -1, where: Mask | None = None) -> Any:
+    """Sparsemax, max(x - t, 0) along an axis, with the t that makes the sum 1.
+
+    The nearest point of the simplex: of small elements it makes exactly 0.
+
+    Parameters
+    ----------
+    axis : int, tuple of ints or None, optional
+        The axis or axes to sum over; None is all of them.
+    where : boolean array, optional
+        True takes part. The others get 0 and no gradient, whatever they hold; so does a slice of
+        which nothing takes part.
+
+    Notes
+    -----
+    A slice with inf is NaN. Keras 3.15 has another threshold where more than one element is over
+    it: its weights do not sum to 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.sparsemax(np.array([0.5, 0.25, -3.0]))
+    array([0.625, 0.375, 0.   ])
+    """
+    if 0 in x.shape:
+        return x
+    below = -_shifted(xp, x, axis, where)
+    ordered, k = _ordered(xp, below, axis)
+    out = _from(xp, below, (1 + xp.cumulative_sum(ordered, axis=-1)) / k, axis)
+    kept = xp.where(out, 0.0, below)
+    depth = (1 + xp.sum(kept, axis=axis, keepdims=True)) / _number_within(xp, out, x, axis)
+    return xp.maximum(depth - below, 0.0)
+
+
+@activation(
+    formula="simplex(lambda z: maximum(z / 2, 0) ** 2, x)",
+    source="Peters, Niculae & Martins, Sparse sequence-to-sequence models, arXiv:1905.05702.",
+    elsewhere={"entmax": "entmax.entmax15"},
+    axis="kept",
+    range=(0.0, 1.0),
+    sums_to=1.0,
+)
+def entmax15(xp: Namespace, x: Array, axis: Axes = -1, where: Mask | None = None) -> Any:
+    """Entmax of alpha 1.5, max(x/2 - t, 0)**2 along an axis, with the t that makes the sum 1.
+
+    Half-way from the softmax to the sparsemax: of small elements it makes exactly 0.
+
+    Parameters
+    ----------
+    axis : int, tuple of ints or None, optional
+        The axis or axes to sum over; None is all of them.
+    where : boolean array, optional
+        True takes part. The others get 0 and no gradient, whatever they hold; so does a slice of
+        which nothing takes part.
+
+    Notes
+    -----
+    A slice with inf is NaN.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.entmax15(np.array([0.5, 0.5, -3.0]))
+    array([0.5, 0.5, 0. ])
+    """
+    if 0 in x.shape:
+        return x
+    below = _shifted(xp, x, axis, where) * -0.5
+    ordered, k = _ordered(xp, below, axis)
+    mean = xp.cumulative_sum(ordered, axis=-1) / k
+    spread = xp.cumulative_sum(ordered * ordered, axis=-1) - k * mean * mean
+    depth = mean + xp.sqrt(xp.maximum((1 - spread) / k, 0.0))
+    out = _from(xp, below, xp.where(ordered < depth, depth, 1.0), axis)
+    size = _number_within(xp, out, x, axis)
+    mean = xp.sum(xp.where(out, 0.0, below), axis=axis, keepdims=True) / size
+    apart = xp.where(out, mean, below) - mean
+    spread = xp.sum(apart * apart, axis=axis, keepdims=True)
+    root = xp.maximum(mean + xp.sqrt((1 - spread) / size) - below, 0.0)
+    return root * root
+
+
+@activation(
+    formula="simplex(lambda z: maximum((alpha - 1) * z, 0) ** (1 / (alpha - 1)), x)",
+    source="Peters, Niculae & Martins, Sparse sequence-to-sequence models, arXiv:1905.05702.",
+    ulp=8.0,
+    domain=("alpha >= 1",),
+    variants=(
+        variant(alpha=1.0, formula="exp(x) / sum(exp(x))", ulp=64.0),
+        variant(alpha=1.25),
+        variant(alpha=2.0),
+        variant(alpha=3.0),
+    ),
+    elsewhere={"entmax": "entmax.entmax_bisect"},
+    axis="kept",
+    range=(0.0, 1.0),
+    sums_to=1.0,
+)
+def entmax(
+    xp: Namespace,
+    x: Array,
+    alpha: Number = 1.5,
+    axis: Axes = -1,
+    n_iter: Count = 50,
+    where: Mask | None = None,
+) -> Any:
+    """Entmax, max((alpha - 1)*x - t, 0)**(1/(alpha - 1)) along an axis, with the sum 1.
+
+    Parameters
+    ----------
+    alpha : number, optional
+        1 is the softmax, 2 the sparsemax; the larger it is, the more weights are 0.
+    axis : int, tuple of ints or None, optional
+        The axis or axes to sum over; None is all of them.
+    n_iter : int, optional
+        How often to halve the interval that holds t. Two steps of Newton's method follow. With an
+        alpha of 1, 1.5 or 2 there is nothing to find.
+    where : boolean array, optional
+        True takes part. The others get 0 and no gradient, whatever they hold; so does a slice of
+        which nothing takes part.
+
+    Notes
+    -----
+    A slice with inf is NaN.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.entmax(np.array([0.5, 0.25, -3.0]), 2.0)
+    array([0.625, 0.375, 0.   ])
+    """
+    exact = {1: softmax, 1.5: entmax15, 2: sparsemax}.get(alpha)
+    if exact is not None:
+        return exact.computation(xp, x, axis, where)
+    if 0 in x.shape:
+        return x
+    below = _shifted(xp, x, axis, where)
+    rate = alpha - 1
+
+    def weights(t: Any) -> tuple[Any, Any]:
+        """The weights, and what they are a power of less 1, which does not cancel near alpha 1."""
+        base = rate * (below - t)
+        out = base <= -1
+        base = xp.where(out, 0.0, base)
+        return xp.where(out, 0.0, xp.exp(xp.log1p(base) / rate)), base
+
+    t: Any = 0.0
+    step = -expm1(-rate * log(_size(x, axis))) / rate
+    for _ in range(n_iter):
+        step /= 2
+        total = xp.sum(weights(t + step)[0], axis=axis, keepdims=True)
+        t = t + step * xp.astype(total >= 1, x.dtype)
+    # what was compared has no derivative: each step makes those of one more order right
+    for _ in range(2):
+        weight, base = weights(t)
+        total = xp.sum(weight, axis=axis, keepdims=True)
+        t = t + (total - 1) / _sum_or_one(xp, weight / (1 + base), axis)
+    weight, _ = weights(t)
+    return weight / _sum_or_one(xp, weight, axis)
+
+
 def _shifted(xp: Namespace, x: Array, axis: Axes, where: Mask | None) -> Any:
     """X less its largest element along the axis; -inf where masked and where nothing takes part."""
     if where is not None:
@@ -106,3 +312,26 @@ def _shifted(xp: Namespace, x: Array, axis: Axes, where: Mask | None) -> Any:
 def _sum_or_one(xp: Namespace, e: Array, axis: Axes) -> Any:
     total = xp.sum(e, axis=axis, keepdims=True)
     return xp.where(total == 0, 1.0, total)
+
+
+def _ordered(xp: Namespace, x: Array, axis: Any) -> tuple[Any, Any]:
+    """Each slice in rising order along one new last axis, and 1, 2, 3, ... along it."""
+    rest = tuple(i for i in range(x.ndim) if i not in axis)
+    last = xp.permute_dims(x, (*rest, *axis))
+    flat = xp.reshape(last, (*(x.shape[i] for i in rest), -1))
+    return xp.sort(flat, axis=-1), arange(xp, x, flat.shape[-1]) + 1
+
+
+def _from(xp: Namespace, below: Array, depths: Array, axis: Any) -> Any:
+    """Whether an element is as far below the largest as the least of the depths, or of 1."""
+    depth = xp.minimum(xp.min(depths, axis=-1), 1.0)
+    shape = tuple(1 if i in axis else n for i, n in enumerate(below.shape))
+    return below >= xp.reshape(depth, shape)
+
+
+def _number_within(xp: Namespace, out: Any, x: Array, axis: Any) -> Any:
+    return _sum_or_one(xp, xp.astype(~out, x.dtype), axis)
+
+
+def _size(x: Array, axis: Any) -> int:
+    return prod([x.shape[i] for i in axis])
