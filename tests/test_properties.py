@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf
 
 import numpy as np
-from common import needed, within
+import pytest
+from common import DIFFERENTIATED, needed, within
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import activations_xp as ax
 from activations_xp._oracle import difference
 
+_ELEMENTWISE = st.sampled_from(DIFFERENTIATED)
 GRID = np.unique(np.concatenate([np.linspace(-30, 30, 1201), np.logspace(-30, 30, 241)]))
 GRID = np.unique(np.concatenate([GRID, -GRID, np.linspace(-1, 1, 4001)]))
 
@@ -152,9 +155,9 @@ def test_any_float32(x, name):
     if abs(x) == inf and definition.axis is None:
         is_real &= not np.isnan(definition.properties.limits[int(x > 0)])  # it oscillates
     if not is_real:
-        assert np.isnan(y[0])
+        assert np.isnan(np.ravel(y)[0])
     elif abs(x) != inf or definition.axis is None:
-        assert np.float32(low) <= y[0] <= np.float32(high)
+        assert np.float32(low) <= np.ravel(y)[0] <= np.float32(high)
     if definition.axis is None:
         slope = function.derivative(row, **needed(function))[0]
         assert np.isnan(slope) == (not is_real)
@@ -164,3 +167,67 @@ def test_any_float32(x, name):
             wide = function(row.astype("f8"), **needed(function))
             budget = 2 * definition.ulp + 1
             assert (difference(y, wide.astype(object), row) <= budget).all()
+
+
+@given(st.floats(width=32, allow_nan=False), st.floats(width=32, allow_nan=False), _ELEMENTWISE)
+@settings(max_examples=500, deadline=None)
+def test_any_two_float32(x, y, function):
+    properties = function.definition.properties
+    low, high = properties.defined
+    pair = np.clip(np.array([min(x, y), max(x, y)], dtype="f4"), low, high)
+    below, above = function(pair, **needed(function))
+    if properties.monotonic and abs(above) != inf:
+        slack = 2 * function.definition.ulp * np.spacing(max(abs(above), np.float32(1e-37)))
+        assert below <= above + slack
+    if properties.parity:
+        sign = {"odd": -1, "even": 1}[properties.parity]
+        np.testing.assert_array_equal(
+            function(-pair, **needed(function)), [sign * below, sign * above]
+        )
+    if properties.fixed_points is None:
+        np.testing.assert_array_equal([below, above], pair)
+
+
+WRONG = [
+    {"range": (-0.5, 1.0)},
+    {"range": (-2.0, 1.0)},
+    {"monotonic": False},
+    {"parity": "even"},
+    {"parity": None},
+    {"fixed_points": (0.0, 0.5)},
+    {"fixed_points": ()},
+    {"limits": (-1.0, 2.0)},
+    {"zero_centred": False},
+    {"lipschitz": 0.5},
+    {"lipschitz": 2.0},
+    {"lipschitz": inf},
+    {"smoothness": 0},
+    {"smoothness": -1},
+    {"smoothness": inf},
+    {"kinks": ()},
+    {"defined": (-1.0, 1.0)},
+    {"sums_to": 1.0},
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=str)
+def test_a_wrong_claim_is_found(wrong, backend):
+    """What is true of softsign, but for one claim."""
+
+    def claimed(x):
+        return ax.softsign(x)
+
+    vars(claimed).update(vars(ax.softsign))
+    properties = replace(ax.softsign.definition.properties, **wrong)
+    claimed.definition = replace(ax.softsign.definition, properties=properties)
+    failed = 0
+    for test in (
+        *(test_range, test_monotonic, test_parity, test_fixed_points, test_limits),
+        *(test_zero_centred, test_lipschitz, test_smoothness, test_sum),
+    ):
+        test(ax.softsign, backend)
+        try:
+            test(claimed, backend)
+        except AssertionError:
+            failed += 1
+    assert failed
