@@ -104,8 +104,8 @@ def device(value: Any) -> Any:
     return device(value)
 
 
-def isdtype(value: Any, kinds: tuple[str, ...]) -> bool:
-    """Whether the array has one of these kinds of dtype; bfloat16 is a floating one everywhere."""
+def namespace(value: Any) -> Any:
+    """The standard's functions for the library that owns `value`, as its backend has them."""
     owner = library(value)
     if owner == "numpy":
         from .backends.numpy import xp
@@ -115,7 +115,12 @@ def isdtype(value: Any, kinds: tuple[str, ...]) -> bool:
         from .backends.jax import xp
     else:
         xp = owner
-    return bool(xp.isdtype(value.dtype, kinds))
+    return xp
+
+
+def isdtype(value: Any, kinds: tuple[str, ...]) -> bool:
+    """Whether the array has one of these kinds of dtype; bfloat16 is a floating one everywhere."""
+    return bool(namespace(value).isdtype(value.dtype, kinds))
 
 
 def resolve(

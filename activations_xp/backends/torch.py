@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 xp = generic.overlay(
     torch,
     **generic.one_sided(torch),
-    astype=lambda x, dtype: x.to(dtype),
+    astype=lambda x, dtype: x.to(dtype=dtype),
     isdtype=compat.isdtype,
     cumulative_sum=torch.cumsum,
     permute_dims=torch.permute,

@@ -1,0 +1,81 @@
+"""What several libraries ask for: a dtype, a result in place, an error of a class of their own."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from .._dispatch import isdtype, library, namespace
+from .._parameters import describe
+from .._typing import A, P
+
+if TYPE_CHECKING:
+    from .._activation import Form
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def raising(kind: type[ValueError]) -> Callable[[F], F]:
+    """Raise a bad value as `kind`, which is a ValueError and what the library raises at once."""
+
+    def decorate(function: F) -> F:
+        @functools.wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return function(*args, **kwargs)
+            except ValueError as error:
+                if type(error) is not ValueError:  # an AxisError is an IndexError everywhere
+                    raise
+                raise kind(*error.args) from None
+
+        return cast(F, wrapper)
+
+    return decorate
+
+
+def astype(x: A, dtype: Any) -> A:
+    """`x` in a floating dtype of its library; None is its own."""
+    if dtype is None or library(x) is None:  # the function says what is wrong with x
+        return x
+    y = namespace(x).astype(x, dtype)
+    if not isdtype(y, ("real floating",)):
+        raise TypeError(f"dtype must be a real floating one, got {dtype!r}")
+    return cast(A, y)
+
+
+def inplace_if(inplace: bool, function: Form[P], x: A, /, *args: P.args, **kwargs: P.kwargs) -> A:
+    """The function of `x`, written to `x` itself if asked."""
+    if not inplace:
+        return function(x, *args, **kwargs)
+    # torch differentiates at an array that must stay as it is
+    source = x.clone() if library(x) == "torch" else x  # type: ignore[attr-defined]
+    return _written(function, "inplace", x, function(source, *args, **kwargs))
+
+
+def into(out: A | None, function: Form[P], x: A, /, *args: P.args, **kwargs: P.kwargs) -> A:
+    """The function of `x`, written to `out` if it is not None."""
+    y = function(x, *args, **kwargs)
+    return y if out is None else _written(function, "out", out, y)
+
+
+def _written(function: Form[...], argument: str, target: Any, y: A) -> A:
+    name = function.definition.name
+    if library(target) is None or library(target) != library(y):
+        raise TypeError(f"{name}: {argument} needs an array of x's library, got {describe(target)}")
+    if target.shape != y.shape:
+        raise ValueError(
+            f"{name}: {argument} needs an array of shape {tuple(y.shape)}, "
+            f"got {tuple(target.shape)}"
+        )
+    if target.dtype != y.dtype and not isdtype(target, ("real floating",)):
+        raise TypeError(
+            f"{name}: {argument} needs an array of a floating dtype, got {describe(target)}"
+        )
+    try:
+        target[...] = y
+    except (TypeError, ValueError) as error:  # immutable, or read-only
+        raise type(error)(
+            f"{name}: {argument} needs an array that can be written to: {error}"
+        ) from None
+    return cast(A, target)

@@ -1,0 +1,271 @@
+"""The activation functions of torch.nn.functional, as torch 2.13 spells them, on any array.
+
+`dim` is an axis. ``inplace=True`` and the names that end in an underscore write to the array where
+its library lets them, and refuse a result of another dtype than the array's. Where torch refuses
+integers they become the default floating dtype. A bad value is a ValueError and, as in torch, a
+RuntimeError; its message has the names of `activations_xp`.
+
+`rrelu`, `gumbel_softmax`, the dropouts and the attentions are not here yet.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, Literal, TypeAlias
+
+from .. import functions as ax
+from .._dispatch import isdtype, library, namespace
+from .._parameters import describe
+from .._typing import A
+from ._conventions import astype, inplace_if, into, raising
+
+__all__ = [
+    "celu",
+    "celu_",
+    "elu",
+    "elu_",
+    "exp",
+    "expit",
+    "gelu",
+    "glu",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
+    "hardtanh_",
+    "leaky_relu",
+    "leaky_relu_",
+    "log_softmax",
+    "logsigmoid",
+    "mish",
+    "one_hot",
+    "prelu",
+    "relu",
+    "relu6",
+    "relu_",
+    "selu",
+    "selu_",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "softmin",
+    "softplus",
+    "softshrink",
+    "softsign",
+    "tanh",
+    "tanhshrink",
+]
+
+
+Dims: TypeAlias = int | tuple[int, ...] | list[int]
+
+
+class BadValueError(ValueError, RuntimeError):
+    """A bad value, which torch calls a RuntimeError."""
+
+
+# torch.nn.functional
+
+
+def relu(input: A, inplace: bool = False) -> A:
+    return inplace_if(inplace, ax.relu, input)
+
+
+def relu_(input: A) -> A:
+    return relu(input, inplace=True)
+
+
+@raising(BadValueError)
+def glu(input: A, dim: int = -1) -> A:
+    return ax.glu(input, dim)
+
+
+def relu6(input: A, inplace: bool = False) -> A:
+    return inplace_if(inplace, ax.relu6, input)
+
+
+def elu(input: A, alpha: float = 1.0, inplace: bool = False) -> A:
+    return inplace_if(inplace, ax.elu, input, alpha)
+
+
+def elu_(input: A, alpha: float = 1.0) -> A:
+    return elu(input, alpha, inplace=True)
+
+
+def selu(input: A, inplace: bool = False) -> A:
+    return inplace_if(inplace, ax.selu, input)
+
+
+def selu_(input: A) -> A:
+    return selu(input, inplace=True)
+
+
+@raising(BadValueError)
+def celu(input: A, alpha: float = 1.0, inplace: bool = False) -> A:
+    return inplace_if(inplace, ax.celu, input, alpha)
+
+
+def celu_(input: A, alpha: float = 1.0) -> A:
+    return celu(input, alpha, inplace=True)
+
+
+def leaky_relu(input: A, negative_slope: float = 0.01, inplace: bool = False) -> A:
+    return inplace_if(inplace, ax.leaky_relu, input, negative_slope)
+
+
+def leaky_relu_(input: A, negative_slope: float = 0.01) -> A:
+    return leaky_relu(input, negative_slope, inplace=True)
+
+
+@raising(BadValueError)
+def prelu(input: A, weight: A) -> A:
+    return ax.prelu(input, _by_channel(weight, input))
+
+
+def hardtanh(input: A, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> A:
+    return inplace_if(inplace, ax.hard_tanh, input, min_val, max_val)
+
+
+def hardtanh_(input: A, min_val: float = -1, max_val: float = 1) -> A:
+    return hardtanh(input, min_val, max_val, inplace=True)
+
+
+def hardswish(input: A, inplace: bool = False) -> A:
+    return inplace_if(inplace, ax.hard_swish, input)
+
+
+def hardsigmoid(input: A, inplace: bool = False) -> A:
+    return inplace_if(inplace, ax.hard_sigmoid, input)
+
+
+def silu(input: A, inplace: bool = False) -> A:
+    return inplace_if(inplace, ax.silu, input)
+
+
+def mish(input: A, inplace: bool = False) -> A:
+    return inplace_if(inplace, ax.mish, input)
+
+
+def logsigmoid(input: A, *, out: A | None = None) -> A:
+    return into(out, ax.log_sigmoid, input)
+
+
+@raising(BadValueError)
+def gelu(input: A, *, approximate: Literal["none", "tanh"] = "none", out: A | None = None) -> A:
+    return into(out, ax.gelu, input, _approximate(approximate))
+
+
+@raising(BadValueError)
+def softshrink(input: A, lambd: float = 0.5, *, out: A | None = None) -> A:
+    return into(out, ax.soft_shrink, input, lambd)
+
+
+def tanhshrink(input: A) -> A:
+    return ax.tanh_shrink(input)
+
+
+def softsign(input: A) -> A:
+    return ax.softsign(input)
+
+
+@raising(BadValueError)
+def softplus(input: A, beta: float = 1, threshold: float = 20, *, out: A | None = None) -> A:
+    return into(out, ax.softplus, input, beta, threshold)
+
+
+def softmin(input: A, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> A:
+    return ax.softmin(astype(input, dtype), _axis("softmin", input, dim, _stacklevel))
+
+
+def softmax(input: A, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> A:
+    return ax.softmax(astype(input, dtype), _axis("softmax", input, dim, _stacklevel))
+
+
+def log_softmax(input: A, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> A:
+    return ax.log_softmax(astype(input, dtype), _axis("log_softmax", input, dim, _stacklevel))
+
+
+@raising(BadValueError)
+def one_hot(input: A, num_classes: int = -1) -> A:
+    """For integers of any size. What is no class has 0 everywhere; only -1 reads the values."""
+    y = ax.one_hot(input, _classes(input, num_classes))
+    return namespace(input).astype(y, input.dtype)  # type: ignore[no-any-return]
+
+
+def sigmoid(input: A) -> A:
+    return ax.sigmoid(input)
+
+
+def tanh(input: A) -> A:
+    return ax.tanh(input)
+
+
+# torch and torch.special
+
+
+def exp(input: A, *, out: A | None = None) -> A:
+    return into(out, ax.exponential, input)
+
+
+def expit(input: A, *, out: A | None = None) -> A:
+    return into(out, ax.sigmoid, input)
+
+
+# what torch means by a dimension, a weight and a choice
+
+
+def _axis(function: str, x: Any, dim: int | None, stacklevel: int) -> Any:
+    """The axis of a dimension; None chooses, with torch's warning."""
+    if dim is None:
+        warnings.warn(
+            f"Implicit dimension choice for {function} has been deprecated. "
+            "Change the call to include dim=X as an argument.",
+            stacklevel=stacklevel,
+        )
+        dim = 0 if getattr(x, "ndim", 0) in (0, 1, 3) else 1
+    if isinstance(dim, (tuple, list)):
+        raise TypeError(f"{function}: dim must be an integer, got {dim!r}")
+    return _axes(x, dim)
+
+
+def _axes(x: Any, dim: Dims | None) -> Any:
+    """The axes of dimensions; a scalar, too, has one."""
+    axes = tuple(dim) if isinstance(dim, list) else dim
+    return () if getattr(x, "ndim", 0) == 0 and axes in (0, -1, (0,), (-1,)) else axes
+
+
+def _by_channel(weight: Any, x: Any) -> Any:
+    """One weight, or one for each channel, in a shape that broadcasts; the channels are axis 1."""
+    if getattr(weight, "ndim", 0) == 0:
+        return weight
+    channels = x.shape[1] if x.ndim > 1 else 1
+    if weight.ndim > 1 or weight.shape[0] not in (1, channels):
+        raise ValueError(
+            f"prelu: weight must be one number or {channels}, got shape {tuple(weight.shape)}"
+        )
+    shape = (weight.shape[0], *(1,) * (x.ndim - 2))
+    return namespace(x).reshape(weight, shape[: x.ndim])
+
+
+def _classes(x: Any, num_classes: int) -> int:
+    """How many classes there are, at least, if it is -1."""
+    if library(x) is None:  # the function says what is wrong with x
+        return num_classes
+    if not isdtype(x, ("integral",)):
+        raise ValueError(f"one_hot: input must be an array of integers, got {describe(x)}")
+    if num_classes != -1:
+        return num_classes
+    if 0 in x.shape:
+        raise ValueError("one_hot: num_classes must be given for an empty input")
+    xp = namespace(x)
+    if xp.any(x < 0):
+        raise ValueError("one_hot: input must not be negative")
+    return int(xp.max(x, axis=tuple(range(x.ndim)))) + 1
+
+
+def _approximate(value: Any) -> Any:
+    """Of what `gelu` of ours takes, what torch takes."""
+    if not isinstance(value, str):
+        raise TypeError(f"gelu: approximate must be 'none' or 'tanh', got {describe(value)}")
+    if value not in ("none", "tanh"):
+        raise ValueError(f"gelu: approximate must be 'none' or 'tanh', got {describe(value)}")
+    return value

@@ -1,0 +1,332 @@
+"""The torch spelling against torch: its signatures, values, gradients, errors and own samples."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import pickle
+import re
+import subprocess
+import sys
+import warnings
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+
+import activations_xp.dropin.torch as dropin
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from torch.testing._internal.common_methods_invocations import op_db
+
+PUBLIC = {
+    name: function
+    for name, function in vars(dropin).items()
+    if inspect.isfunction(function)
+    and function.__module__ == dropin.__name__
+    and not name.startswith("_")
+}
+DTYPES = [torch.float32, torch.float64, torch.bfloat16]
+
+
+def parameters(name):
+    """All but the first, which is the array."""
+    return list(inspect.signature(PUBLIC[name]).parameters.values())[1:]
+
+
+def those_with(*names):
+    return {name for name in PUBLIC if {p.name for p in parameters(name)} & set(names)}
+
+
+INPLACE = sorted(those_with("inplace"))
+UNDERSCORED = sorted(name for name in PUBLIC if name.endswith("_"))
+ELEMENTWISE = sorted(PUBLIC.keys() - those_with("dim", "normalized_shape", "num_classes", "other"))
+OPERATORS = [
+    (operator, name)
+    for operator in op_db
+    if operator.variant_test_name != "complex"
+    for name in dict.fromkeys(
+        re.sub(r"^(nn\.functional|special)\.", "", spelled)
+        for spelled in (operator.name, *(alias.name for alias in operator.aliases))
+    )
+    if name in PUBLIC
+]
+
+
+def over(names, values):
+    return pytest.mark.parametrize(names, values, ids=_label)
+
+
+def _label(value):
+    return getattr(value, "formatted_name", None) or str(value).removeprefix("torch.")
+
+
+def theirs(name):
+    """What torch calls by this name."""
+    spaces = (F, torch.special, torch)
+    return next(getattr(space, name) for space in spaces if hasattr(space, name))
+
+
+def given(name, dtype=torch.float32, **values):
+    """Values for the parameters without a default, and those of `values` that it has."""
+    weight = torch.tensor([0.125], dtype=dtype)
+    needed = {"threshold": 0.25, "value": -7.0, "weight": weight, "other": weight} | values
+    return {
+        p.name: needed[p.name] for p in parameters(name) if p.default is p.empty or p.name in values
+    }
+
+
+def gradients(function, *args, **kwargs):
+    """The result, and the derivatives of its sum with respect to all that has one."""
+    y = function(*args, **kwargs)
+    leaves = [v for v in (*args, *kwargs.values()) if getattr(v, "requires_grad", False)]
+    return (y, *(torch.autograd.grad(y.sum(), leaves) if leaves else ()))
+
+
+def close(got, expected, message=None):
+    """Within torch's tolerances, where torch itself rounds each step of some in bfloat16."""
+    wide = {"rtol": 2.0**-5, "atol": 2.0**-7} if got[0].dtype == torch.bfloat16 else {}
+    torch.testing.assert_close(got[0], expected[0], equal_nan=True, msg=message, **wide)
+    wide = wide or {"rtol": 1e-5, "atol": 1e-5} if got[0].dtype != torch.float64 else {}
+    torch.testing.assert_close(got[1:], expected[1:], equal_nan=True, msg=message, **wide)
+
+
+# what it is called
+
+
+def test_every_function_has_a_name_to_import():
+    assert list(dropin.__all__) == sorted(PUBLIC)
+    for name, function in PUBLIC.items():
+        assert pickle.loads(pickle.dumps(function)) is getattr(dropin, name) is function
+
+
+@over("name", PUBLIC)
+def test_the_signature_is_that_of_torch(name):
+    try:
+        signature = inspect.signature(theirs(name)).parameters.values()
+        expected = [(p.name, p.kind, p.default) for p in signature]
+    except ValueError:
+        expected = list(_of_a_builtin(theirs(name)))
+    got = inspect.signature(PUBLIC[name]).parameters.values()
+    assert [(p.name, p.kind, p.default) for p in got] == expected
+
+
+def _of_a_builtin(function):
+    """The parameters in the schema of an operator, but for those that no documentation shows."""
+    schemas = torch._C._jit_get_schemas_for_operator
+    name = function.__name__
+    found = schemas(f"aten::{name}") or schemas(f"aten::special_{name}")
+    longest = max((s.arguments for s in found if s.overload_name in ("", "out")), key=len)
+    for argument in longest:
+        default = inspect.Parameter.empty
+        if argument.has_default_value() or argument.name == "out":
+            default = argument.default_value
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        if argument.kwarg_only:
+            kind = inspect.Parameter.KEYWORD_ONLY
+        if argument.name == "self":
+            yield "input", kind, default
+        elif argument.name == "out" or argument.name in function.__doc__.partition("->")[0]:
+            yield argument.name, kind, default
+
+
+def test_nothing_is_imported_that_is_spelled_like():
+    libraries = ("torch", "jax", "scipy", "keras", "tensorflow")
+    code = (
+        "import sys, activations_xp.dropin.torch\n"
+        f"assert not [name for name in {libraries} if name in sys.modules]"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# what it computes
+
+SIZES = [
+    *(0.0, 5e-324, 1e-45, 1e-8, 0.25, 1.0, 5.0, 5.5, 8.0, 19.9, 20.1, 37.43, 88.0, 104.0, 300.0),
+    *(709.0, 745.0, 1e20, 3.4e38, 1.7e308, float("inf"), float("nan")),
+]
+
+
+RIGHT = {"logit": (0, 1), "ndtri": (0, 1), "erfinv": (-1, 1), "log_ndtr": (-5, math.inf)}
+"""Where a function is defined, or torch's derivative is right, if not everywhere."""
+
+
+@over("dtype", DTYPES)
+@over("name", ELEMENTWISE)
+def test_values_and_gradients_where_torch_has_them(name, dtype):
+    if name in ("ndtri", "log_ndtr") and dtype == torch.bfloat16:
+        return  # which torch has not
+    x = torch.tensor([s * v for v in SIZES for s in (1, -1)], dtype=torch.float64).to(dtype)
+    results = []
+    for function in (PUBLIC[name], theirs(name)):
+        leaf = x.clone().requires_grad_()
+        y = function(leaf * 1, **given(name, dtype))
+        results.append((y.detach(), *torch.autograd.grad(y.sum(), leaf)))
+    got, expected = results
+    low, high = RIGHT.get(name, (-math.inf, math.inf))
+    right = expected[0].isfinite() & expected[1].isfinite() & (x > low) & (x < high)
+    assert right.any()
+    close([part[right] for part in got], [part[right] for part in expected])
+    assert got[0][-2:].isnan().all()
+
+
+@over("dtype", DTYPES)
+@over(("operator", "name"), OPERATORS)
+@pytest.mark.filterwarnings("ignore:Implicit dimension choice")
+def test_samples_of_torch(operator, name, dtype, record_property):
+    if dtype not in operator.supported_dtypes("cpu"):
+        if dtype == torch.bfloat16:
+            return
+        dtype = torch.int64
+    learns = dtype in operator.supported_backward_dtypes("cpu")
+    samples = list(operator.sample_inputs("cpu", dtype, requires_grad=learns))
+    for sample in samples:
+        got, expected = (
+            gradients(function, sample.input, *sample.args, **sample.kwargs)
+            for function in (PUBLIC[name], operator.op)
+        )
+        close(got, expected, lambda message, sample=sample: f"{sample.summary()}\n{message}")
+    assert samples
+    record_property("samples", len(samples))
+
+
+@over("name", sorted(PUBLIC.keys() - set(UNDERSCORED) - those_with("num_classes")))
+def test_integers(name):
+    """They become the default floating dtype, or stay, also where torch has no kernel for them."""
+    x = torch.arange(-4, 4).reshape(2, 4)
+    values = given(name, dim=0, normalized_shape=(4,), other=x)
+    y = PUBLIC[name](x, **values)
+    assert y.dtype in (torch.float32, x.dtype)
+    try:
+        expected = theirs(name)(x, **values)
+    except (RuntimeError, NotImplementedError):
+        assert y.dtype == torch.float32
+    else:
+        torch.testing.assert_close(y.to(expected.dtype), expected, equal_nan=True)
+
+
+def test_everything_compiles_into_one_graph():
+    extra = {"dim": 0, "normalized_shape": (4,), "num_classes": 8}
+    dtypes = {name: torch.int64 if name in those_with("num_classes") else None for name in PUBLIC}
+
+    def everything(x):
+        return {n: f(x.clone().to(dtypes[n]), **given(n, **extra)) for n, f in PUBLIC.items()}
+
+    x = (torch.arange(8) / 8).reshape(2, 4)
+    got = torch.compile(everything, fullgraph=True, backend="aot_eager")(x)
+    torch.testing.assert_close(got, everything(x), equal_nan=True)
+
+
+# where it writes
+
+
+@over("name", INPLACE)
+def test_in_place(name):
+    values = given(name)
+    forms = [(lambda x, f=f: f(x, **values, inplace=True)) for f in (PUBLIC[name], theirs(name))]
+    if f"{name}_" in PUBLIC:
+        forms.append(lambda x: PUBLIC[f"{name}_"](x, **values))
+    leaf = torch.linspace(-8, 8, 33).requires_grad_()
+    plain = gradients(lambda x: PUBLIC[name](x, **values), leaf)
+    for form in forms:
+        x = leaf * 1
+        assert form(x) is x
+        close((x, *torch.autograd.grad(x.sum(), leaf)), plain)
+        with pytest.raises(RuntimeError, match="leaf"):
+            form(leaf)
+        with torch.no_grad():
+            assert form(x) is x
+    for nested in (
+        torch.func.grad(lambda x: torch.func.vmap(lambda x: forms[0](x * 1))(x).sum()),
+        torch.func.vmap(torch.func.grad(lambda x: forms[0](x * 1).sum())),
+    ):
+        torch.testing.assert_close(nested(leaf[None])[0], plain[1])
+
+
+@over("name", [*INPLACE, *UNDERSCORED])
+def test_in_place_of_integers(name):
+    x = torch.arange(-4, 4)
+    before = x.clone()
+    values = given(name, inplace=True)
+    if PUBLIC[name.removesuffix("_")](x, **given(name)).dtype == x.dtype:
+        assert PUBLIC[name](x, **values) is x
+    else:
+        with pytest.raises(TypeError, match=r"^\w+: inplace needs .* got .*int64$"):
+            PUBLIC[name](x, **values)
+        assert torch.equal(x, before)
+
+
+@over("name", sorted(those_with("out")))
+def test_out(name):
+    x = torch.linspace(0.05, 0.95, 8, dtype=torch.float64).reshape(2, 4)
+    values = given(name, torch.float64, dim=1)
+    expected = PUBLIC[name](x, **values)
+    for dtype in (torch.float64, torch.float32):
+        out = torch.empty_like(expected, dtype=dtype)
+        assert PUBLIC[name](x, **values, out=out) is out
+        assert torch.equal(out, expected.to(dtype))
+    for bad in (torch.empty(3), torch.empty_like(expected, dtype=torch.int64), 1.0):
+        with pytest.raises((ValueError, TypeError), match=r"^\w+: out needs an array "):
+            PUBLIC[name](x, **values, out=bad)
+
+
+# what it refuses
+
+BAD = ["a", None, [], (0, 0), 5, -5, 1.5, -1.5, 0, -1, True, object()]
+LEARNED = {"weight", "bias", "other", "out"}
+
+
+@pytest.mark.filterwarnings("ignore:Implicit dimension choice")
+@over("name", PUBLIC)
+def test_bad_parameters_raise_what_torch_raises(name):
+    """Numbers for learned parameters and a threshold of None are good here. Some values are not.
+
+    They are a `beta` of 0, with which torch's softplus is inf, an `eps` of logit out of [0, 0.5],
+    and a `min_val` over `max_val`, which its hardtanh_ does not look at.
+    """
+    x = torch.linspace(0.05, 2, 24).reshape(2, 3, 4)
+    if name in those_with("num_classes"):
+        x = x.to(torch.int64)
+    for parameter in parameters(name):
+        if parameter.name in {*LEARNED, "_stacklevel", "inplace"}:
+            continue
+        for value in BAD:
+            values = given(name) | {parameter.name: value}
+            got, expected = (_outcome(f, x, values) for f in (PUBLIC[name], theirs(name)))
+            if not isinstance(expected, Exception):
+                narrow = ("softplus", "hardtanh_", "logit")
+                if name not in narrow or not isinstance(got, ValueError):
+                    torch.testing.assert_close(got, expected, equal_nan=True, msg=str(values))
+            elif (parameter.name, value) != ("threshold", None):
+                kinds = (type(expected), *([TypeError] if isinstance(value, str) else []))
+                assert isinstance(got, kinds), f"{values} {got!r} {expected!r}"
+
+
+def _outcome(function, x, values):
+    try:
+        return function(x.clone(), **values)
+    except Exception as error:
+        return error
+
+
+@over(("operator", "name"), [pair for pair in OPERATORS if pair[0].error_inputs_func])
+def test_bad_samples_of_torch(operator, name):
+    for bad in operator.error_inputs("cpu"):
+        sample = bad.sample_input
+        if bad.error_type is Exception:
+            continue  # a number for an array, which is good here
+        with pytest.raises(bad.error_type) as caught:
+            PUBLIC[name](sample.input, *sample.args, **sample.kwargs)
+        assert isinstance(caught.value, (ValueError, TypeError))
+
+
+@over("ndim", range(5))
+@over("name", ["softmax", "log_softmax"])
+def test_the_implicit_dimension(name, ndim):
+    x = torch.randn((2, 3, 4, 5)[:ndim])
+    with pytest.warns(UserWarning, match=f"Implicit dimension choice for {name}") as caught:
+        got = PUBLIC[name](x)
+    assert caught[0].filename == __file__
+    with pytest.warns(UserWarning, match=re.escape(str(caught[0].message))):
+        torch.testing.assert_close(got, theirs(name)(x))
