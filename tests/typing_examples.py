@@ -14,6 +14,8 @@ import numpy.typing as npt
 import torch
 
 import activations_xp as ax
+import activations_xp.dropin.scipy as special
+import activations_xp.dropin.torch as F  # noqa: N812
 
 
 def keeps_the_type_of_the_array(
@@ -25,6 +27,20 @@ def keeps_the_type_of_the_array(
     assert_type(ax.gelu(f), float)
     assert_type(ax.silu.derivative(t), torch.Tensor)
     assert_type(ax.softmax.portable(n, axis=(0, 1)), npt.NDArray[np.float32])
+
+
+def keeps_it_under_other_names(n: npt.NDArray[np.float32], t: torch.Tensor, j: jax.Array) -> None:
+    assert_type(F.gelu(n, approximate="tanh"), npt.NDArray[np.float32])
+    assert_type(F.leaky_relu_(t, 0.1), torch.Tensor)
+    assert_type(F.celu(t, inplace=True), torch.Tensor)
+    assert_type(F.softmax(j, dim=0, dtype=j.dtype), jax.Array)
+    assert_type(special.expit(n, n), npt.NDArray[np.float32])
+    assert_type(special.softmax(t, axis=(0, 1)), torch.Tensor)
+    F.gelu(n, approximate=True)  # type: ignore
+    F.silu(n, "yes")  # type: ignore
+    F.celu(n, alpha="1")  # type: ignore
+    F.softmax(n, axis=0)  # type: ignore
+    special.expit(x=n)  # type: ignore
 
 
 def takes_its_parameters(t: torch.Tensor, mask: torch.Tensor) -> None:

@@ -1,0 +1,121 @@
+"""Code spelled for one library, on the arrays of every other."""
+
+from __future__ import annotations
+
+import types
+
+import numpy as np
+import pytest
+
+import activations_xp.dropin.scipy as special
+import activations_xp.dropin.torch as F  # noqa: N812
+
+
+def _weights():
+    rng = np.random.default_rng(0)
+    shapes = {"x": (5, 8), "qkv": (8, 24), "out": (8, 8), "up": (8, 32), "down": (16, 8)}
+    return {name: rng.normal(0, 0.5, shape) for name, shape in shapes.items()}
+
+
+def torch_spelled(x, qkv, out, up, down):
+    """A block of a transformer, and what else a network is made of."""
+    h = x @ qkv
+    q, k, v = h[:, :8], h[:, 8:16], h[:, 16:]
+    x = x + F.softmax(q @ k.T / 8**0.5, dim=-1) @ v @ out
+    x = x + F.glu(F.gelu(x @ up, approximate="tanh"), dim=-1) @ down
+    x = F.leaky_relu(F.silu(x) + F.mish(x), negative_slope=0.1) - F.elu(x, 0.5)
+    x = F.softplus(x, beta=2, threshold=10) * F.hardsigmoid(x) + F.tanhshrink(F.selu(x))
+    return F.log_softmax(F.celu(x, alpha=0.5) * F.relu6(x) + F.softsign(x), dim=1)
+
+
+def scipy_spelled(x, qkv, out, up, down):
+    """A logistic regression on hidden units, and its losses."""
+    h = special.expit(x @ qkv)[:, :8] @ out
+    chances = special.softmax(h, axis=1) + special.softmax(h)
+    return chances * special.log_softmax(h, axis=1) + special.softplus(special.log_expit(h))
+
+
+SPELLED = [torch_spelled, scipy_spelled]
+
+
+@pytest.mark.parametrize("spelled", SPELLED)
+def test_the_same_answer_on_every_library_and_under_its_transforms(spelled, backend, transform):
+    weights = _weights()
+    expected = spelled(**weights)
+    assert np.isfinite(expected).all()
+    dtype = backend.dtypes[-1]  # the widest
+    there = {name: backend.array(value, dtype) for name, value in weights.items()}
+    x = there.pop("x")
+    got = transform(lambda x: spelled(x, **there))(x)
+    tolerance = 256 * np.finfo(dtype).eps
+    np.testing.assert_allclose(backend.asnumpy(got), expected, rtol=tolerance, atol=tolerance)
+
+
+WRITERS = {
+    "inplace": lambda x: F.silu(x, inplace=True),
+    "underscore": lambda x: F.relu_(x),
+    "out of torch": lambda x: F.gelu(x, out=x),
+    "out of scipy": lambda x: special.expit(x, x),
+}
+
+
+@pytest.mark.parametrize("how", WRITERS)
+def test_writing_where_the_library_lets_arrays_be_written_to(how, backend):
+    values = np.linspace(-3, 3, 12).reshape(3, 4)
+    x = backend.array(values.copy())
+    if backend.library == "jax":
+        with pytest.raises(TypeError, match=r"^\w+: (inplace|out) needs .* written to: JAX"):
+            WRITERS[how](x)
+    else:
+        assert WRITERS[how](x) is x
+        copy = WRITERS[how](values)
+        np.testing.assert_allclose(backend.asnumpy(x), copy, rtol=1e-12)
+        assert (copy != np.linspace(-3, 3, 12).reshape(3, 4)).any()
+
+
+@pytest.mark.parametrize("how", WRITERS)
+def test_not_writing_to_what_is_not_for_it(how):
+    x = np.linspace(-3, 3, 4)
+    x.flags.writeable = False
+    with pytest.raises(ValueError, match=r"^\w+: (inplace|out) needs .* written to: .*read-only"):
+        WRITERS[how](x)
+    np.testing.assert_array_equal(x, np.linspace(-3, 3, 4))
+    for number in (1.0, np.float32(1)):
+        with pytest.raises(TypeError, match=r"^\w+: (inplace|out) needs an array"):
+            WRITERS[how](number)
+
+
+def test_not_writing_floats_to_integers(backend):
+    x = backend.array([[-1, 2]], "int64")
+    for form in (
+        lambda: F.silu(x, inplace=True),
+        lambda: F.gelu(x, out=x),
+        lambda: special.expit(x, out=x),
+    ):
+        with pytest.raises(TypeError, match=r"^\w+: (inplace|out) needs .* floating dtype, got "):
+            form()
+    if backend.library != "jax":
+        assert F.relu_(x) is x
+        np.testing.assert_array_equal(backend.asnumpy(x), [[0, 2]])
+
+
+def test_a_dtype_to_compute_in(backend):
+    x = backend.array([[1, 2, 3]], "int32")
+    xp = types.SimpleNamespace(**{d: backend.array(0, d).dtype for d in backend.dtypes})
+    for name, dtype in vars(xp).items():
+        y = F.softmax(x, dim=1, dtype=dtype)
+        assert y.dtype == dtype
+        wide = np.asarray(backend.asnumpy(y), "f8")
+        np.testing.assert_allclose(wide.sum(), 1.0, rtol=0.01, err_msg=name)
+    with pytest.raises(TypeError, match="dtype"):
+        F.softmax(x, dim=1, dtype=x.dtype)
+    with pytest.raises(TypeError, match="softmax: x must be an array"):
+        F.softmax([1.0], dim=0, dtype=y.dtype)
+
+
+def test_one_hot(backend):
+    x = backend.array([[0, 2], [1, 1]], "int64")
+    for classes, size in ((-1, 3), (4, 4)):
+        y = F.one_hot(x, classes)
+        assert y.dtype == x.dtype
+        np.testing.assert_array_equal(backend.asnumpy(y), np.eye(size)[backend.asnumpy(x)])
