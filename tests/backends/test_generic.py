@@ -139,7 +139,7 @@ def _operator(name):
 for _name in (
     *("__add__", "__radd__", "__sub__", "__rsub__", "__mul__", "__rmul__", "__truediv__"),
     *("__rtruediv__", "__neg__", "__lt__", "__le__", "__gt__", "__ge__", "__eq__", "__ne__"),
-    *("__or__", "__and__", "__invert__", "__getitem__"),
+    *("__or__", "__and__", "__invert__", "__getitem__", "__pow__"),
 ):
     setattr(Counted, _name, _operator(_name))
 
