@@ -170,5 +170,5 @@ def erf(xp: Namespace, x: Array) -> Any:
     a = xp.abs(x)
     near = xp.minimum(a, 1.0)
     core = near * polynomial(near * near, CORE_32 if a.dtype == xp.float32 else CORE_64)
-    size = xp.where(a < 1.0, core, 1 - erfc(xp, xp.maximum(a, 1.0)))
+    size = xp.where(a <= 1.0, core, 1 - erfc(xp, xp.maximum(a, 1.0)))
     return xp.where(x > 0, size, -size)
