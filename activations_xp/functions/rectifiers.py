@@ -10,7 +10,21 @@ from .._parameters import NUMBER, Axis, Scalar, Weight, must_broadcast
 from .._special import unit
 from .._typing import Array, Namespace
 
-__all__ = ["identity", "leaky_relu", "prelu", "relu", "relu6", "relu_squared", "tlu"]
+__all__ = [
+    "identity",
+    "leaky_relu",
+    "prelu",
+    "relu",
+    "relu6",
+    "relu_squared",
+    "shilu",
+    "srelu",
+    "star_relu",
+    "step",
+    "threshold",
+    "thresholded_relu",
+    "tlu",
+]
 
 
 @activation(
@@ -347,6 +361,272 @@ def relu_squared(xp: Namespace, x: Array) -> Any:
 @derivative_of(relu_squared)
 def _(xp: Namespace, x: Array) -> Any:
     return 2 * xp.maximum(x, 0.0)
+
+
+@activation(
+    formula="scale * maximum(x, 0)**2 + bias",
+    source="Yu et al., MetaFormer baselines for vision, arXiv:2210.13452.",
+    ulp=8.0,
+    variants=(variant(scale=1.0, bias=0.0), variant(scale=0.5, bias=0.25)),
+    elsewhere={
+        "timm": "timm.models.metaformer.StarReLU (scale_value=1.0, bias_value=0.0)",
+        "torch-activation": "torch_activation.StarReLU",
+    },
+    range=(-0.4472, inf),
+    monotonic=True,
+    fixed_points=(-0.4472,),
+    limits=(-0.4472, inf),
+    smoothness=1,
+    kinks=(0.0,),
+)
+def star_relu(xp: Namespace, x: Array, scale: Scalar = 0.8944, bias: Scalar = -0.4472) -> Any:
+    """Scaled and shifted square of the rectified linear unit, scale*max(x, 0)**2 + bias.
+
+    At the default parameters it takes the standard normal distribution to mean 0 and variance 1.
+    Where it crosses 0 its error is that of the larger term.
+
+    Parameters
+    ----------
+    scale : number or array, optional
+        The factor of the square.
+    bias : number or array, optional
+        The value below 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.star_relu(np.array([-1.0, 0.5, 2.0]))
+    array([-0.4472, -0.2236,  3.1304])
+    """
+    y = xp.maximum(x, 0.0)
+    return scale * y * y + bias
+
+
+@derivative_of(star_relu)
+def _(xp: Namespace, x: Array, scale: Scalar = 0.8944, bias: Scalar = -0.4472) -> Any:
+    return 2 * scale * xp.maximum(x, 0.0)
+
+
+@activation(
+    formula="where(x > theta, x, 0)",
+    source="Konda, Memisevic & Krueger, Zero-bias autoencoders and the benefits of co-adapting "
+    "features, arXiv:1402.3337.",
+    ulp=0.0,
+    variants=(variant(theta=0.0), variant(theta=-2.0)),
+    elsewhere={
+        "tf_keras": "tf_keras.layers.ThresholdedReLU",
+        "onnx": "ThresholdedRelu",
+    },
+    range=(0.0, inf),
+    monotonic=True,
+    fixed_points=(0.0, 1.5, 7.5),
+    limits=(0.0, inf),
+    smoothness=-1,
+    kinks=(1.0,),
+)
+def thresholded_relu(xp: Namespace, x: Array, theta: Scalar = 1.0) -> Any:
+    """Thresholded rectified linear unit, x where x > theta, 0 elsewhere.
+
+    Parameters
+    ----------
+    theta : number or array, optional
+        Where the unit opens; value and derivative there are 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.thresholded_relu(np.array([-1.0, 1.0, 1.5]))
+    array([0. , 0. , 1.5])
+    """
+    return relu.computation(xp, x, threshold=theta)
+
+
+@derivative_of(thresholded_relu)
+def _(xp: Namespace, x: Array, theta: Scalar = 1.0) -> Any:
+    return xp.where(x <= theta, 0.0, unit(xp, x))
+
+
+@activation(
+    formula="where(x > threshold, x, value)",
+    source="PyTorch 2.13, torch.nn.Threshold.",
+    ulp=0.5,
+    variants=(
+        variant(threshold=0.5, value=-0.25),
+        variant(threshold=0.0, value=0.0),
+        variant(threshold=-1.0, value=20.0),
+    ),
+    elsewhere={
+        "torch": "torch.nn.functional.threshold",
+        "keras": "keras.activations.threshold",
+    },
+    range=(-0.25, inf),
+    monotonic=True,
+    fixed_points=(-0.25, 1.0, 7.5),
+    limits=(-0.25, inf),
+    smoothness=-1,
+    kinks=(0.5,),
+)
+def threshold(xp: Namespace, x: Array, threshold: Scalar, value: Scalar) -> Any:
+    """X where x > threshold, value elsewhere.
+
+    Parameters
+    ----------
+    threshold : number or array
+        The largest x that is replaced; the derivative there is 0.
+    value : number or array
+        What it is replaced by.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.threshold(np.array([-1.0, 0.5, 8.0]), 0.5, -0.25)
+    array([-0.25, -0.25,  8.  ])
+    """
+    return xp.where(x <= threshold, value, x)
+
+
+@derivative_of(threshold)
+def _(xp: Namespace, x: Array, threshold: Scalar, value: Scalar) -> Any:
+    return xp.where(x <= threshold, 0.0, unit(xp, x))
+
+
+@activation(
+    formula="where(x >= threshold, 1, 0)",
+    source="McCulloch & Pitts, A logical calculus of the ideas immanent in nervous activity, 1943.",
+    ulp=0.0,
+    aliases=("heaviside",),
+    variants=(variant(threshold=2.0), variant(threshold=-0.5)),
+    elsewhere={"keras": "keras.ops.heaviside (x2=1)", "mlx": "mlx.nn.step"},
+    range=(0.0, 1.0),
+    monotonic=True,
+    fixed_points=(1.0,),
+    limits=(0.0, 1.0),
+    smoothness=-1,
+    kinks=(0.0,),
+)
+def step(xp: Namespace, x: Array, threshold: Scalar = 0.0) -> Any:
+    """Heaviside step, 1 where x >= threshold, 0 elsewhere.
+
+    Its derivative is 0 everywhere, also at the step.
+
+    Parameters
+    ----------
+    threshold : number or array, optional
+        The least x that gives 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.step(np.array([-1.0, 0.0, 2.0]))
+    array([0., 1., 1.])
+    """
+    return xp.where(x < threshold, 0.0, unit(xp, x))
+
+
+@derivative_of(step)
+def _(xp: Namespace, x: Array, threshold: Scalar = 0.0) -> Any:
+    return 0.0 * unit(xp, x)
+
+
+@activation(
+    formula="x + (a_right - 1) * maximum(x - t_right, 0) + (a_left - 1) * minimum(x - t_left, 0)",
+    source="Jin et al., Deep learning with S-shaped rectified linear activation units, "
+    "arXiv:1512.07030.",
+    domain=("t_left <= t_right",),
+    variants=(
+        variant(t_left=-1.0, a_left=0.25, t_right=2.0, a_right=0.5),
+        variant(t_left=0.0, a_left=0.0, t_right=1.0, a_right=3.0),
+    ),
+    elsewhere={"echoAI": "echoAI.Activation.Torch.srelu.SReLU"},
+    monotonic=True,
+    fixed_points=(-1.0, 0.0, 1.5),
+    limits=(-inf, inf),
+    zero_centred=True,
+    lipschitz=1.0,
+    smoothness=0,
+    kinks=(-1.0, 2.0),
+)
+def srelu(
+    xp: Namespace, x: Array, t_left: Scalar, a_left: Scalar, t_right: Scalar, a_right: Scalar
+) -> Any:
+    """S-shaped rectified linear unit, x between two thresholds, other lines outside of them.
+
+    All four parameters are learned, for each channel.
+
+    Parameters
+    ----------
+    t_left : number or array
+        Up to here it is t_left + a_left*(x - t_left).
+    a_left : number or array
+        The slope on the left, and at t_left.
+    t_right : number or array
+        From here on it is t_right + a_right*(x - t_right); not less than t_left.
+    a_right : number or array
+        The slope on the right, and at t_right.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.srelu(np.array([-3.0, 0.5, 4.0]), -1.0, 0.25, 2.0, 0.5)
+    array([-1.5,  0.5,  3. ])
+    """
+    y = xp.where(x >= t_right, _line(x, t_right, a_right), x)
+    return xp.where(x <= t_left, _line(x, t_left, a_left), y)
+
+
+@derivative_of(srelu)
+def _(
+    xp: Namespace, x: Array, t_left: Scalar, a_left: Scalar, t_right: Scalar, a_right: Scalar
+) -> Any:
+    slope = xp.where(x >= t_right, a_right * unit(xp, x), 1.0)
+    return xp.where(x <= t_left, a_left, slope) * unit(xp, x)
+
+
+def _line(x: Array, t: Scalar, slope: Scalar) -> Any:
+    return t if _is_zero(slope) else t + slope * (x - t)
+
+
+@activation(
+    formula="alpha * maximum(x, 0) + beta",
+    source="Pishchik, Trainable activations for image classification, Preprints 2023, 2023010463.",
+    variants=(variant(alpha=0.5, beta=0.25), variant(alpha=2.0, beta=-1.0)),
+    elsewhere={"torch-activation": "torch_activation.ShiLU"},
+    range=(0.0, inf),
+    monotonic=True,
+    fixed_points=(0.0, 1.0, 7.5),
+    limits=(0.0, inf),
+    lipschitz=1.0,
+    smoothness=0,
+    kinks=(0.0,),
+)
+def shilu(xp: Namespace, x: Array, alpha: Scalar = 1.0, beta: Scalar = 0.0) -> Any:
+    """Scaled and shifted rectified linear unit, alpha*max(x, 0) + beta.
+
+    Parameters
+    ----------
+    alpha : number or array, optional
+        The slope above 0; learned.
+    beta : number or array, optional
+        The value below 0; learned.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.shilu(np.array([-1.0, 0.5, 2.0]), alpha=2.0, beta=-1.0)
+    array([-1.,  0.,  3.])
+    """
+    return alpha * xp.maximum(x, 0.0) + beta
+
+
+@derivative_of(shilu)
+def _(xp: Namespace, x: Array, alpha: Scalar = 1.0, beta: Scalar = 0.0) -> Any:
+    return xp.where(x <= 0, 0.0, alpha * unit(xp, x))
 
 
 def _slopes(xp: Namespace, x: Array, weight: Any, axis: int | None) -> Any:
