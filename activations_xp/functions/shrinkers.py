@@ -10,7 +10,7 @@ from .._parameters import Scalar
 from .._special import SHRINK_32, SHRINK_64, polynomial, unit
 from .._typing import Array, Namespace
 
-__all__ = ["soft_shrink", "tanh_shrink"]
+__all__ = ["hard_shrink", "soft_shrink", "tanh_shrink"]
 
 
 @activation(
@@ -117,6 +117,76 @@ def soft_shrink(
 
 
 @derivative_of(soft_shrink)
+def _(
+    xp: Namespace,
+    x: Array,
+    lambd: Scalar = 0.5,
+    lower: Scalar | None = None,
+    upper: Scalar | None = None,
+) -> Any:
+    return _outside(xp, x, *_bounds(lambd, lower, upper))
+
+
+@activation(
+    formula="where(abs(x) > lambd, x, 0)",
+    source="Donoho & Johnstone, Ideal spatial adaptation by wavelet shrinkage, Biometrika 81, "
+    "1994.",
+    ulp=0.0,
+    domain=("lower <= upper",),
+    aliases=("hardshrink",),
+    variants=(
+        variant(lambd=2.0),
+        variant(lambd=-1.0, formula="x"),
+        variant(
+            lower=-0.25,
+            upper=1.5,
+            formula="where(x > upper, x, where(x < lower, x, 0))",
+        ),
+    ),
+    elsewhere={
+        "torch": "torch.nn.functional.hardshrink",
+        "keras": "keras.activations.hard_shrink",
+        "tensorflow-addons": "tfa.activations.hardshrink",
+        "mlx": "mlx.nn.hard_shrink",
+    },
+    monotonic=True,
+    parity="odd",
+    fixed_points=(0.0, 1.0, 7.5),
+    limits=(-inf, inf),
+    zero_centred=True,
+    smoothness=-1,
+    kinks=(-0.5, 0.5),
+)
+def hard_shrink(
+    xp: Namespace,
+    x: Array,
+    lambd: Scalar = 0.5,
+    lower: Scalar | None = None,
+    upper: Scalar | None = None,
+) -> Any:
+    """Hard threshold, x where |x| > lambd, 0 elsewhere.
+
+    Parameters
+    ----------
+    lambd : number or array, optional
+        The largest |x| that becomes 0; below 0 none does.
+    lower : number or array, optional
+        The least x that becomes 0; None is -lambd.
+    upper : number or array, optional
+        The largest x that becomes 0; None is lambd.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.hard_shrink(np.array([-2.0, 0.25, 1.0]))
+    array([-2.,  0.,  1.])
+    """
+    lower, upper = _bounds(lambd, lower, upper)
+    return xp.where((x >= lower) & (x <= upper), 0.0, x)
+
+
+@derivative_of(hard_shrink)
 def _(
     xp: Namespace,
     x: Array,
