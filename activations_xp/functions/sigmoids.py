@@ -16,9 +16,12 @@ __all__ = [
     "isru",
     "laplace",
     "sigmoid",
+    "smooth_step",
+    "soft_clipping",
     "softcap",
     "softsign",
     "sparse_sigmoid",
+    "sqnl",
     "tanh",
 ]
 
@@ -459,3 +462,141 @@ def _standardized(xp: Namespace, x: Array, mu: Scalar, sigma: Scalar) -> tuple[A
     scale = 2.0**8 if x.dtype == xp.float32 else 2.0**20
     head = xp.round((d + lost) / sigma * scale) * (1 / scale)
     return head, ((d - width * head) + (lost - width_rest * head)) / sigma
+
+
+@activation(
+    formula="log((1 + exp(alpha * x)) / (1 + exp(alpha * (x - 1)))) / alpha",
+    source="Klimek & Perelstein, Neural network-based approach to phase space integration, "
+    "arXiv:1810.11509.",
+    ulp=8.0,
+    domain=("alpha > 0", "alpha < float('inf')"),
+    variants=(variant(alpha=2.0), variant(alpha=8.0)),
+    elsewhere={
+        "echoAI": "echoAI.Activation.Torch.functional.soft_clipping",
+        "torch-activation": "torch_activation.SoftClipping",
+    },
+    range=(0.0, 1.0),
+    monotonic=True,
+    limits=(0.0, 1.0),
+    lipschitz=0.12435300177159621,
+)
+def soft_clipping(xp: Namespace, x: Array, alpha: Scalar = 0.5) -> Any:
+    """Soft clipping to [0, 1], log((1 + exp(alpha*x))/(1 + exp(alpha*(x - 1))))/alpha.
+
+    Parameters
+    ----------
+    alpha : number or array, optional
+        The sharpness of both bends, greater than 0 and finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.soft_clipping(np.array([-1.0, 0.25, 2.0]), 20.0)
+    array([1.03057681e-10, 2.50335752e-01, 1.00000000e+00])
+    """
+    # f(x) = 1 - f(1 - x), and on the left it is log(1 + q*exp(t))/alpha, where q varies little
+    m = xp.minimum(x, 1 - x)
+    t = alpha * m
+    q = -xp.expm1(-alpha * unit(xp, x)) / (1 + xp.exp(t - alpha))
+    e = xp.exp(xp.maximum(xp.minimum(t, _OPEN), -DEEP))
+    y = (xp.log1p(e * q) + xp.maximum(t - _OPEN, 0.0)) / alpha * beyond(xp, t)
+    return xp.where(x > 0.5, 1 - y, y)
+
+
+@derivative_of(soft_clipping)
+def _(xp: Namespace, x: Array, alpha: Scalar = 0.5) -> Any:
+    # sigmoid(s) - sigmoid(t) = sigmoid(s)*sigmoid(-t)*(1 - exp(t - s))
+    rest = 1 - x
+    # far to the right the gate is as steep as it is small, and 1 - x may not be rounded
+    lost = xp.where((x > 2) & (x < 1e30), 1 - (rest + x), 0.0)
+    gates = sigmoid.computation(xp, alpha * x) * sigmoid.computation(xp, alpha * rest)
+    return gates * (1 + alpha * lost) * -xp.expm1(-alpha * unit(xp, x))
+
+
+_OPEN = 40.0
+"""From here on log(1 + exp(t)) is t to the last digit of float64."""
+
+
+@activation(
+    formula="where(abs(x) < 2, x - x * abs(x) / 4, where(x > 0, 1, -1))",
+    source="Wuraola & Patel, SQNL: a new computationally efficient activation function, "
+    "IJCNN 2018.",
+    elsewhere={
+        "echoAI": "echoAI.Activation.Torch.functional.sqnl",
+        "torch-activation": "torch_activation.SQNL",
+    },
+    range=(-1.0, 1.0),
+    monotonic=True,
+    parity="odd",
+    fixed_points=(0.0,),
+    limits=(-1.0, 1.0),
+    zero_centred=True,
+    lipschitz=1.0,
+    smoothness=1,
+    kinks=(-2.0, 0.0, 2.0),
+)
+def sqnl(xp: Namespace, x: Array) -> Any:
+    """Square nonlinearity, x - x*|x|/4 between -2 and 2, -1 below, 1 above.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.sqnl(np.array([-3.0, 0.0, 1.0]))
+    array([-1.  ,  0.  ,  0.75])
+    """
+    x = xp.minimum(xp.maximum(x, -2.0), 2.0)
+    return x * (1 - 0.25 * xp.abs(x))
+
+
+@derivative_of(sqnl)
+def _(xp: Namespace, x: Array) -> Any:
+    return 1 - 0.5 * xp.minimum(xp.abs(x), 2.0)
+
+
+@activation(
+    formula="where(abs(x) < gamma / 2, 0.5 + 1.5 * x / gamma - 2 * (x / gamma)**3, x > 0)",
+    source="Hazimeh et al., The tree ensemble layer: differentiability meets conditional "
+    "computation, arXiv:2002.07772.",
+    ulp=4.0,
+    domain=("gamma > 0",),
+    variants=(variant(gamma=4.0),),
+    elsewhere={"torch-activation": "torch_activation.SmoothStep"},
+    range=(0.0, 1.0),
+    monotonic=True,
+    fixed_points=(1.0,),
+    limits=(0.0, 1.0),
+    lipschitz=1.5,
+    smoothness=1,
+    kinks=(-0.5, 0.5),
+)
+def smooth_step(xp: Namespace, x: Array, gamma: Scalar = 1.0) -> Any:
+    """Smooth step, the cubic from 0 at -gamma/2 to 1 at gamma/2, flat at both ends and outside.
+
+    Parameters
+    ----------
+    gamma : number or array, optional
+        The width of the step, greater than 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.smooth_step(np.array([-0.5, -0.25, 0.0, 2.0]))
+    array([0.     , 0.15625, 0.5    , 1.     ])
+    """
+    up, down = _ramps(xp, x, gamma)
+    return up * up * (1 + 2 * down)
+
+
+@derivative_of(smooth_step)
+def _(xp: Namespace, x: Array, gamma: Scalar = 1.0) -> Any:
+    up, down = _ramps(xp, x, gamma)
+    return 6 * up * down / gamma
+
+
+def _ramps(xp: Namespace, x: Array, gamma: Scalar) -> tuple[Any, Any]:
+    """How far x is from both ends of the step, of which each counts where it is near."""
+    x = xp.minimum(xp.maximum(x, -0.5 * gamma), 0.5 * gamma)
+    return (x + 0.5 * gamma) / gamma, (0.5 * gamma - x) / gamma
