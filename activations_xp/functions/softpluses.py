@@ -1,4 +1,4 @@
-"""Smooth versions of the rectifier."""
+"""Smooth versions of the rectifier, and rectifiers with a smooth positive side."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import Any
 from .._activation import activation, derivative_of, variant
 from .._parameters import NUMBER, Scalar
 from .._typing import Array, Namespace
-from .sigmoids import DEEP, near_and_far, sigmoid
+from .sigmoids import DEEP, gated, gated_density, near_and_far, sigmoid
 
 __all__ = [
     "bent_identity",
+    "flatten_t_swish",
     "log_sigmoid",
+    "nlrelu",
     "softplus",
     "sparse_plus",
     "sqrt_softplus",
@@ -269,3 +271,86 @@ def bent_identity(xp: Namespace, x: Array) -> Any:
 def _(xp: Namespace, x: Array) -> Any:
     near, far = near_and_far(xp, x)
     return 1 + 0.5 * (near / xp.sqrt(far * far + near * near))
+
+
+@activation(
+    formula="where(x > 0, x / (1 + exp(-x)), 0) + threshold",
+    source="Chieng et al., Flatten-T swish: a thresholded ReLU-swish-like activation function for "
+    "deep learning, arXiv:1812.06247.",
+    ulp=16.0,
+    aliases=("fts",),
+    variants=(variant(threshold=0.0),),
+    elsewhere={"echoAI": "echoAI.Activation.Torch.functional.fts (threshold=0)"},
+    range=(-0.2, inf),
+    monotonic=True,
+    fixed_points=(-0.2,),
+    limits=(-0.2, inf),
+    lipschitz=1.0998393201288669,
+    smoothness=0,
+    kinks=(0.0,),
+)
+def flatten_t_swish(xp: Namespace, x: Array, threshold: Scalar = -0.2) -> Any:
+    """Flatten-T swish, x*sigmoid(x) where x > 0, 0 elsewhere, plus a threshold.
+
+    Where it crosses 0 its error is that of the larger term.
+
+    Parameters
+    ----------
+    threshold : number or array, optional
+        The value below 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.flatten_t_swish(np.array([-3.0, 0.0, 1.0]))
+    array([-0.2       , -0.2       ,  0.53105858])
+    """
+    right = xp.maximum(x, 0.0)
+    return gated(xp, right, right) + threshold
+
+
+@derivative_of(flatten_t_swish)
+def _(xp: Namespace, x: Array, threshold: Scalar = -0.2) -> Any:
+    return xp.where(x <= 0, 0.0, sigmoid.computation(xp, x) + gated_density(xp, x, x))
+
+
+@activation(
+    formula="log(1 + beta * maximum(x, 0))",
+    source="Liu et al., Natural-logarithm-rectified activation function in convolutional neural "
+    "networks, arXiv:1908.03682.",
+    domain=("beta > 0",),
+    variants=(variant(beta=0.5),),
+    elsewhere={
+        "echoAI": "echoAI.Activation.Torch.nlrelu.NLReLU",
+        "torch-activation": "torch_activation.NLReLU",
+    },
+    range=(0.0, inf),
+    monotonic=True,
+    fixed_points=(0.0,),
+    limits=(0.0, inf),
+    lipschitz=1.0,
+    smoothness=0,
+    kinks=(0.0,),
+)
+def nlrelu(xp: Namespace, x: Array, beta: Scalar = 1.0) -> Any:
+    """Natural logarithm rectified linear unit, log(1 + beta*max(x, 0)).
+
+    Parameters
+    ----------
+    beta : number or array, optional
+        The slope at 0 from the right, greater than 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.nlrelu(np.array([-1.0, 0.0, 1.0]))
+    array([0.        , 0.        , 0.69314718])
+    """
+    return xp.log1p(beta * xp.maximum(x, 0.0))
+
+
+@derivative_of(nlrelu)
+def _(xp: Namespace, x: Array, beta: Scalar = 1.0) -> Any:
+    return xp.where(x <= 0, 0.0, beta / (1 + beta * xp.maximum(x, 0.0)))
