@@ -1,4 +1,4 @@
-"""Functions that oscillate."""
+"""Functions that oscillate, or rise and fall."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Any
 
 from .._activation import activation, derivative_of, variant
 from .._parameters import NUMBER, Scalar
-from .._special import halves
+from .._special import FAR, halves
+from .._special import gaussian as density
 from .._typing import Array, Namespace
 
-__all__ = ["gcu", "sine", "snake"]
+__all__ = ["gaussian", "gcu", "sine", "snake"]
 
 _LARGE = 1e30
 """From here on a wave of height 1 is nothing beside x, and not much more would overflow."""
@@ -95,6 +96,36 @@ def gcu(xp: Namespace, x: Array) -> Any:
 @derivative_of(gcu)
 def _(xp: Namespace, x: Array) -> Any:
     return xp.cos(x) - x * xp.sin(x)
+
+
+@activation(
+    formula="exp(-x * x)",
+    source="Broomhead & Lowe, Multivariable functional interpolation and adaptive networks, "
+    "Complex Systems 2, 1988.",
+    ulp=4.0,
+    elsewhere={"matlab": "radbas"},
+    range=(0.0, 1.0),
+    parity="even",
+    limits=(0.0, 0.0),
+    lipschitz=0.85776388496070675,
+)
+def gaussian(xp: Namespace, x: Array) -> Any:
+    """Gaussian, exp(-x*x).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.gaussian(np.array([-np.inf, 0.0, 1.0]))
+    array([0.        , 1.        , 0.36787944])
+    """
+    return density(xp, xp.minimum(xp.abs(x), FAR), 1.0)
+
+
+@derivative_of(gaussian)
+def _(xp: Namespace, x: Array) -> Any:
+    x = xp.minimum(xp.maximum(x, -FAR), FAR)
+    return -2 * x * density(xp, xp.abs(x), 1.0)
 
 
 @activation(
