@@ -15,9 +15,14 @@ from .softpluses import softplus
 
 __all__ = [
     "aconc",
+    "aria2",
+    "clipped_gelu",
+    "colu",
     "elish",
+    "erfact",
     "eswish",
     "gelu",
+    "gish",
     "hard_elish",
     "hard_mish",
     "hard_swish",
@@ -25,6 +30,7 @@ __all__ = [
     "logish",
     "mish",
     "phish",
+    "pserf",
     "serf",
     "silu",
     "smish",
@@ -686,3 +692,261 @@ def _(xp: Namespace, x: Array) -> Any:
     e = xp.exp(xp.minimum(x, 0.0))
     left = xp.where(x <= -1, 0.0, (e * (x + 1) + xp.expm1(xp.minimum(x, 0.0))) * 0.5)
     return xp.where(x > 0, xp.where(x >= 1, 1.0, x + 0.5), left)
+
+
+@activation(
+    formula="minimum(maximum(x * erfc(-x / sqrt(2)) / 2, min_val), max_val)",
+    source="Wu et al., Integer quantization for deep learning inference, arXiv:2004.09602.",
+    ulp=8.0,
+    domain=("min_val <= max_val",),
+    aliases=("gelu_10",),
+    variants=(variant(min_val=-0.125, max_val=6.0),),
+    elsewhere={"transformers": "gelu_10"},
+    range=(-0.16997120747990369, 10.0),
+    fixed_points=(0.0, 10.0),
+    limits=(0.0, 10.0),
+    zero_centred=True,
+    lipschitz=1.1289041451851548,
+    smoothness=0,
+    kinks=(10.0,),
+)
+def clipped_gelu(xp: Namespace, x: Array, min_val: Scalar = -10.0, max_val: Scalar = 10.0) -> Any:
+    """Gaussian error linear unit clipped to [min_val, max_val], for quantization.
+
+    Parameters
+    ----------
+    min_val : number or array, optional
+        The least value.
+    max_val : number or array, optional
+        The largest value, not less than `min_val`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.clipped_gelu(np.array([-1.0, 0.0, 20.0]))
+    array([-0.15865525,  0.        , 10.        ])
+    """
+    y = xp.maximum(gelu.computation(xp, x), min_val)
+    return xp.where(y >= max_val, max_val, y)
+
+
+@derivative_of(clipped_gelu)
+def _(xp: Namespace, x: Array, min_val: Scalar = -10.0, max_val: Scalar = 10.0) -> Any:
+    y = gelu.computation(xp, x)
+    return xp.where((y <= min_val) | (y >= max_val), 0.0, _gelu_derivative(xp, x))
+
+
+@activation(
+    formula="x * log(2 - exp(-exp(x)))",
+    source="Kaytan, Aydilek & Yeroglu, Gish: a novel activation function for image "
+    "classification, Neural Computing and Applications 35, 2023.",
+    ulp=8.0,
+    elsewhere={"torch-activation": "torch_activation.Gish"},
+    range=(-0.27815946089638691, inf),
+    fixed_points=(0.0,),
+    limits=(0.0, inf),
+    zero_centred=True,
+    lipschitz=0.75270457108566948,
+)
+def gish(xp: Namespace, x: Array) -> Any:
+    """Gish, x*log(2 - exp(-exp(x))).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.gish(np.array([-np.inf, 0.0, 1.0]))
+    array([-0.        ,  0.        ,  0.65959658])
+    """
+    e, rest = _bounded_exp(xp, x, 4.0)
+    return xp.where(rest > 0, x, -1.0) * xp.log1p(-xp.expm1(-e)) * rest
+
+
+@derivative_of(gish)
+def _(xp: Namespace, x: Array) -> Any:
+    e, rest = _bounded_exp(xp, x, 4.0)
+    rise = -xp.expm1(-e)
+    bounded = xp.where(rest > 0, xp.minimum(x, 4.0), -1.0)
+    return (xp.log1p(rise) + bounded * (e * xp.exp(-e) / (1 + rise))) * rest
+
+
+@activation(
+    formula="x / (1 + exp(-beta * x))**alpha",
+    source="Patwardhan et al., ARiA: utilizing Richard's curve for controlling the "
+    "non-monotonicity of the activation function in deep neural nets, arXiv:1805.08878.",
+    ulp=8.0,
+    domain=("alpha > 0",),
+    variants=(variant(alpha=0.5, beta=1.0), variant(alpha=1.0, beta=-0.5)),
+    elsewhere={"torch-activation": "torch_activation.ARiA (nu=1/alpha)"},
+    range=(-0.069977641319701427, inf),
+    fixed_points=(0.0,),
+    limits=(0.0, inf),
+    zero_centred=True,
+    lipschitz=1.1411471904163208,
+)
+def aria2(xp: Namespace, x: Array, alpha: Scalar = 1.5, beta: Scalar = 2.0) -> Any:
+    """ARiA2, x*sigmoid(beta*x)**alpha.
+
+    Parameters
+    ----------
+    alpha : number or array, optional
+        The power of the gate, greater than 0.
+    beta : number or array, optional
+        The sharpness of the gate.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.aria2(np.array([-np.inf, 0.0, 1.0]))
+    array([-0.        ,  0.        ,  0.82663502])
+    """
+    gate, rest = _power_gate(xp, beta * x, alpha)
+    return xp.where(rest > 0, x, -1.0) * gate * rest
+
+
+@derivative_of(aria2)
+def _(xp: Namespace, x: Array, alpha: Scalar = 1.5, beta: Scalar = 2.0) -> Any:
+    t = beta * x
+    gate, rest = _power_gate(xp, t, alpha)
+    t = xp.where(rest > 0, t, -1.0)
+    return gate * (1 + alpha * gated(xp, t, -t)) * rest
+
+
+def _power_gate(xp: Namespace, t: Any, alpha: Scalar) -> tuple[Any, Any]:
+    """sigmoid(t)**alpha, and what is beyond -DEEP of it."""
+    rest = xp.exp(alpha * xp.minimum(t + DEEP, 0.0))
+    return (1 + xp.exp(-xp.maximum(t, -DEEP))) ** -alpha, rest
+
+
+@activation(
+    formula="x / (1 - x * exp(-x - exp(x)))",
+    source="Vagerwal, Deeper learning with CoLU activation, arXiv:2112.12078.",
+    ulp=8.0,
+    elsewhere={"torch-activation": "torch_activation.CoLU"},
+    range=(-0.37715856839612915, inf),
+    fixed_points=(0.0,),
+    limits=(0.0, inf),
+    zero_centred=True,
+    lipschitz=1.0828346006761451,
+)
+def colu(xp: Namespace, x: Array) -> Any:
+    """Collapsing linear unit, x/(1 - x*exp(-x - exp(x))).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.colu(np.array([-np.inf, 0.0, 1.0]))
+    array([-0.        ,  0.        ,  1.02487961])
+    """
+    left, h, right, g = _collapse(xp, x)
+    return xp.where(x > 0, xp.maximum(x, 0.0) / (1 - right * g), left / (h - left) * h)
+
+
+@derivative_of(colu)
+def _(xp: Namespace, x: Array) -> Any:
+    left, h, right, g = _collapse(xp, x)
+    above, below = 1 - right * g, h - left
+    bend = right * right * g * (1 + xp.exp(right))
+    curve = (h - left * left * (1 + xp.exp(left))) / below / below * h
+    return xp.where(x > 0, (1 - bend) / (above * above), curve)
+
+
+def _collapse(xp: Namespace, x: Array) -> tuple[Any, Any, Any, Any]:
+    """For either side x within bounds, and exp(x + exp(x)), on the right its inverse."""
+    left, right = xp.maximum(xp.minimum(x, 0.0), -1e4), xp.minimum(xp.maximum(x, 0.0), 4.0)
+    e = xp.exp(left)
+    return left, e * xp.exp(e), right, xp.exp(-right) * xp.exp(-xp.exp(right))
+
+
+@activation(
+    formula="x * erf(alpha * exp(beta * x))",
+    source="Biswas et al., ErfAct and Pserf: non-monotonic smooth trainable activation functions, "
+    "arXiv:2109.04386.",
+    ulp=8.0,
+    domain=("alpha > 0",),
+    variants=(variant(alpha=0.75, beta=0.5), variant(alpha=1.0, beta=2.0)),
+    elsewhere={"torch-activation": "torch_activation.ErfAct (a=1.0, b=0.5)"},
+    range=(-0.60792126776018700, inf),
+    fixed_points=(0.0,),
+    limits=(0.0, inf),
+    zero_centred=True,
+    lipschitz=1.0915993945154187,
+)
+def erfact(xp: Namespace, x: Array, alpha: Scalar, beta: Scalar) -> Any:
+    """ErfAct, x*erf(alpha*exp(beta*x)).
+
+    Parameters
+    ----------
+    alpha : number or array
+        The argument of erf at 0, greater than 0; learned.
+    beta : number or array
+        The sharpness of the gate; learned.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.erfact(np.array([-np.inf, 0.0, 1.0]), 0.75, 0.75)
+    array([-0.        ,  0.        ,  0.97525866])
+    """
+    e, rest = _bounded_exp(xp, beta * x, _FULL)
+    return xp.where(rest > 0, x, -1.0) * erf(xp, alpha * e) * rest
+
+
+@derivative_of(erfact)
+def _(xp: Namespace, x: Array, alpha: Scalar, beta: Scalar) -> Any:
+    t = beta * x
+    e, rest = _bounded_exp(xp, t, _FULL)
+    u = alpha * e
+    bounded = xp.where(rest > 0, xp.minimum(t, _FULL), -1.0)
+    return (erf(xp, u) + bounded * u * (2 / sqrt(pi) * xp.exp(-u * u))) * rest
+
+
+@activation(
+    formula="x * erf(gamma * log(1 + exp(delta * x)))",
+    source="Biswas et al., ErfAct and Pserf: non-monotonic smooth trainable activation functions, "
+    "arXiv:2109.04386.",
+    ulp=8.0,
+    domain=("gamma > 0",),
+    variants=(variant(gamma=1.25, delta=0.5), variant(gamma=0.75, delta=2.0)),
+    elsewhere={"torch-activation": "torch_activation.PSerf (a=1.0, b=1.0)"},
+    range=(-0.86021168810674862, inf),
+    fixed_points=(0.0,),
+    limits=(0.0, inf),
+    zero_centred=True,
+    lipschitz=1.0535644140577652,
+)
+def pserf(xp: Namespace, x: Array, gamma: Scalar, delta: Scalar) -> Any:
+    """Parametric serf, x*erf(gamma*softplus(delta*x)).
+
+    Parameters
+    ----------
+    gamma : number or array
+        The factor of the softplus, greater than 0; learned.
+    delta : number or array
+        The sharpness of the gate; learned.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.pserf(np.array([-np.inf, 0.0, 1.0]), 1.25, 0.85)
+    array([-0.        ,  0.        ,  0.96696753])
+    """
+    t = delta * x
+    rest = beyond(xp, t)
+    s = softplus.computation(xp, xp.maximum(t, -DEEP))
+    return xp.where(rest > 0, x, -1.0) * erf(xp, gamma * s) * rest
+
+
+@derivative_of(pserf)
+def _(xp: Namespace, x: Array, gamma: Scalar, delta: Scalar) -> Any:
+    t = delta * x
+    rest = beyond(xp, t)
+    s = gamma * softplus.computation(xp, xp.maximum(xp.minimum(t, _FULL), -DEEP))
+    gate = gamma * sigmoid.computation(xp, xp.maximum(t, -DEEP))
+    bounded = xp.where(rest > 0, xp.minimum(t, _FULL), -1.0)
+    return (erf(xp, s) + bounded * gate * (2 / sqrt(pi) * xp.exp(-s * s))) * rest
