@@ -11,7 +11,7 @@ from .._special import unit
 from .._typing import Array, Namespace
 from .sigmoids import LINEAR, isru
 
-__all__ = ["celu", "elu", "exponential", "isrlu", "selu"]
+__all__ = ["celu", "elu", "exponential", "isrlu", "selu", "soft_exponential", "xielu"]
 
 _ALPHA = 1.6732632423543772848170429916717
 _SCALE = 1.0507009873554804934193349852946
@@ -234,3 +234,152 @@ def exponential(xp: Namespace, x: Array) -> Any:
 @derivative_of(exponential)
 def _(xp: Namespace, x: Array) -> Any:
     return xp.exp(x)
+
+
+@activation(
+    formula="where(x > 0, alpha_p * x * x + beta * x,"
+    " alpha_n * (expm1(minimum(x, eps)) - x) + beta * x)",
+    source="Huang & Schlag, Deriving activation functions using integration, arXiv:2411.13010.",
+    ulp=32.0,
+    variants=(
+        variant(alpha_p=0.8, alpha_n=0.8, eps=0.0),
+        variant(alpha_p=0.8, alpha_n=0.8),
+        variant(alpha_p=0.25, alpha_n=0.5, beta=1.0, eps=0.0),
+    ),
+    elsewhere={"transformers": "xielu (before softplus)", "mlx": "mlx_lm.models.activations.xielu"},
+    range=(-0.20575122409648211, inf),
+    fixed_points=(0.0,),
+    limits=(inf, inf),
+    zero_centred=True,
+    smoothness=1,
+    kinks=(0.0,),
+)
+def xielu(
+    xp: Namespace,
+    x: Array,
+    alpha_p: Scalar,
+    alpha_n: Scalar,
+    beta: Scalar = 0.5,
+    eps: Scalar = -1e-6,
+) -> Any:
+    """Expanded integral of the ELU, alpha_p*x*x + beta*x where x > 0, left of it exponential.
+
+    There it is alpha_n*(exp(x) - 1 - x) + beta*x, but for the eps. Where it crosses 0 its error
+    is that of the larger term.
+
+    Parameters
+    ----------
+    alpha_p : number or array
+        The curvature of the positive side. Learned is a, in softplus(a).
+    alpha_n : number or array
+        That of the negative side at 0. Learned is a, in beta + softplus(a); transformers, MLX and
+        the authors' kernel take both a instead.
+    beta : number or array, optional
+        The slope at 0.
+    eps : number or array, optional
+        The largest argument of the exponential. Below 0, as the authors have it for the sake of
+        bfloat16, the function jumps at 0 by about that much.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.xielu(np.array([-2.0, -1.0, 1.0]), 0.8, 0.8)
+    array([-0.09173177, -0.20569645,  1.3       ])
+    """
+    right, left = xp.maximum(x, 0.0), xp.minimum(x, 0.0)
+    curve = xp.expm1(xp.minimum(left, eps))
+    # the second keeps its digits near 0, the first is right at -inf
+    far, near = (beta - alpha_n) * left + alpha_n * curve, alpha_n * (curve - left) + beta * left
+    return xp.where(x > 0, right * (alpha_p * right + beta), xp.where(left < -1, far, near))
+
+
+@derivative_of(xielu)
+def _(
+    xp: Namespace,
+    x: Array,
+    alpha_p: Scalar,
+    alpha_n: Scalar,
+    beta: Scalar = 0.5,
+    eps: Scalar = -1e-6,
+) -> Any:
+    left = alpha_n * xp.where(x > eps, -1.0, xp.expm1(xp.minimum(x, eps))) + beta
+    return xp.where(x > 0, 2 * alpha_p * xp.maximum(x, 0.0) + beta, left)
+
+
+@activation(
+    formula="expm1(alpha * x) / alpha + alpha",
+    source="Godfrey & Gashler, A continuum among logarithmic, linear, and exponential functions, "
+    "and its potential to improve generalization in neural networks, arXiv:1602.01321.",
+    ulp=8.0,
+    variants=(
+        variant(alpha=0.5),
+        variant(alpha=2.0),
+        variant(alpha=0.0, formula="x"),
+    ),
+    elsewhere={
+        "echoAI": "echoAI.Activation.Torch.soft_exponential.SoftExponential",
+        "torch-activation": "torch_activation.SoftExponential",
+    },
+    range=(-1.5, inf),
+    monotonic=True,
+    limits=(-1.5, inf),
+)
+def soft_exponential(xp: Namespace, x: Array, alpha: Scalar) -> Any:
+    """Soft exponential, (exp(alpha*x) - 1)/alpha + alpha, or a logarithm where alpha < 0.
+
+    That is -log(1 - alpha*(x + alpha))/alpha, which ends at 1/alpha - alpha and is NaN below; at
+    0 both are x. Where the exponential crosses 0 its error is that of the larger term.
+
+    Parameters
+    ----------
+    alpha : number or array
+        Learned, from 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.soft_exponential(np.array([0.0, 1.0, 2.0]), -1.0)
+    array([      -inf, 0.        , 0.69314718])
+    >>> ax.soft_exponential(np.array([0.0, 1.0, 2.0]), 1.0)
+    array([1.        , 2.71828183, 7.3890561 ])
+    """
+    if isinstance(alpha, NUMBER):
+        return _exponential_side(xp, x, alpha) if alpha >= 0 else _logarithm_side(xp, x, alpha)
+    high, low = xp.maximum(alpha, 0.0), xp.minimum(alpha, 0.0)
+    return xp.where(alpha >= 0, _exponential_side(xp, x, high), _logarithm_side(xp, x, low))
+
+
+@derivative_of(soft_exponential)
+def _(xp: Namespace, x: Array, alpha: Scalar) -> Any:
+    if isinstance(alpha, NUMBER):
+        return xp.exp(alpha * x) if alpha >= 0 else 1 / _argument(xp, x, alpha)
+    high, low = xp.maximum(alpha, 0.0), xp.minimum(alpha, 0.0)
+    return xp.where(alpha >= 0, xp.exp(high * x), 1 / _argument(xp, x, low))
+
+
+def _exponential_side(xp: Namespace, x: Array, alpha: Any) -> Any:
+    if isinstance(alpha, NUMBER) and alpha == 0:
+        return x
+    t = alpha * x
+    divisor = alpha if isinstance(alpha, NUMBER) else xp.where(alpha == 0, 1.0, alpha)
+    # where t is so small, x*(1 + t/2) is x; but the derivative with respect to alpha is right
+    return xp.where(xp.abs(t) > LINEAR, xp.expm1(t) / divisor, x * (1 + 0.5 * t)) + alpha
+
+
+def _logarithm_side(xp: Namespace, x: Array, alpha: Any) -> Any:
+    u = alpha * (alpha + x)
+    near = u < 0.25  # from 0.3 on the log1p of XLA gets worse and worse in float64
+    divisor = alpha if isinstance(alpha, NUMBER) else xp.where(alpha == 0, 1.0, alpha)
+    curve = xp.log1p(xp.where(near, -u, 0.0)) / -divisor
+    curve = xp.where(xp.abs(u) > LINEAR, curve, (alpha + x) * (1 + 0.5 * u))
+    return xp.where(near, curve, xp.log(xp.where(near, 1.0, _argument(xp, x, alpha))) / -divisor)
+
+
+def _argument(xp: Namespace, x: Array, alpha: Any) -> Any:
+    """1 - alpha*(x + alpha) with its digits also near 0, and NaN below."""
+    divisor = alpha if isinstance(alpha, NUMBER) else xp.where(alpha == 0, 1.0, alpha)
+    u = alpha * (alpha + x)
+    y = xp.where(u < 0.25, 1 - u, -alpha * (x - (1 / divisor - alpha)))
+    return xp.where(y < 0, xp.sqrt(y), y)

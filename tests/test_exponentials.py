@@ -1,0 +1,43 @@
+"""What only some exponentials do."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import activations_xp as ax
+from activations_xp._oracle import difference, truth
+
+LOGARITHM = "-log(1 - alpha * (x + alpha)) / alpha"
+
+
+@pytest.mark.parametrize("alpha", [-0.25, -0.5, -2.0])
+def test_soft_exponential_is_a_logarithm_below_zero(backend, alpha):
+    end = 1 / alpha - alpha
+    for dtype in {"float32", "float64"} & set(backend.dtypes):
+        x = (end + np.geomspace(2**-10, 1e4, 200)).astype(dtype)
+        there = backend.array(x, dtype)
+        parameters = {"alpha": alpha}
+        got = backend.asnumpy(ax.soft_exponential(there, alpha))
+        assert difference(got, truth(LOGARITHM, x, parameters), x).max() <= 2
+        slopes = backend.asnumpy(ax.soft_exponential.derivative(there, alpha))
+        exact = truth("1 / (1 - alpha * (x + alpha))", x, parameters)
+        assert difference(slopes, exact).max() <= 2
+
+        beyond = backend.array([end, np.nextafter(end, -9.0), -np.inf, np.nan, np.inf], dtype)
+        got = backend.asnumpy(ax.soft_exponential(beyond, alpha))
+        np.testing.assert_array_equal(got[[0, -1]], [-np.inf, np.inf])
+        assert np.isnan(got[2:-1]).all()
+        slopes = backend.asnumpy(ax.soft_exponential.derivative(beyond, alpha))
+        np.testing.assert_array_equal(slopes[[0, -1]], [np.inf, 0])
+        assert np.isnan(slopes[2:-1]).all()
+
+
+def test_soft_exponential_at_an_alpha_of_either_sign(backend):
+    alphas = [-0.5, -0.0, 0.0, 0.5]
+    x = backend.array(np.full((4, 3), [-0.5, 0.0, 2.0]), "float32")
+    column = backend.array(np.reshape(alphas, (4, 1)), "float32")
+    for form in (ax.soft_exponential, ax.soft_exponential.derivative):
+        together = backend.asnumpy(form(x, column))
+        alone = [backend.asnumpy(form(x, alpha))[i] for i, alpha in enumerate(alphas)]
+        np.testing.assert_array_max_ulp(together, np.stack(alone), 2)
