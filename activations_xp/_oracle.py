@@ -10,6 +10,7 @@ import ast
 import decimal
 import functools
 import math
+import statistics
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -114,9 +115,11 @@ def _mpmath(digits: int) -> tuple[Callable[[Any], Any], dict[str, Any], Any]:
     import mpmath
 
     names = ("exp", "expm1", "log", "log1p", "sqrt", "tanh", "erf", "erfc", "sin", "cos")
-    words = {name: np.frompyfunc(getattr(mpmath, name), 1, 1) for name in names}
-    words["simplex"] = functools.partial(simplex, mpmath.workdps(ROOT_DIGITS))
-    return mpmath.mpf, {**words, "pi": mpmath.pi}, mpmath.workdps(digits)
+    words: dict[str, Callable[[Any], Any]] = {name: getattr(mpmath, name) for name in names}
+    words["erfinv"] = lambda x: _erfinv(x, words, mpmath.pi, mpmath.workdps, digits)
+    vectors = {name: np.frompyfunc(function, 1, 1) for name, function in words.items()}
+    vectors["simplex"] = functools.partial(simplex, mpmath.workdps(ROOT_DIGITS))
+    return mpmath.mpf, {**vectors, "pi": mpmath.pi}, mpmath.workdps(digits)
 
 
 def _decimal(digits: int) -> tuple[Callable[[Any], Any], dict[str, Any], Any]:
@@ -137,6 +140,21 @@ def _decimal(digits: int) -> tuple[Callable[[Any], Any], dict[str, Any], Any]:
                 term *= -x * x / n
                 total += term / (2 * n + 1)
             return 2 * total / _pi().sqrt()
+
+    def erfc(x: decimal.Decimal) -> decimal.Decimal:
+        if x < 0:
+            return 2 - erfc(-x)
+        with decimal.localcontext(context) as wide:
+            if x * x <= digits * 3:
+                wide.prec += int(x * x) + 10  # the difference loses about x*x/2.3 digits
+                return 1 - erf(x)
+            term = total = number(1)  # the asymptotic series, good to exp(-x*x)
+            n = 0
+            while abs(term) > number(10) ** -wide.prec:
+                n += 1
+                term *= (1 - 2 * n) / (2 * x * x)
+                total += term
+            return (-x * x).exp() / (x * _pi().sqrt()) * total
 
     def log1p(x: decimal.Decimal) -> decimal.Decimal:
         with decimal.localcontext(context) as wide:
@@ -165,7 +183,10 @@ def _decimal(digits: int) -> tuple[Callable[[Any], Any], dict[str, Any], Any]:
                 n += 2
             return total if turns % 2 == 0 else -total
 
-    words = {
+    with decimal.localcontext(context) as wide:
+        wide.prec += 310  # for the sine of the largest float64
+        pi = _pi()
+    words: dict[str, Callable[[Any], Any]] = {
         "exp": lambda x: x.exp(),
         "expm1": expm1,
         "log": lambda x: x.ln(),
@@ -173,16 +194,36 @@ def _decimal(digits: int) -> tuple[Callable[[Any], Any], dict[str, Any], Any]:
         "sqrt": lambda x: number(x).sqrt(),
         "tanh": tanh,
         "erf": erf,
-        "erfc": lambda x: 1 - erf(x),
+        "erfc": erfc,
+        "erfinv": lambda x: _erfinv(
+            x, words, pi, lambda n: decimal.localcontext(context, prec=n), digits
+        ),
         "sin": sin,
         "cos": lambda x: sin(x, 1),
     }
-    with decimal.localcontext(context) as wide:
-        wide.prec += 310  # for the sine of the largest float64
-        pi = _pi()
     vectors = {name: np.frompyfunc(function, 1, 1) for name, function in words.items()}
     vectors["simplex"] = functools.partial(simplex, decimal.localcontext(context, prec=ROOT_DIGITS))
     return number, {**vectors, "pi": pi}, decimal.localcontext(context)
+
+
+def _erfinv(
+    x: Any,
+    words: Mapping[str, Callable[[Any], Any]],
+    pi: Any,
+    precision: Callable[[int], Any],
+    digits: int,
+) -> Any:
+    """Newton's method from the float on, with twice the digits at each step."""
+    rest = 1 - abs(x)
+    if rest == 0:
+        return x * type(x)(math.inf)
+    y = type(x)(-statistics.NormalDist(sigma=math.sqrt(0.5)).inv_cdf(float(rest / 2)))
+    good = 15
+    while good < digits + 10:
+        good = min(2 * good, digits + 10)
+        with precision(good):
+            y += (words["erfc"](y) - rest) * words["exp"](y * y) * words["sqrt"](pi) / 2
+    return y if x > 0 else -y
 
 
 def _pi() -> decimal.Decimal:
