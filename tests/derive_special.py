@@ -4,11 +4,13 @@ Both fits interpolate at Chebyshev nodes in 60 digits, are cut where the rest fa
 target, and are turned into powers of the scaled variable. ``tests/test_special.py`` runs this
 and compares with what is shipped.
 
-tail: (a + 1.2) * Q(a) / exp(-a*a/2) on 0 <= a <= top, in t = (a - k)/(a + k), where Q is the
+tail: (a + 1.2) * Q(a) / exp(-a*a/2) on 0 <= a, in t = (a - k)/(a + k), where Q is the
       upper tail of the standard normal distribution. The weight 1.2 makes the left side nearly
       flat, so that the polynomial is little more than its constant and rounds like it.
 core: erf(x)/x on 0 <= x <= 1, in x*x.
-
+back: (s + 1/2) * y / w on 0 <= w <= top, where erfc(y) = exp(-w) and s = sqrt(w + log(2)), in
+      t = (s - k)/(s + k). At w = -log(2), where erfc is 2, y has its nearest singularity, which s
+      turns into an end.
 shrink: (x - tanh(x))/x**3 on 0 <= x <= 1, in x*x.
 """
 
@@ -17,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from mpmath import cos, erf, erfc, exp, mp, mpf, pi, sqrt, tanh
+from mpmath import cos, erf, erfc, exp, log, mp, mpf, pi, sqrt, tanh
 
 NODES = 64
 TAIL_WEIGHT = mpf("1.2")
@@ -52,15 +54,15 @@ def _powers(function: Callable[[Any], Any], low: Any, high: Any, relative: Any) 
     return [float(c) for c in total]
 
 
-def tail(k: float, top: float, relative: float) -> list[float]:
+def tail(k: float, relative: float) -> list[float]:
     with mp.workdps(60):
-        k, top = mpf(k), mpf(top)
+        k = mpf(k)
 
         def scaled(t: Any) -> Any:
             a = k * (1 + t) / (1 - t)
             return (a + TAIL_WEIGHT) * exp(a * a / 2) * erfc(a / sqrt(2)) / 2
 
-        return _powers(scaled, mpf(-1), (top - k) / (top + k), mpf(relative))
+        return _powers(scaled, mpf(-1), mpf(1), mpf(relative))
 
 
 def core(relative: float) -> list[float]:
@@ -71,6 +73,24 @@ def core(relative: float) -> list[float]:
             return erf(x) / x
 
         return _powers(ratio, mpf(0), mpf(1), mpf(relative))
+
+
+def back(k: float, top: float, relative: float) -> list[float]:
+    with mp.workdps(60):
+
+        def scaled(t: Any) -> Any:
+            s = k * (1 + t) / (1 - t)
+            w = s * s - log(2)
+            y = s
+            step = mpf(1)
+            while abs(step) > mpf(10) ** -30 * y:  # Newton's method, which comes from above
+                tail = erfc(y)
+                step = (log(tail) + w) * tail * exp(y * y) * sqrt(pi) / 2
+                y += step
+            return (s + 0.5) * y / w
+
+        low, high = (sqrt(w + log(2)) for w in (mpf(0), mpf(top)))
+        return _powers(scaled, (low - k) / (low + k), (high - k) / (high + k), mpf(relative))
 
 
 def shrink(relative: float) -> list[float]:
@@ -84,10 +104,12 @@ def shrink(relative: float) -> list[float]:
 
 
 FITS = {
-    "TAIL_32": lambda: tail(2.5, 14.5, 2.0**-27),
-    "TAIL_64": lambda: tail(4.0, 39.0, 2.0**-57),
+    "TAIL_32": lambda: tail(2.5, 2.0**-27),
+    "TAIL_64": lambda: tail(4.0, 2.0**-57),
     "CORE_32": lambda: core(2.0**-27),
     "CORE_64": lambda: core(2.0**-57),
+    "BACK_32": lambda: back(1.5, 104.0, 2.0**-27),
+    "BACK_64": lambda: back(3.0, 745.0, 2.0**-57),
     "SHRINK_32": lambda: shrink(2.0**-27),
     "SHRINK_64": lambda: shrink(2.0**-57),
 }
