@@ -1,0 +1,395 @@
+"""Special functions of statistics, near which activation functions live."""
+
+from __future__ import annotations
+
+from math import inf, nan, pi, sqrt
+from typing import Any
+
+from .._activation import activation, derivative_of, variant
+from .._parameters import Number, Operand
+from .._special import FAR, erfc_inverse, gaussian, log_less, mills
+from .._special import erf as _erf
+from .._special import erfc as _erfc
+from .._typing import Array, Namespace
+from .sigmoids import sigmoid
+
+__all__ = [
+    "erf",
+    "erfc",
+    "erfinv",
+    "log1mexp",
+    "log_ndtr",
+    "logaddexp",
+    "logit",
+    "ndtr",
+    "ndtri",
+]
+
+
+@activation(
+    formula="erf(x)",
+    source="Glaisher, On a class of definite integrals, Philosophical Magazine 42, 1871.",
+    ulp=3.0,
+    elsewhere={
+        "torch": "torch.special.erf",
+        "jax": "jax.scipy.special.erf",
+        "keras": "keras.ops.erf",
+        "scipy": "scipy.special.erf",
+        "tensorflow": "tf.math.erf",
+        "mlx": "mlx.core.erf",
+    },
+    range=(-1.0, 1.0),
+    monotonic=True,
+    parity="odd",
+    fixed_points=(0.0,),
+    limits=(-1.0, 1.0),
+    zero_centred=True,
+    lipschitz=2 / sqrt(pi),
+)
+def erf(xp: Namespace, x: Array) -> Any:
+    """Error function, 2/sqrt(pi) times the integral of exp(-t*t) from 0 to x.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.erf(np.array([-np.inf, 0.0, 1.0]))
+    array([-1.        ,  0.        ,  0.84270079])
+    """
+    return _erf(xp, x)
+
+
+@derivative_of(erf)
+def _(xp: Namespace, x: Array) -> Any:
+    return gaussian(xp, xp.minimum(xp.abs(x), FAR / sqrt(2)), 1.0) * (2 / sqrt(pi))
+
+
+@activation(
+    formula="erfc(x)",
+    source="Glaisher, On a class of definite integrals, Philosophical Magazine 42, 1871.",
+    ulp=5.0,
+    elsewhere={
+        "torch": "torch.special.erfc",
+        "jax": "jax.scipy.special.erfc",
+        "keras": "keras.ops.erfc",
+        "scipy": "scipy.special.erfc",
+        "tensorflow": "tf.math.erfc",
+    },
+    range=(0.0, 2.0),
+    limits=(2.0, 0.0),
+    lipschitz=2 / sqrt(pi),
+)
+def erfc(xp: Namespace, x: Array) -> Any:
+    """Complementary error function, 1 - erf(x), to the last digits of the tail.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.erfc(np.array([-np.inf, 0.0, 20.0]))
+    array([2.00000000e+000, 1.00000000e+000, 5.39586561e-176])
+    """
+    return _erfc(xp, x)
+
+
+@derivative_of(erfc)
+def _(xp: Namespace, x: Array) -> Any:
+    return -erf.derivative.definition.computation(xp, x)
+
+
+@activation(
+    formula="erfinv(x)",
+    source="Strecok, On the calculation of the inverse of the error function, Mathematics of "
+    "Computation 22, 1968.",
+    ulp=6.0,
+    aliases=("erf_inv",),
+    elsewhere={
+        "torch": "torch.special.erfinv",
+        "jax": "jax.scipy.special.erfinv",
+        "keras": "keras.ops.erfinv",
+        "scipy": "scipy.special.erfinv",
+        "tensorflow": "tf.math.erfinv",
+        "mlx": "mlx.core.erfinv",
+    },
+    defined=(-1.0, 1.0),
+    monotonic=True,
+    parity="odd",
+    fixed_points=(0.0,),
+    limits=(-inf, inf),
+    zero_centred=True,
+)
+def erfinv(xp: Namespace, x: Array) -> Any:
+    """Inverse of the error function, the y with erf(y) = x.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.erfinv(np.array([-1.0, 0.0, 0.5]))
+    array([      -inf, 0.        , 0.47693628])
+    """
+    y = _erfinv(xp, xp.abs(x))
+    return xp.where(x > 0, y, -y)
+
+
+@derivative_of(erfinv)
+def _(xp: Namespace, x: Array) -> Any:
+    # exp(y*y) would cost y*y ulp; it is mills/erfc(y)
+    a = xp.abs(x)
+    return sqrt(pi) * mills(xp, xp.minimum(sqrt(2) * _erfinv(xp, a), FAR)) / (1 - a)
+
+
+def _erfinv(xp: Namespace, a: Array) -> Any:
+    rest = 1 - a
+    return erfc_inverse(xp, -log_less(xp, rest, a - (1 - rest)))
+
+
+@activation(
+    formula="erfc(-x / sqrt(2)) / 2",
+    source="Laplace, Theorie analytique des probabilites, 1812; the name is that of Cephes.",
+    ulp=5.0,
+    elsewhere={
+        "torch": "torch.special.ndtr",
+        "jax": "jax.scipy.special.ndtr",
+        "scipy": "scipy.special.ndtr",
+    },
+    range=(0.0, 1.0),
+    monotonic=True,
+    limits=(0.0, 1.0),
+    lipschitz=1 / sqrt(2 * pi),
+)
+def ndtr(xp: Namespace, x: Array) -> Any:
+    """Standard normal distribution, Phi(x), to the last digits of the tail.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.ndtr(np.array([-20.0, 0.0, 1.0]))
+    array([2.75362412e-89, 5.00000000e-01, 8.41344746e-01])
+    """
+    a = xp.minimum(xp.abs(x), FAR)
+    tail = gaussian(xp, a) * mills(xp, a)
+    return xp.where(x > 0, 1 - tail, tail)
+
+
+@derivative_of(ndtr)
+def _(xp: Namespace, x: Array) -> Any:
+    return gaussian(xp, xp.minimum(xp.abs(x), FAR)) * (1 / sqrt(2 * pi))
+
+
+@activation(
+    formula="log(erfc(-x / sqrt(2)) / 2)",
+    source="The logarithm of Laplace's normal distribution; as in SciPy 1.17.",
+    ulp=9.0,
+    elsewhere={
+        "torch": "torch.special.log_ndtr",
+        "jax": "jax.scipy.special.log_ndtr",
+        "scipy": "scipy.special.log_ndtr",
+    },
+    range=(-inf, 0.0),
+    monotonic=True,
+    limits=(-inf, 0.0),
+)
+def log_ndtr(xp: Namespace, x: Array) -> Any:
+    """Logarithm of the standard normal distribution, log(Phi(x)).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.log_ndtr(np.array([-1e10, 0.0, 20.0]))
+    array([-5.00000000e+19, -6.93147181e-01, -2.75362412e-89])
+    """
+    tail, ratio = _tail_and_ratio(xp, x)
+    rest = xp.where(x > 0, 1 - tail, ratio)
+    lost = xp.where(x > 0, tail - (1 - rest), 0.0)
+    low = xp.minimum(x, 0.0)
+    return log_less(xp, rest, lost) - 0.5 * low * low
+
+
+@derivative_of(log_ndtr)
+def _(xp: Namespace, x: Array) -> Any:
+    tail, ratio = _tail_and_ratio(xp, x)
+    density = xp.where(x > 0, gaussian(xp, xp.minimum(xp.abs(x), FAR)), 1.0)
+    return density * (1 / sqrt(2 * pi)) / xp.where(x > 0, 1 - tail, ratio)
+
+
+def _tail_and_ratio(xp: Namespace, x: Array) -> tuple[Any, Any]:
+    """The tail of the normal distribution beyond |x|, and what it is to exp(-x*x/2)."""
+    a = xp.abs(x)
+    ratio = mills(xp, a)
+    return gaussian(xp, xp.minimum(a, FAR)) * ratio, ratio
+
+
+@activation(
+    formula="sqrt(2) * erfinv(2 * x - 1)",
+    source="Wichura, Algorithm AS 241: the percentage points of the normal distribution, Applied "
+    "Statistics 37, 1988.",
+    ulp=6.0,
+    aliases=("probit",),
+    elsewhere={
+        "torch": "torch.special.ndtri",
+        "jax": "jax.scipy.special.ndtri",
+        "scipy": "scipy.special.ndtri",
+        "tensorflow": "tf.math.ndtri",
+    },
+    defined=(0.0, 1.0),
+    monotonic=True,
+    limits=(-inf, inf),
+)
+def ndtri(xp: Namespace, x: Array) -> Any:
+    """Inverse of the standard normal distribution or probit, the z with Phi(z) = x.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.ndtri(np.array([0.0, 1e-300, 0.5, 0.975]))
+    array([        -inf, -37.0470963 ,   0.        ,   1.95996398])
+    """
+    z = sqrt(2) * erfc_inverse(xp, -xp.log(2 * xp.minimum(x, 1 - x)))
+    return xp.where(x > 0.5, z, -z)
+
+
+@derivative_of(ndtri)
+def _(xp: Namespace, x: Array) -> Any:
+    m = xp.minimum(x, 1 - x)
+    z = sqrt(2) * erfc_inverse(xp, -xp.log(2 * m))
+    return sqrt(2 * pi) * mills(xp, xp.minimum(z, FAR)) / xp.abs(m)
+
+
+_SMALL = 1e-30
+"""Up to here (1 - x)/x is 1/x to the last digit."""
+
+
+@activation(
+    formula="log(x) - log(1 - x)",
+    source="Berkson, Application of the logistic function to bio-assay, Journal of the American "
+    "Statistical Association 39, 1944.",
+    ulp=3.0,
+    domain=("0 <= eps <= 0.5",),
+    variants=(
+        variant(
+            eps=0.125,
+            formula="log(minimum(maximum(x, eps), 1 - eps)) "
+            "- log(maximum(minimum(1 - x, 1 - eps), eps))",
+        ),
+    ),
+    elsewhere={
+        "torch": "torch.special.logit",
+        "jax": "jax.scipy.special.logit",
+        "scipy": "scipy.special.logit",
+    },
+    defined=(0.0, 1.0),
+    monotonic=True,
+    limits=(-inf, inf),
+)
+def logit(xp: Namespace, x: Array, eps: Number | None = None) -> Any:
+    """Logit, the inverse of the sigmoid, log(x/(1 - x)).
+
+    Parameters
+    ----------
+    eps : number, optional
+        x is moved into [eps, 1 - eps] first, if this is not None.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.logit(np.array([0.0, 0.5, 0.75]))
+    array([      -inf, 0.        , 1.09861229])
+    """
+    m = xp.minimum(x, 1 - x)
+    if eps is not None:
+        m = xp.maximum(m, eps)
+    size = xp.where(m < _SMALL, -xp.log(m), xp.log1p((1 - 2 * m) / xp.maximum(m, _SMALL)))
+    return xp.where(x > 0.5, size, 0.0 - size)
+
+
+@derivative_of(logit)
+def _(xp: Namespace, x: Array, eps: Number | None = None) -> Any:
+    m = xp.minimum(x, 1 - x)
+    root = 1 / xp.sqrt(m * (1 - m))  # which is not a number outside
+    slope = root * root
+    return slope if eps is None else xp.where(m <= eps, 0.0, slope)
+
+
+@activation(
+    formula="log(1 - exp(-x))",
+    source="Maechler, Accurately computing log(1 - exp(-|a|)), a vignette of the R package Rmpfr, "
+    "2012; the sign of x is that of JAX.",
+    ulp=5.0,
+    elsewhere={"jax": "jax.nn.log1mexp"},
+    defined=(0.0, inf),
+    range=(-inf, 0.0),
+    monotonic=True,
+    limits=(-inf, 0.0),
+)
+def log1mexp(xp: Namespace, x: Array) -> Any:
+    """Logarithm of one minus an exponential, log(1 - exp(-x)).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.log1mexp(np.array([0.0, 1.0, 100.0]))
+    array([           -inf, -4.58675145e-01, -3.72007598e-44])
+    """
+    e = xp.exp(-x)
+    rest = xp.where(x > 1, 1 - e, -xp.expm1(-x))
+    lost = xp.where(x > 1, e - (1 - rest), 0.0)
+    return log_less(xp, rest, lost)
+
+
+@derivative_of(log1mexp)
+def _(xp: Namespace, x: Array) -> Any:
+    return xp.where(x < 0, nan, 1 / xp.expm1(xp.abs(x)))
+
+
+@activation(
+    formula="log(exp(x) + exp(y))",
+    source="Gauss, Tafel zur bequemern Berechnung des Logarithmen der Summe oder Differenz zweyer "
+    "Groessen, 1812; as in NumPy 1.3.",
+    variants=(variant(y=0.5), variant(y=30.0)),
+    elsewhere={
+        "torch": "torch.logaddexp",
+        "jax": "jax.numpy.logaddexp",
+        "keras": "keras.ops.logaddexp",
+        "numpy": "numpy.logaddexp",
+        "mlx": "mlx.core.logaddexp",
+    },
+    range=(0.5, inf),
+    monotonic=True,
+    limits=(0.5, inf),
+    lipschitz=1.0,
+)
+def logaddexp(xp: Namespace, x: Array, y: Operand) -> Any:
+    """Logarithm of the sum of two exponentials, log(exp(x) + exp(y)).
+
+    Parameters
+    ----------
+    y : number or array
+        The other summand's logarithm.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.logaddexp(np.array([-np.inf, 0.0, 1000.0]), 0.0)
+    array([0.00000000e+00, 6.93147181e-01, 1.00000000e+03])
+    """
+    high, low = xp.maximum(x, y), xp.minimum(x, y)
+    # both may be the same infinity
+    gap = xp.where(xp.abs(high) < inf, low - high, 0.0)
+    return high + xp.log1p(xp.exp(gap))
+
+
+@derivative_of(logaddexp)
+def _(xp: Namespace, x: Array, y: Operand) -> Any:
+    gap = xp.where(x == y, 0.0, x - y)  # both may be the same infinity
+    # what the difference lost would cost as many ulp as it is large
+    rest = gap - x
+    lost = (x - (gap - rest)) - (y + rest)
+    share = sigmoid.computation(xp, gap)
+    return share + xp.where(xp.abs(gap) < inf, lost, 0.0) * share * (1 - share)
