@@ -90,7 +90,7 @@ def simplex(precision: Any, f: Callable[[Any], Any], x: Any) -> Any:
 _ARRAYS = {
     "abs": np.abs,
     "arange": lambda *ends: np.array(range(*ends), dtype=object),
-    "average": lambda x: np.sum(x) / len(x),
+    "average": lambda x: np.sum(x) / max(len(x), 1),
     "clip": np.clip,
     "cumsum": np.cumsum,
     "max": np.max,

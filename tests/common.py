@@ -81,6 +81,12 @@ def needed(function: Any) -> dict[str, Any]:
     return dict(function.definition.variants[0].parameters)
 
 
+def by_rows(function: Any) -> dict[str, Any]:
+    """Those, and the last axis where the function else takes all of them at once."""
+    whole = function.definition.axis is not None and function.definition.defaults["axis"] is None
+    return {**needed(function), "axis": -1} if whole else needed(function)
+
+
 def with_value(function: Any, name: str, value: float) -> dict[str, Any]:
     """Those with one changed, and what a condition of the domain ties to it."""
     definition = function.definition

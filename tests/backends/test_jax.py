@@ -18,6 +18,7 @@ from common import (
     SCALARS,
     SMOOTH,
     VARIANTS,
+    by_rows,
     moved_within,
     needed,
     over,
@@ -200,7 +201,7 @@ def test_sixty_four_bits_on_and_off(function):
 
 @over("function", FUNCTIONS)
 def test_vmap_along_any_axis(function):
-    given = needed(function)
+    given = by_rows(function)
     x = jnp.asarray(np.linspace(-3, 3, 4 * 2 * 3 * 2).reshape(4, 2, 3, 2))
     expected = function.portable(x, **given)
     f = functools.partial(function, **given)
@@ -227,7 +228,7 @@ def test_scalars(function):
 
 @over("function", FUNCTIONS)
 def test_no_tracer_leaks_and_loops(function):
-    given = needed(function)
+    given = by_rows(function)
     x = jnp.asarray(np.linspace(-3, 3, 8).reshape(2, 4))
     f = functools.partial(function, **given)
     expected = f(x)

@@ -1,0 +1,222 @@
+"""Sums and means of exponentials along an axis, as logarithms."""
+
+from __future__ import annotations
+
+from math import inf, nan, prod
+from typing import Any
+
+from .._activation import activation, variant
+from .._parameters import NUMBER, Axes, Axis, Mask, Scalar
+from .._typing import Array, Namespace
+
+__all__ = ["logcumsumexp", "logmeanexp", "logsumexp"]
+
+
+@activation(
+    formula="log(sum(exp(x)))",
+    source="Blanchard, Higham & Higham, Accurately computing the log-sum-exp and softmax "
+    "functions, IMA J. Numer. Anal. 41, 2021.",
+    ulp=2.0,
+    variants=(variant(b=0.5, formula="log(sum(b * exp(x)))"),),
+    elsewhere={
+        "torch": "torch.logsumexp (dim=None)",
+        "jax": "jax.nn.logsumexp",
+        "keras": "keras.ops.logsumexp",
+        "scipy": "scipy.special.logsumexp",
+        "tensorflow": "tf.math.reduce_logsumexp",
+        "mlx": "mlx.core.logsumexp",
+    },
+    axis="changed",
+)
+def logsumexp(
+    xp: Namespace,
+    x: Array,
+    axis: Axes = None,
+    b: Scalar | None = None,
+    keepdims: bool = False,
+    return_sign: bool = False,
+    where: Mask | None = None,
+) -> Any:
+    """Logarithm of a sum of exponentials, log(sum(b*exp(x))).
+
+    Parameters
+    ----------
+    axis : int, tuple of ints or None, optional
+        The axis or axes to sum over; None is all of them.
+    b : number or array, optional
+        The factors of the exponentials; None is 1. A negative sum has the logarithm NaN.
+    keepdims : bool, optional
+        Whether the axes stay, with size 1.
+    return_sign : bool, optional
+        Whether to return the logarithm of the magnitude of the sum, and its sign: 1, 0 or -1.
+    where : boolean array, optional
+        True takes part. The others have no gradient, whatever they hold.
+
+    Notes
+    -----
+    The sum of nothing, or of -inf alone, is -inf and has no gradient. The sum that is little more
+    than its largest term keeps the little: of 0 and -40 it is 4.2e-18.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.logsumexp(np.array([[1000.0, 1000.0], [0.0, -np.inf]]), axis=1)
+    array([1000.69314718,    0.        ])
+    """
+    if 0 in x.shape:
+        total = xp.sum(x, axis=axis, keepdims=keepdims)
+        return (xp.log(total), total) if return_sign else xp.log(total)
+    if where is not None:
+        x = xp.where(where, x, -inf)
+    if b is not None and not isinstance(b, NUMBER):
+        b = b if where is None else xp.where(where, b, 0.0)
+        x = xp.where(b == 0, -inf, x)
+    top, bad, level, apart = _parts(xp, x, axis)
+    term = xp.exp(apart) if b is None else b * xp.exp(apart)
+    # log(major) + log1p(minor/major) keeps what is small beside the largest terms
+    is_top = (x == top) | bad
+    major = xp.sum(xp.where(is_top, term, 0.0), axis=axis, keepdims=True)
+    minor = xp.sum(xp.where(is_top, 0.0, term), axis=axis, keepdims=True)
+    sign = _sign(xp, xp.where(top == -inf, 0.0, major + minor))
+    ratio = xp.where(major == 0, 0.0, minor) / xp.where(major == 0, 1.0, major)
+    ratio = xp.where(ratio < -1, -2 - ratio, ratio)
+    major = xp.where(bad, 1.0, xp.where(major == 0, minor, major))
+    value = _unless(xp, top, level + xp.log(xp.abs(major)) + xp.log1p(ratio))
+    if return_sign:
+        return _without(xp, value, axis, keepdims), _without(xp, sign, axis, keepdims)
+    return _without(xp, xp.where(sign < 0, nan, value), axis, keepdims)
+
+
+@activation(
+    formula="log(average(exp(x)))",
+    source="The logsumexp less the logarithm of the size; no publication claims it.",
+    ulp=2.0,
+    elsewhere={"jax": "jax.nn.logmeanexp"},
+    axis="changed",
+)
+def logmeanexp(
+    xp: Namespace, x: Array, axis: Axes = None, where: Mask | None = None, keepdims: bool = False
+) -> Any:
+    """Logarithm of a mean of exponentials, log(mean(exp(x))).
+
+    Parameters
+    ----------
+    axis : int, tuple of ints or None, optional
+        The axis or axes to average over; None is all of them.
+    where : boolean array, optional
+        True takes part. The others have no gradient, whatever they hold.
+    keepdims : bool, optional
+        Whether the axes stay, with size 1.
+
+    Notes
+    -----
+    The mean of nothing, or of -inf alone, is -inf and has no gradient.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.logmeanexp(np.array([[1000.0, 1000.0], [1.0, -np.inf]]), axis=1)
+    array([1.00000000e+03, 3.06852819e-01])
+    """
+    if 0 in x.shape:
+        return xp.log(xp.sum(x, axis=axis, keepdims=keepdims))
+    count: Any = prod([x.shape[i] for i in _tuple(axis)])
+    if where is not None:
+        x = xp.where(where, x, -inf)
+        where = xp.broadcast_to(where, x.shape)
+        count = xp.sum(xp.astype(where, x.dtype), axis=axis, keepdims=True)
+        count = xp.where(count == 0, 1.0, count)
+    top, _, level, apart = _parts(xp, x, axis)
+    rest = xp.expm1(apart) if where is None else xp.where(where, xp.expm1(apart), 0.0)
+    # the mean less 1 where that is small: equal elements leave nothing of it
+    less = xp.sum(rest, axis=axis, keepdims=True) / count
+    mean = xp.sum(xp.exp(apart), axis=axis, keepdims=True) / count
+    near = less > -0.5
+    logarithm = xp.where(
+        near, xp.log1p(xp.where(near, less, 0.0)), xp.log(xp.where(near, 1.0, mean))
+    )
+    return _without(xp, _unless(xp, top, level + logarithm), axis, keepdims)
+
+
+@activation(
+    formula="log(cumsum(exp(x)))",
+    source="Hillis & Steele, Data parallel algorithms, Commun. ACM 29, 1986.",
+    ulp=128.0,
+    variants=(variant(reverse=True, formula="log(cumsum(exp(x)[::-1])[::-1])"),),
+    elsewhere={
+        "torch": "torch.logcumsumexp (dim=None)",
+        "jax": "jax.lax.cumlogsumexp (axis=0)",
+        "tensorflow": "tf.math.cumulative_logsumexp (axis=0)",
+        "mlx": "mlx.core.logcumsumexp (axis=None)",
+    },
+    axis="kept",
+)
+def logcumsumexp(xp: Namespace, x: Any, axis: Axis = -1, reverse: bool = False) -> Any:
+    """Logarithms of the running sums of exponentials, log(cumsum(exp(x))) along an axis.
+
+    Parameters
+    ----------
+    axis : int, optional
+        The axis to run along.
+    reverse : bool, optional
+        Whether to run from the end to the beginning.
+
+    Notes
+    -----
+    The sum of -inf alone is -inf, and its gradient is finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.logcumsumexp(np.array([-np.inf, 0.0, 0.0]))
+    array([      -inf, 0.        , 0.69314718])
+    """
+
+    def part(start: int | None, stop: int | None) -> Any:
+        return x[(*(slice(None),) * axis, slice(start, stop), ...)]
+
+    n, step = x.shape[axis], 1
+    while step < n:
+        sums = _logaddexp(xp, part(step, None), part(None, n - step))
+        both = [sums, part(n - step, None)] if reverse else [part(None, step), sums]
+        x = xp.concat(both, axis=axis)
+        step *= 2
+    return x
+
+
+def _parts(xp: Namespace, x: Array, axis: Axes) -> tuple[Any, Any, Any, Any]:
+    """The largest, whether it is infinite, what to take from x (0 if so), and x less that."""
+    top = xp.max(x, axis=axis, keepdims=True)
+    bad = xp.abs(top) == inf
+    level = xp.where(bad, 0.0, top)
+    return top, bad, level, xp.where(bad, 0.0, x - level)
+
+
+def _unless(xp: Namespace, top: Any, value: Array) -> Any:
+    """The value, but infinity where that is the largest, and -inf without a gradient."""
+    return xp.where(top == -inf, -inf, xp.where(top == inf, top, value))
+
+
+def _sign(xp: Namespace, x: Array) -> Any:
+    """Torch has one that makes 0 of NaN."""
+    return xp.where(x > 0, 1.0, xp.where(x < 0, -1.0, x))
+
+
+def _without(xp: Namespace, value: Array, axis: Axes, keepdims: bool) -> Any:
+    if keepdims:
+        return value
+    return xp.reshape(value, tuple(n for i, n in enumerate(value.shape) if i not in _tuple(axis)))
+
+
+def _tuple(axis: Any) -> tuple[int, ...]:
+    """What is left of the kinds of axis after the check."""
+    return axis  # type: ignore[no-any-return]
+
+
+def _logaddexp(xp: Namespace, x: Array, y: Array) -> Any:
+    top = xp.maximum(x, y)
+    apart = xp.where(xp.abs(top) == inf, 0.0, x - y)
+    return xp.where(top == -inf, -inf, top + xp.log1p(xp.exp(-xp.abs(apart))))
