@@ -228,9 +228,15 @@ def _axis(function: str, x: Any, dim: int | None, stacklevel: int) -> Any:
 
 
 def _axes(x: Any, dim: Dims | None) -> Any:
-    """The axes of dimensions; a scalar, too, has one."""
-    axes = tuple(dim) if isinstance(dim, list) else dim
-    return () if getattr(x, "ndim", 0) == 0 and axes in (0, -1, (0,), (-1,)) else axes
+    """The axes of dimensions."""
+    if _is_a_scalars(x, dim):
+        return ()
+    return tuple(dim) if isinstance(dim, list) else dim
+
+
+def _is_a_scalars(x: Any, dim: Any) -> bool:
+    """Whether it is the one dimension that torch lets a scalar have."""
+    return getattr(x, "ndim", 0) == 0 and dim in (0, -1, (0,), (-1,), [0], [-1])
 
 
 def _by_channel(weight: Any, x: Any) -> Any:

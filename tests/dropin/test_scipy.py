@@ -58,7 +58,8 @@ def test_values(name, backend):
             x = np.array([s * v for v in SIZES for s in (1, -1)]).astype(dtype)
             expected = getattr(theirs, name)(x)
         info = np.finfo(dtype)
-        right = np.isfinite(expected) & (np.abs(expected) >= info.tiny)
+        normal = (np.abs(x) >= info.tiny) | (x == 0)  # XLA flushes the rest
+        right = np.isfinite(expected) & (np.abs(expected) >= info.tiny) & normal
         assert right.any()
         got = backend.asnumpy(PUBLIC[name](backend.array(x, dtype)))
         assert got.dtype == expected.dtype == dtype
