@@ -409,7 +409,7 @@ def _(xp: Namespace, x: Array, min_val: Scalar = -1.0, max_val: Scalar = 1.0) ->
 @activation(
     formula="(1 + erf((x - mu) / (sigma * sqrt(2)))) / 2",
     source="Ma et al., Mega: moving average equipped gated attention, arXiv:2209.10655.",
-    ulp=8.0,
+    ulp=5.0,
     domain=("sigma > 0", "sigma < float('inf')"),
     variants=(variant(mu=0.0, sigma=1.0), variant(mu=-1.5, sigma=2.3)),
     elsewhere={"transformers": "laplace"},
@@ -468,7 +468,7 @@ def _standardized(xp: Namespace, x: Array, mu: Scalar, sigma: Scalar) -> tuple[A
     formula="log((1 + exp(alpha * x)) / (1 + exp(alpha * (x - 1)))) / alpha",
     source="Klimek & Perelstein, Neural network-based approach to phase space integration, "
     "arXiv:1810.11509.",
-    ulp=8.0,
+    ulp=5.0,
     domain=("alpha > 0", "alpha < float('inf')"),
     variants=(variant(alpha=2.0), variant(alpha=8.0)),
     elsewhere={
@@ -559,7 +559,7 @@ def _(xp: Namespace, x: Array) -> Any:
     formula="where(abs(x) < gamma / 2, 0.5 + 1.5 * x / gamma - 2 * (x / gamma)**3, x > 0)",
     source="Hazimeh et al., The tree ensemble layer: differentiability meets conditional "
     "computation, arXiv:2002.07772.",
-    ulp=4.0,
+    ulp=3.0,
     domain=("gamma > 0",),
     variants=(variant(gamma=4.0),),
     elsewhere={"torch-activation": "torch_activation.SmoothStep"},
