@@ -24,19 +24,30 @@ __all__ = [
     "celu_",
     "elu",
     "elu_",
+    "erf",
+    "erfc",
+    "erfinv",
     "exp",
     "expit",
     "gelu",
     "glu",
+    "hardshrink",
     "hardsigmoid",
     "hardswish",
     "hardtanh",
     "hardtanh_",
     "leaky_relu",
     "leaky_relu_",
+    "log_ndtr",
     "log_softmax",
+    "logaddexp",
+    "logcumsumexp",
+    "logit",
     "logsigmoid",
+    "logsumexp",
     "mish",
+    "ndtr",
+    "ndtri",
     "one_hot",
     "prelu",
     "relu",
@@ -53,6 +64,8 @@ __all__ = [
     "softsign",
     "tanh",
     "tanhshrink",
+    "threshold",
+    "threshold_",
 ]
 
 
@@ -64,6 +77,14 @@ class BadValueError(ValueError, RuntimeError):
 
 
 # torch.nn.functional
+
+
+def threshold(input: A, threshold: float, value: float, inplace: bool = False) -> A:
+    return inplace_if(inplace, ax.threshold, input, threshold, value)
+
+
+def threshold_(input: A, threshold: float, value: float) -> A:
+    return inplace_if(True, ax.threshold, input, threshold, value)
 
 
 def relu(input: A, inplace: bool = False) -> A:
@@ -154,6 +175,10 @@ def gelu(input: A, *, approximate: Literal["none", "tanh"] = "none", out: A | No
     return into(out, ax.gelu, input, _approximate(approximate))
 
 
+def hardshrink(input: A, lambd: float = 0.5, *, out: A | None = None) -> A:
+    return into(out, ax.hard_shrink, input, lambd)
+
+
 @raising(BadValueError)
 def softshrink(input: A, lambd: float = 0.5, *, out: A | None = None) -> A:
     return into(out, ax.soft_shrink, input, lambd)
@@ -208,6 +233,52 @@ def exp(input: A, *, out: A | None = None) -> A:
 
 def expit(input: A, *, out: A | None = None) -> A:
     return into(out, ax.sigmoid, input)
+
+
+@raising(BadValueError)
+def logit(input: A, eps: float | None = None, *, out: A | None = None) -> A:
+    return into(out, ax.logit, input, eps)
+
+
+def erf(input: A, *, out: A | None = None) -> A:
+    return into(out, ax.erf, input)
+
+
+def erfc(input: A, *, out: A | None = None) -> A:
+    return into(out, ax.erfc, input)
+
+
+def erfinv(input: A, *, out: A | None = None) -> A:
+    return into(out, ax.erfinv, input)
+
+
+def ndtr(input: A, *, out: A | None = None) -> A:
+    return into(out, ax.ndtr, input)
+
+
+def log_ndtr(input: A, *, out: A | None = None) -> A:
+    return into(out, ax.log_ndtr, input)
+
+
+def ndtri(input: A, *, out: A | None = None) -> A:
+    return into(out, ax.ndtri, input)
+
+
+@raising(BadValueError)
+def logaddexp(input: A, other: A, *, out: A | None = None) -> A:
+    """The result has the dtype of `input`."""
+    return into(out, ax.logaddexp, input, other)
+
+
+@raising(BadValueError)
+def logsumexp(input: A, dim: Dims, keepdim: bool = False, *, out: A | None = None) -> A:
+    return into(out, ax.logsumexp, input, _axes(input, dim), keepdims=keepdim)
+
+
+def logcumsumexp(input: A, dim: int, *, out: A | None = None) -> A:
+    if _is_a_scalars(input, dim):
+        return into(out, ax.logsumexp, input, ())
+    return into(out, ax.logcumsumexp, input, dim)
 
 
 # what torch means by a dimension, a weight and a choice
