@@ -25,7 +25,7 @@ from ._activation import Definition, get, names
 from ._dispatch import implementation
 from ._docstring import interval
 from ._oracle import ACCEPTED, default_engine, difference, truth
-from ._parameters import check, must_broadcast
+from ._parameters import along, check
 
 MAKERS = {
     "numpy": ("numpy", "asarray"),
@@ -362,9 +362,8 @@ def _spread(
 ) -> np.ndarray[Any, Any]:
     """A view of the array parameter in the shape of x, to be cut into the same blocks."""
     axis = parameters.get("axis")
-    if definition.axis is None and axis is not None and value.ndim == 1:
-        value = value.reshape([-1 if i == axis else 1 for i in range(x.ndim)])
-    must_broadcast(definition.name, name, value, x)
+    axes = axis if isinstance(axis, tuple) else () if axis is None else (axis,)
+    value = along(np, definition.name, name, value, x, axes)
     return np.broadcast_to(value, x.shape)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, Union, get
 import numpy as np
 from numpy.exceptions import AxisError
 
-from ._typing import Array
+from ._typing import Array, Namespace
 
 if TYPE_CHECKING:
     from ._activation import Definition
@@ -78,22 +78,37 @@ def _array(value: Any, x: Array, kinds: tuple[str, ...]) -> Array:
     return value  # type: ignore[no-any-return]
 
 
-def _broadcasting(value: Array, x: Array) -> Array:
-    if value.ndim > x.ndim or any(
-        n not in (1, m) for n, m in zip(value.shape[::-1], x.shape[::-1], strict=False)
+def _broadcasting(value: Array, x: Array, shaped: Array | None = None) -> Array:
+    """`value`, or what was made of its shape, if that broadcasts to x."""
+    result = value if shaped is None else shaped
+    if result.ndim > x.ndim or any(
+        n not in (1, m) for n, m in zip(result.shape[::-1], x.shape[::-1], strict=False)
     ):
         raise ValueError(
             f"of shape {tuple(value.shape)} does not broadcast to x of shape {tuple(x.shape)}"
         )
-    return value
+    return result
 
 
-def must_broadcast(function: str, name: str, value: Array, x: Array) -> Array:
+def must_broadcast(
+    function: str, name: str, value: Array, x: Array, shaped: Array | None = None
+) -> Array:
     """`value`, for a computation that gave a parameter its final shape itself."""
     try:
-        return _broadcasting(value, x)
+        return _broadcasting(value, x, shaped)
     except ValueError as error:
         raise ValueError(f"{function}: {name} {error}") from None
+
+
+def along(xp: Namespace, function: str, name: str, value: Any, x: Array, axes: Any) -> Any:
+    """A number, an array with the sizes of x along `axes`, or one that broadcasts to x."""
+    if isinstance(value, NUMBER):
+        return value
+    shaped = value
+    if value.ndim == len(axes):
+        sizes = dict(zip(sorted(axes), value.shape, strict=True))
+        shaped = xp.reshape(value, tuple(sizes.get(i, 1) for i in range(x.ndim)))
+    return must_broadcast(function, name, value, x, shaped)
 
 
 def _index(value: Any) -> int:

@@ -163,8 +163,13 @@ def _counterparts(library):
         where = function.definition.elsewhere.get(library)
         if where is not None and _has_rows(function.definition):
             path, _, stated = re.fullmatch(r"([\w.]+)( \((.*)\))?", where).groups()
-            keywords = ast.parse(f"f({stated or ''})", mode="eval").body.keywords
-            yield function, _found(path), {k.arg: ast.literal_eval(k.value) for k in keywords}
+            call = ast.parse(f"f({stated or ''})", mode="eval").body
+            values = {k.arg: ast.literal_eval(k.value) for k in call.keywords}
+            stated = {**{a.id: None for a in call.args}, **values}
+            own = _found(path)
+            if "normalized_shape" in stated:
+                own = _by_shape(own, function.definition.defaults["epsilon"])
+            yield function, own, stated
 
 
 def _found(path):
@@ -174,14 +179,21 @@ def _found(path):
     return found() if isinstance(found, type) else found
 
 
+def _by_shape(own, epsilon):
+    """A function of the sizes of the last axes, as one that may be given whatever is stated."""
+    return lambda x, **stated: own(x, x.shape[-1:], eps=epsilon)
+
+
 def _same(function, own, stated):
     """Both at the parameters where they are the same, as functions of x and what is learned."""
     definition = function.definition
     ours = {k: v for k, v in stated.items() if k in definition.parameters and k != "axis"}
     if "axis" in stated and definition.axis is None:
         ours["axis"] = stated["axis"]
-    # what is stated and not ours is the axis under another name, with another default
-    axis = dict.fromkeys(stated.keys() - ours.keys(), definition.defaults.get("axis"))
+    # what is stated and not ours is the axis under another name, with another default; not every
+    # library counts from the end
+    default = definition.defaults.get("axis")
+    axis = dict.fromkeys(stated.keys() - ours.keys(), 1 if default == -1 else default)
     numbers = {k: v for k, v in needed(function).items() if k in _required(definition)}
     for name in _learned(definition):
         del numbers[name]

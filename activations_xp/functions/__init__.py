@@ -3,6 +3,7 @@
 from .encodings import *  # noqa: F403
 from .exponentials import *  # noqa: F403
 from .gates import *  # noqa: F403
+from .normalizers import *  # noqa: F403
 from .rectifiers import *  # noqa: F403
 from .reductions import *  # noqa: F403
 from .selfgates import *  # noqa: F403

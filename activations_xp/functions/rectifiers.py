@@ -6,7 +6,7 @@ from math import inf
 from typing import Any
 
 from .._activation import activation, derivative_of, variant
-from .._parameters import NUMBER, Axis, Scalar, Weight, must_broadcast
+from .._parameters import NUMBER, Axis, Scalar, Weight, along
 from .._special import unit
 from .._typing import Array, Namespace
 
@@ -629,12 +629,8 @@ def _(xp: Namespace, x: Array, alpha: Scalar = 1.0, beta: Scalar = 0.0) -> Any:
     return xp.where(x <= 0, 0.0, alpha * unit(xp, x))
 
 
-def _slopes(xp: Namespace, x: Array, weight: Any, axis: int | None) -> Any:
-    if isinstance(weight, NUMBER):
-        return weight
-    if axis is not None and weight.ndim == 1:
-        weight = xp.reshape(weight, tuple(-1 if i == axis else 1 for i in range(x.ndim)))
-    return must_broadcast("prelu", "weight", weight, x)
+def _slopes(xp: Namespace, x: Array, weight: Weight, axis: Axis | None) -> Any:
+    return along(xp, "prelu", "weight", weight, x, () if axis is None else (axis,))
 
 
 def _is_zero(parameter: Scalar) -> bool:

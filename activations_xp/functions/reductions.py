@@ -19,7 +19,7 @@ __all__ = ["logcumsumexp", "logmeanexp", "logsumexp"]
     ulp=2.0,
     variants=(variant(b=0.5, formula="log(sum(b * exp(x)))"),),
     elsewhere={
-        "torch": "torch.logsumexp (dim=None)",
+        "torch": "torch.logsumexp (dim)",
         "jax": "jax.nn.logsumexp",
         "keras": "keras.ops.logsumexp",
         "scipy": "scipy.special.logsumexp",
@@ -146,7 +146,7 @@ def logmeanexp(
     ulp=128.0,
     variants=(variant(reverse=True, formula="log(cumsum(exp(x)[::-1])[::-1])"),),
     elsewhere={
-        "torch": "torch.logcumsumexp (dim=None)",
+        "torch": "torch.logcumsumexp (dim)",
         "jax": "jax.lax.cumlogsumexp (axis=0)",
         "tensorflow": "tf.math.cumulative_logsumexp (axis=0)",
         "mlx": "mlx.core.logcumsumexp (axis=None)",

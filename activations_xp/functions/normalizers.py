@@ -1,0 +1,285 @@
+"""Functions that give a slice along an axis a fixed mean and size."""
+
+from __future__ import annotations
+
+from math import inf, prod, sqrt
+from typing import Any
+
+from .._activation import activation, variant
+from .._parameters import NUMBER, Axes, Mask, Number, Scalar, Weight, along
+from .._typing import Array, Namespace
+
+__all__ = ["layer_norm", "normalize", "rms_norm", "standardize"]
+
+
+@activation(
+    formula="(x - average(x)) / sqrt(average((x - average(x)) ** 2) + epsilon)",
+    source="The standard score of statistics; no publication claims it.",
+    ulp=128.0,
+    domain=("epsilon >= 0",),
+    variants=(
+        variant(mean=1.0, formula="(x - mean) / sqrt(average((x - mean) ** 2) + epsilon)"),
+        variant(variance=4.0, formula="(x - average(x)) / sqrt(variance + epsilon)"),
+        variant(epsilon=0.5),
+    ),
+    elsewhere={"jax": "jax.nn.standardize", "flax": "flax.nnx.standardize"},
+    axis="kept",
+)
+def standardize(
+    xp: Namespace,
+    x: Array,
+    axis: Axes = -1,
+    mean: Scalar | None = None,
+    variance: Scalar | None = None,
+    epsilon: Number = 1e-5,
+    where: Mask | None = None,
+) -> Any:
+    """Standard score, (x - mean)/sqrt(variance + epsilon) along an axis.
+
+    Parameters
+    ----------
+    axis : int, tuple of ints or None, optional
+        The axis or axes of the mean and the variance; None is all of them.
+    mean : number or array, optional
+        What to take away; None is the mean of x.
+    variance : number or array, optional
+        None is the mean square of what is left of x.
+    epsilon : number, optional
+        What is added to the variance.
+    where : boolean array, optional
+        True takes part. The others get 0 and no gradient, whatever they hold; JAX gives them a
+        score.
+
+    Notes
+    -----
+    The variance is that of the distances from the mean, which an offset of x does not disturb. A
+    slice with an infinity is NaN.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.standardize(np.array([10001.0, 10003.0], dtype="float32"), epsilon=0.0)
+    array([-1.,  1.], dtype=float32)
+    """
+    if 0 in x.shape:
+        return x
+    count: Any = _size(x, axis)
+    if where is not None:
+        where = xp.broadcast_to(where, x.shape)
+        count = xp.sum(xp.astype(where, x.dtype), axis=axis, keepdims=True)
+        count = xp.where(count == 0, 1.0, count)
+
+    def part(x: Any) -> Any:
+        return x if where is None else xp.where(where, x, 0.0)
+
+    x = part(x)
+    if mean is not None:
+        x = part(x - mean)
+    else:
+        for _ in range(2):  # the second takes away the rounding of the first
+            x = part(x - xp.sum(x, axis=axis, keepdims=True) / count)
+    if variance is None:
+        return _over_root_mean_square(xp, x, axis, epsilon, count)
+    total = variance + epsilon
+    return part(x / (sqrt(total) if isinstance(total, NUMBER) else xp.sqrt(total)))
+
+
+@activation(
+    formula="x / maximum(sum(abs(x) ** order) ** (1 / order), epsilon)",
+    source="The unit vector of linear algebra; no publication claims it.",
+    ulp=4.0,
+    domain=("order > 0", "epsilon >= 0"),
+    variants=(
+        variant(order=1.0),
+        variant(order=3.0),
+        variant(order=inf, formula="x / maximum(max(abs(x)), epsilon)"),
+        variant(epsilon=1e5),
+    ),
+    elsewhere={
+        "torch": "torch.nn.functional.normalize (dim=1)",
+        "keras": "keras.ops.normalize (epsilon=1e-7)",
+        "tensorflow": "tf.math.l2_normalize (axis=None)",
+    },
+    axis="kept",
+    range=(-1.0, 1.0),
+)
+def normalize(
+    xp: Namespace, x: Any, axis: Axes = -1, order: Number = 2.0, epsilon: Number = 1e-12
+) -> Any:
+    """Unit vector, x/max(norm, epsilon) along an axis, with norm = sum(abs(x)**order)**(1/order).
+
+    Parameters
+    ----------
+    axis : int, tuple of ints or None, optional
+        The axis or axes of the norm; None is all of them.
+    order : number, optional
+        The order of the norm; inf is the largest magnitude.
+    epsilon : number, optional
+        The least to divide by. TensorFlow's is the square of ours.
+
+    Notes
+    -----
+    No power of an element overflows or underflows. A slice of zeros stays one, with the slope
+    1/epsilon; one with an infinity is NaN.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.normalize(np.array([3e30, -1e30], dtype="float32"), order=1.0)
+    array([ 0.75, -0.25], dtype=float32)
+    """
+    if 0 in x.shape:
+        return x
+    size = _size_of_largest(xp, x, axis, epsilon)
+    x = x / size
+    if order == inf:
+        norm = xp.max(xp.abs(x), axis=axis, keepdims=True)
+    elif order == 2:
+        norm = xp.sqrt(_or_one(xp, xp.sum(x * x, axis=axis, keepdims=True)))
+    elif order == 1:
+        norm = xp.sum(xp.abs(x), axis=axis, keepdims=True)
+    else:
+        # of an order below 1 the power is infinitely steep at 0
+        power = xp.where(x == 0, 0.0, xp.pow(_or_one(xp, xp.abs(x)), order))
+        norm = xp.pow(_or_one(xp, xp.sum(power, axis=axis, keepdims=True)), 1 / order)
+    norm = _or_one(xp, norm)
+    return x / (norm if epsilon == 0 else xp.maximum(norm, epsilon / size))
+
+
+@activation(
+    formula="(x - average(x)) / sqrt(average((x - average(x)) ** 2) + epsilon)",
+    source="Ba, Kiros & Hinton, Layer normalization, arXiv:1607.06450.",
+    ulp=128.0,
+    domain=("epsilon >= 0",),
+    variants=(
+        variant(
+            weight=0.5,
+            bias=2.0,
+            formula="weight * (x - average(x)) / sqrt(average((x - average(x)) ** 2) + epsilon)"
+            " + bias",
+        ),
+    ),
+    elsewhere={
+        "torch": "torch.nn.functional.layer_norm (normalized_shape)",
+        "keras": "keras.ops.layer_normalization (epsilon=1e-7)",
+        "flax": "flax.nnx.LayerNorm (epsilon=1e-6)",
+        "equinox": "equinox.nn.LayerNorm",
+        "mlx": "mlx.core.fast.layer_norm",
+        "timm": "timm.layers.LayerNorm (eps=1e-6)",
+    },
+    axis="kept",
+)
+def layer_norm(
+    xp: Namespace,
+    x: Array,
+    axis: Axes = -1,
+    weight: Weight | None = None,
+    bias: Weight | None = None,
+    epsilon: Number = 1e-5,
+) -> Any:
+    """Layer normalization, weight*(x - mean)/sqrt(variance + epsilon) + bias along an axis.
+
+    Parameters
+    ----------
+    axis : int, tuple of ints or None, optional
+        The axis or axes of the mean and the variance; None is all of them.
+    weight : number or array, optional
+        The factor of the result; None is 1. It broadcasts to x, or has the shape of the axes.
+    bias : number or array, optional
+        What is added; None is 0. It broadcasts to x, or has the shape of the axes.
+    epsilon : number, optional
+        What is added to the variance.
+
+    Notes
+    -----
+    A slice with an infinity is NaN.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.layer_norm(np.array([-1.0, 1.0]), weight=np.array([1.0, 2.0]), epsilon=0.0)
+    array([-1.,  2.])
+    """
+    y = standardize.computation(xp, x, axis, epsilon=epsilon)
+    if weight is not None:
+        y = y * along(xp, "layer_norm", "weight", weight, x, axis)
+    return y if bias is None else y + along(xp, "layer_norm", "bias", bias, x, axis)
+
+
+@activation(
+    formula="x / sqrt(average(x * x) + epsilon)",
+    source="Zhang & Sennrich, Root mean square layer normalization, arXiv:1910.07467.",
+    ulp=4.0,
+    domain=("epsilon >= 0",),
+    variants=(variant(weight=0.5, formula="weight * x / sqrt(average(x * x) + epsilon)"),),
+    elsewhere={
+        "torch": "torch.nn.functional.rms_norm (normalized_shape, eps=None)",
+        "keras": "keras.ops.rms_normalization (epsilon=1e-7)",
+        "flax": "flax.nnx.RMSNorm",
+        "equinox": "equinox.nn.RMSNorm (eps=1e-5)",
+        "mlx": "mlx.core.fast.rms_norm",
+        "timm": "timm.layers.RmsNorm",
+    },
+    axis="kept",
+)
+def rms_norm(
+    xp: Namespace,
+    x: Array,
+    axis: Axes = -1,
+    weight: Weight | None = None,
+    epsilon: Number = 1e-6,
+) -> Any:
+    """Root mean square normalization, weight*x/sqrt(mean(x*x) + epsilon) along an axis.
+
+    Parameters
+    ----------
+    axis : int, tuple of ints or None, optional
+        The axis or axes of the mean; None is all of them.
+    weight : number or array, optional
+        The factor of the result; None is 1. It broadcasts to x, or has the shape of the axes.
+    epsilon : number, optional
+        What is added to the mean square. PyTorch's default is the eps of the dtype.
+
+    Notes
+    -----
+    No square overflows or underflows. A slice with an infinity is NaN.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.rms_norm(np.array([3e30, -3e30], dtype="float32"))
+    array([ 1., -1.], dtype=float32)
+    """
+    if 0 in x.shape:
+        return x
+    y = _over_root_mean_square(xp, x, axis, epsilon, _size(x, axis))
+    return y if weight is None else y * along(xp, "rms_norm", "weight", weight, x, axis)
+
+
+def _over_root_mean_square(xp: Namespace, x: Array, axis: Axes, epsilon: float, count: Any) -> Any:
+    """x/sqrt(mean(x*x) + epsilon); of nothing, with an epsilon of 0, 0."""
+    size = _size_of_largest(xp, x, axis, sqrt(epsilon))
+    x = x / size
+    square = xp.sum(x * x, axis=axis, keepdims=True) / count
+    if epsilon != 0:
+        rest = sqrt(epsilon) / size
+        square = square + rest * rest
+    return x / xp.sqrt(_or_one(xp, square))
+
+
+def _size_of_largest(xp: Namespace, x: Array, axis: Axes, least: float) -> Any:
+    """The largest magnitude, or `least` if that is more, or 1 if both are 0."""
+    return _or_one(xp, xp.maximum(xp.max(xp.abs(x), axis=axis, keepdims=True), least))
+
+
+def _or_one(xp: Namespace, x: Any) -> Any:
+    """X, but 1 for 0: what is divided by it is 0."""
+    return xp.where(x == 0, 1.0, x)
+
+
+def _size(x: Array, axis: Any) -> int:
+    return prod([x.shape[i] for i in axis])
