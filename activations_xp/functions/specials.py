@@ -388,8 +388,8 @@ def logaddexp(xp: Namespace, x: Array, y: Operand) -> Any:
 @derivative_of(logaddexp)
 def _(xp: Namespace, x: Array, y: Operand) -> Any:
     gap = xp.where(x == y, 0.0, x - y)  # both may be the same infinity
-    # what the difference lost would cost as many ulp as it is large
-    rest = gap - x
-    lost = (x - (gap - rest)) - (y + rest)
     share = sigmoid.computation(xp, gap)
-    return share + xp.where(xp.abs(gap) < inf, lost, 0.0) * share * (1 - share)
+    # what rounding took from a large gap, and would cost as many ulp
+    part = gap - x
+    lost = xp.where(xp.abs(gap) < inf, (x - (gap - part)) - (y + part), 0.0)
+    return share * (1 + lost * (1 - share))
