@@ -149,7 +149,7 @@ def _check(args: argparse.Namespace) -> int:
             faults += wrong
             advance(1)
     unit = "ulp" if portable else "eps * max(|f|, min(|x|, 1))"
-    bound = "the function's own bound" if portable else f"{ACCEPTED:g}"
+    bound = "the function's own bound" if portable else f"{ACCEPTED:g} and its own bound"
     _print_table(
         ["function", "formula", *makers],
         rows,
@@ -179,8 +179,9 @@ def _examine(
     first = definition.variants[0]
     x = _points(definition)
     exact = truth(first.formula, x, {**definition.defaults, **first.parameters}, digits=_DIGITS)
-    strict = portable or not definition.keeps_shape
-    budget = first.ulp if strict else ACCEPTED
+    # along an axis an element may be next to nothing beside those that made it
+    strict = (portable and definition.axis is None) or not definition.keeps_shape
+    budget = first.ulp if strict else max(ACCEPTED, first.ulp)
     float32 = np.finfo(np.float32)
     size = abs(exact)
     counted = (size <= float(float32.max)) & (size >= (float(float32.tiny) if strict else 0))
@@ -194,7 +195,8 @@ def _examine(
     results: dict[str, Any] = {}
     for library, make in makers.items():
         try:
-            got = _to_numpy(function(make(x), **first.parameters))
+            with np.errstate(all="ignore"):
+                got = _to_numpy(function(make(x), **first.parameters))
             error = distance(got, exact)
         except Exception as exception:
             cells.append(f"{type(exception).__name__} !")
@@ -229,9 +231,10 @@ def _points(definition: Definition) -> np.ndarray[Any, Any]:
 
 
 def _to_numpy(y: Any) -> np.ndarray[Any, Any]:
-    for method in ("compute", "get"):  # of dask and cupy
-        if hasattr(y, method):
-            y = getattr(y, method)()
+    if hasattr(y, "compute"):  # dask's, in this thread and with its error state
+        y = y.compute(scheduler="synchronous")
+    if hasattr(y, "get"):  # cupy's
+        y = y.get()
     return np.asarray(y)
 
 

@@ -277,7 +277,7 @@ def _(xp: Namespace, x: Array) -> Any:
     formula="where(x > 0, x / (1 + exp(-x)), 0) + threshold",
     source="Chieng et al., Flatten-T swish: a thresholded ReLU-swish-like activation function for "
     "deep learning, arXiv:1812.06247.",
-    ulp=4.0,
+    ulp=8.0,
     aliases=("fts",),
     variants=(variant(threshold=0.0),),
     elsewhere={"echoAI": "echoAI.Activation.Torch.functional.fts (threshold=0)"},
