@@ -3,7 +3,8 @@
 `dim` is an axis. ``inplace=True`` and the names that end in an underscore write to the array where
 its library lets them, and refuse a result of another dtype than the array's. Where torch refuses
 integers they become the default floating dtype. A bad value is a ValueError and, as in torch, a
-RuntimeError; its message has the names of `activations_xp`.
+RuntimeError; its message has the names of `activations_xp`. Not good here are a `beta` of 0 in
+softplus, a `p` of 0 or less in normalize, and a negative `eps`.
 
 `rrelu`, `gumbel_softmax`, the dropouts and the attentions are not here yet.
 """
@@ -312,7 +313,7 @@ def _is_a_scalars(x: Any, dim: Any) -> bool:
 
 def _by_channel(weight: Any, x: Any) -> Any:
     """One weight, or one for each channel, in a shape that broadcasts; the channels are axis 1."""
-    if getattr(weight, "ndim", 0) == 0:
+    if getattr(weight, "ndim", 0) == 0 or library(x) is None:  # the function says what is wrong
         return weight
     channels = x.shape[1] if x.ndim > 1 else 1
     if weight.ndim > 1 or weight.shape[0] not in (1, channels):

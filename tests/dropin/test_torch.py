@@ -341,6 +341,17 @@ def test_bad_samples_of_torch(operator, name):
         assert isinstance(caught.value, (ValueError, TypeError))
 
 
+@pytest.mark.filterwarnings("ignore:Implicit dimension choice")
+@over("name", PUBLIC)
+def test_lists_and_complex_numbers_are_refused(name):
+    for bad in ([1.0, 2.0, 3.0, 4.0], torch.ones(4) * 1j):
+        values = given(name, num_classes=4)
+        with pytest.raises(
+            (TypeError, dropin.BadValueError), match=r"^\w+: (x|input) must be an array"
+        ):
+            PUBLIC[name](bad, **values)
+
+
 @over("ndim", range(5))
 @over("name", ["softmax", "log_softmax"])
 def test_the_implicit_dimension(name, ndim):
