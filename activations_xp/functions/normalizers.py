@@ -254,9 +254,7 @@ def rms_norm(
     >>> ax.rms_norm(np.array([3e30, -3e30], dtype="float32"))
     array([ 1., -1.], dtype=float32)
     """
-    if 0 in x.shape:
-        return x
-    y = _over_root_mean_square(xp, x, axis, epsilon, _size(x, axis))
+    y = x if 0 in x.shape else _over_root_mean_square(xp, x, axis, epsilon, _size(x, axis))
     return y if weight is None else y * along(xp, "rms_norm", "weight", weight, x, axis)
 
 
