@@ -12,6 +12,8 @@ softplus, a `p` of 0 or less in normalize, and a negative `eps`.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
+from operator import index
 from typing import Any, Literal, TypeAlias
 
 from .. import functions as ax
@@ -37,6 +39,7 @@ __all__ = [
     "hardswish",
     "hardtanh",
     "hardtanh_",
+    "layer_norm",
     "leaky_relu",
     "leaky_relu_",
     "log_ndtr",
@@ -49,11 +52,13 @@ __all__ = [
     "mish",
     "ndtr",
     "ndtri",
+    "normalize",
     "one_hot",
     "prelu",
     "relu",
     "relu6",
     "relu_",
+    "rms_norm",
     "selu",
     "selu_",
     "sigmoid",
@@ -211,6 +216,33 @@ def log_softmax(input: A, dim: int | None = None, _stacklevel: int = 3, dtype: A
 
 
 @raising(BadValueError)
+def normalize(
+    input: A, p: float = 2.0, dim: Dims | None = 1, eps: float = 1e-12, out: A | None = None
+) -> A:
+    return into(out, ax.normalize, input, _axes(input, dim), p, eps)
+
+
+@raising(BadValueError)
+def layer_norm(
+    input: A,
+    normalized_shape: Sequence[int],
+    weight: A | None = None,
+    bias: A | None = None,
+    eps: float = 1e-05,
+) -> A:
+    axis = _last("layer_norm", input, normalized_shape, weight=weight, bias=bias)
+    return ax.layer_norm(input, axis, weight, bias, eps)
+
+
+@raising(BadValueError)
+def rms_norm(
+    input: A, normalized_shape: Sequence[int], weight: A | None = None, eps: float | None = None
+) -> A:
+    axis = _last("rms_norm", input, normalized_shape, weight=weight)
+    return ax.rms_norm(input, axis, weight, _eps(input) if eps is None else eps)
+
+
+@raising(BadValueError)
 def one_hot(input: A, num_classes: int = -1) -> A:
     """For integers of any size. What is no class has 0 everywhere; only -1 reads the values."""
     y = ax.one_hot(input, _classes(input, num_classes))
@@ -300,15 +332,29 @@ def _axis(function: str, x: Any, dim: int | None, stacklevel: int) -> Any:
 
 
 def _axes(x: Any, dim: Dims | None) -> Any:
-    """The axes of dimensions."""
+    """The axes of dimensions; no dimension is all of them."""
     if _is_a_scalars(x, dim):
         return ()
-    return tuple(dim) if isinstance(dim, list) else dim
+    axes = tuple(dim) if isinstance(dim, list) else dim
+    return None if axes == () else axes
 
 
 def _is_a_scalars(x: Any, dim: Any) -> bool:
     """Whether it is the one dimension that torch lets a scalar have."""
     return getattr(x, "ndim", 0) == 0 and dim in (0, -1, (0,), (-1,), [0], [-1])
+
+
+def _last(function: str, x: Any, shape: Sequence[int], **learned: Any) -> tuple[int, ...]:
+    """The last axes, which have this shape, as has what is learned."""
+    shape = tuple(map(index, shape))
+    if not shape or getattr(x, "shape", shape)[-len(shape) :] != shape:
+        raise ValueError(f"{function}: normalized_shape must end the shape of x, got {shape}")
+    for name, value in learned.items():
+        if value is not None and getattr(value, "shape", shape) != shape:
+            raise ValueError(
+                f"{function}: {name} must have normalized_shape, got shape {tuple(value.shape)}"
+            )
+    return tuple(range(-len(shape), 0))
 
 
 def _by_channel(weight: Any, x: Any) -> Any:
@@ -347,3 +393,9 @@ def _approximate(value: Any) -> Any:
     if value not in ("none", "tanh"):
         raise ValueError(f"gelu: approximate must be 'none' or 'tanh', got {describe(value)}")
     return value
+
+
+def _eps(x: Any) -> float:
+    """That of the dtype which torch computes in."""
+    floating = library(x) is not None and isdtype(x, ("real floating",))
+    return 2.0**-52 if floating and namespace(x).finfo(x.dtype).bits > 32 else 2.0**-23

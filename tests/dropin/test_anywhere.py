@@ -14,25 +14,28 @@ import activations_xp.dropin.torch as F  # noqa: N812
 def _weights():
     rng = np.random.default_rng(0)
     shapes = {"x": (5, 8), "qkv": (8, 24), "out": (8, 8), "up": (8, 32), "down": (16, 8)}
+    shapes |= {"scale": (8,), "slopes": (8,)}
     return {name: rng.normal(0, 0.5, shape) for name, shape in shapes.items()}
 
 
-def torch_spelled(x, qkv, out, up, down):
+def torch_spelled(x, qkv, out, up, down, scale, slopes):
     """A block of a transformer, and what else a network is made of."""
-    h = x @ qkv
-    q, k, v = h[:, :8], h[:, 8:16], h[:, 16:]
+    h = F.layer_norm(x, (8,), scale, eps=1e-6) @ qkv
+    q, k, v = F.normalize(h[:, :8], dim=-1), F.rms_norm(h[:, 8:16], [8]), h[:, 16:]
     x = x + F.softmax(q @ k.T / 8**0.5, dim=-1) @ v @ out
     x = x + F.glu(F.gelu(x @ up, approximate="tanh"), dim=-1) @ down
     x = F.leaky_relu(F.silu(x) + F.mish(x), negative_slope=0.1) - F.elu(x, 0.5)
-    x = F.softplus(x, beta=2, threshold=10) * F.hardsigmoid(x) + F.tanhshrink(F.selu(x))
-    return F.log_softmax(F.celu(x, alpha=0.5) * F.relu6(x) + F.softsign(x), dim=1)
+    x = F.softplus(x, beta=2, threshold=10) * F.hardsigmoid(x) + F.prelu(F.selu(x), slopes)
+    x = F.celu(x, alpha=0.5) * F.hardtanh(x, -2.0, 2.0) + F.softsign(x)
+    return F.log_softmax(F.softshrink(x, 0.1) + F.threshold(F.erf(x), 0.2, -1.0), dim=1)
 
 
-def scipy_spelled(x, qkv, out, up, down):
+def scipy_spelled(x, qkv, out, up, down, scale, slopes):
     """A logistic regression on hidden units, and its losses."""
-    h = special.expit(x @ qkv)[:, :8] @ out
-    chances = special.softmax(h, axis=1) + special.softmax(h)
-    return chances * special.log_softmax(h, axis=1) + special.softplus(special.log_expit(h))
+    h = special.expit(x @ qkv)[:, :8] @ out + special.ndtr(slopes)
+    chances = special.softmax(h, axis=1) * special.logsumexp(h, axis=1, keepdims=True, b=2.0)
+    losses = chances * special.log_softmax(h) + special.softplus(special.log_expit(h))
+    return losses + special.logit(special.expit(h)) * special.erf(h)
 
 
 SPELLED = [torch_spelled, scipy_spelled]
