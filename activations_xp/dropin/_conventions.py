@@ -44,6 +44,18 @@ def astype(x: A, dtype: Any) -> A:
     return cast(A, y)
 
 
+def result_dtype(y: A, dtype: Any) -> A:
+    """`y` in a dtype of its library or of this name; None is its own."""
+    if dtype is None:
+        return y
+    xp = namespace(y)
+    if isinstance(dtype, str):
+        if not hasattr(xp, dtype):
+            raise TypeError(f"dtype must be one of x's library, got {dtype!r}")
+        dtype = getattr(xp, dtype)
+    return cast(A, xp.astype(y, dtype))
+
+
 def inplace_if(inplace: bool, function: Form[P], x: A, /, *args: P.args, **kwargs: P.kwargs) -> A:
     """The function of `x`, written to `x` itself if asked."""
     if not inplace:

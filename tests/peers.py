@@ -1,0 +1,226 @@
+"""A drop-in beside the library that it spells: called alike, and compared where that is right."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+import activations_xp as ax
+from activations_xp._oracle import truth
+
+EDGES = [
+    *(0.0, 5e-324, 1e-45, 1e-38, 1e-8, 1e-3, 0.25, 0.5, 1.0, 1.5, 3.0, 5.0, 5.5, 6.0, 8.0, 19.9),
+    *(20.1, 37.43, 88.0, 104.0, 300.0, 709.0, 745.0, 1e4, 1e20, 3.4e38, 1.7e308, math.inf),
+]
+LINE = np.array([*EDGES, *(-v for v in EDGES), math.nan])
+"""Where functions go wrong: near 0, at kinks, where exp underflows and squares overflow."""
+
+ROWS = np.array([[5.0, 4.0, 1.0, -3.0], [0.1, 0.2, 0.3, 700.0], [-1e4, 0.0, 1e4, -0.5]]) / 8
+LABELS = np.array([[0, 2, 3, -1], [1, 1, 2, 0], [3, 3, 3, 3]])
+SHAPES = [(), (0, 4), (4,), (2, 4), (2, 6, 4)]
+
+Given = Mapping[str, Any]
+Formula = str | Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A module of ours, the namespace it stands in for, and how its library is handled.
+
+    type_of : the result of a function, as far as its shape and dtype
+    samples : the parameters to call a function with, if not its defaults
+    amiss : the formula of what the library gets wrong somewhere, for the oracle or in Python
+    kinks : where the derivative of our table is another one
+    bad : wrong values, by parameter
+    coarse : what the library computes in float32 whatever the dtype
+    """
+
+    own: Any
+    theirs: Any
+    asarray: Callable[[np.ndarray, str], Any]
+    asnumpy: Callable[[Any], np.ndarray]
+    gradient: Callable[[Callable[[Any], Any], Any], Any]
+    type_of: Callable[[Callable[[Any], Any], Any], Any] = lambda function, x: function(x)
+    samples: Mapping[str, Sequence[Given]] = field(default_factory=dict)
+    amiss: Mapping[str, Formula] = field(default_factory=dict)
+    kinks: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    bad: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    coarse: Collection[str] = ()
+
+    @property
+    def calls(self) -> list[tuple[str, Given]]:
+        return [(name, given) for name in self.names for given in self.given(name)]
+
+    @property
+    def names(self) -> list[str]:
+        """Those that the module does not have from another."""
+        return [n for n in self.own.__all__ if getattr(self.own, n).__module__ == self.own.__name__]
+
+    def given(self, name: str) -> Sequence[Given]:
+        return self.samples.get(name, [{}])
+
+    def parameters(self, name: str) -> Mapping[str, inspect.Parameter]:
+        return inspect.signature(getattr(self.own, name)).parameters
+
+    def input(self, name: str, dtype: str) -> Any:
+        if name.endswith("_hot"):
+            return self.asarray(LABELS, "int32")
+        with np.errstate(all="ignore"):
+            return self.asarray(ROWS if "axis" in self.parameters(name) else LINE, dtype)
+
+    def results(self, name: str, x: Any, given: Given) -> tuple[np.ndarray, np.ndarray]:
+        """Ours and theirs."""
+        ours = getattr(self.own, name)(x, **given)
+        return self.asnumpy(ours), self.asnumpy(self.peer(name)(x, **given))
+
+    def peer(self, name: str) -> Callable[..., Any]:
+        def function(*args: Any, **kwargs: Any) -> Any:
+            with np.errstate(all="ignore"), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return getattr(self.theirs, name)(*args, **kwargs)
+
+        return function
+
+    def exact(self, name: str, x: Any, given: Given) -> np.ndarray:
+        """What `amiss` says, and NaN where x is out of the oracle's reach."""
+        formula = self.amiss[name]
+        values = self.asnumpy(x).astype("f8")
+        defaults = {p.name: p.default for p in self.parameters(name).values()}
+        parameters = {**defaults, **given}
+        if not isinstance(formula, str):
+            return np.apply_along_axis(formula, -1, values, **given)
+        near = np.abs(values) < 1e100
+        found = np.full_like(values, np.nan)
+        found[near] = truth(formula, values[near], parameters).astype("f8")
+        return found
+
+    # what the tests of all libraries ask
+
+    def check_values(self, name: str, given: Given, dtype: str) -> None:
+        x = self.input(name, dtype)
+        ours, theirs = self.results(name, x, given)
+        theirs = theirs.astype("f4") if name in self.coarse else theirs
+        right = np.isfinite(theirs)
+        if right.shape == tuple(x.shape):
+            missing = np.isnan(self.asnumpy(x))
+            assert np.isnan(ours[missing]).all()
+            right &= ~missing
+        if name in self.amiss:
+            right &= close(theirs, self.exact(name, x, given))
+        assert right.any()
+        assert close(ours, theirs)[right].all()
+
+    def check_amiss(self, name: str) -> None:
+        """That the library is wrong somewhere, and that ours is right everywhere."""
+        wrong = False
+        for given in self.given(name):
+            for dtype in ("float32", "float64"):
+                x = self.input(name, dtype)
+                exact = self.exact(name, x, given)
+                with ax.implementation("portable"):
+                    ours, theirs = self.results(name, x, given)
+                known = np.abs(exact) < np.finfo(dtype).max
+                assert close(ours, exact)[known].all()
+                wrong |= not close(theirs, exact)[known].all()
+        assert wrong
+
+    def check_gradients(self, name: str, given: Given) -> None:
+        x = self.input(name, "float32")
+        ours, theirs = (
+            self.asnumpy(self.gradient(lambda x, f=f: f(x, **given), x))
+            for f in (getattr(self.own, name), self.peer(name))
+        )
+        at = self.asnumpy(x)
+        right = np.isfinite(theirs) & np.isfinite(at)
+        value = self.asnumpy(self.peer(name)(x, **given))
+        if value.shape == right.shape:
+            right &= np.isfinite(value)
+        for kink in self.kinks.get(name, ()):
+            right &= abs(at - kink) > np.finfo("f4").smallest_normal
+        assert right.any()
+        np.testing.assert_allclose(ours[right], theirs[right], rtol=1e-4, atol=1e-4)
+
+    def check_types(self, name: str, given: Given, dtype: str) -> None:
+        along = "axis" in self.parameters(name)
+        tried = 0
+        for shape in SHAPES[2 * along :]:
+            axes = (*range(len(shape)), -1) if along and name != "multi_hot" else ()
+            for axis in ({}, *({"axis": axis} for axis in axes)):
+                if name.endswith("_hot"):
+                    x = self.asarray(np.zeros(shape, int), "int32")
+                else:
+                    x = self.asarray(np.ones(shape), dtype)
+                calls = [
+                    lambda x, f=f, axis=axis: f(x, **given, **axis)
+                    for f in (getattr(self.own, name), self.peer(name))
+                ]
+                ours = self.type_of(calls[0], x)
+                try:
+                    theirs = self.type_of(calls[1], x)
+                except RuntimeError:  # Keras's norms take the last axes only on torch
+                    continue
+                assert ours.dtype in (theirs.dtype, x.dtype)
+                assert ours.shape == theirs.shape
+                tried += 1
+        assert tried
+
+    def check_errors(self, name: str, given: Given) -> int:
+        """Whatever the library raises for a bad value is caught by the same ``except``."""
+        tried = 0
+        for x, bad in self._bad(name, given):
+            try:
+                self.peer(name)(x, **bad)
+            except Exception as error:
+                caught = type(error)
+            else:
+                continue
+            try:
+                getattr(self.own, name)(x, **bad)
+            except caught:
+                tried += 1
+                continue
+            raise AssertionError(f"{name}({bad}) does not raise {caught}")
+        return tried
+
+    def _bad(self, name: str, given: Given) -> Iterator[tuple[Any, Given]]:
+        x = self.input(name, "float32")
+        for value in self.bad.get("x", ()):
+            yield value, given
+        for parameter in list(self.parameters(name))[1:]:
+            for value in self.bad.get(parameter, ()):
+                yield x, {**given, parameter: value}
+        if name == "glu":
+            yield x[:, :3], given
+
+
+def close(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Equal in the dtype of the coarser of both, apart from results that may be flushed to 0."""
+    if a.dtype.kind == "i":
+        return a == b
+    info = max((np.finfo(a.dtype), np.finfo(b.dtype)), key=lambda info: info.eps)
+    with np.errstate(all="ignore"):
+        return np.isclose(
+            a.astype("f8"),
+            b.astype("f8"),
+            rtol=512 * info.eps,
+            atol=1024 * info.smallest_normal,
+            equal_nan=True,
+        )
+
+
+def bare(function: Any) -> list[inspect.Parameter]:
+    """The parameters of a function without their types, which are ours alone."""
+    parameters = inspect.signature(function).parameters.values()
+    return [p.replace(annotation=p.empty) for p in parameters]
+
+
+def public(namespace: Any) -> set[str]:
+    """The functions of a namespace."""
+    names = {name for name in vars(namespace) if not name.startswith("_")}
+    return {name for name in names if callable(getattr(namespace, name))}
