@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -183,6 +184,9 @@ def pytest_configure(config: pytest.Config) -> None:
     libraries = {name.partition("-")[0] for name in _chosen(config)}
     if "jax" in libraries:
         importlib.import_module("jax").config.update("jax_enable_x64", True)
+    for name in ("torch", "jax"):
+        if name in libraries:
+            os.environ.setdefault("KERAS_BACKEND", name)
     config.libraries = libraries  # type: ignore[attr-defined]
 
 
@@ -193,6 +197,8 @@ def pytest_ignore_collect(collection_path: Any, config: pytest.Config) -> bool |
     library = collection_path.stem.removeprefix("test_")
     if collection_path.parent.name in ("backends", "dropin") and library in ("torch", "jax"):
         return library not in config.libraries or None  # type: ignore[attr-defined]
+    if collection_path.parent.name == "dropin" and library == "keras":
+        return "KERAS_BACKEND" not in os.environ or None
     return None
 
 

@@ -61,6 +61,8 @@ def tests(session: nox.Session, library: str) -> None:
     if library == "jax" and not session.posargs:
         # compiling is what takes the time: without 64 bits a quick subset
         session.run("pytest", "-n", "2", "--backend", "jax-x32", "tests/test_values.py")
+        # Keras for NumPy is made of JAX in part
+        session.run("pytest", "tests/dropin/test_keras.py", env={"KERAS_BACKEND": "numpy"})
 
 
 @nox.session(python=newest_python())
@@ -74,7 +76,7 @@ def tests_newest(session: nox.Session, library: str) -> None:
 @nox.parametrize("library", ["torch", "jax"], ids=["torch", "jax"])
 def gpu(session: nox.Session, library: str) -> None:
     """The tests on a CUDA device, with the torch or jax that the machine has for it."""
-    session.install("-e", ".[cli]", *group("test"))
+    session.install("-e", ".[cli]", *group("test", "keras"))
     session.run("pytest", "--backend", f"{library}-cuda", *session.posargs)
 
 

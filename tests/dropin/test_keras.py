@@ -1,0 +1,199 @@
+"""The Keras 3 spellings against Keras, on whichever backend it runs here."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from common import over
+from peers import ROWS, Peer, bare, close, public
+
+import activations_xp.dropin.keras
+import activations_xp.dropin.keras_ops
+
+BACKEND = keras.backend.backend()
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+def _gradient(function, x):
+    if BACKEND == "jax":
+        import jax
+
+        return jax.grad(lambda x: _loss(function(x)))(x)
+    leaf = x.clone().requires_grad_()
+    _loss(function(leaf)).backward()
+    return leaf.grad
+
+
+def _type_of(function, x):
+    if BACKEND == "jax":
+        import jax
+
+        return jax.eval_shape(function, x)
+    return function(x)
+
+
+def _loss(y):
+    weights = np.linspace(0.5, 1.5, int(np.prod(y.shape))).reshape(y.shape)
+    return (y * keras.ops.convert_to_tensor(weights, dtype="float32")).sum()
+
+
+def _sparsemax(row):
+    descending = np.sort(row)[::-1]
+    tau = ((np.cumsum(descending) - 1) / np.arange(1, row.size + 1)).max()
+    return np.maximum(row - tau, 0)
+
+
+NORMS = [{}, {"axis": (0, 1)}]
+if BACKEND != "torch":  # where it takes the last axes only
+    NORMS += [{"axis": 0, "epsilon": 0.5}]
+SAMPLES = {
+    "celu": [{}, {"alpha": 2.0}],
+    "elu": [{}, {"alpha": 2.0}],
+    "gelu": [{}, {"approximate": True}, {"approximate": False}],
+    "hard_shrink": [{}, {"threshold": 1.0}],
+    "layer_normalization": NORMS,
+    "leaky_relu": [{}, {"negative_slope": 3.0}],
+    "log_softmax": [{}, {"axis": 0}],
+    "logaddexp": [{"x2": 0.5}],
+    "logsumexp": [{}, {"axis": 0, "keepdims": True}],
+    "multi_hot": [{"num_classes": 4}],  # with an axis of the labels Keras takes another for it
+    "normalize": [{}, {"order": 3}, {"axis": 0, "epsilon": 1.0}],
+    "one_hot": [{"num_classes": 4}, {"num_classes": 4, "axis": 0, "dtype": "int32"}],
+    "rms_normalization": NORMS,
+    "soft_shrink": [{}, {"threshold": 1.0}],
+    "softmax": [{}, {"axis": 0}, {"axis": (0, 1)}, {"axis": None}],
+    "squareplus": [{}, {"b": 1.0}],
+    "threshold": [{"threshold": 0.25, "default_value": 20.0}],
+}
+RELU = [
+    {},
+    {"negative_slope": 0.25},
+    {"max_value": 5.0},
+    {"max_value": 6.0},
+    {"threshold": 0.5, "negative_slope": 0.125, "max_value": 5.5},
+]
+AMISS = {
+    # the tail cancels
+    "gelu": "x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))) if approximate"
+    " else x / 2 * erfc(-x / sqrt(2))",
+    # so does the left side, and the square overflows
+    "squareplus": "(x + sqrt(x * x + b)) / 2",
+    # the middle cancels
+    "tanh_shrink": "x - tanh(x)",
+    # a sum of sums, keras-team/keras#23425
+    "sparsemax": _sparsemax,
+}
+if BACKEND == "numpy":
+    # the larger of two lines
+    AMISS["leaky_relu"] = "where(x > 0, x, negative_slope * x)"
+if BACKEND == "torch":
+    # a line from 20 on
+    AMISS["softplus"] = "log(1 + exp(x))"
+
+KINKS = {
+    "relu": (0.0, 0.5, 5.0, 5.5),
+    "leaky_relu": (0.0,),
+    "hard_tanh": (-1.0, 1.0),
+    "sparse_sigmoid": (-1.0, 1.0),
+    "hard_shrink": (-0.5, 0.5),
+}
+
+BAD = {
+    "axis": (9, -9),
+    "alpha": (0.0,),
+    "threshold": (-1.0,),
+    "order": (0,),
+    "num_classes": (None,),
+    "sparse": (True,),
+}
+
+
+def _peer(own, theirs, **samples):
+    return Peer(
+        own,
+        theirs,
+        asarray=lambda values, dtype: keras.ops.convert_to_tensor(values, dtype=dtype),
+        asnumpy=keras.ops.convert_to_numpy,
+        gradient=_gradient,
+        type_of=_type_of,
+        samples={**SAMPLES, **samples},
+        amiss={name: formula for name, formula in AMISS.items() if name in own.__all__},
+        kinks=KINKS,
+        bad=BAD,
+        coarse={"layer_normalization", "normalize", "rms_normalization"},
+    )
+
+
+PEERS = {
+    "activations": _peer(activations_xp.dropin.keras, keras.activations, relu=RELU),
+    "ops": _peer(activations_xp.dropin.keras_ops, keras.ops),
+}
+CALLS = [(space, *call) for space, peer in PEERS.items() for call in peer.calls]
+DIFFERENTIATED = [
+    call
+    for call in CALLS
+    if BACKEND != "numpy" and not call[1].endswith("_hot") and call[1] != "sparsemax"
+]
+NAMES = [(space, name) for space, peer in PEERS.items() for name in peer.names]
+
+
+def test_every_activation_is_there():
+    about_names = {"deserialize", "get", "serialize"}
+    theirs = public(keras.activations) - about_names
+    assert set(PEERS["activations"].own.__all__) == theirs
+    assert public(keras.ops) & theirs <= set(PEERS["ops"].own.__all__)
+
+
+@over(
+    ("space", "name"), [(space, name) for space, peer in PEERS.items() for name in peer.own.__all__]
+)
+def test_signature(space, name):
+    peer = PEERS[space]
+    theirs = [p for p in bare(getattr(peer.theirs, name)) if p.kind is not p.VAR_KEYWORD]
+    assert bare(getattr(peer.own, name)) == theirs  # which also swallows misspelled names
+
+
+@over("dtype", ["float32", "float64"])
+@over(("space", "name", "given"), CALLS)
+def test_values(space, name, given, dtype):
+    PEERS[space].check_values(name, given, dtype)
+
+
+@over("name", AMISS)
+def test_where_keras_is_wrong(name):
+    space = "activations" if name in PEERS["activations"].own.__all__ else "ops"
+    PEERS[space].check_amiss(name)
+
+
+@over(("space", "name", "given"), DIFFERENTIATED)
+def test_gradients(space, name, given):
+    PEERS[space].check_gradients(name, given)
+
+
+@over("dtype", ["bfloat16", "float16", "float32", "float64"])
+@over(("space", "name"), NAMES)
+def test_dtypes_and_shapes(space, name, dtype):
+    peer = PEERS[space]
+    peer.check_types(name, peer.given(name)[0], dtype)
+
+
+@over(("space", "name"), NAMES)
+def test_errors(space, name):
+    peer = PEERS[space]
+    peer.check_errors(name, peer.given(name)[0])
+
+
+ARRAYS = [
+    ("layer_normalization", {"gamma": ROWS[0], "beta": ROWS[1]}),
+    ("logaddexp", {"x2": ROWS[0]}),
+    ("rms_normalization", {"scale": ROWS[0]}),
+]
+
+
+@over(("name", "given"), ARRAYS)
+def test_arrays_as_parameters(name, given):
+    peer = PEERS["ops"]
+    there = {key: peer.asarray(value, "float32") for key, value in given.items()}
+    ours, theirs = peer.results(name, peer.asarray(ROWS, "float32"), there)
+    assert close(ours, theirs).all()
