@@ -14,6 +14,10 @@ import numpy.typing as npt
 import torch
 
 import activations_xp as ax
+import activations_xp.dropin.jax as nn
+import activations_xp.dropin.keras as activations
+import activations_xp.dropin.keras2 as activations2
+import activations_xp.dropin.keras_ops as ops
 import activations_xp.dropin.scipy as special
 import activations_xp.dropin.torch as F  # noqa: N812
 
@@ -62,3 +66,17 @@ def refuses_the_rest(t: torch.Tensor) -> None:
     ax.gelu(x=t)  # type: ignore
     with ax.implementation("fast"):  # type: ignore
         pass
+
+
+def spells_like_others(n: npt.NDArray[np.float32], t: torch.Tensor, j: jax.Array) -> None:
+    assert_type(nn.gelu(t, approximate=False), torch.Tensor)
+    assert_type(nn.logsumexp(n, axis=0), npt.NDArray[np.float32])
+    assert_type(nn.logsumexp(j, return_sign=True), tuple[jax.Array, jax.Array])
+    assert_type(activations.relu(t, max_value=6), torch.Tensor)
+    assert_type(activations2.relu(j, alpha=0.1), jax.Array)
+    assert_type(ops.normalize(n, axis=(0, 1), order=3), npt.NDArray[np.float32])
+    nn.gelu(t, "tanh")  # type: ignore
+    nn.glu(t, dim=0)  # type: ignore
+    activations.relu(t, alpha=0.1)  # type: ignore
+    activations2.hard_sigmoid(t, 0.2)  # type: ignore
+    ops.one_hot(t, 3, sparse=True)  # type: ignore

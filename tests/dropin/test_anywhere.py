@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import pkgutil
+import subprocess
+import sys
 import types
 
 import numpy as np
 import pytest
 
+import activations_xp.dropin
+import activations_xp.dropin.jax as nn
+import activations_xp.dropin.keras as activations
+import activations_xp.dropin.keras2 as activations2
+import activations_xp.dropin.keras_ops as ops
 import activations_xp.dropin.scipy as special
 import activations_xp.dropin.torch as F  # noqa: N812
 
@@ -38,7 +46,39 @@ def scipy_spelled(x, qkv, out, up, down, scale, slopes):
     return losses + special.logit(special.expit(h)) * special.erf(h)
 
 
-SPELLED = [torch_spelled, scipy_spelled]
+def jax_spelled(x, qkv, out, up, down):
+    """The same block, and more of what it is made of."""
+    h = x @ qkv
+    q, k, v = h[:, :8], h[:, 8:16], h[:, 16:]
+    x = x + nn.softmax(q @ k.T / 8**0.5, axis=-1, where=q @ k.T > -9) @ v @ out
+    x = x + nn.glu(nn.gelu(x @ up), axis=-1) @ down
+    x = nn.leaky_relu(nn.swish(x) + nn.mish(x), 0.1) - nn.elu(x, alpha=0.5)
+    x = nn.squareplus(x, b=1) * nn.hard_silu(x) + nn.sparse_plus(nn.selu(x))
+    return nn.log_softmax(nn.celu(x, 0.5) * nn.hard_tanh(x) + nn.soft_sign(x), axis=1)
+
+
+def keras_spelled(x, qkv, out, up, down):
+    """A perceptron, in both spellings of Keras 3 and that of Keras 2."""
+    h = activations.relu(x @ qkv, negative_slope=0.1, max_value=6.0, threshold=0.5)[:, :8] @ out
+    h = activations.glu(ops.gelu(h @ up) - activations.gelu(h @ up, approximate=True) + h @ up)
+    h = activations.leaky_relu(h @ down) + activations2.relu(x, 0.1, 6.0, threshold=0.5)
+    h = ops.soft_shrink(ops.silu(h), 0.1) * activations.tanh_shrink(h) - activations2.elu(h)
+    h = activations.exponential(activations2.hard_sigmoid(h)) + activations.linear(ops.exp(-h * h))
+    return activations.sparsemax(h) + activations2.softmax(activations.softplus(h), axis=0)
+
+
+SPELLED = [torch_spelled, scipy_spelled, jax_spelled, keras_spelled]
+
+
+def test_no_library_is_imported_to_speak_like_it():
+    modules = [m.name for m in pkgutil.iter_modules(activations_xp.dropin.__path__)]
+    code = f"""
+import importlib, sys
+for name in {modules}:
+    importlib.import_module("activations_xp.dropin." + name)
+assert not {{"torch", "jax", "keras", "scipy", "tensorflow"}} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("spelled", SPELLED)
@@ -122,3 +162,19 @@ def test_one_hot(backend):
         y = F.one_hot(x, classes)
         assert y.dtype == x.dtype
         np.testing.assert_array_equal(backend.asnumpy(y), np.eye(size)[backend.asnumpy(x)])
+
+
+def test_encodings(backend):
+    x = backend.array([[0, 2], [1, 1]], "int64")
+    for y in (nn.one_hot(x, 3, dtype="float32"), ops.one_hot(x, 3)):
+        assert backend.dtype_of(y) == "float32"
+        np.testing.assert_array_equal(backend.asnumpy(y), np.eye(3)[backend.asnumpy(x)])
+    several = np.array([[1, 0, 1], [0, 1, 0]])
+    for axis, expected in ((-1, several), (0, several.T)):
+        y = ops.multi_hot(x, 3, axis=axis, dtype="int32")
+        assert backend.dtype_of(y) == "int32"
+        np.testing.assert_array_equal(backend.asnumpy(y), expected)
+    with pytest.raises(ValueError, match="sparse"):
+        ops.one_hot(x, 3, sparse=True)
+    with pytest.raises(TypeError, match="dtype must be one of x's library, got 'wide'"):
+        nn.one_hot(x, 3, dtype="wide")
