@@ -22,6 +22,12 @@ def test_examples(backend):
     assert doctest.DocTestRunner().run(test).failed == 0
 
 
+def test_the_names_of_other_libraries():
+    (block,) = [b for b in BLOCKS if b.startswith(">>> import activations_xp.dropin")]
+    test = doctest.DocTestParser().get_doctest(block, {}, "dropin", "README.md", 0)
+    assert doctest.DocTestRunner().run(test).failed == 0
+
+
 def test_the_table_is_current():
     table = README.partition("<!-- functions -->\n")[2].partition("<!-- end of functions -->\n")[0]
     assert table == markdown_table(), "run nox -s tables"
