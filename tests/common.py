@@ -111,6 +111,6 @@ def moved_within(definition: Any, x: np.ndarray) -> np.ndarray:
     if (low, high) == (-inf, inf):
         return x
     if high == inf:
-        return low + np.abs(x) + 0.0625
+        return low + np.abs(x) + 1
     share = 0.5 + 0.49 * np.tanh(x / 8)
     return low + (high - low) * share

@@ -19,7 +19,7 @@ from sklearn.datasets import load_digits
 
 import activations_xp as ax
 from activations_xp import _oracle
-from activations_xp._parameters import _weight
+from activations_xp._parameters import _operand, _weight
 
 PIXELS, LABELS = (a[:24] for a in load_digits(return_X_y=True))
 PIXELS = PIXELS / 16
@@ -92,8 +92,10 @@ def _softmax(x):
     return e / e.sum(axis=1, keepdims=True)
 
 
-def _has_rows(definition):
-    """Whether the result is what a layer has: a row for each row of x."""
+def _fits_a_layer(definition):
+    """Whether it takes any number, and the result is a row for each row of x."""
+    if definition.properties.defined != (-math.inf, math.inf):
+        return False
     whole = "axis" in definition.defaults and definition.defaults["axis"] is None
     return definition.axis is None or not (definition.axis == "added" or whole)
 
@@ -103,7 +105,7 @@ def _width(activation):
 
 
 def test_a_forward_pass_with_an_activation_written_by_hand(case, backend):
-    if not _has_rows(case.definition):
+    if not _fits_a_layer(case.definition):
         return
     own = _by_hand(case.definition, case.variant)
     weights = _weights(_width(own))
@@ -116,6 +118,8 @@ def test_a_forward_pass_with_an_activation_written_by_hand(case, backend):
 
 
 def test_a_backward_pass_with_our_derivative(elementwise, backend):
+    if not _fits_a_layer(elementwise.definition):
+        return
     for variant in elementwise.definition.variants:
         weights = _weights()
         numeric = _central_differences(_by_hand(elementwise.definition, variant), weights)
@@ -161,7 +165,7 @@ def _counterparts(library):
     """Our functions and the library's own, with the keywords that our definition states."""
     for function in map(ax.get, ax.names()):
         where = function.definition.elsewhere.get(library)
-        if where is not None and _has_rows(function.definition):
+        if where is not None and _fits_a_layer(function.definition):
             path, _, stated = re.fullmatch(r"([\w.]+)( \((.*)\))?", where).groups()
             call = ast.parse(f"f({stated or ''})", mode="eval").body
             values = {k.arg: ast.literal_eval(k.value) for k in call.keywords}
@@ -209,7 +213,9 @@ def _required(definition):
 
 def _learned(definition):
     """Those without a default of which every library has an array."""
-    return [n for n in _required(definition) if definition.parameters[n].check is _weight]
+    return [
+        n for n in _required(definition) if definition.parameters[n].check in (_operand, _weight)
+    ]
 
 
 def _torch_client(backend, dtype, activation, learned):

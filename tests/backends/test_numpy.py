@@ -7,7 +7,7 @@ import threading
 
 import numpy as np
 import pytest
-from common import with_value
+from common import moved_within, with_value
 
 import activations_xp as ax
 from activations_xp import _oracle
@@ -74,7 +74,7 @@ def test_long_doubles(case):
 
 
 def test_long_doubles_are_as_accurate_as_doubles(case):
-    x = np.linspace(-12, 12, 48)
+    x = moved_within(case.definition, np.linspace(-12, 12, 48))
     y = case.function.portable(x.astype(np.longdouble), **case.parameters).astype("f8")
     exact = _oracle.truth(case.variant.formula, x, case.all_parameters)
     assert _oracle.difference(y, exact).max() <= case.variant.ulp + 0.5
@@ -197,7 +197,7 @@ def test_kernels_are_ours_to_the_last_bit():
 
 def test_threads_share_the_functions(case):
     """Plans are made while other threads look into them."""
-    x = VALUES.astype("f4")
+    x = moved_within(case.definition, VALUES).astype("f4")
     expected = case.function(x, **case.parameters)
     wrong = []
 
