@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from math import sqrt
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import array_api_compat.torch as compat
@@ -43,7 +44,20 @@ class Native(NamedTuple):
     amiss: frozenset[torch.dtype] = frozenset()
 
 
+def _ndtr(x: Any) -> Any:
+    return 0.5 * torch.erfc(x * -sqrt(0.5))  # torch.special.ndtr is 0 in the tail
+
+
 NATIVE: dict[str, Native] = {
+    "erf": Native(
+        lambda: torch.erf,
+        # in bfloat16 it has only absolute accuracy near 0
+        amiss=frozenset({torch.bfloat16}),
+    ),
+    "erfc": Native(lambda: torch.erfc),
+    "erfinv": Native(lambda: torch.erfinv),
+    "logit": Native(lambda eps: partial(torch.special.logit, eps=eps)),
+    "ndtr": Native(lambda: _ndtr),
     "sigmoid": Native(lambda: torch.sigmoid),
     "tanh": Native(lambda: torch.tanh),
     "relu": Native(
