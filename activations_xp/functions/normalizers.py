@@ -15,7 +15,7 @@ __all__ = ["layer_norm", "normalize", "rms_norm", "standardize"]
 @activation(
     formula="(x - average(x)) / sqrt(average((x - average(x)) ** 2) + epsilon)",
     source="The standard score of statistics; no publication claims it.",
-    ulp=128.0,
+    ulp=256.0,
     domain=("epsilon >= 0",),
     variants=(
         variant(mean=1.0, formula="(x - mean) / sqrt(average((x - mean) ** 2) + epsilon)"),
@@ -151,7 +151,7 @@ def normalize(
 @activation(
     formula="(x - average(x)) / sqrt(average((x - average(x)) ** 2) + epsilon)",
     source="Ba, Kiros & Hinton, Layer normalization, arXiv:1607.06450.",
-    ulp=128.0,
+    ulp=256.0,
     domain=("epsilon >= 0",),
     variants=(
         variant(
