@@ -37,7 +37,7 @@ def remembered(compute: Any, *arguments: Any) -> np.ndarray:
     key = hashlib.sha256(pickle.dumps((sources, mpmath.__version__, arguments))).hexdigest()
     path = CACHE / key
     if path.exists():
-        return pickle.loads(path.read_bytes())
+        return np.asarray(pickle.loads(path.read_bytes()))
     exact = compute(*arguments)
     with mpmath.workdps(DIGITS):
         kept = np.frompyfunc(lambda value: +value, 1, 1)(exact)
@@ -45,7 +45,7 @@ def remembered(compute: Any, *arguments: Any) -> np.ndarray:
     part = path.with_suffix(f".{os.getpid()}")  # another process may be writing the same
     part.write_bytes(pickle.dumps(kept))
     part.replace(path)
-    return kept
+    return np.asarray(kept)
 
 
 def exact_values(
