@@ -244,3 +244,9 @@ def log_less(xp: Namespace, rest: Array, lost: Array) -> Any:
     XLA's log1p(-t) is wrong by up to a hundred ulp. Below 1/2 nothing is lost.
     """
     return xp.log(rest) - lost / xp.maximum(rest, 0.5)
+
+
+def log_beside_1(xp: Namespace, t: Array) -> Any:
+    """log(1 + t), whose error is that of 1 + t for t below -1/4; there XLA's log1p has 128 ulp."""
+    far = t < -0.25
+    return xp.where(far, xp.log(1 + xp.where(far, t, 0.0)), xp.log1p(xp.where(far, 0.0, t)))

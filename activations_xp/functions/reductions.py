@@ -7,6 +7,7 @@ from typing import Any
 
 from .._activation import activation, variant
 from .._parameters import NUMBER, Axes, Axis, Mask, Scalar
+from .._special import log_beside_1
 from .._typing import Array, Namespace
 
 __all__ = ["logcumsumexp", "logmeanexp", "logsumexp"]
@@ -82,7 +83,7 @@ def logsumexp(
     ratio = xp.where(major == 0, 0.0, minor) / xp.where(major == 0, 1.0, major)
     ratio = xp.where(ratio < -1, -2 - ratio, ratio)
     major = xp.where(bad, 1.0, xp.where(major == 0, minor, major))
-    value = _unless(xp, top, level + xp.log(xp.abs(major)) + xp.log1p(ratio))
+    value = _unless(xp, top, level + xp.log(xp.abs(major)) + log_beside_1(xp, ratio))
     if return_sign:
         return _without(xp, value, axis, keepdims), _without(xp, sign, axis, keepdims)
     return _without(xp, xp.where(sign < 0, nan, value), axis, keepdims)
@@ -133,7 +134,7 @@ def logmeanexp(
     # the mean less 1 where that is small: equal elements leave nothing of it
     less = xp.sum(rest, axis=axis, keepdims=True) / count
     mean = xp.sum(xp.exp(apart), axis=axis, keepdims=True) / count
-    near = less > -0.5
+    near = less > -0.25
     logarithm = xp.where(
         near, xp.log1p(xp.where(near, less, 0.0)), xp.log(xp.where(near, 1.0, mean))
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 from .._activation import activation, variant
 from .._parameters import Axes, Count, Mask, Number
-from .._special import arange
+from .._special import arange, log_beside_1
 from .._typing import Array, Namespace
 
 __all__ = ["entmax", "entmax15", "log_softmax", "softmax", "softmin", "sparsemax"]
@@ -284,7 +284,7 @@ def entmax(
         base = rate * (below - t)
         out = base <= -1
         base = xp.where(out, 0.0, base)
-        return xp.where(out, 0.0, xp.exp(xp.log1p(base) / rate)), base
+        return xp.where(out, 0.0, xp.exp(log_beside_1(xp, base) / rate)), base
 
     t: Any = 0.0
     step = -expm1(-rate * log(_size(x, axis))) / rate

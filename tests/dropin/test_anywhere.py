@@ -46,10 +46,10 @@ def scipy_spelled(x, qkv, out, up, down, scale, slopes):
     return losses + special.logit(special.expit(h)) * special.erf(h)
 
 
-def jax_spelled(x, qkv, out, up, down):
+def jax_spelled(x, qkv, out, up, down, scale, slopes):
     """The same block, and more of what it is made of."""
-    h = x @ qkv
-    q, k, v = h[:, :8], h[:, 8:16], h[:, 16:]
+    h = nn.standardize(x) * scale @ qkv
+    q, k, v = h[:, :8], h[:, 8:16], h[:, 16:] + slopes
     x = x + nn.softmax(q @ k.T / 8**0.5, axis=-1, where=q @ k.T > -9) @ v @ out
     x = x + nn.glu(nn.gelu(x @ up), axis=-1) @ down
     x = nn.leaky_relu(nn.swish(x) + nn.mish(x), 0.1) - nn.elu(x, alpha=0.5)
@@ -57,8 +57,9 @@ def jax_spelled(x, qkv, out, up, down):
     return nn.log_softmax(nn.celu(x, 0.5) * nn.hard_tanh(x) + nn.soft_sign(x), axis=1)
 
 
-def keras_spelled(x, qkv, out, up, down):
+def keras_spelled(x, qkv, out, up, down, scale, slopes):
     """A perceptron, in both spellings of Keras 3 and that of Keras 2."""
+    x = ops.rms_normalization(x, scale) + slopes
     h = activations.relu(x @ qkv, negative_slope=0.1, max_value=6.0, threshold=0.5)[:, :8] @ out
     h = activations.glu(ops.gelu(h @ up) - activations.gelu(h @ up, approximate=True) + h @ up)
     h = activations.leaky_relu(h @ down) + activations2.relu(x, 0.1, 6.0, threshold=0.5)
