@@ -213,12 +213,23 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     backends = [_made(name) for name in _chosen(metafunc.config)]
     if "backend" in wanted and "transform" in wanted:
         pairs = [
-            pytest.param(backend, transform, id=f"{backend}-{name}")
+            (backend, name, transform)
             for backend in backends
             if backend.has_values
             for name, transform in TRANSFORMS.get(backend.library, {"eager": _plain}).items()
         ]
-        metafunc.parametrize(("backend", "transform"), pairs, indirect=["backend"])
+        if "case" in wanted:  # compiling takes the time, and a transform sees one variant as all
+            triples = [
+                pytest.param(backend, transform, case, id=f"{backend}-{name}-{case}")
+                for backend, name, transform in pairs
+                for case in CASES
+                if transform is _plain or case.variant is case.definition.variants[0]
+            ]
+            names = ("backend", "transform", "case")
+            metafunc.parametrize(names, triples, indirect=["backend"])
+            return
+        params = [pytest.param(b, transform, id=f"{b}-{name}") for b, name, transform in pairs]
+        metafunc.parametrize(("backend", "transform"), params, indirect=["backend"])
     elif "backend" in wanted:
         valued = [b for b in backends if b.has_values]
         metafunc.parametrize("backend", valued, ids=str, indirect=True)
@@ -268,6 +279,18 @@ class Case:
 
 
 CASES = [Case(f, v) for f in map(ax.get, ax.names()) for v in f.definition.variants]
+
+
+@pytest.fixture
+def uncompiled(request: pytest.FixtureRequest) -> Iterator[None]:
+    """JAX operation by operation: these it compiles once, not every function at every shape."""
+    if "jax" not in request.config.libraries:
+        yield
+        return
+    import jax
+
+    with jax.disable_jit():
+        yield
 
 
 @pytest.fixture

@@ -14,12 +14,15 @@ import math
 import re
 
 import numpy as np
+import pytest
 from common import needed
 from sklearn.datasets import load_digits
 
 import activations_xp as ax
 from activations_xp import _oracle
 from activations_xp._parameters import _operand, _weight
+
+pytestmark = pytest.mark.usefixtures("uncompiled")
 
 PIXELS, LABELS = (a[:24] for a in load_digits(return_X_y=True))
 PIXELS = PIXELS / 16

@@ -14,6 +14,8 @@ from common import moved_within
 import activations_xp as ax
 from activations_xp._oracle import ACCEPTED, truth
 
+pytestmark = pytest.mark.usefixtures("uncompiled")
+
 SHAPES = [(), (6,), (0,), (2, 4), (3, 0, 2), (2, 3, 4)]
 
 

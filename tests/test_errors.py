@@ -17,6 +17,8 @@ from numpy.exceptions import AxisError
 import activations_xp as ax
 from activations_xp import _parameters
 
+pytestmark = pytest.mark.usefixtures("uncompiled")
+
 
 class Foreign:
     """An array of some other library."""

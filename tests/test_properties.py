@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 import activations_xp as ax
 from activations_xp._oracle import difference
 
+pytestmark = pytest.mark.usefixtures("uncompiled")
+
 _ELEMENTWISE = st.sampled_from(DIFFERENTIATED)
 GRID = np.unique(np.concatenate([np.linspace(-30, 30, 1201), np.logspace(-30, 30, 241)]))
 GRID = np.unique(np.concatenate([GRID, -GRID, np.linspace(-1, 1, 4001)]))

@@ -11,6 +11,8 @@ from common import moved_within, needed, with_value
 
 from activations_xp._parameters import _axes
 
+pytestmark = pytest.mark.usefixtures("uncompiled")
+
 
 @contextlib.contextmanager
 def _strictest(backend):
