@@ -16,11 +16,18 @@ nox.options.default_venv_backend = "venv"
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 
-LIBRARIES = {
-    "numpy": ["numpy"],
-    "strict": ["strict", "strict-device1", "dask"],
-    "torch": ["torch", "torch-meta"],
-    "jax": ["jax"],
+CONTRACT = ("tests/test_contract.py", "tests/test_dispatch.py", "tests/backends/test_generic.py")
+"""What differs most from one array library, or one Python, to the next."""
+
+LIBRARIES: dict[str, list[tuple[str, ...]]] = {
+    "numpy": [("--backend", "numpy")],
+    "strict": [
+        ("--backend", "strict"),
+        ("--backend", "strict-device1", "--backend", "dask", *CONTRACT),
+    ],
+    "torch": [("--backend", "torch", "--backend", "torch-meta")],
+    # compiling is what takes the time: without 64 bits a quick subset
+    "jax": [("--backend", "jax"), ("--backend", "jax-x32", "tests/test_values.py")],
 }
 """What is tested with each library installed, and nothing of the others."""
 
@@ -46,11 +53,14 @@ def newest_python() -> str:
     return sys.executable
 
 
-def run_tests(session: nox.Session, library: str, *backends: str) -> None:
+def run_tests(session: nox.Session, library: str, *runs: tuple[str, ...]) -> None:
     own = group(library) if library in PROJECT["dependency-groups"] else []
     session.install("-e", ".[cli]", *group("test"), *own)
-    options = [option for backend in backends for option in ("--backend", backend)]
-    session.run("pytest", "-n", "2", *options, *session.posargs, env={"JAX_PLATFORMS": "cpu"})
+    for options in runs:
+        asked = session.posargs and [option for option in options if not option.endswith(".py")]
+        session.run(
+            "pytest", "-n", "2", *(asked or options), *session.posargs, env={"JAX_PLATFORMS": "cpu"}
+        )
 
 
 @nox.session
@@ -59,8 +69,6 @@ def tests(session: nox.Session, library: str) -> None:
     """The tests, with one library installed."""
     run_tests(session, library, *LIBRARIES[library])
     if library == "jax" and not session.posargs:
-        # compiling is what takes the time: without 64 bits a quick subset
-        session.run("pytest", "-n", "2", "--backend", "jax-x32", "tests/test_values.py")
         # Keras for NumPy is made of JAX in part
         session.run("pytest", "tests/dropin/test_keras.py", env={"KERAS_BACKEND": "numpy"})
 
@@ -68,8 +76,8 @@ def tests(session: nox.Session, library: str) -> None:
 @nox.session(python=newest_python())
 @nox.parametrize("library", ["numpy", "strict"], ids=["numpy", "strict"])
 def tests_newest(session: nox.Session, library: str) -> None:
-    """The tests on the newest Python here."""
-    run_tests(session, library, *LIBRARIES[library])
+    """A part of the tests on the newest Python here."""
+    run_tests(session, library, ("--backend", library, *CONTRACT))
 
 
 @nox.session(default=False, venv_params=["--system-site-packages"])

@@ -386,7 +386,7 @@ def test_compiling_grows_no_table_and_does_not_recompile(function):
 def test_errors_inside_the_compiler(function):
     x = torch.ones(2, 4)
     given = needed(function)
-    bad = [(x, {name: "fast"}) for name in function.definition.parameters]
+    bad = [(x, {name: "fast"}) for name in list(function.definition.parameters)[:1]]
     for wrong, values in [*bad, (x * 1j, {})]:
         name = next(iter(values), "x")
         call = functools.partial(function, wrong, **{**given, **values})
