@@ -238,7 +238,7 @@ def _twins():
     """A good value of a parameter with values of other types that are equal to it, and bad."""
     good = {
         _parameters._axis: (1, [1.0, True, np.bool_(True), np.float64(1)]),
-        _parameters._axes: (1, [1.0, True, np.bool_(True), np.float64(1)]),
+        _parameters._axes: ((0, 1), [(0, 1.0), (0, True), (0, np.float64(1))]),
         _parameters._count: (1, [1.0, True, np.bool_(True), np.float64(1)]),
         _parameters._scalar: (1, [1 + 0j, Decimal(1), Fraction(1), np.complex64(1)]),
         _parameters._new_axis: (1, [1.0, True, np.bool_(True), np.float64(1)]),

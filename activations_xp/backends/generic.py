@@ -72,7 +72,7 @@ def planned(
             plan = plans[x.dtype, x.ndim, parameters, types]
         except (KeyError, TypeError):  # new, or not hashable
             plan, constant = make(x, parameters)
-            if constant:
+            if constant and tuple not in types:  # whose elements may be equal and of other types
                 if len(plans) >= PLANS:
                     plans.clear()
                 plans[x.dtype, x.ndim, parameters, types] = plan
