@@ -90,16 +90,6 @@ def _broadcasting(value: Array, x: Array, shaped: Array | None = None) -> Array:
     return result
 
 
-def must_broadcast(
-    function: str, name: str, value: Array, x: Array, shaped: Array | None = None
-) -> Array:
-    """`value`, for a computation that gave a parameter its final shape itself."""
-    try:
-        return _broadcasting(value, x, shaped)
-    except ValueError as error:
-        raise ValueError(f"{function}: {name} {error}") from None
-
-
 def along(xp: Namespace, function: str, name: str, value: Any, x: Array, axes: Any) -> Any:
     """A number, an array with the sizes of x along `axes`, or one that broadcasts to x."""
     if isinstance(value, NUMBER):
@@ -108,7 +98,10 @@ def along(xp: Namespace, function: str, name: str, value: Any, x: Array, axes: A
     if value.ndim == len(axes):
         sizes = dict(zip(sorted(axes), value.shape, strict=True))
         shaped = xp.reshape(value, tuple(sizes.get(i, 1) for i in range(x.ndim)))
-    return must_broadcast(function, name, value, x, shaped)
+    try:
+        return _broadcasting(value, x, shaped)
+    except ValueError as error:
+        raise ValueError(f"{function}: {name} {error}") from None
 
 
 def _index(value: Any) -> int:
@@ -237,8 +230,8 @@ def check(definition: Definition, x: Array, values: tuple[Any, ...]) -> tuple[An
             ) from None
         except ValueError as error:
             raise type(error)(f"{definition.name}: {name} {error}") from None
+    given = dict(zip(definition.parameters, good, strict=True))
     for condition in definition.domain:
-        given = dict(zip(definition.parameters, good, strict=True))
         if not condition.holds(**given):
             got = ", ".join(f"{name}={given[name]!r}" for name in condition.names)
             raise ValueError(f"{definition.name}: requires {condition.text}, got {got}")

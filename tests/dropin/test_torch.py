@@ -230,7 +230,7 @@ def test_integers(name):
     assert y.dtype in (torch.float32, x.dtype)
     try:
         expected = theirs(name)(x, **values)
-    except (RuntimeError, NotImplementedError):
+    except RuntimeError:  # or its subclass, for a kernel that is not there
         assert y.dtype == torch.float32
     else:
         torch.testing.assert_close(y.to(expected.dtype), expected, equal_nan=True)
