@@ -183,7 +183,9 @@ def _chosen(config: pytest.Config) -> list[str]:
 def pytest_configure(config: pytest.Config) -> None:
     libraries = {name.partition("-")[0] for name in _chosen(config)}
     if "jax" in libraries:
-        importlib.import_module("jax").config.update("jax_enable_x64", True)
+        settings = importlib.import_module("jax").config
+        settings.update("jax_enable_x64", True)
+        settings.update("jax_num_cpu_devices", 8)  # to shard over
     for name in ("torch", "jax"):
         if name in libraries:
             os.environ.setdefault("KERAS_BACKEND", name)
@@ -194,7 +196,7 @@ def pytest_ignore_collect(collection_path: Any, config: pytest.Config) -> bool |
     """Leave out programs beside the tests, and what needs a library that is not chosen."""
     if collection_path.parent.name == "tests" and collection_path.suffix == ".py":
         return not collection_path.name.startswith("test_") or None
-    library = collection_path.stem.removeprefix("test_")
+    library = collection_path.stem.removeprefix("test_").partition("_")[0]
     if collection_path.parent.name in ("backends", "dropin") and library in ("torch", "jax"):
         return library not in config.libraries or None  # type: ignore[attr-defined]
     if collection_path.parent.name == "dropin" and library == "keras":
@@ -220,7 +222,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         ]
         if "case" in wanted:  # compiling takes the time, and a transform sees one variant as all
             triples = [
-                pytest.param(backend, transform, case, id=f"{backend}-{name}-{case}")
+                pytest.param(
+                    backend,
+                    transform,
+                    case,
+                    id=f"{backend}-{name}-{case}",
+                    # an eager call of JAX is compiled already
+                    marks=[pytest.mark.sweep] * (transform in (_jax_jit, _jax_vmap)),
+                )
                 for backend, name, transform in pairs
                 for case in CASES
                 if transform is _plain or case.variant is case.definition.variants[0]

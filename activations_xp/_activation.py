@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol, cast, get_type_hints, overload
 
 from . import _dispatch, _parameters
 from ._docstring import complete
-from ._typing import A, Formula, Kernel, P
+from ._typing import A, Array, Formula, Kernel, Namespace, P
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,8 @@ class Definition:
     closed_over_integers: bool
     properties: Properties
     derivative: Definition | None = field(default=None, repr=False)
+    parameter_derivatives: Definition | None = field(default=None, repr=False)
+    vjp: Definition | None = field(default=None, repr=False)
 
     @property
     def keeps_shape(self) -> bool:
@@ -100,14 +102,44 @@ class Form(Protocol[P]):
     def __call__(self, x: A, /, *args: P.args, **kwargs: P.kwargs) -> A: ...
 
 
+class Pair(Protocol[P]):
+    """A public callable that returns a value and a derivative."""
+
+    @overload
+    def __call__(self, x: float, /, *args: P.args, **kwargs: P.kwargs) -> tuple[float, float]: ...
+    @overload
+    def __call__(self, x: A, /, *args: P.args, **kwargs: P.kwargs) -> tuple[A, A]: ...
+
+
+class Several(Protocol[P]):
+    """A public callable that returns an array for each of some parameters."""
+
+    @overload
+    def __call__(self, x: float, /, *args: P.args, **kwargs: P.kwargs) -> dict[str, float]: ...
+    @overload
+    def __call__(self, x: A, /, *args: P.args, **kwargs: P.kwargs) -> dict[str, A]: ...
+
+
+class Pullback(Protocol[P]):
+    """A public callable that takes the gradient of its result to that of x."""
+
+    @overload
+    def __call__(self, x: float, g: float, /, *args: P.args, **kwargs: P.kwargs) -> float: ...
+    @overload
+    def __call__(self, x: A, g: A, /, *args: P.args, **kwargs: P.kwargs) -> A: ...
+
+
 class Activation(Form[P], Protocol[P]):
-    """An activation function, with its forms as attributes."""
+    """An activation function, with its forms and derivatives as attributes."""
 
     __name__: str
     computation: Formula[P]
     native: Form[P]
     portable: Form[P]
     derivative: Form[P]
+    value_and_derivative: Pair[P]
+    parameter_derivatives: Several[P]
+    vjp: Pullback[P]
 
 
 _registry: dict[str, Activation[...]] = {}
@@ -175,71 +207,177 @@ def activation(
             closed_over_integers,
             Properties(**properties),
         )
-        function = cast(Activation[P], _public(definition, None))
+        function = cast(Activation[P], _public(definition, None, computation))
         function.__doc__ = complete(definition)
         function.computation = computation
-        function.native = cast(Form[P], _public(definition, "native"))
-        function.portable = cast(Form[P], _public(definition, "portable"))
+        function.native = cast(Form[P], _public(definition, "native", computation))
+        function.portable = cast(Form[P], _public(definition, "portable", computation))
         _register(function)
         return function
 
     return decorate
 
 
-def derivative_of(function: Activation[P]) -> Callable[[Formula[P]], Form[P]]:
-    """Give `function` its written derivative with respect to x, as ``function.derivative``."""
+def derivative_of(function: Activation[P]) -> Callable[[Formula[P]], Formula[P]]:
+    """Give `function` its written derivative, of each element with respect to that of x.
 
-    def decorate(computation: Formula[P]) -> Form[P]:
-        derivative = replace(
-            function.definition,
-            name=f"{function.__name__}.derivative",
-            computation=computation,
-            closed_over_integers=False,
-        )
-        definition = replace(function.definition, derivative=derivative)
-        for form in (function, function.native, function.portable):
-            form.definition = definition
-        function.derivative = cast(Form[P], _public(derivative, None))
-        function.derivative.__doc__ = (
-            f"The derivative of `{function.__name__}` with respect to x, which has its parameters."
-        )
-        return function.derivative
+    It becomes ``function.derivative``; ``function.value_and_derivative`` and ``function.vjp``
+    follow from it.
+    """
+    value: Any = function.computation
+
+    def decorate(computation: Any) -> Any:
+        def both(xp: Namespace, x: Array, *parameters: Any) -> Any:
+            return value(xp, x, *parameters), computation(xp, x, *parameters)
+
+        def chain(xp: Namespace, x: Array, g: Any, *parameters: Any) -> Any:
+            slope = computation(xp, x, *parameters)
+            _parameters.must_have_shape(f"{function.__name__}.vjp", "g", g, slope.shape)
+            return _parameters.gathered(xp, g * slope, x.shape)
+
+        _give(function, "derivative", computation)
+        _give(function, "value_and_derivative", both)
+        _give(function, "vjp", chain)
+        return computation
 
     return decorate
 
 
+def parameter_derivatives_of(function: Activation[P]) -> Callable[[Formula[P]], Formula[P]]:
+    """Give `function` the derivatives of each element of its result by the parameters.
+
+    The computation returns a dictionary with all that may be arrays and are not None: what the
+    result has at an element over what the parameter is there.
+    """
+
+    def decorate(computation: Any) -> Any:
+        _give(function, "parameter_derivatives", computation)
+        return computation
+
+    return decorate
+
+
+def vjp_of(function: Activation[P]) -> Callable[[Any], Any]:
+    """Give `function`, which works along an axis, its written product of g with the Jacobian.
+
+    The computation ``(xp, x, g, parameters)`` takes the gradient g of the result to that of x.
+    """
+    keeps_shape = function.definition.keeps_shape
+
+    def decorate(computation: Any) -> Any:
+        def checked(xp: Namespace, x: Array, g: Any, *parameters: Any) -> Any:
+            if isinstance(g, _parameters.NUMBER):
+                g = xp.where(x != x, x, g)
+            if keeps_shape:
+                _parameters.must_have_shape(f"{function.__name__}.vjp", "g", g, x.shape)
+            return computation(xp, x, g, *parameters)
+
+        _give(function, "vjp", checked)
+        return computation
+
+    return decorate
+
+
+_PARTS = {
+    "derivative": "The derivative of `{name}` with respect to x, which has its parameters.",
+    "value_and_derivative": "`{name}` and its derivative with respect to x, in one pass.",
+    "parameter_derivatives": """\
+The derivatives of `{name}` with respect to its parameters.
+
+Returns
+-------
+dict
+    For the name of each parameter that may be an array and is not None, an array in the shape of
+    the result: the derivative of each element with respect to what the parameter is there. The
+    gradient of the parameter is the sum of its product with the gradient of the result, over the
+    elements that share a value of it.
+""",
+    "vjp": """\
+The vector-Jacobian product of `{name}`: the gradient of x from that of the result.
+
+Parameters
+----------
+x : array of real numbers
+    What the function was applied to.
+g : array of real floating numbers
+    The gradient of the result, in its shape.
+
+The parameters of `{name}` follow.
+
+Returns
+-------
+array
+    The gradient of x, in its shape and its dtype; 0 where a mask keeps x out.
+
+Raises
+------
+TypeError
+    As `{name}` does, or if g is not an array of x's library with a real floating dtype.
+ValueError
+    As `{name}` does, or if g has another shape than the result.
+""",
+}
+
+
+def _give(function: Activation[P], name: str, computation: Any) -> None:
+    """Make a computation public as an attribute of `function`, with its parameters."""
+    definition = function.definition
+    first = {"g": _parameters.COTANGENT} if name == "vjp" else {}
+    part = replace(
+        definition,
+        name=f"{definition.name}.{name}",
+        computation=computation,
+        parameters={**first, **definition.parameters},
+        closed_over_integers=False,
+        derivative=None,
+        parameter_derivatives=None,
+        vjp=None,
+    )
+    public: Any = _public(part, None, function.computation)
+    public.__doc__ = _PARTS[name].format(name=definition.name)
+    setattr(function, name, public)
+    if name in Definition.__dataclass_fields__:
+        known: dict[str, Any] = {name: part}
+        definition = replace(definition, **known)
+        for form in (function, function.native, function.portable):
+            form.definition = definition
+
+
 _TEMPLATE = """
 def make(kernels, resolve):
-    def {name}(x, /{signature}):
-        return (kernels.get(type(x)) or resolve(x))(x, ({types}){signature})
+    def {name}(x{first}, /{rest}):
+        return (kernels.get(type(x)) or resolve(x))(x, ({types}){first}{rest})
     return {name}
 """
 
 
-def _public(definition: Definition, which: _dispatch.Implementation | None) -> Form[...]:
+def _public(
+    definition: Definition, which: _dispatch.Implementation | None, author: Any
+) -> Form[...]:
     """The function that users call: one look-up by the type of x, then the kernel.
 
-    Written out, it has the true signature, hands the types of all parameters and each of them on
-    by position, and needs nothing special of pickle, inspect, doctest or dynamo.
+    Written out, it has the signature that its `author` gave the computation, hands the types of
+    all parameters and each of them on by position, and needs nothing special of pickle, inspect,
+    doctest or dynamo.
     """
     kernels = _dispatch.table() if which is None else {}
 
     def resolve(x: Any) -> Kernel:
         return _dispatch.resolve(public.definition, kernels, which, x)
 
-    computation = cast(Any, definition.computation)
-    signature = "".join(f", {name}" for name in definition.parameters)
+    first = ", g" if "g" in definition.parameters else ""
+    rest = "".join(f", {name}" for name in definition.parameters if name != "g")
     name = definition.name.rpartition(".")[2]
     made: dict[str, Any] = {}
     types = "".join(f"type({parameter}), " for parameter in definition.parameters)
-    source = _TEMPLATE.format(name=name, signature=signature, types=types)
-    exec(compile(source, f"<activations_xp {name}>", "exec"), computation.__globals__, made)
+    source = _TEMPLATE.format(name=name, first=first, rest=rest, types=types)
+    exec(compile(source, f"<activations_xp {name}>", "exec"), author.__globals__, made)
     public: Any = made["make"](kernels, resolve)
     public.__qualname__ = definition.name if which is None else f"{definition.name}.{which}"
-    public.__module__ = computation.__module__
-    public.__defaults__ = computation.__defaults__
+    public.__module__ = author.__module__
+    public.__defaults__ = author.__defaults__
     public.__annotations__ = {
-        name: hint for name, hint in computation.__annotations__.items() if name != "xp"
+        name: hint for name, hint in author.__annotations__.items() if name != "xp"
     }
     public.definition = definition
     return cast(Form[...], public)

@@ -22,6 +22,13 @@ DIGITS = 400
 ROOT_DIGITS = 60
 """Enough for what must be searched for."""
 
+FAR = 1e9
+"""From here on the asymptotic series of erfc has every digit."""
+
+NOWHERE = 1e300
+"""Only what is composed, as exp(x) of a large x, is larger; its erfc and exp(-it) are 0 for all
+purposes, and would take minutes."""
+
 ACCEPTED = 8.0
 """Units of `difference` with x within which a library's own kernel is as good as ours. PyTorch's
 float32 gelu has 6.2 of them on some processors, its other kernels less than 2."""
@@ -116,6 +123,24 @@ def _mpmath(digits: int) -> tuple[Callable[[Any], Any], dict[str, Any], Any]:
 
     names = ("exp", "expm1", "log", "log1p", "sqrt", "tanh", "erf", "erfc", "sin", "cos")
     words: dict[str, Callable[[Any], Any]] = {name: getattr(mpmath, name) for name in names}
+
+    def exp(x: Any) -> Any:
+        return mpmath.mpf(0) if x < -NOWHERE else mpmath.exp(x)
+
+    def erf(x: Any) -> Any:
+        return mpmath.erf(x) if x * x < digits * 3 else mpmath.sign(x)
+
+    def erfc(x: Any) -> Any:
+        if abs(x) < FAR:
+            return mpmath.erfc(x)
+        if x < 0 or x > NOWHERE:
+            return mpmath.mpf(2 * (x < 0))
+        # mpmath's own fails for 1e200
+        return exp(-x * x) / (x * mpmath.sqrt(mpmath.pi)) * _far_tail(x, digits)
+
+    words["exp"] = exp
+    words["erf"] = erf
+    words["erfc"] = erfc
     words["erfinv"] = lambda x: _erfinv(x, words, mpmath.pi, mpmath.workdps, digits)
     vectors = {name: np.frompyfunc(function, 1, 1) for name, function in words.items()}
     vectors["simplex"] = functools.partial(simplex, mpmath.workdps(ROOT_DIGITS))
@@ -148,13 +173,8 @@ def _decimal(digits: int) -> tuple[Callable[[Any], Any], dict[str, Any], Any]:
             if x * x <= digits * 3:
                 wide.prec += int(x * x) + 10  # the difference loses about x*x/2.3 digits
                 return 1 - erf(x)
-            term = total = number(1)  # the asymptotic series, good to exp(-x*x)
-            n = 0
-            while abs(term) > number(10) ** -wide.prec:
-                n += 1
-                term *= (1 - 2 * n) / (2 * x * x)
-                total += term
-            return (-x * x).exp() / (x * _pi().sqrt()) * total
+            first: decimal.Decimal = (-x * x).exp() / (x * _pi().sqrt())
+            return first * number(_far_tail(x, wide.prec))
 
     def log1p(x: decimal.Decimal) -> decimal.Decimal:
         with decimal.localcontext(context) as wide:
@@ -204,6 +224,17 @@ def _decimal(digits: int) -> tuple[Callable[[Any], Any], dict[str, Any], Any]:
     vectors = {name: np.frompyfunc(function, 1, 1) for name, function in words.items()}
     vectors["simplex"] = functools.partial(simplex, decimal.localcontext(context, prec=ROOT_DIGITS))
     return number, {**vectors, "pi": pi}, decimal.localcontext(context)
+
+
+def _far_tail(x: Any, digits: int) -> Any:
+    """The asymptotic series of erfc over its first term, good to exp(-x*x)."""
+    term = total = type(x)(1)
+    n = 0
+    while abs(term) > type(x)(10) ** -digits:
+        n += 1
+        term *= (1 - 2 * n) / (2 * x * x)
+        total += term
+    return total
 
 
 def _erfinv(

@@ -57,6 +57,12 @@ def _companion(value: Any, x: Array) -> Array:
     return array
 
 
+def _cotangent(value: Any, x: Array) -> float | Array:
+    if x.ndim == 0 and isinstance(value, NUMBER):
+        return float(value)
+    return _array(value, x, ("real floating",))
+
+
 def _weight(value: Any, x: Array) -> float | Array:
     try:
         return _number(value, x)
@@ -94,14 +100,38 @@ def along(xp: Namespace, function: str, name: str, value: Any, x: Array, axes: A
     """A number, an array with the sizes of x along `axes`, or one that broadcasts to x."""
     if isinstance(value, NUMBER):
         return value
-    shaped = value
-    if value.ndim == len(axes):
-        sizes = dict(zip(sorted(axes), value.shape, strict=True))
-        shaped = xp.reshape(value, tuple(sizes.get(i, 1) for i in range(x.ndim)))
+    shaped = xp.reshape(value, aligned(value.shape, x, axes))
     try:
         return _broadcasting(value, x, shaped)
     except ValueError as error:
         raise ValueError(f"{function}: {name} {error}") from None
+
+
+def aligned(shape: Any, x: Array, axes: Any) -> tuple[int, ...]:
+    """The shape that broadcasts to x of one that has the sizes along `axes`, or else itself."""
+    if len(shape) != len(axes):
+        return tuple(shape)
+    sizes = dict(zip(sorted(axes), shape, strict=True))
+    return tuple(sizes.get(i, 1) for i in range(x.ndim))
+
+
+def gathered(xp: Namespace, g: Any, shape: Any) -> Any:
+    """What broadcasting does to an array of this shape, turned round: the sum over its copies."""
+    shape = tuple(shape)
+    if isinstance(g, NUMBER) or tuple(g.shape) == shape:
+        return g
+    padded = (1,) * (g.ndim - len(shape)) + shape
+    copied = tuple(i for i, (m, n) in enumerate(zip(g.shape, padded, strict=True)) if m != n)
+    return xp.reshape(xp.sum(g, axis=copied, keepdims=True), shape)
+
+
+def must_have_shape(function: str, name: str, value: Any, shape: Any) -> None:
+    """One clear error unless the array has the shape."""
+    if not isinstance(value, NUMBER) and tuple(value.shape) != tuple(shape):
+        raise ValueError(
+            f"{function}: {name} of shape {tuple(value.shape)} must have the shape of the result,"
+            f" {tuple(shape)}"
+        )
 
 
 def _index(value: Any) -> int:
@@ -174,18 +204,29 @@ class Kind:
         return self.check in (_scalar, _weight, _operand)
 
     @property
+    def is_along_axis(self) -> bool:
+        """Whether an array may have the shape of the axes."""
+        return self.check is _weight
+
+    @property
     def is_real(self) -> bool:
         """Whether an array is one of real numbers, to be computed with."""
-        return self.is_scalar or self.check is _companion
+        return self.is_scalar or self.check in (_companion, _cotangent)
+
+
+COTANGENT = Kind((), _cotangent, False, "an array of x's library with a real floating dtype")
 
 
 @dataclass(frozen=True)
 class Condition:
-    """What some of the parameters must fulfil: in Python, and as a test of all parameters."""
+    """What some of the parameters must fulfil: in Python, and as a test of them."""
 
     text: str
     names: tuple[str, ...]
-    holds: Callable[..., bool]
+    judge: Callable[..., bool]
+
+    def holds(self, given: Mapping[str, Any]) -> bool:
+        return self.judge(*(given[name] for name in self.names))
 
 
 def kind(annotation: Any) -> Kind:
@@ -232,7 +273,7 @@ def check(definition: Definition, x: Array, values: tuple[Any, ...]) -> tuple[An
             raise type(error)(f"{definition.name}: {name} {error}") from None
     given = dict(zip(definition.parameters, good, strict=True))
     for condition in definition.domain:
-        if not condition.holds(**given):
+        if not condition.holds(given):
             got = ", ".join(f"{name}={given[name]!r}" for name in condition.names)
             raise ValueError(f"{definition.name}: requires {condition.text}, got {got}")
     return tuple(good)
@@ -249,7 +290,7 @@ def domain(conditions: tuple[str, ...], parameters: Mapping[str, Kind]) -> tuple
         words = {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
         names = tuple(name for name in parameters if name in words)
         judged = " and ".join(f"isinstance({name}, NUMBER)" for name in names)
-        source = f"lambda {', '.join(parameters)}: not ({judged}) or ({text})"
+        source = f"lambda {', '.join(names)}: not ({judged}) or ({text})"
         compiled.append(Condition(text, names, eval(source, {"NUMBER": NUMBER})))
     return tuple(compiled)
 

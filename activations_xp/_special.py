@@ -5,10 +5,9 @@ The coefficients are derived, with their intervals and errors, in ``tests/derive
 
 from __future__ import annotations
 
-from math import log, sqrt
+from math import inf, log, sqrt
 from typing import Any
 
-from ._dispatch import device
 from ._parameters import NUMBER
 from ._typing import Array, Namespace
 
@@ -164,12 +163,19 @@ SHRINK_64 = (
 
 def unit(xp: Namespace, x: Array) -> Any:
     """1 everywhere, and NaN where x is."""
-    return xp.where(x != x, x, 1.0)
+    return xp.where(x <= inf, 1.0, x)
 
 
-def arange(xp: Namespace, x: Array, n: int) -> Any:
-    """0, 1, ..., n - 1 in the dtype and on the device of x: the one place that makes an array."""
-    return xp.arange(n, dtype=x.dtype, device=device(x))
+def zero(xp: Namespace, x: Array) -> Any:
+    """0 everywhere, also where x is NaN."""
+    return xp.astype(x < -inf, x.dtype)
+
+
+def arange(xp: Namespace, x: Any, n: int) -> Any:
+    """0, 1, ..., n - 1 in the dtype of x, made of it to be of its kind, wherever it lives."""
+    nothing = x[(slice(0, 0),) * x.ndim]
+    one = xp.ones_like(xp.sum(nothing, axis=tuple(range(x.ndim))))
+    return xp.cumulative_sum(xp.broadcast_to(one, (n,)), axis=0) - 1
 
 
 def polynomial(t: Any, coefficients: tuple[float, ...]) -> Any:

@@ -10,6 +10,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import mpmath
 import numpy as np
 import pytest
@@ -70,6 +71,12 @@ def over(names: Any, values: Any) -> Any:
     return pytest.mark.parametrize(names, values, ids=_label)
 
 
+def in_sweep(values: Any) -> list[Any]:
+    """The same to parametrize with, but the first in `nox -s sweeps` alone."""
+    first, *rest = values
+    return [first, *(pytest.param(v, marks=pytest.mark.sweep) for v in rest)]
+
+
 def _label(value: Any) -> str:
     if isinstance(value, dict):
         return ",".join(f"{k}={v}" for k, v in value.items()) or "defaults"
@@ -92,9 +99,8 @@ def with_value(function: Any, name: str, value: float) -> dict[str, Any]:
     definition = function.definition
     given = {**needed(function), name: value}
     for condition in definition.domain:
-        if name in condition.names and not condition.holds(
-            **{**dict.fromkeys(definition.parameters), **definition.defaults, **given}
-        ):
+        known = {**dict.fromkeys(definition.parameters), **definition.defaults, **given}
+        if name in condition.names and not condition.holds(known):
             given |= dict.fromkeys(condition.names, value)
     return given
 
@@ -103,6 +109,93 @@ def within(definition: Any, x: np.ndarray) -> np.ndarray:
     """Those of the numbers at which the function is a real number."""
     low, high = definition.properties.defined
     return x[(x >= low) & (x <= high)]
+
+
+# the edges: where squares overflow, exponentials vanish and branches meet
+
+EDGE_DTYPES = ("float32", "float64", "bfloat16", "float16")
+EDGES = 128
+"""At least as many as `edges` finds."""
+
+EDGE_DIGITS = 900
+EDGE_STEP = mpmath.mpf(10) ** -40
+FROM_THE_END = mpmath.mpf(10) ** -315
+"""So near to where it ends a function that is infinite there has the slopes that it ends with."""
+
+
+def edges(function: Any, parameters: dict[str, Any], dtype: str) -> np.ndarray:
+    """Both zeros, the least and the largest numbers, ends and kinks and what is next to them."""
+    definition = function.definition
+    info = ml_dtypes.finfo(dtype)
+    sizes = [0, info.smallest_subnormal, info.tiny, info.eps, 20, 89, 710, 1e4, 1e20, info.max]
+    given = [v for v in {**definition.defaults, **parameters}.values() if isinstance(v, float)]
+    marks = np.array([*given, *definition.properties.kinks, *definition.properties.defined])
+    with np.errstate(over="ignore"):  # 1e20 is none in float16
+        x = np.array([*marks, *sizes]).astype(dtype)
+        x = np.concatenate([x, -x])
+        x = np.concatenate([x, *(np.nextafter(x, x.dtype.type(d)) for d in (-inf, inf))])
+    x = within(definition, x[np.isfinite(x)])
+    return x[np.unique(x.view(f"i{x.itemsize}"), return_index=True)[1]]  # -0 is not 0
+
+
+def assert_finite(
+    function: Any,
+    parameters: dict[str, Any],
+    x: np.ndarray,
+    orders: Any,
+    *,
+    seen: np.ndarray | None = None,
+    room: float = 1.0,
+) -> None:
+    """The value, its slope and the slope of that are never NaN, and infinite only if they must be.
+
+    That is where the exact one is over the largest number.
+
+    Parameters
+    ----------
+    seen : what the library takes x for, if it is not x itself
+    room : what part of the largest number the value may be under
+    """
+    definition = function.definition
+    (formula,) = (v.formula for v in definition.variants if v.parameters == parameters)
+    given = {**definition.defaults, **parameters}
+    largest = float(ml_dtypes.finfo(x.dtype).max)
+    seen = x if seen is None else seen
+    for order, result in enumerate(orders):
+        got = np.asarray(result).astype("f8")
+        assert not np.isnan(got).any(), (order, x[np.isnan(got)])
+        at, got = seen[np.isinf(got)].astype("f8"), got[np.isinf(got)]
+        if at.size:
+            ends = definition.properties.defined
+            exact = remembered(quotients, formula, at, given, order, ends)
+            least = largest * (1.0 if order else room)
+            assert (np.sign(got) * exact > least).all(), (order, at)
+
+
+def quotients(
+    formula: str,
+    x: np.ndarray,
+    parameters: dict[str, Any],
+    order: int,
+    ends: tuple[float, float],
+) -> np.ndarray:
+    """The formula, or its first or second difference quotient in many digits; at ends from inside.
+
+    By the ends the steps are so small that they stay within.
+    """
+    low, high = ends
+    with mpmath.workdps(EDGE_DIGITS):
+        x = np.frompyfunc(lambda v: mpmath.mpf(float(v)), 1, 1)(x)
+        if order == 0:
+            return _oracle.truth(formula, x, parameters, digits=EDGE_DIGITS)
+        x = x + FROM_THE_END * ((x == low).astype(int) - (x == high).astype(int))
+        size = np.where(x == 0, 1, abs(x))
+        step = EDGE_STEP * np.minimum(size, np.minimum(abs(x - low), abs(high - x)))
+        left, middle, right = (
+            _oracle.truth(formula, at, parameters, digits=EDGE_DIGITS)
+            for at in (x - step, x, x + step)
+        )
+        return (right - left) / (2 * step) if order == 1 else (right - 2 * middle + left) / step**2
 
 
 def moved_within(definition: Any, x: np.ndarray) -> np.ndarray:

@@ -272,7 +272,7 @@ def _forbidden():
             found = 0
             for value in (0, 0.0, -1, -1.0, float("inf"), float("-inf"), float("nan")):
                 given = dict.fromkeys(condition.names, value)
-                if not condition.holds(**{**others, **given}):
+                if not condition.holds({**others, **given}):
                     found += 1
                     case = f"{function.__name__}-{condition.text}-{value}"
                     yield pytest.param(function, given, id=case)

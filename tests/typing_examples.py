@@ -30,6 +30,10 @@ def keeps_the_type_of_the_array(
     assert_type(ax.gelu(j), jax.Array)
     assert_type(ax.gelu(f), float)
     assert_type(ax.silu.derivative(t), torch.Tensor)
+    assert_type(ax.silu.value_and_derivative(t), tuple[torch.Tensor, torch.Tensor])
+    assert_type(ax.prelu.parameter_derivatives(j, 0.25), dict[str, jax.Array])
+    assert_type(ax.softmax.vjp(n, n, axis=0), npt.NDArray[np.float32])
+    ax.softmax.vjp(n)  # type: ignore
     assert_type(ax.softmax.portable(n, axis=(0, 1)), npt.NDArray[np.float32])
 
 

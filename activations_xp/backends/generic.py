@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from array_api_compat import device
 
-from .._parameters import NUMBER, check
+from .._parameters import NUMBER, aligned, check
 from .._typing import Array, Kernel, Namespace
 
 if TYPE_CHECKING:
@@ -101,9 +101,27 @@ def evaluate(
         for kind, value in zip(definition.parameters.values(), values, strict=True)
     ]
     value = definition.computation(xp, cast(x, compute), *parameters)
+    return each(lambda part: cast(part, result), value)
+
+
+def each(function: Callable[[Any], Any], value: Any) -> Any:
+    """The function of an array, or of each in a tuple or a dictionary of them."""
     if isinstance(value, tuple):
-        return tuple(cast(part, result) for part in value)
-    return cast(value, result)
+        return tuple(function(part) for part in value)
+    if isinstance(value, dict):
+        return {name: function(part) for name, part in value.items()}
+    return function(value)
+
+
+def aligned_to(
+    definition: Definition, values: tuple[Any, ...], name: str, parameter: Any, x: Any
+) -> tuple[int, ...]:
+    """The shape in which the array of a parameter broadcasts to x, at these parameters."""
+    if not definition.parameters[name].is_along_axis:
+        return tuple(parameter.shape)
+    axis = dict(zip(definition.parameters, values, strict=True)).get("axis")
+    axes = axis if isinstance(axis, tuple) else () if axis is None else (axis,)
+    return aligned(parameter.shape, x, axes)
 
 
 def overlay(xp: Any, **functions: Any) -> Any:
@@ -129,6 +147,6 @@ def one_sided(xp: Any) -> dict[str, Any]:
         return xp.where(x > y, y, x)
 
     def magnitude(x: Any) -> Any:
-        return xp.where(x <= 0, -x, x)
+        return xp.where(x <= 0, 0 - x, x)  # 0 for zeros of both signs
 
     return {"maximum": maximum, "minimum": minimum, "abs": magnitude}

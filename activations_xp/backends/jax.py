@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import jax
 import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
 
 from .._parameters import check
 from .._typing import Kernel
@@ -41,21 +42,67 @@ def _compiled(
     definition: Definition, constants: tuple[Any, ...], slots: tuple[int, ...]
 ) -> Callable[..., Any]:
     compute = _computation(definition, constants, slots)
-    if definition.derivative is not None and not slots:
-        slope = _computation(definition.derivative, constants, slots)
+    learned = any(list(definition.parameters.values())[i].is_real for i in slots)
+    if definition.vjp is not None and (definition.parameter_derivatives or not learned):
         compute = jax.custom_jvp(compute)
-        compute.defjvps(lambda tangent, value, x: tangent * slope(x))
+        compute.defjvp(_rule(definition, constants, slots, compute), symbolic_zeros=True)
     return jax.jit(compute, inline=True)
+
+
+def _rule(
+    definition: Definition,
+    constants: tuple[Any, ...],
+    slots: tuple[int, ...],
+    compute: Callable[..., Any],
+) -> Callable[..., Any]:
+    """The written derivatives as JAX wants them: how tangents move the value."""
+
+    def part(definition: Definition | None) -> Callable[..., Any]:
+        return _computation(cast("Definition", definition), constants, slots)
+
+    def moved(value: Any, tangent: Any, x: Any, *arrays: Any) -> Any:
+        """How the tangent of x does."""
+        if definition.derivative is not None:
+            return tangent * part(definition.derivative)(x, *arrays)
+        vjp = _computation(
+            cast("Definition", definition.vjp), (None, *constants), (0, *(i + 1 for i in slots))
+        )
+        return jax.linear_transpose(lambda g: vjp(x, g, *arrays), value)(tangent)[0]
+
+    def rule(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
+        result = compute(*primals)
+        value, *rest = result if isinstance(result, tuple) else (result,)
+        x, *arrays = primals
+        is_moving = [type(t) is not SymbolicZero for t in tangents]
+        total = jnp.zeros_like(value)
+        if is_moving[0]:
+            total = total + moved(value, tangents[0], x, *arrays)
+        if any(is_moving[1:]):
+            values = check(definition, x, _filled(constants, slots, arrays))
+            slopes = part(definition.parameter_derivatives)(*primals)
+            for i, slot in enumerate(slots, 1):
+                if is_moving[i]:
+                    name = list(definition.parameters)[slot]
+                    shape = generic.aligned_to(definition, values, name, arrays[i - 1], x)
+                    total = total + tangents[i].reshape(shape) * slopes[name]
+        total = total.astype(value.dtype)
+        return result, (total, *map(jnp.zeros_like, rest)) if rest else total
+
+    return rule
+
+
+def _filled(constants: tuple[Any, ...], slots: tuple[int, ...], arrays: Any) -> tuple[Any, ...]:
+    parameters = list(constants)
+    for i, array in zip(slots, arrays, strict=True):
+        parameters[i] = array
+    return tuple(parameters)
 
 
 def _computation(
     definition: Definition, constants: tuple[Any, ...], slots: tuple[int, ...]
 ) -> Callable[..., Any]:
     def compute(x: Any, *arrays: Any) -> Any:
-        parameters = list(constants)
-        for i, array in zip(slots, arrays, strict=True):
-            parameters[i] = array
-        values = check(definition, x, tuple(parameters))
+        values = check(definition, x, _filled(constants, slots, arrays))
         dtypes = generic.precision(definition, xp, x, values, jnp.result_type(float))
         return generic.evaluate(definition, xp, x, values, *dtypes)
 

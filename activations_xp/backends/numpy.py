@@ -75,8 +75,7 @@ def bind_numbers(definition: Definition, which: Implementation) -> Kernel:
 
 def _on_scalars(kernel: Kernel) -> Kernel:
     def on_scalar(x: Any, *parameters: Any) -> Any:
-        value = kernel(np.asarray(x), *parameters)
-        return tuple(part[()] for part in value) if isinstance(value, tuple) else value[()]
+        return generic.each(lambda part: part[()], kernel(np.asarray(x), *parameters))
 
     return on_scalar
 
@@ -93,11 +92,4 @@ def _portable(
 
 def _exactly(run: Callable[[Any], Any], result: Any) -> Callable[[Any], Any]:
     """An array of this dtype, where NumPy makes scalars of 0-d arrays and swaps bytes."""
-
-    def exactly(x: Any) -> Any:
-        value = run(x)
-        if isinstance(value, tuple):
-            return tuple(np.asarray(part, dtype=result) for part in value)
-        return np.asarray(value, dtype=result)
-
-    return exactly
+    return lambda x: generic.each(lambda part: np.asarray(part, dtype=result), run(x))

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from math import sqrt
-from typing import TYPE_CHECKING, Any, NamedTuple
+from math import pi, sqrt
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import array_api_compat.torch as compat
 import torch
 import torch.nn.functional as F  # noqa: N812
+from torch.autograd import forward_ad
 
-from .._parameters import check
+from .._parameters import check, gathered
 from .._typing import Kernel
 from . import generic
 
@@ -37,10 +38,21 @@ xp = generic.overlay(
 break fullgraph=True or vmap."""
 
 
+class Undifferentiated(NamedTuple):
+    """A kernel whose values are good, but not its gradients to every order: it is given ours.
+
+    Where its own first gradient is good, `pull` makes it of that of the result and x. It is for
+    the plain backward pass; what will be differentiated again is ours.
+    """
+
+    kernel: Callable[[Any], Any]
+    pull: Callable[[Any, Any], Any] | None = None
+
+
 class Native(NamedTuple):
     """torch's kernel for given parameters (None: it has none), and dtypes in which it is amiss."""
 
-    bind: Callable[..., Callable[[Any], Any] | None]
+    bind: Callable[..., Callable[[Any], Any] | Undifferentiated | None]
     amiss: frozenset[torch.dtype] = frozenset()
 
 
@@ -48,16 +60,31 @@ def _ndtr(x: Any) -> Any:
     return 0.5 * torch.erfc(x * -sqrt(0.5))  # torch.special.ndtr is 0 in the tail
 
 
+def _bell(rate: float, scale: float) -> Callable[[Any, Any], Any]:
+    """g*scale*exp(-rate*x*x), whose own gradient in torch is 0*inf where the square overflows."""
+    return lambda g, x: g * (scale * torch.exp(-rate * (x * x)))
+
+
+def _itself(x: Any) -> Any:
+    return x
+
+
 NATIVE: dict[str, Native] = {
     "erf": Native(
-        lambda: torch.erf,
+        lambda: Undifferentiated(torch.erf, _bell(1.0, 2 / sqrt(pi))),
         # in bfloat16 it has only absolute accuracy near 0
         amiss=frozenset({torch.bfloat16}),
     ),
-    "erfc": Native(lambda: torch.erfc),
+    "erfc": Native(lambda: Undifferentiated(torch.erfc, _bell(1.0, -2 / sqrt(pi)))),
     "erfinv": Native(lambda: torch.erfinv),
-    "logit": Native(lambda eps: partial(torch.special.logit, eps=eps)),
-    "ndtr": Native(lambda: _ndtr),
+    "logit": Native(
+        lambda eps: Undifferentiated(
+            partial(torch.special.logit, eps=eps),
+            # NaN by the ends, when differentiated
+            lambda g, x: torch.ops.aten.logit_backward(g, x, eps),
+        )
+    ),
+    "ndtr": Native(lambda: Undifferentiated(_ndtr, _bell(0.5, 1 / sqrt(2 * pi)))),
     "sigmoid": Native(lambda: torch.sigmoid),
     "tanh": Native(lambda: torch.tanh),
     "relu": Native(
@@ -77,7 +104,12 @@ NATIVE: dict[str, Native] = {
         amiss=frozenset({torch.float64}),
     ),
     "hard_sigmoid": Native(
-        lambda slope, offset: F.hardsigmoid if (slope, offset) == (1 / 6, 0.5) else None,
+        lambda slope, offset: (
+            # torch cannot differentiate its gradient
+            Undifferentiated(F.hardsigmoid, torch.ops.aten.hardsigmoid_backward)
+            if (slope, offset) == (1 / 6, 0.5)
+            else None
+        ),
         # its derivative in float64 is the 1/6 of float32
         amiss=frozenset({torch.float64}),
     ),
@@ -85,9 +117,14 @@ NATIVE: dict[str, Native] = {
         lambda approximate: (
             None
             if approximate == "sigmoid"
-            else partial(F.gelu, approximate="tanh" if approximate in ("tanh", True) else "none")
+            # its gradient is NaN where the cube overflows
+            else Undifferentiated(partial(F.gelu, approximate="tanh"))
+            if approximate in ("tanh", True)
+            # and here that of the gradient is, where the square does
+            else Undifferentiated(F.gelu, torch.ops.aten.gelu_backward)
         )
     ),
+    "identity": Native(lambda: _itself),
     "softmax": Native(
         lambda axis, where: (
             partial(torch.softmax, dim=axis[0]) if where is None and len(axis) == 1 else None
@@ -114,14 +151,145 @@ def bind(definition: Definition, which: Implementation, kind: type) -> Kernel:
         compute, result = generic.precision(definition, xp, x, values, torch.get_default_dtype())
         fixed = not any(isinstance(value, torch.Tensor) for value in values)
         constant = fixed and x.dtype == result  # the default dtype may change
+        own: Any = None
         if native and fixed and result.is_floating_point and result.itemsize > 1:
             own = native.bind(*values) if which == "native" or result not in native.amiss else None
-            if own is not None:
+            if own is not None and not isinstance(own, Undifferentiated):
                 return (own if x.dtype == result else lambda x: own(x.to(result))), constant
-
-        def portable(x: Any) -> Any:
-            return generic.evaluate(definition, xp, x, values, compute, result)
-
-        return portable, constant
+        plan = Plan(definition, values, compute, result, own)
+        return (plan.differentiable if plan.is_written else plan.plain), constant
 
     return generic.planned(definition, make, is_tracing)
+
+
+class Plan:
+    """A computation at given parameters, and what autograd is told of it."""
+
+    def __init__(
+        self,
+        definition: Definition,
+        values: tuple[Any, ...],
+        compute: torch.dtype,
+        result: torch.dtype,
+        native: Undifferentiated | None,
+    ) -> None:
+        self.definition, self.values, self.native = definition, values, native
+        self.compute, self.result = compute, result
+        self.names = tuple(definition.parameters)
+        self.slots = tuple(i for i, v in enumerate(values) if isinstance(v, torch.Tensor))
+        learned = any(self.is_learned(i) for i in self.slots)
+        self.is_written = definition.vjp is not None and (
+            definition.parameter_derivatives is not None or not learned
+        )
+
+    def is_learned(self, slot: int) -> bool:
+        """Whether the parameter has a derivative."""
+        kind = self.definition.parameters[self.names[slot]]
+        return kind.is_real and bool(self.values[slot].is_floating_point())
+
+    def plain(self, x: Any) -> Any:
+        """The computation, which autograd takes apart."""
+        return self.value(x, *(self.values[i] for i in self.slots))
+
+    def differentiable(self, x: Any) -> Any:
+        """The computation, under one node for autograd where a derivative may be wanted."""
+        tensors = (x, *(self.values[i] for i in self.slots))
+        reverse = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+        if forward_ad._current_level < 0:
+            if reverse:
+                return cast(Any, Reverse).apply(self, *tensors)
+        elif self.definition.derivative is not None and not is_tracing():
+            return cast(Any, BothWays).apply(self, *tensors)
+        return self.plain(x)
+
+    def value(self, x: Any, *arrays: Any) -> Any:
+        if self.native is not None:
+            return self.native.kernel(x.to(self.result))
+        return self._evaluate(self.definition, x, self._filled(arrays), self.result)
+
+    def pull(self, needed: Sequence[bool], g: Any, x: Any, *arrays: Any) -> list[Any]:
+        """The gradients of x and of the arrays, those that are needed."""
+        values = self._filled(arrays)
+        gradients: list[Any] = [None] * (1 + len(arrays))
+        if self.native is not None and self.native.pull is not None and not torch.is_grad_enabled():
+            gradients[0] = self.native.pull(g, x)
+        elif needed[0]:
+            vjp = cast("Definition", self.definition.vjp)
+            gradients[0] = self._evaluate(vjp, x, (g, *values), self.result)
+        if any(needed[1:]):
+            slopes = self._slopes(x, values)
+            for i, (slot, array) in enumerate(zip(self.slots, arrays, strict=True), 1):
+                if needed[i]:
+                    shape = self._aligned(slot, array, x)
+                    total = gathered(xp, g * slopes[self.names[slot]], shape)
+                    gradients[i] = total.reshape(array.shape).to(array.dtype)
+        return gradients
+
+    def push(self, tangents: Sequence[Any], x: Any, *arrays: Any) -> Any:
+        """The tangent of the result."""
+        values = self._filled(arrays)
+        total: Any = 0
+        if tangents[0] is not None:
+            slope = cast("Definition", self.definition.derivative)
+            total = tangents[0] * self._evaluate(slope, x, values, self.compute)
+        if any(t is not None for t in tangents[1:]):
+            slopes = self._slopes(x, values)
+            for slot, t in zip(self.slots, tangents[1:], strict=True):
+                if t is not None:
+                    moved = t.reshape(self._aligned(slot, t, x))
+                    total = total + moved * slopes[self.names[slot]]
+        return total.to(self.result)
+
+    def _slopes(self, x: Any, values: tuple[Any, ...]) -> Any:
+        slopes = cast("Definition", self.definition.parameter_derivatives)
+        return self._evaluate(slopes, x, values, self.compute)
+
+    def _evaluate(
+        self, definition: Definition, x: Any, values: tuple[Any, ...], result: torch.dtype
+    ) -> Any:
+        return generic.evaluate(definition, xp, x, values, self.compute, result)
+
+    def _filled(self, arrays: tuple[Any, ...]) -> tuple[Any, ...]:
+        values = list(self.values)
+        for slot, array in zip(self.slots, arrays, strict=True):
+            values[slot] = array
+        return tuple(values)
+
+    def _aligned(self, slot: int, array: Any, x: Any) -> tuple[int, ...]:
+        return generic.aligned_to(self.definition, self.values, self.names[slot], array, x)
+
+
+class Reverse(torch.autograd.Function):
+    """A node that saves x and the parameters, and computes the gradient from them."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(plan: Plan, *tensors: Any) -> Any:
+        value = plan.value(*tensors)
+        # autograd takes no input for an output, and not every kind of tensor has views
+        return value.clone() if value is tensors[0] else value
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.plan, *tensors = inputs
+        ctx.save_for_backward(*tensors)
+        if isinstance(output, tuple):  # what comes after the value has no derivative
+            ctx.mark_non_differentiable(*output[1:])
+
+    @staticmethod
+    def backward(ctx: Any, g: Any, *_: Any) -> Any:
+        return None, *ctx.plan.pull(ctx.needs_input_grad[1:], g, *ctx.saved_tensors)
+
+
+class BothWays(Reverse):
+    """The same also for forward mode, which dynamo refuses to trace."""
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        Reverse.setup_context(ctx, inputs, output)
+        ctx.save_for_forward(*inputs[1:])
+
+    @staticmethod
+    def jvp(ctx: Any, _: Any, *tangents: Any) -> Any:
+        return ctx.plan.push(tangents, *ctx.saved_tensors)

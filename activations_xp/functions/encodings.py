@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._activation import activation, variant
-from .._parameters import Axis, Count, NewAxis
+from .._activation import activation, variant, vjp_of
+from .._parameters import Axis, Count, NewAxis, must_have_shape
 from .._special import arange
 from .._typing import Array, Namespace
 
@@ -51,6 +51,12 @@ def one_hot(xp: Namespace, x: Array, num_classes: Count, axis: NewAxis = -1) -> 
     return _is_class(xp, x, num_classes, axis)
 
 
+@vjp_of(one_hot)
+def _(xp: Namespace, x: Array, g: Any, num_classes: Count, axis: NewAxis = -1) -> Any:
+    must_have_shape("one_hot.vjp", "g", g, (*x.shape[:axis], num_classes, *x.shape[axis:]))
+    return _nothing(xp, x)
+
+
 @activation(
     formula="max(where(reshape(x, (-1, 1)) == arange(num_classes), 1, 0), axis=0)",
     source="Keras 3.15, keras.ops.multi_hot.",
@@ -81,6 +87,17 @@ def multi_hot(xp: Namespace, x: Array, num_classes: Count, axis: Axis = -1) -> A
     if x.shape[axis] == 0:
         raise ValueError(f"multi_hot: x must have classes along axis {axis}, got none")
     return xp.max(_is_class(xp, x, num_classes, axis), axis=axis + 1)
+
+
+@vjp_of(multi_hot)
+def _(xp: Namespace, x: Array, g: Any, num_classes: Count, axis: Axis = -1) -> Any:
+    must_have_shape("multi_hot.vjp", "g", g, (*x.shape[:axis], num_classes, *x.shape[axis + 1 :]))
+    return _nothing(xp, x)
+
+
+def _nothing(xp: Namespace, x: Array) -> Any:
+    """0, and NaN where x is."""
+    return xp.where(x == x, 0.0, x)
 
 
 def _is_class(xp: Namespace, x: Array, num_classes: int, axis: int) -> Any:

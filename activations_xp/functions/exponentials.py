@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from math import inf
+from math import factorial, inf
 from typing import Any
 
-from .._activation import activation, derivative_of, variant
+from .._activation import activation, derivative_of, parameter_derivatives_of, variant
 from .._parameters import NUMBER, Scalar
-from .._special import unit
+from .._special import polynomial, unit
 from .._typing import Array, Namespace
-from .sigmoids import LINEAR, isru
+from .sigmoids import DEEP, LINEAR, isru
 
 __all__ = ["celu", "elu", "exponential", "isrlu", "selu", "soft_exponential", "xielu"]
 
 _ALPHA = 1.6732632423543772848170429916717
 _SCALE = 1.0507009873554804934193349852946
+
+_BEND = tuple((k + 1) / factorial(k + 2) for k in range(20))
+"""The series of (1 + (t - 1)*exp(t))/t**2, up to |t| = 1."""
+
+_BEND_BACK = tuple((k + 1) / (k + 2) for k in range(28))
+"""That of (log(1 - u) + u/(1 - u))/u**2, up to |u| = 1/4."""
 
 
 @activation(
@@ -61,6 +67,11 @@ def elu(xp: Namespace, x: Array, alpha: Scalar = 1.0) -> Any:
 @derivative_of(elu)
 def _(xp: Namespace, x: Array, alpha: Scalar = 1.0) -> Any:
     return xp.where(x > 0, 1.0, alpha * xp.exp(xp.minimum(x, 0.0)))
+
+
+@parameter_derivatives_of(elu)
+def _(xp: Namespace, x: Array, alpha: Scalar = 1.0) -> Any:
+    return {"alpha": xp.expm1(xp.minimum(x, 0.0))}
 
 
 @activation(
@@ -160,7 +171,29 @@ def celu(xp: Namespace, x: Array, alpha: Scalar = 1.0) -> Any:
 def _(xp: Namespace, x: Array, alpha: Scalar = 1.0) -> Any:
     if isinstance(alpha, NUMBER) and abs(alpha) == inf:
         return unit(xp, x)
-    return xp.where(x > 0, 1.0, xp.exp(xp.minimum(x, 0.0) / alpha))
+    return xp.where(x > 0, 1.0, xp.exp(_over_alpha(xp, x, alpha)))
+
+
+def _over_alpha(xp: Namespace, x: Array, alpha: Any) -> Any:
+    """x/alpha where x < 0, or what has the same exponential, 0; and 0 elsewhere."""
+    low = xp.minimum(x, 0.0)
+    is_deep = low / alpha < -1e4
+    return xp.where(is_deep, -1e4, xp.where(is_deep, 0.0, low) / alpha)
+
+
+@parameter_derivatives_of(celu)
+def _(xp: Namespace, x: Array, alpha: Scalar = 1.0) -> Any:
+    if isinstance(alpha, NUMBER) and abs(alpha) == inf:
+        return {"alpha": unit(xp, x) - 1}
+    is_near, near, far = _near_or_far(xp, _over_alpha(xp, x, alpha))
+    curve = near * near * polynomial(near, _BEND)
+    return {"alpha": xp.where(is_near, -curve, (1 - far) * xp.exp(far) - 1)}
+
+
+def _near_or_far(xp: Namespace, t: Any) -> tuple[Any, Any, Any]:
+    """Whether |t| is below 1, and t where it is, and where it is not."""
+    is_near = xp.abs(t) < 1
+    return is_near, xp.where(is_near, t, 0.0), xp.where(is_near, 1.0, t)
 
 
 @activation(
@@ -200,6 +233,12 @@ def isrlu(xp: Namespace, x: Array, alpha: Scalar = 1.0) -> Any:
 @derivative_of(isrlu)
 def _(xp: Namespace, x: Array, alpha: Scalar = 1.0) -> Any:
     return xp.where(x > 0, 1.0, isru.derivative.definition.computation(xp, x, alpha))
+
+
+@parameter_derivatives_of(isrlu)
+def _(xp: Namespace, x: Array, alpha: Scalar = 1.0) -> Any:
+    y = isru.computation(xp, xp.minimum(x, 0.0), alpha)
+    return {"alpha": -0.5 * y * y * y}
 
 
 @activation(
@@ -307,6 +346,25 @@ def _(
     return xp.where(x > 0, 2 * alpha_p * xp.maximum(x, 0.0) + beta, left)
 
 
+@parameter_derivatives_of(xielu)
+def _(
+    xp: Namespace,
+    x: Array,
+    alpha_p: Scalar,
+    alpha_n: Scalar,
+    beta: Scalar = 0.5,
+    eps: Scalar = -1e-6,
+) -> Any:
+    right, left = xp.maximum(x, 0.0), xp.minimum(x, 0.0)
+    bounded = xp.minimum(left, eps)
+    return {
+        "alpha_p": right * right,
+        "alpha_n": xp.where(x > 0, 0.0, xp.expm1(bounded) - left),
+        "beta": x,
+        "eps": xp.where((x > 0) | (x <= eps), 0.0, alpha_n * xp.exp(bounded)),
+    }
+
+
 @activation(
     formula="expm1(alpha * x) / alpha + alpha",
     source="Godfrey & Gashler, A continuum among logarithmic, linear, and exponential functions, "
@@ -354,9 +412,42 @@ def soft_exponential(xp: Namespace, x: Array, alpha: Scalar) -> Any:
 @derivative_of(soft_exponential)
 def _(xp: Namespace, x: Array, alpha: Scalar) -> Any:
     if isinstance(alpha, NUMBER):
-        return xp.exp(alpha * x) if alpha >= 0 else 1 / _argument(xp, x, alpha)
+        if alpha == 0:  # where exp(0*inf) is NaN
+            return unit(xp, x)
+        return xp.exp(alpha * x) if alpha > 0 else 1 / _argument(xp, x, alpha)
     high, low = xp.maximum(alpha, 0.0), xp.minimum(alpha, 0.0)
     return xp.where(alpha >= 0, xp.exp(high * x), 1 / _argument(xp, x, low))
+
+
+@parameter_derivatives_of(soft_exponential)
+def _(xp: Namespace, x: Array, alpha: Scalar) -> Any:
+    if isinstance(alpha, NUMBER):
+        side = _exponential_by_alpha if alpha >= 0 else _logarithm_by_alpha
+        return {"alpha": side(xp, x, alpha)}
+    right = _exponential_by_alpha(xp, xp.where(alpha >= 0, x, 0.0), xp.maximum(alpha, 0.0))
+    left = _logarithm_by_alpha(xp, xp.where(alpha >= 0, 0.0, x), xp.minimum(alpha, 0.0))
+    return {"alpha": xp.where(alpha >= 0, right, left)}
+
+
+def _exponential_by_alpha(xp: Namespace, x: Array, alpha: Any) -> Any:
+    if isinstance(alpha, NUMBER) and alpha == 0:
+        return 0.5 * x * x + 1
+    is_near, near, far = _near_or_far(xp, alpha * x)
+    x, divisor = xp.where(is_near, x, 0.0), xp.where(is_near, unit(xp, x), alpha)
+    far = xp.maximum(far, -DEEP)
+    root = xp.exp(far * 0.5)  # may be divided before it is squared
+    curve = (1 / root + (far - 1) * root) / divisor * (root / divisor)
+    return xp.where(is_near, x * x * polynomial(near, _BEND), curve) + 1
+
+
+def _logarithm_by_alpha(xp: Namespace, x: Array, alpha: Any) -> Any:
+    u, y = alpha * (alpha + x), _argument(xp, x, alpha)
+    is_near = xp.abs(u) < 0.25
+    x, divisor = xp.where(is_near, alpha + x, 0.0), xp.where(is_near, unit(xp, x), alpha)
+    near, far = xp.where(is_near, u, 0.0), xp.where(is_near, 1.0, y)
+    # at the end inf, not inf - inf
+    curve = (xp.log(xp.where(far > 0, far, 1.0)) + (1 / far - 1)) / divisor / divisor
+    return xp.where(is_near, x * x * polynomial(near, _BEND_BACK), curve) + 1 / y
 
 
 def _exponential_side(xp: Namespace, x: Array, alpha: Any) -> Any:
@@ -365,7 +456,9 @@ def _exponential_side(xp: Namespace, x: Array, alpha: Any) -> Any:
     t = alpha * x
     divisor = alpha if isinstance(alpha, NUMBER) else xp.where(alpha == 0, 1.0, alpha)
     # where t is so small, x*(1 + t/2) is x; but the derivative with respect to alpha is right
-    return xp.where(xp.abs(t) > LINEAR, xp.expm1(t) / divisor, x * (1 + 0.5 * t)) + alpha
+    small = xp.abs(t) <= LINEAR
+    near = xp.where(small, x, 0.0)
+    return xp.where(small, near * (1 + 0.5 * alpha * near), xp.expm1(t) / divisor) + alpha
 
 
 def _logarithm_side(xp: Namespace, x: Array, alpha: Any) -> Any:
@@ -379,7 +472,7 @@ def _logarithm_side(xp: Namespace, x: Array, alpha: Any) -> Any:
 
 def _argument(xp: Namespace, x: Array, alpha: Any) -> Any:
     """1 - alpha*(x + alpha) with its digits also near 0, and NaN below."""
-    divisor = alpha if isinstance(alpha, NUMBER) else xp.where(alpha == 0, 1.0, alpha)
     u = alpha * (alpha + x)
+    divisor = alpha if isinstance(alpha, NUMBER) else xp.where(u < 0.25, unit(xp, x), alpha)
     y = xp.where(u < 0.25, 1 - u, -alpha * (x - (1 / divisor - alpha)))
     return xp.where(y < 0, xp.sqrt(y), y)

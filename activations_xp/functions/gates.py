@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import zip_longest
 from math import inf
 from typing import Any, Literal, TypeAlias
 
-from .._activation import activation, variant
-from .._parameters import Axis, Companion, Count, Number
+from .._activation import activation, parameter_derivatives_of, variant, vjp_of
+from .._parameters import Axis, Companion, Count, Number, gathered, must_have_shape
 from .._special import FAR, gaussian, mills
 from .._typing import Array, Namespace
 from .exponentials import selu
-from .rectifiers import relu
-from .selfgates import QUICK, tanh_argument
-from .sigmoids import DEEP, beyond
+from .rectifiers import identity, relu
+from .selfgates import QUICK, gelu, silu, tanh_argument
+from .sigmoids import DEEP, beyond, sigmoid
 
 __all__ = [
     "bilinear_glu",
@@ -27,6 +29,9 @@ __all__ = [
 ]
 
 Gate: TypeAlias = Literal["last", "first"] | Companion
+
+_Slope: TypeAlias = Callable[[Any, Any], Any]
+"""How fast the result moves with a or with b, of both."""
 
 
 @activation(
@@ -50,6 +55,10 @@ def maxout(xp: Namespace, x: Array, num_units: Count, axis: Axis = -1) -> Any:
     axis : int, optional
         The axis with the channels.
 
+    Notes
+    -----
+    Channels of a unit that are equally large share its gradient evenly.
+
     Examples
     --------
     >>> import numpy as np
@@ -64,6 +73,20 @@ def maxout(xp: Namespace, x: Array, num_units: Count, axis: Axis = -1) -> Any:
         )
     pieces = (*x.shape[:axis], size // num_units, num_units, *x.shape[axis + 1 :])
     return xp.max(xp.reshape(x, pieces), axis=axis)
+
+
+@vjp_of(maxout)
+def _(xp: Namespace, x: Array, g: Any, num_units: Count, axis: Axis = -1) -> Any:
+    y = maxout.computation(xp, x, num_units, axis)
+    must_have_shape("maxout.vjp", "g", g, y.shape)
+    size = x.shape[axis] // num_units
+    before, after = x.shape[:axis], x.shape[axis + 1 :]
+    one = (*before, 1, num_units, *after)
+    y = xp.reshape(y, one)
+    is_largest = xp.reshape(x, (*before, size, num_units, *after)) == y
+    share = xp.where(y != y, y, xp.astype(is_largest, x.dtype))
+    share = share / xp.sum(share, axis=axis, keepdims=True)
+    return xp.reshape(share * xp.reshape(g, one), x.shape)
 
 
 @activation(
@@ -91,6 +114,15 @@ def crelu(xp: Namespace, x: Array, axis: Axis = -1) -> Any:
     array([1., 0., 0., 3.])
     """
     return xp.concat([relu.computation(xp, x), relu.computation(xp, -x)], axis=axis)
+
+
+@vjp_of(crelu)
+def _(xp: Namespace, x: Array, g: Any, axis: Axis = -1) -> Any:
+    size = x.shape[axis]
+    must_have_shape("crelu.vjp", "g", g, (*x.shape[:axis], 2 * size, *x.shape[axis + 1 :]))
+    slope: Any = relu.definition.derivative
+    up, down = _cut(g, axis, slice(None, size)), _cut(g, axis, slice(size, None))
+    return up * slope.computation(xp, x) - down * slope.computation(xp, -x)
 
 
 @activation(
@@ -131,6 +163,16 @@ def glu(xp: Namespace, x: Array, axis: Axis = -1, gate: Gate = "last") -> Any:
     return a / (1 + xp.exp(-xp.maximum(b, -DEEP))) * beyond(xp, b)
 
 
+@vjp_of(glu)
+def _(xp: Namespace, x: Array, g: Any, axis: Axis = -1, gate: Gate = "last") -> Any:
+    return _pulled(xp, "glu", x, g, axis, gate, *_slopes(xp, sigmoid))
+
+
+@parameter_derivatives_of(glu)
+def _(xp: Namespace, x: Array, axis: Axis = -1, gate: Gate = "last") -> Any:
+    return _by_gate(x, gate, _slopes(xp, sigmoid))
+
+
 def _halves(name: str, x: Any, axis: int, gate: Any, interleaved: bool = False) -> tuple[Any, Any]:
     """The half that is let through and the half that is the gate."""
     if not isinstance(gate, str):
@@ -142,8 +184,55 @@ def _halves(name: str, x: Any, axis: int, gate: Any, interleaved: bool = False) 
     cuts = [slice(None, middle), slice(middle, None)]
     if interleaved:
         cuts = [slice(None, None, 2), slice(min(1, size), None, 2)]
-    first, last = (x[(*(slice(None),) * axis, cut, ...)] for cut in cuts)
+    first, last = (_cut(x, axis, cut) for cut in cuts)
     return (first, last) if gate == "last" else (last, first)
+
+
+def _cut(x: Any, axis: int, cut: slice) -> Any:
+    return x[(*(slice(None),) * axis, cut, ...)]
+
+
+def _pulled(
+    xp: Namespace,
+    name: str,
+    x: Any,
+    g: Any,
+    axis: int,
+    gate: Any,
+    by_value: _Slope,
+    by_gate: _Slope,
+    interleaved: bool = False,
+) -> Any:
+    """The gradient of x, joined from those of its halves unless the gate is an array."""
+    a, b = _halves(name, x, axis, gate, interleaved)
+    pairs = zip_longest(a.shape[::-1], b.shape[::-1], fillvalue=1)
+    must_have_shape(f"{name}.vjp", "g", g, [n if m == 1 else m for m, n in pairs][::-1])
+    if not isinstance(gate, str):
+        return gathered(xp, g * by_value(a, b), x.shape)
+    halves = [g * by_value(a, b), g * by_gate(a, b)]
+    if gate == "first":
+        halves = halves[::-1]
+    if not interleaved:
+        return xp.concat(halves, axis=axis)
+    pair = (*a.shape[: axis + 1], 1, *a.shape[axis + 1 :])
+    return xp.reshape(xp.concat([xp.reshape(h, pair) for h in halves], axis=axis + 1), x.shape)
+
+
+def _slopes(xp: Namespace, function: Any, *parameters: Any) -> tuple[_Slope, _Slope]:
+    """Those of a*function(b) by a and by b."""
+    derivative = function.definition.derivative.computation
+
+    def by_value(a: Any, b: Any) -> Any:
+        return function.computation(xp, b, *parameters)
+
+    def by_gate(a: Any, b: Any) -> Any:
+        return a * derivative(xp, b, *parameters)
+
+    return by_value, by_gate
+
+
+def _by_gate(x: Any, gate: Any, slopes: tuple[_Slope, _Slope]) -> dict[str, Any]:
+    return {} if isinstance(gate, str) else {"gate": slopes[1](x, gate)}
 
 
 @activation(
@@ -173,6 +262,16 @@ def bilinear_glu(xp: Namespace, x: Array, axis: Axis = -1, gate: Gate = "last") 
     """
     a, b = _halves("bilinear_glu", x, axis, gate)
     return a * b
+
+
+@vjp_of(bilinear_glu)
+def _(xp: Namespace, x: Array, g: Any, axis: Axis = -1, gate: Gate = "last") -> Any:
+    return _pulled(xp, "bilinear_glu", x, g, axis, gate, *_slopes(xp, identity))
+
+
+@parameter_derivatives_of(bilinear_glu)
+def _(xp: Namespace, x: Array, axis: Axis = -1, gate: Gate = "last") -> Any:
+    return _by_gate(x, gate, _slopes(xp, identity))
 
 
 @activation(
@@ -205,6 +304,16 @@ def reglu(xp: Namespace, x: Array, axis: Axis = -1, gate: Gate = "last") -> Any:
     """
     a, b = _halves("reglu", x, axis, gate)
     return a * relu.computation(xp, b)
+
+
+@vjp_of(reglu)
+def _(xp: Namespace, x: Array, g: Any, axis: Axis = -1, gate: Gate = "last") -> Any:
+    return _pulled(xp, "reglu", x, g, axis, gate, *_slopes(xp, relu))
+
+
+@parameter_derivatives_of(reglu)
+def _(xp: Namespace, x: Array, axis: Axis = -1, gate: Gate = "last") -> Any:
+    return _by_gate(x, gate, _slopes(xp, relu))
 
 
 @activation(
@@ -263,6 +372,29 @@ def geglu(
     return xp.where(b > 0, a * (b - size * tail * root * root), left)
 
 
+@vjp_of(geglu)
+def _(
+    xp: Namespace,
+    x: Array,
+    g: Any,
+    axis: Axis = -1,
+    gate: Gate = "last",
+    approximate: Literal["none", "tanh", "sigmoid"] | bool = "none",
+) -> Any:
+    return _pulled(xp, "geglu", x, g, axis, gate, *_slopes(xp, gelu, approximate))
+
+
+@parameter_derivatives_of(geglu)
+def _(
+    xp: Namespace,
+    x: Array,
+    axis: Axis = -1,
+    gate: Gate = "last",
+    approximate: Literal["none", "tanh", "sigmoid"] | bool = "none",
+) -> Any:
+    return _by_gate(x, gate, _slopes(xp, gelu, approximate))
+
+
 @activation(
     formula="1.0507009873554805 * a * where(b > 0, b, 1.6732632423543772 * expm1(b))",
     source="Shazeer, GLU variants improve transformer, arXiv:2002.05202; with the unit of "
@@ -296,6 +428,16 @@ def seglu(xp: Namespace, x: Array, axis: Axis = -1, gate: Gate = "last") -> Any:
     """
     a, b = _halves("seglu", x, axis, gate)
     return a * selu.computation(xp, b)
+
+
+@vjp_of(seglu)
+def _(xp: Namespace, x: Array, g: Any, axis: Axis = -1, gate: Gate = "last") -> Any:
+    return _pulled(xp, "seglu", x, g, axis, gate, *_slopes(xp, selu))
+
+
+@parameter_derivatives_of(seglu)
+def _(xp: Namespace, x: Array, axis: Axis = -1, gate: Gate = "last") -> Any:
+    return _by_gate(x, gate, _slopes(xp, selu))
 
 
 @activation(
@@ -339,6 +481,29 @@ def swiglu(
     """
     a, b = _halves("swiglu", x, axis, gate)
     return _times_gated(xp, a, b, beta * b)
+
+
+@vjp_of(swiglu)
+def _(
+    xp: Namespace,
+    x: Array,
+    g: Any,
+    axis: Axis = -1,
+    gate: Gate = "last",
+    beta: Number = 1.0,
+) -> Any:
+    return _pulled(xp, "swiglu", x, g, axis, gate, *_slopes(xp, silu, beta))
+
+
+@parameter_derivatives_of(swiglu)
+def _(
+    xp: Namespace,
+    x: Array,
+    axis: Axis = -1,
+    gate: Gate = "last",
+    beta: Number = 1.0,
+) -> Any:
+    return _by_gate(x, gate, _slopes(xp, silu, beta))
 
 
 @activation(
@@ -396,6 +561,50 @@ def clipped_swiglu(
     a, b = _halves("clipped_swiglu", x, axis, gate, interleaved)
     a, b = xp.minimum(xp.maximum(a, -limit), limit), xp.minimum(b, limit)
     return _times_gated(xp, a + 1, b, alpha * b)
+
+
+@vjp_of(clipped_swiglu)
+def _(
+    xp: Namespace,
+    x: Array,
+    g: Any,
+    axis: Axis = -1,
+    gate: Gate = "last",
+    alpha: Number = 1.702,
+    limit: Number = 7.0,
+    interleaved: bool = False,
+) -> Any:
+    return _pulled(
+        xp, "clipped_swiglu", x, g, axis, gate, *_clipped_slopes(xp, alpha, limit), interleaved
+    )
+
+
+@parameter_derivatives_of(clipped_swiglu)
+def _(
+    xp: Namespace,
+    x: Array,
+    axis: Axis = -1,
+    gate: Gate = "last",
+    alpha: Number = 1.702,
+    limit: Number = 7.0,
+    interleaved: bool = False,
+) -> Any:
+    return _by_gate(x, gate, _clipped_slopes(xp, alpha, limit))
+
+
+def _clipped_slopes(xp: Namespace, alpha: float, limit: float) -> tuple[_Slope, _Slope]:
+    by_value, by_gate = _slopes(xp, silu, alpha)
+
+    def clipped(a: Any, b: Any) -> tuple[Any, Any]:
+        return xp.minimum(xp.maximum(a, -limit), limit) + 1, xp.minimum(b, limit)
+
+    def by_clipped_value(a: Any, b: Any) -> Any:
+        return xp.where(xp.abs(a) > limit, 0.0, by_value(*clipped(a, b)))
+
+    def by_clipped_gate(a: Any, b: Any) -> Any:
+        return xp.where(b > limit, 0.0, by_gate(*clipped(a, b)))
+
+    return by_clipped_value, by_clipped_gate
 
 
 def _times_gated(xp: Namespace, a: Any, b: Any, t: Any) -> Any:

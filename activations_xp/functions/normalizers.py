@@ -5,8 +5,9 @@ from __future__ import annotations
 from math import inf, prod, sqrt
 from typing import Any
 
-from .._activation import activation, variant
+from .._activation import activation, parameter_derivatives_of, variant, vjp_of
 from .._parameters import NUMBER, Axes, Mask, Number, Scalar, Weight, along
+from .._special import unit
 from .._typing import Array, Namespace
 
 __all__ = ["layer_norm", "normalize", "rms_norm", "standardize"]
@@ -62,27 +63,61 @@ def standardize(
     >>> ax.standardize(np.array([10001.0, 10003.0], dtype="float32"), epsilon=0.0)
     array([-1.,  1.], dtype=float32)
     """
+    return x if 0 in x.shape else _scored(xp, x, axis, mean, variance, epsilon, where)[0]
+
+
+@vjp_of(standardize)
+def _standardize_vjp(
+    xp: Namespace,
+    x: Array,
+    g: Any,
+    axis: Axes = -1,
+    mean: Scalar | None = None,
+    variance: Scalar | None = None,
+    epsilon: Number = 1e-5,
+    where: Mask | None = None,
+) -> Any:
     if 0 in x.shape:
-        return x
+        return g
+    y, rate, count = _scored(xp, x, axis, mean, variance, epsilon, where)
+    g = _allowed(xp, g, where)
+    if variance is None:
+        g = _less_its_part_along(xp, y, g, axis, count)
+    if mean is None:
+        g = g - xp.sum(g, axis=axis, keepdims=True) / count
+    return _allowed(xp, g * rate, where)
+
+
+def _scored(
+    xp: Namespace,
+    x: Array,
+    axis: Axes,
+    mean: Scalar | None,
+    variance: Scalar | None,
+    epsilon: float,
+    where: Mask | None,
+) -> tuple[Any, Any, Any]:
+    """The standard score, what it is over the distance from the mean, and how many take part."""
     count: Any = _size(x, axis)
     if where is not None:
         where = xp.broadcast_to(where, x.shape)
         count = xp.sum(xp.astype(where, x.dtype), axis=axis, keepdims=True)
         count = xp.where(count == 0, 1.0, count)
-
-    def part(x: Any) -> Any:
-        return x if where is None else xp.where(where, x, 0.0)
-
-    x = part(x)
+    x = _allowed(xp, x, where)
     if mean is not None:
-        x = part(x - mean)
+        x = _allowed(xp, x - mean, where)
     else:
         for _ in range(2):  # the second takes away the rounding of the first
-            x = part(x - xp.sum(x, axis=axis, keepdims=True) / count)
+            x = _allowed(xp, x - xp.sum(x, axis=axis, keepdims=True) / count, where)
     if variance is None:
-        return _over_root_mean_square(xp, x, axis, epsilon, count)
+        return *_over_root_mean_square(xp, x, axis, epsilon, count), count
     total = variance + epsilon
-    return part(x / (sqrt(total) if isinstance(total, NUMBER) else xp.sqrt(total)))
+    root = sqrt(total) if isinstance(total, NUMBER) else xp.sqrt(total)
+    return _allowed(xp, x / root, where), 1 / root, count
+
+
+def _allowed(xp: Namespace, value: Any, where: Mask | None) -> Any:
+    return value if where is None else xp.where(where, value, 0.0)
 
 
 @activation(
@@ -132,6 +167,45 @@ def normalize(
     """
     if 0 in x.shape:
         return x
+    x, size, norm = _measured(xp, x, axis, order, epsilon)
+    return x / (norm if epsilon == 0 else xp.maximum(norm, epsilon / size))
+
+
+@vjp_of(normalize)
+def _(
+    xp: Namespace,
+    x: Any,
+    g: Any,
+    axis: Axes = -1,
+    order: Number = 2.0,
+    epsilon: Number = 1e-12,
+) -> Any:
+    if 0 in x.shape:
+        return g
+    x, size, norm = _measured(xp, x, axis, order, epsilon)
+    y = x / norm
+    # how fast the norm moves with each element
+    if order == 2:
+        pace = y
+    elif order == inf:
+        largest = xp.abs(y) == xp.max(xp.abs(y), axis=axis, keepdims=True)
+        count = xp.sum(xp.astype(largest, x.dtype), axis=axis, keepdims=True)
+        pace = xp.where(largest, xp.sign(y), 0.0) / _or_one(xp, count)
+    elif order == 1:
+        pace = xp.sign(y)
+    else:
+        pace = xp.sign(y) * xp.pow(_or_one(xp, xp.abs(y)), order - 1)
+    along = pace * xp.sum(g * y, axis=axis, keepdims=True)
+    if epsilon == 0:
+        return (g - along) / norm / size
+    least = epsilon / size
+    return (g - xp.where(norm <= least, 0.0, along)) / xp.maximum(norm, least) / size
+
+
+def _measured(
+    xp: Namespace, x: Any, axis: Axes, order: float, epsilon: float
+) -> tuple[Any, Any, Any]:
+    """X over its size, the size, and the norm of that; both are 1 instead of 0."""
     size = _size_of_largest(xp, x, axis, epsilon)
     x = x / size
     if order == inf:
@@ -144,8 +218,7 @@ def normalize(
         # of an order below 1 the power is infinitely steep at 0
         power = xp.where(x == 0, 0.0, xp.pow(_or_one(xp, xp.abs(x)), order))
         norm = xp.pow(_or_one(xp, xp.sum(power, axis=axis, keepdims=True)), 1 / order)
-    norm = _or_one(xp, norm)
-    return x / (norm if epsilon == 0 else xp.maximum(norm, epsilon / size))
+    return x, size, _or_one(xp, norm)
 
 
 @activation(
@@ -209,6 +282,36 @@ def layer_norm(
     return y if bias is None else y + along(xp, "layer_norm", "bias", bias, x, axis)
 
 
+@vjp_of(layer_norm)
+def _(
+    xp: Namespace,
+    x: Array,
+    g: Any,
+    axis: Axes = -1,
+    weight: Weight | None = None,
+    bias: Weight | None = None,
+    epsilon: Number = 1e-5,
+) -> Any:
+    if weight is not None:
+        g = g * along(xp, "layer_norm", "weight", weight, x, axis)
+    return _standardize_vjp(xp, x, g, axis, epsilon=epsilon)
+
+
+@parameter_derivatives_of(layer_norm)
+def _(
+    xp: Namespace,
+    x: Array,
+    axis: Axes = -1,
+    weight: Weight | None = None,
+    bias: Weight | None = None,
+    epsilon: Number = 1e-5,
+) -> Any:
+    slopes = {} if bias is None else {"bias": unit(xp, x)}
+    if weight is not None:
+        slopes["weight"] = standardize.computation(xp, x, axis, epsilon=epsilon)
+    return slopes
+
+
 @activation(
     formula="x / sqrt(average(x * x) + epsilon)",
     source="Zhang & Sennrich, Root mean square layer normalization, arXiv:1910.07467.",
@@ -254,19 +357,62 @@ def rms_norm(
     >>> ax.rms_norm(np.array([3e30, -3e30], dtype="float32"))
     array([ 1., -1.], dtype=float32)
     """
-    y = x if 0 in x.shape else _over_root_mean_square(xp, x, axis, epsilon, _size(x, axis))
+    y = _rms_norm(xp, x, axis, epsilon)
     return y if weight is None else y * along(xp, "rms_norm", "weight", weight, x, axis)
 
 
-def _over_root_mean_square(xp: Namespace, x: Array, axis: Axes, epsilon: float, count: Any) -> Any:
-    """x/sqrt(mean(x*x) + epsilon); of nothing, with an epsilon of 0, 0."""
+@vjp_of(rms_norm)
+def _(
+    xp: Namespace,
+    x: Array,
+    g: Any,
+    axis: Axes = -1,
+    weight: Weight | None = None,
+    epsilon: Number = 1e-6,
+) -> Any:
+    if 0 in x.shape:
+        return g
+    if weight is not None:
+        g = g * along(xp, "rms_norm", "weight", weight, x, axis)
+    count = _size(x, axis)
+    y, rate = _over_root_mean_square(xp, x, axis, epsilon, count)
+    return _less_its_part_along(xp, y, g, axis, count) * rate
+
+
+@parameter_derivatives_of(rms_norm)
+def _(
+    xp: Namespace,
+    x: Array,
+    axis: Axes = -1,
+    weight: Weight | None = None,
+    epsilon: Number = 1e-6,
+) -> Any:
+    return {} if weight is None else {"weight": _rms_norm(xp, x, axis, epsilon)}
+
+
+def _rms_norm(xp: Namespace, x: Array, axis: Axes, epsilon: float) -> Any:
+    if 0 in x.shape:
+        return x
+    return _over_root_mean_square(xp, x, axis, epsilon, _size(x, axis))[0]
+
+
+def _over_root_mean_square(
+    xp: Namespace, x: Array, axis: Axes, epsilon: float, count: Any
+) -> tuple[Any, Any]:
+    """x/sqrt(mean(x*x) + epsilon); of nothing, with an epsilon of 0, 0; and what it is over x."""
     size = _size_of_largest(xp, x, axis, sqrt(epsilon))
     x = x / size
     square = xp.sum(x * x, axis=axis, keepdims=True) / count
     if epsilon != 0:
         rest = sqrt(epsilon) / size
         square = square + rest * rest
-    return x / xp.sqrt(_or_one(xp, square))
+    root = xp.sqrt(_or_one(xp, square))
+    return x / root, 1 / size / root
+
+
+def _less_its_part_along(xp: Namespace, y: Any, g: Any, axis: Axes, count: Any) -> Any:
+    """G without what only makes x larger, of which y, over the root mean square, sees nothing."""
+    return g - y * (xp.sum(g * y, axis=axis, keepdims=True) / count)
 
 
 def _size_of_largest(xp: Namespace, x: Array, axis: Axes, least: float) -> Any:

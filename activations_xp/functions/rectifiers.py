@@ -5,9 +5,9 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-from .._activation import activation, derivative_of, variant
+from .._activation import activation, derivative_of, parameter_derivatives_of, variant
 from .._parameters import NUMBER, Axis, Scalar, Weight, along
-from .._special import unit
+from .._special import unit, zero
 from .._typing import Array, Namespace
 
 __all__ = [
@@ -148,6 +148,26 @@ def _(
     return slope if max_value is None else xp.where(x >= max_value, 0.0, slope)
 
 
+@parameter_derivatives_of(relu)
+def _(
+    xp: Namespace,
+    x: Array,
+    negative_slope: Scalar = 0.0,
+    max_value: Scalar | None = None,
+    threshold: Scalar = 0.0,
+) -> Any:
+    one = unit(xp, x)
+    is_open = x > threshold
+    slopes = {
+        "negative_slope": xp.where(is_open, 0.0, x - threshold),
+        "threshold": xp.where(is_open, 0.0, -negative_slope * one),
+    }
+    if max_value is None:
+        return slopes
+    slopes = {name: xp.where(x >= max_value, 0.0, slope) for name, slope in slopes.items()}
+    return {**slopes, "max_value": xp.where(x < max_value, 0.0, one)}
+
+
 @activation(
     formula="where(x > 0, x, negative_slope * x)",
     source="Maas, Hannun & Ng, Rectifier nonlinearities improve neural network acoustic models, "
@@ -191,6 +211,11 @@ def leaky_relu(xp: Namespace, x: Array, negative_slope: Scalar = 0.01) -> Any:
 @derivative_of(leaky_relu)
 def _(xp: Namespace, x: Array, negative_slope: Scalar = 0.01) -> Any:
     return xp.where(x > 0, 1.0, negative_slope * unit(xp, x))
+
+
+@parameter_derivatives_of(leaky_relu)
+def _(xp: Namespace, x: Array, negative_slope: Scalar = 0.01) -> Any:
+    return {"negative_slope": xp.minimum(x, 0.0)}
 
 
 @activation(
@@ -240,6 +265,12 @@ def prelu(xp: Namespace, x: Array, weight: Weight, axis: Axis | None = None) -> 
 @derivative_of(prelu)
 def _(xp: Namespace, x: Array, weight: Weight, axis: Axis | None = None) -> Any:
     return xp.where(x > 0, 1.0, _slopes(xp, x, weight, axis) * unit(xp, x))
+
+
+@parameter_derivatives_of(prelu)
+def _(xp: Namespace, x: Array, weight: Weight, axis: Axis | None = None) -> Any:
+    _slopes(xp, x, weight, axis)  # which raises the error for a bad shape
+    return {"weight": xp.minimum(x, 0.0)}
 
 
 @activation(
@@ -325,6 +356,12 @@ def _(xp: Namespace, x: Array, tau: Scalar, alpha: Scalar = 0.0) -> Any:
     return xp.where((1 - alpha) * x > tau, 1.0, alpha * unit(xp, x))
 
 
+@parameter_derivatives_of(tlu)
+def _(xp: Namespace, x: Array, tau: Scalar, alpha: Scalar = 0.0) -> Any:
+    is_over = (1 - alpha) * x > tau
+    return {"tau": xp.where(is_over, 0.0, unit(xp, x)), "alpha": xp.where(is_over, 0.0, x)}
+
+
 @activation(
     formula="maximum(x, 0)**2",
     source="So et al., Primer: searching for efficient transformers for language modeling, "
@@ -408,6 +445,12 @@ def _(xp: Namespace, x: Array, scale: Scalar = 0.8944, bias: Scalar = -0.4472) -
     return 2 * scale * xp.maximum(x, 0.0)
 
 
+@parameter_derivatives_of(star_relu)
+def _(xp: Namespace, x: Array, scale: Scalar = 0.8944, bias: Scalar = -0.4472) -> Any:
+    y = xp.maximum(x, 0.0)
+    return {"scale": y * y, "bias": unit(xp, x)}
+
+
 @activation(
     formula="where(x > theta, x, 0)",
     source="Konda, Memisevic & Krueger, Zero-bias autoencoders and the benefits of co-adapting "
@@ -446,6 +489,11 @@ def thresholded_relu(xp: Namespace, x: Array, theta: Scalar = 1.0) -> Any:
 @derivative_of(thresholded_relu)
 def _(xp: Namespace, x: Array, theta: Scalar = 1.0) -> Any:
     return xp.where(x <= theta, 0.0, unit(xp, x))
+
+
+@parameter_derivatives_of(thresholded_relu)
+def _(xp: Namespace, x: Array, theta: Scalar = 1.0) -> Any:
+    return {"theta": zero(xp, x)}
 
 
 @activation(
@@ -493,6 +541,11 @@ def _(xp: Namespace, x: Array, threshold: Scalar, value: Scalar) -> Any:
     return xp.where(x <= threshold, 0.0, unit(xp, x))
 
 
+@parameter_derivatives_of(threshold)
+def _(xp: Namespace, x: Array, threshold: Scalar, value: Scalar) -> Any:
+    return {"threshold": zero(xp, x), "value": xp.where(x > threshold, 0.0, unit(xp, x))}
+
+
 @activation(
     formula="where(x >= threshold, 1, 0)",
     source="McCulloch & Pitts, A logical calculus of the ideas immanent in nervous activity, 1943.",
@@ -530,6 +583,11 @@ def step(xp: Namespace, x: Array, threshold: Scalar = 0.0) -> Any:
 @derivative_of(step)
 def _(xp: Namespace, x: Array, threshold: Scalar = 0.0) -> Any:
     return 0.0 * unit(xp, x)
+
+
+@parameter_derivatives_of(step)
+def _(xp: Namespace, x: Array, threshold: Scalar = 0.0) -> Any:
+    return {"threshold": zero(xp, x)}
 
 
 @activation(
@@ -587,6 +645,21 @@ def _(
     return xp.where(x <= t_left, a_left, slope) * unit(xp, x)
 
 
+@parameter_derivatives_of(srelu)
+def _(
+    xp: Namespace, x: Array, t_left: Scalar, a_left: Scalar, t_right: Scalar, a_right: Scalar
+) -> Any:
+    one = unit(xp, x)
+    not_left = x > t_left
+    not_right = (x < t_right) | (x <= t_left)
+    return {
+        "t_left": xp.where(not_left, 0.0, (1 - a_left) * one),
+        "a_left": xp.where(not_left, 0.0, x - t_left),
+        "t_right": xp.where(not_right, 0.0, (1 - a_right) * one),
+        "a_right": xp.where(not_right, 0.0, x - t_right),
+    }
+
+
 def _line(x: Array, t: Scalar, slope: Scalar) -> Any:
     return t if _is_zero(slope) else t + slope * (x - t)
 
@@ -627,6 +700,11 @@ def shilu(xp: Namespace, x: Array, alpha: Scalar = 1.0, beta: Scalar = 0.0) -> A
 @derivative_of(shilu)
 def _(xp: Namespace, x: Array, alpha: Scalar = 1.0, beta: Scalar = 0.0) -> Any:
     return xp.where(x <= 0, 0.0, alpha * unit(xp, x))
+
+
+@parameter_derivatives_of(shilu)
+def _(xp: Namespace, x: Array, alpha: Scalar = 1.0, beta: Scalar = 0.0) -> Any:
+    return {"alpha": xp.maximum(x, 0.0), "beta": unit(xp, x)}
 
 
 def _slopes(xp: Namespace, x: Array, weight: Weight, axis: Axis | None) -> Any:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from math import inf, nan, prod
 from typing import Any
 
-from .._activation import activation, variant
-from .._parameters import NUMBER, Axes, Axis, Mask, Scalar
-from .._special import log_beside_1
+from .._activation import activation, variant, vjp_of
+from .._parameters import NUMBER, Axes, Axis, Mask, Scalar, must_have_shape
+from .._special import log_beside_1, unit
 from .._typing import Array, Namespace
 
 __all__ = ["logcumsumexp", "logmeanexp", "logsumexp"]
@@ -89,6 +89,21 @@ def logsumexp(
     return _without(xp, xp.where(sign < 0, nan, value), axis, keepdims)
 
 
+@vjp_of(logsumexp)
+def _(
+    xp: Namespace,
+    x: Array,
+    g: Any,
+    axis: Axes = None,
+    b: Scalar | None = None,
+    keepdims: bool = False,
+    return_sign: bool = False,
+    where: Mask | None = None,
+) -> Any:
+    g = _kept(xp, "logsumexp.vjp", g, x, axis, keepdims)
+    return _pulled(xp, x, g, axis, b, where)
+
+
 @activation(
     formula="log(average(exp(x)))",
     source="The logsumexp less the logarithm of the size; no publication claims it.",
@@ -141,6 +156,19 @@ def logmeanexp(
     return _without(xp, _unless(xp, top, level + logarithm), axis, keepdims)
 
 
+@vjp_of(logmeanexp)
+def _(
+    xp: Namespace,
+    x: Array,
+    g: Any,
+    axis: Axes = None,
+    where: Mask | None = None,
+    keepdims: bool = False,
+) -> Any:
+    g = _kept(xp, "logmeanexp.vjp", g, x, axis, keepdims)
+    return _pulled(xp, x, g, axis, None, where)
+
+
 @activation(
     formula="log(cumsum(exp(x)))",
     source="Hillis & Steele, Data parallel algorithms, Commun. ACM 29, 1986.",
@@ -166,7 +194,7 @@ def logcumsumexp(xp: Namespace, x: Any, axis: Axis = -1, reverse: bool = False) 
 
     Notes
     -----
-    The sum of -inf alone is -inf, and its gradient is finite.
+    The sum of -inf alone is -inf and has no gradient.
 
     Examples
     --------
@@ -175,17 +203,80 @@ def logcumsumexp(xp: Namespace, x: Any, axis: Axis = -1, reverse: bool = False) 
     >>> ax.logcumsumexp(np.array([-np.inf, 0.0, 0.0]))
     array([      -inf, 0.        , 0.69314718])
     """
-
-    def part(start: int | None, stop: int | None) -> Any:
-        return x[(*(slice(None),) * axis, slice(start, stop), ...)]
-
     n, step = x.shape[axis], 1
     while step < n:
-        sums = _logaddexp(xp, part(step, None), part(None, n - step))
-        both = [sums, part(n - step, None)] if reverse else [part(None, step), sums]
-        x = xp.concat(both, axis=axis)
+        low, high = _pair(x, axis, step)
+        x = _beside(xp, x, _logaddexp(xp, high, low), axis, reverse)
         step *= 2
     return x
+
+
+@vjp_of(logcumsumexp)
+def _(xp: Namespace, x: Any, g: Any, axis: Axis = -1, reverse: bool = False) -> Any:
+    # of each running sum its largest term and what it is over that
+    top, total, n, step = x, unit(xp, x), x.shape[axis], 1
+    while step < n:
+        (a, b), (c, d) = _pair(top, axis, step), _pair(total, axis, step)
+        larger = xp.maximum(a, b)
+        both = c * _over(xp, a, larger) + d * _over(xp, b, larger)
+        top = _beside(xp, top, larger, axis, reverse)
+        total = _beside(xp, total, both, axis, reverse)
+        step *= 2
+    # each element has its share of the sums from its own on
+    g, step = g / total, 1
+    while step < n:
+        (a, b), (c, d) = _pair(top, axis, step), _pair(g, axis, step)
+        both = d + c * _over(xp, b, a) if reverse else c + d * _over(xp, a, b)
+        g = _beside(xp, g, both, axis, not reverse)
+        step *= 2
+    return g * xp.where(x == -inf, 0.0, _over(xp, x, top))
+
+
+def _pair(x: Any, axis: int, step: int) -> tuple[Any, Any]:
+    """What has an element a step after it, and what has one a step before it."""
+    return _part(x, axis, None, -step), _part(x, axis, step, None)
+
+
+def _part(x: Any, axis: int, start: int | None, stop: int | None) -> Any:
+    return x[(*(slice(None),) * axis, slice(start, stop), ...)]
+
+
+def _beside(xp: Namespace, x: Any, new: Any, axis: int, reverse: bool) -> Any:
+    """What is new, after the elements of x that have nothing before them; or all backwards."""
+    step = x.shape[axis] - new.shape[axis]
+    if reverse:
+        return xp.concat([new, _part(x, axis, -step, None)], axis=axis)
+    return xp.concat([_part(x, axis, None, step), new], axis=axis)
+
+
+def _over(xp: Namespace, x: Array, top: Array) -> Any:
+    """exp(x)/exp(top) for x <= top; 1 where both are infinite."""
+    return xp.exp(xp.where((xp.abs(top) == inf) & (x == top), 0.0, x - top))
+
+
+def _pulled(xp: Namespace, x: Any, g: Any, axis: Axes, b: Any, where: Mask | None) -> Any:
+    """The gradient g, which kept the axes, shared out as the terms of the sum are."""
+    if 0 in x.shape:
+        return x * g
+    if where is not None:
+        x = xp.where(where, x, -inf)
+    if b is not None and not isinstance(b, NUMBER):
+        b = b if where is None else xp.where(where, b, 0.0)
+        x = xp.where(b == 0, -inf, x)
+    top = xp.max(x, axis=axis, keepdims=True)
+    term = xp.exp(xp.where(x == inf, 0.0, x - xp.where(top == -inf, 0.0, top)))
+    term = term if b is None else b * term
+    total = xp.sum(term, axis=axis, keepdims=True)
+    share = xp.where(total == 0, 0.0, term) / xp.where(total == 0, 1.0, total)
+    return share * g if where is None else xp.where(where, share * g, 0.0)
+
+
+def _kept(xp: Namespace, name: str, g: Any, x: Array, axis: Any, keepdims: bool) -> Any:
+    """The gradient g of the result with the axes that went, now of size 1."""
+    kept = tuple(1 if i in axis else n for i, n in enumerate(x.shape))
+    without = tuple(n for i, n in enumerate(x.shape) if i not in axis)
+    must_have_shape(name, "g", g, kept if keepdims else without)
+    return xp.reshape(g, kept)
 
 
 def _parts(xp: Namespace, x: Array, axis: Axes) -> tuple[Any, Any, Any, Any]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from math import inf, pi, sqrt
 from typing import Any, Literal
 
-from .._activation import activation, derivative_of, variant
+from .._activation import activation, derivative_of, parameter_derivatives_of, variant
 from .._parameters import NUMBER, Scalar
-from .._special import FAR, erf, gaussian, mills
+from .._special import FAR, erf, gaussian, mills, unit
 from .._typing import Array, Namespace
 from .exponentials import elu
-from .sigmoids import DEEP, beyond, gated, gated_density, sigmoid
+from .sigmoids import DEEP, OPEN, beyond, gated, gated_density, sigmoid
 from .softpluses import softplus
 
 __all__ = [
@@ -86,9 +86,25 @@ def _(xp: Namespace, x: Array, beta: Scalar = 1.0) -> Any:
     return _silu_derivative(xp, x, beta)
 
 
+@parameter_derivatives_of(silu)
+def _(xp: Namespace, x: Array, beta: Scalar = 1.0) -> Any:
+    return {"beta": _silu_by_beta(xp, x, beta * x)}
+
+
 def _silu_derivative(xp: Namespace, x: Array, beta: Scalar) -> Any:
     t = beta * x
     return sigmoid.computation(xp, t) + gated_density(xp, t, t)
+
+
+def _silu_by_beta(xp: Namespace, x: Array, t: Any) -> Any:
+    """x*x*sigmoid(t)*sigmoid(-t), which is 0 where that is nothing, also at an infinite x."""
+    x = _within(xp, x, t)
+    return x * gated_density(xp, x, t)
+
+
+def _within(xp: Namespace, x: Any, t: Any) -> Any:
+    """x, and 0 where |t| is so large that exp(-|t|) is 0 whatever it is multiplied by."""
+    return xp.where(xp.abs(t) >= 1e4, 0.0, x)
 
 
 swish = silu
@@ -304,12 +320,17 @@ def eswish(xp: Namespace, x: Array, beta: Scalar = 1.75) -> Any:
     >>> ax.eswish(np.array([-np.inf, 0.0, 1.0]))
     array([-0.        ,  0.        ,  1.27935251])
     """
-    return gated(xp, beta * x, x)
+    return gated(xp, beta * x, xp.minimum(x, OPEN))
 
 
 @derivative_of(eswish)
 def _(xp: Namespace, x: Array, beta: Scalar = 1.75) -> Any:
     return beta * _silu_derivative(xp, x, 1.0)
+
+
+@parameter_derivatives_of(eswish)
+def _(xp: Namespace, x: Array, beta: Scalar = 1.75) -> Any:
+    return {"beta": gated(xp, x, x)}
 
 
 @activation(
@@ -350,8 +371,10 @@ def aconc(xp: Namespace, x: Array, p1: Scalar = 1.0, p2: Scalar = 0.0, beta: Sca
     if isinstance(p1, NUMBER) and p1 == 0:
         p1, p2 = p2, p1
     t = beta * (p1 - p2) * x
-    y = p1 * gated(xp, x, t)
-    return y if isinstance(p2, NUMBER) and p2 == 0 else y + p2 * gated(xp, x, -t)
+    y = p1 * gated(xp, x, xp.minimum(t, OPEN))
+    if isinstance(p2, NUMBER) and p2 == 0:
+        return y
+    return y + p2 * gated(xp, x, xp.minimum(-t, OPEN))
 
 
 @derivative_of(aconc)
@@ -362,6 +385,18 @@ def _(xp: Namespace, x: Array, p1: Scalar = 1.0, p2: Scalar = 0.0, beta: Scalar 
     slope = p1 * _silu_derivative(xp, t, 1.0)
     none = isinstance(p2, NUMBER) and p2 == 0
     return slope if none else slope + p2 * _silu_derivative(xp, -t, 1.0)
+
+
+@parameter_derivatives_of(aconc)
+def _(xp: Namespace, x: Array, p1: Scalar = 1.0, p2: Scalar = 0.0, beta: Scalar = 1.0) -> Any:
+    wide = (p1 - p2) * x
+    t = beta * wide
+    bend = _within(xp, x, t) * gated_density(xp, t, t)
+    return {
+        "p1": gated(xp, x, t) + bend,
+        "p2": gated(xp, x, -t) - bend,
+        "beta": _silu_by_beta(xp, wide, t),
+    }
 
 
 @activation(
@@ -737,6 +772,16 @@ def _(xp: Namespace, x: Array, min_val: Scalar = -10.0, max_val: Scalar = 10.0) 
     return xp.where((y <= min_val) | (y >= max_val), 0.0, _gelu_derivative(xp, x))
 
 
+@parameter_derivatives_of(clipped_gelu)
+def _(xp: Namespace, x: Array, min_val: Scalar = -10.0, max_val: Scalar = 10.0) -> Any:
+    y, one = gelu.computation(xp, x), unit(xp, x)
+    is_high = xp.maximum(y, min_val) >= max_val
+    return {
+        "min_val": xp.where((y <= min_val) & ~is_high, one, one - 1),
+        "max_val": xp.where(is_high, one, one - 1),
+    }
+
+
 @activation(
     formula="x * log(2 - exp(-exp(x)))",
     source="Kaytan, Aydilek & Yeroglu, Gish: a novel activation function for image "
@@ -814,10 +859,23 @@ def _(xp: Namespace, x: Array, alpha: Scalar = 1.5, beta: Scalar = 2.0) -> Any:
     return gate * (1 + alpha * gated(xp, t, -t)) * rest
 
 
+@parameter_derivatives_of(aria2)
+def _(xp: Namespace, x: Array, alpha: Scalar = 1.5, beta: Scalar = 2.0) -> Any:
+    t = beta * x
+    gate, rest = _power_gate(xp, t, alpha)
+    is_shut = rest <= 0
+    x = xp.where(is_shut | (t >= 1e4), 0.0, x)  # log(sigmoid(t)) and sigmoid(-t) are 0 there
+    t = xp.where(is_shut, 0.0, t)
+    y = x * gate * rest
+    log = xp.minimum(t, 0.0) - xp.log1p(xp.exp(-xp.abs(t)))
+    return {"alpha": y * log, "beta": y * (alpha * gated(xp, x, -t))}
+
+
 def _power_gate(xp: Namespace, t: Any, alpha: Scalar) -> tuple[Any, Any]:
     """sigmoid(t)**alpha, and what is beyond -DEEP of it."""
-    rest = xp.exp(alpha * xp.minimum(t + DEEP, 0.0))
-    return (1 + xp.exp(-xp.maximum(t, -DEEP))) ** -alpha, rest
+    rest = xp.exp(alpha * xp.maximum(xp.minimum(t + DEEP, 0.0), -1e30))
+    t = xp.minimum(xp.maximum(t, -DEEP), OPEN)
+    return (1 + xp.exp(-t)) ** -alpha, rest
 
 
 @activation(
@@ -868,7 +926,10 @@ def _collapse(xp: Namespace, x: Array) -> tuple[Any, Any, Any, Any]:
     "arXiv:2109.04386.",
     ulp=4.0,
     domain=("alpha > 0",),
-    variants=(variant(alpha=0.75, beta=0.5), variant(alpha=1.0, beta=2.0)),
+    variants=(
+        variant(alpha=0.75, beta=0.5),
+        variant(alpha=1.0, beta=2.0),
+    ),
     elsewhere={"torch-activation": "torch_activation.ErfAct (a=1.0, b=0.5)"},
     range=(-0.60792126776018700, inf),
     fixed_points=(0.0,),
@@ -893,17 +954,30 @@ def erfact(xp: Namespace, x: Array, alpha: Scalar, beta: Scalar) -> Any:
     >>> ax.erfact(np.array([-np.inf, 0.0, 1.0]), 0.75, 0.75)
     array([-0.        ,  0.        ,  0.97525866])
     """
-    e, rest = _bounded_exp(xp, beta * x, _FULL)
-    return xp.where(rest > 0, x, -1.0) * erf(xp, alpha * e) * rest
+    e, rest = _bounded_exp(xp, beta * x, DEEP)
+    return xp.where(rest > 0, x, -1.0) * erf(xp, xp.minimum(alpha * e, FAR)) * rest
 
 
 @derivative_of(erfact)
 def _(xp: Namespace, x: Array, alpha: Scalar, beta: Scalar) -> Any:
     t = beta * x
-    e, rest = _bounded_exp(xp, t, _FULL)
-    u = alpha * e
-    bounded = xp.where(rest > 0, xp.minimum(t, _FULL), -1.0)
-    return (erf(xp, u) + bounded * u * (2 / sqrt(pi) * xp.exp(-u * u))) * rest
+    e, rest = _bounded_exp(xp, t, DEEP)
+    t, u, density = _erf_gate(xp, t, rest, alpha * e)
+    return (erf(xp, u) + t * u * density) * rest
+
+
+def _erf_gate(xp: Namespace, x: Array, rest: Any, v: Any) -> tuple[Any, Any, Any]:
+    """x, 0 where the density is; v, bounded; and the derivative of erf there."""
+    x = xp.where((rest <= 0) | (v >= FAR), 0.0, x)
+    v = xp.minimum(v, FAR)
+    return x, v, 2 / sqrt(pi) * gaussian(xp, v, 1.0)
+
+
+@parameter_derivatives_of(erfact)
+def _(xp: Namespace, x: Array, alpha: Scalar, beta: Scalar) -> Any:
+    e, rest = _bounded_exp(xp, beta * x, DEEP)
+    x, u, density = _erf_gate(xp, x, rest, alpha * e)
+    return {"alpha": x * density * e * rest, "beta": x * (u * density * rest) * x}
 
 
 @activation(
@@ -912,7 +986,11 @@ def _(xp: Namespace, x: Array, alpha: Scalar, beta: Scalar) -> Any:
     "arXiv:2109.04386.",
     ulp=4.0,
     domain=("gamma > 0",),
-    variants=(variant(gamma=1.25, delta=0.5), variant(gamma=0.75, delta=2.0)),
+    variants=(
+        variant(gamma=1.25, delta=0.5),
+        variant(gamma=0.75, delta=2.0),
+        variant(gamma=0.0625, delta=1.0),
+    ),
     elsewhere={"torch-activation": "torch_activation.PSerf (a=1.0, b=1.0)"},
     range=(-0.86021168810674862, inf),
     fixed_points=(0.0,),
@@ -946,8 +1024,18 @@ def pserf(xp: Namespace, x: Array, gamma: Scalar, delta: Scalar) -> Any:
 @derivative_of(pserf)
 def _(xp: Namespace, x: Array, gamma: Scalar, delta: Scalar) -> Any:
     t = delta * x
-    rest = beyond(xp, t)
-    s = gamma * softplus.computation(xp, xp.maximum(xp.minimum(t, _FULL), -DEEP))
-    gate = gamma * sigmoid.computation(xp, xp.maximum(t, -DEEP))
-    bounded = xp.where(rest > 0, xp.minimum(t, _FULL), -1.0)
-    return (erf(xp, s) + bounded * gate * (2 / sqrt(pi) * xp.exp(-s * s))) * rest
+    rest, above = beyond(xp, t), xp.maximum(t, -DEEP)
+    t, v, density = _erf_gate(xp, t, rest, gamma * softplus.computation(xp, above))
+    gate = gamma * sigmoid.computation(xp, above)
+    return (erf(xp, v) + t * gate * density) * rest
+
+
+@parameter_derivatives_of(pserf)
+def _(xp: Namespace, x: Array, gamma: Scalar, delta: Scalar) -> Any:
+    t = delta * x
+    rest, t = beyond(xp, t), xp.maximum(t, -DEEP)
+    s = softplus.computation(xp, t)
+    x, v, density = _erf_gate(xp, x, rest, gamma * s)
+    s = xp.where(v < FAR, s, 0.0)
+    gate = gamma * sigmoid.computation(xp, t)
+    return {"gamma": x * s * density * rest, "delta": x * (gate * density * rest) * x}

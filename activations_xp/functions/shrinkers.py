@@ -5,9 +5,9 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-from .._activation import activation, derivative_of, variant
+from .._activation import activation, derivative_of, parameter_derivatives_of, variant
 from .._parameters import Scalar
-from .._special import SHRINK_32, SHRINK_64, polynomial, unit
+from .._special import SHRINK_32, SHRINK_64, polynomial, unit, zero
 from .._typing import Array, Namespace
 
 __all__ = ["hard_shrink", "soft_shrink", "tanh_shrink"]
@@ -127,6 +127,29 @@ def _(
     return _outside(xp, x, *_bounds(lambd, lower, upper))
 
 
+@parameter_derivatives_of(soft_shrink)
+def _(
+    xp: Namespace,
+    x: Array,
+    lambd: Scalar = 0.5,
+    lower: Scalar | None = None,
+    upper: Scalar | None = None,
+) -> Any:
+    least, largest = _bounds(lambd, lower, upper)
+    below = xp.where(x >= least, 0.0, -unit(xp, x))
+    above = xp.where(x <= largest, 0.0, -unit(xp, x))
+    slopes = {"lambd": zero(xp, x)}
+    if lower is None:
+        slopes["lambd"] = -below
+    else:
+        slopes["lower"] = below
+    if upper is None:
+        slopes["lambd"] = slopes["lambd"] + above
+    else:
+        slopes["upper"] = above
+    return slopes
+
+
 @activation(
     formula="where(abs(x) > lambd, x, 0)",
     source="Donoho & Johnstone, Ideal spatial adaptation by wavelet shrinkage, Biometrika 81, "
@@ -195,6 +218,18 @@ def _(
     upper: Scalar | None = None,
 ) -> Any:
     return _outside(xp, x, *_bounds(lambd, lower, upper))
+
+
+@parameter_derivatives_of(hard_shrink)
+def _(
+    xp: Namespace,
+    x: Array,
+    lambd: Scalar = 0.5,
+    lower: Scalar | None = None,
+    upper: Scalar | None = None,
+) -> Any:
+    given = {"lambd": lambd, "lower": lower, "upper": upper}
+    return {name: zero(xp, x) for name, value in given.items() if value is not None}
 
 
 def _bounds(lambd: Any, lower: Any, upper: Any) -> tuple[Any, Any]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from math import inf, pi, sqrt
 from typing import Any
 
-from .._activation import activation, derivative_of, variant
+from .._activation import activation, derivative_of, parameter_derivatives_of, variant
 from .._parameters import NUMBER, Scalar
-from .._special import FAR, bell, halves, mills, unit
+from .._special import FAR, bell, halves, log_beside_1, mills, unit, zero
 from .._typing import Array, Namespace
+from .shrinkers import tanh_shrink
 
 __all__ = [
     "hard_sigmoid",
@@ -27,6 +28,9 @@ __all__ = [
 
 DEEP = 80.0
 """exp(DEEP) and exp(-DEEP) are far from the ends of float32."""
+
+OPEN = 40.0
+"""From here on log(1 + exp(t)) is t, and sigmoid(t) is 1, to the last digit of float64."""
 
 LINEAR = 1e-30
 """Up to here tanh(t) and exp(t) - 1 are t to the last digit."""
@@ -230,6 +234,13 @@ def _(xp: Namespace, x: Array, slope: Scalar = 1 / 6, offset: Scalar = 0.5) -> A
     return xp.where((y <= 0) | (y >= 1), 0.0, slope * unit(xp, x))
 
 
+@parameter_derivatives_of(hard_sigmoid)
+def _(xp: Namespace, x: Array, slope: Scalar = 1 / 6, offset: Scalar = 0.5) -> Any:
+    y = (x + offset / slope) * slope
+    is_flat = (y <= 0) | (y >= 1)
+    return {"slope": xp.where(is_flat, 0.0, x), "offset": xp.where(is_flat, 0.0, unit(xp, x))}
+
+
 @activation(
     formula="x / sqrt(1 + alpha * x * x)",
     source="Carlile et al., Improving deep learning by inverse square root linear units (ISRLUs), "
@@ -269,6 +280,12 @@ def _(xp: Namespace, x: Array, alpha: Scalar = 1.0) -> Any:
     near, far = near_and_far(xp, x)
     below = far * far + alpha * (near * near)
     return far / xp.sqrt(below) * (far * far / below)
+
+
+@parameter_derivatives_of(isru)
+def _(xp: Namespace, x: Array, alpha: Scalar = 1.0) -> Any:
+    y = isru.computation(xp, x, alpha)
+    return {"alpha": -0.5 * (y * y * y)}
 
 
 def near_and_far(xp: Namespace, x: Array) -> tuple[Any, Any]:
@@ -321,7 +338,24 @@ def softcap(xp: Namespace, x: Array, cap: Scalar) -> Any:
 def _(xp: Namespace, x: Array, cap: Scalar) -> Any:
     if isinstance(cap, NUMBER) and cap == inf:
         return unit(xp, x)
-    return tanh.derivative.definition.computation(xp, x / cap)
+    return tanh.derivative.definition.computation(xp, _share(xp, x, cap))
+
+
+@parameter_derivatives_of(softcap)
+def _(xp: Namespace, x: Array, cap: Scalar) -> Any:
+    if isinstance(cap, NUMBER) and cap == inf:
+        return {"cap": zero(xp, x)}
+    t = _share(xp, x, cap)
+    y = xp.tanh(t)
+    # both are tanh(t) - t*(1 - tanh(t)**2), without what cancels in it
+    near = t * y * y - tanh_shrink.computation(xp, t)
+    far = y - t * tanh.derivative.definition.computation(xp, t)
+    return {"cap": xp.where(xp.abs(t) < 1, near, far)}
+
+
+def _share(xp: Namespace, x: Array, cap: Scalar) -> Any:
+    """The part that x is of cap, or one so large that the slope of tanh is 0 in float64."""
+    return xp.minimum(xp.maximum(x, -400.0 * cap), 400.0 * cap) / cap
 
 
 @activation(
@@ -406,6 +440,15 @@ def _(xp: Namespace, x: Array, min_val: Scalar = -1.0, max_val: Scalar = 1.0) ->
     return xp.where((x <= min_val) | (x >= max_val), 0.0, unit(xp, x))
 
 
+@parameter_derivatives_of(hard_tanh)
+def _(xp: Namespace, x: Array, min_val: Scalar = -1.0, max_val: Scalar = 1.0) -> Any:
+    one = unit(xp, x)
+    return {
+        "min_val": xp.where((x > min_val) | (x >= max_val), 0.0, one),
+        "max_val": xp.where(x < max_val, 0.0, one),
+    }
+
+
 @activation(
     formula="(1 + erf((x - mu) / (sigma * sqrt(2)))) / 2",
     source="Ma et al., Mega: moving average equipped gated attention, arXiv:2209.10655.",
@@ -446,6 +489,13 @@ def laplace(xp: Namespace, x: Array, mu: Scalar = 0.707107, sigma: Scalar = 0.28
 @derivative_of(laplace)
 def _(xp: Namespace, x: Array, mu: Scalar = 0.707107, sigma: Scalar = 0.282095) -> Any:
     return bell(xp, *_standardized(xp, x, mu, sigma)) / (sigma * sqrt(2 * pi))
+
+
+@parameter_derivatives_of(laplace)
+def _(xp: Namespace, x: Array, mu: Scalar = 0.707107, sigma: Scalar = 0.282095) -> Any:
+    head, rest = _standardized(xp, x, mu, sigma)
+    slope = -bell(xp, head, rest) / (sigma * sqrt(2 * pi))
+    return {"mu": slope, "sigma": slope * (head + rest)}
 
 
 def _standardized(xp: Namespace, x: Array, mu: Scalar, sigma: Scalar) -> tuple[Any, Any]:
@@ -499,8 +549,8 @@ def soft_clipping(xp: Namespace, x: Array, alpha: Scalar = 0.5) -> Any:
     m = xp.minimum(x, 1 - x)
     t = alpha * m
     q = -xp.expm1(-alpha * unit(xp, x)) / (1 + xp.exp(t - alpha))
-    e = xp.exp(xp.maximum(xp.minimum(t, _OPEN), -DEEP))
-    y = (xp.log1p(e * q) + xp.maximum(t - _OPEN, 0.0)) / alpha * beyond(xp, t)
+    e = xp.exp(xp.maximum(xp.minimum(t, OPEN), -DEEP))
+    y = (xp.log1p(e * q) + xp.maximum(t - OPEN, 0.0)) / alpha * beyond(xp, t)
     return xp.where(x > 0.5, 1 - y, y)
 
 
@@ -514,8 +564,35 @@ def _(xp: Namespace, x: Array, alpha: Scalar = 0.5) -> Any:
     return gates * (1 + alpha * lost) * -xp.expm1(-alpha * unit(xp, x))
 
 
-_OPEN = 40.0
-"""From here on log(1 + exp(t)) is t to the last digit of float64."""
+@parameter_derivatives_of(soft_clipping)
+def _(xp: Namespace, x: Array, alpha: Scalar = 0.5) -> Any:
+    # the integral of w*sigmoid(w)*sigmoid(-w) over a stretch of w of one sign, over alpha**2
+    m = xp.maximum(xp.minimum(x, 1 - x), -1e30)
+    start = xp.minimum(alpha * xp.abs(m), 800.0)
+    length = alpha * (1 - 2 * xp.maximum(m, 0.0))
+    area = xp.where(
+        start + length < 2,
+        _area_near(xp, xp.minimum(start, 2.0), xp.minimum(length, 2.0)),
+        _area_far(xp, start, length),
+    )
+    size = area / alpha / alpha
+    return {"alpha": xp.where(x > 0.5, size, -size)}
+
+
+def _area_near(xp: Namespace, start: Array, length: Array) -> Any:
+    """The difference of v*tanh(v) - log(cosh(v)) at the halves of both ends."""
+    a, d = 0.5 * start, 0.5 * length
+    at_a, at_b, at_d = xp.tanh(a), xp.tanh(a + d), xp.tanh(d)
+    rise = d * at_b + a * (at_d * (1 - at_a * at_b))
+    return rise - (xp.log1p(at_a * at_d) - 0.5 * log_beside_1(xp, -at_d * at_d))
+
+
+def _area_far(xp: Namespace, start: Array, length: Array) -> Any:
+    """The same, as what the entropy of sigmoid(w) falls by, right in relative terms far out."""
+    less = -xp.expm1(-length)
+    shut, gate = sigmoid.computation(xp, -start), sigmoid.computation(xp, start + length)
+    fall = start * (gate * shut * less) - log_beside_1(xp, -shut * less)
+    return fall - length * sigmoid.computation(xp, -start - length)
 
 
 @activation(
@@ -586,17 +663,23 @@ def smooth_step(xp: Namespace, x: Array, gamma: Scalar = 1.0) -> Any:
     >>> ax.smooth_step(np.array([-0.5, -0.25, 0.0, 2.0]))
     array([0.     , 0.15625, 0.5    , 1.     ])
     """
-    up, down = _ramps(xp, x, gamma)
+    _, up, down = _ramps(xp, x, gamma)
     return up * up * (1 + 2 * down)
 
 
 @derivative_of(smooth_step)
 def _(xp: Namespace, x: Array, gamma: Scalar = 1.0) -> Any:
-    up, down = _ramps(xp, x, gamma)
+    _, up, down = _ramps(xp, x, gamma)
     return 6 * up * down / gamma
 
 
-def _ramps(xp: Namespace, x: Array, gamma: Scalar) -> tuple[Any, Any]:
-    """How far x is from both ends of the step, of which each counts where it is near."""
+@parameter_derivatives_of(smooth_step)
+def _(xp: Namespace, x: Array, gamma: Scalar = 1.0) -> Any:
+    x, up, down = _ramps(xp, x, gamma)
+    return {"gamma": -6 * up * down * (x / gamma) / gamma}
+
+
+def _ramps(xp: Namespace, x: Array, gamma: Scalar) -> tuple[Any, Any, Any]:
+    """Where x is within the step, and how far from both ends, of which each counts where near."""
     x = xp.minimum(xp.maximum(x, -0.5 * gamma), 0.5 * gamma)
-    return (x + 0.5 * gamma) / gamma, (0.5 * gamma - x) / gamma
+    return x, (x + 0.5 * gamma) / gamma, (0.5 * gamma - x) / gamma

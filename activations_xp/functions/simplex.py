@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import expm1, inf, log, prod
 from typing import Any
 
-from .._activation import activation, variant
+from .._activation import activation, variant, vjp_of
 from .._parameters import Axes, Count, Mask, Number
 from .._special import arange, log_beside_1
 from .._typing import Array, Namespace
@@ -56,6 +56,11 @@ def softmax(xp: Namespace, x: Array, axis: Axes = -1, where: Mask | None = None)
     return e / _sum_or_one(xp, e, axis)
 
 
+@vjp_of(softmax)
+def _(xp: Namespace, x: Array, g: Any, axis: Axes = -1, where: Mask | None = None) -> Any:
+    return _pulled(xp, softmax.computation(xp, x, axis, where), g, axis, where)
+
+
 @activation(
     formula="x - log(sum(exp(x)))",
     source="Bridle, Probabilistic interpretation of feedforward classification network outputs, "
@@ -96,6 +101,18 @@ def log_softmax(xp: Namespace, x: Array, axis: Axes = -1, where: Mask | None = N
     return shifted - xp.log(_sum_or_one(xp, xp.exp(shifted), axis))
 
 
+@vjp_of(log_softmax)
+def _(xp: Namespace, x: Array, g: Any, axis: Axes = -1, where: Mask | None = None) -> Any:
+    if 0 in x.shape:
+        return g
+    y = softmax.computation(xp, x, axis, where)
+    g = _allowed(xp, g, where)
+    for _ in range(2):  # the second takes away the rounding of the first
+        g = g - y * xp.sum(g, axis=axis, keepdims=True)
+    nothing = xp.sum(y, axis=axis, keepdims=True) == 0
+    return _allowed(xp, xp.where(nothing, 0.0, g), where)
+
+
 @activation(
     formula="exp(-x) / sum(exp(-x))",
     source="The softmax of the negative; no publication claims it.",
@@ -124,6 +141,11 @@ def softmin(xp: Namespace, x: Array, axis: Axes = -1, where: Mask | None = None)
     array([0.5, 0.5, 0. ])
     """
     return softmax.computation(xp, -x, axis, where)
+
+
+@vjp_of(softmin)
+def _(xp: Namespace, x: Array, g: Any, axis: Axes = -1, where: Mask | None = None) -> Any:
+    return _pulled(xp, softmin.computation(xp, x, axis, where), -g, axis, where)
 
 
 @activation(
@@ -173,6 +195,12 @@ def sparsemax(xp: Namespace, x: Array, axis: Axes = -1, where: Mask | None = Non
     return xp.maximum(depth - below, 0.0)
 
 
+@vjp_of(sparsemax)
+def _(xp: Namespace, x: Array, g: Any, axis: Axes = -1, where: Mask | None = None) -> Any:
+    y = sparsemax.computation(xp, x, axis, where)
+    return _pulled(xp, xp.where(y > 0, 1.0, y), g, axis, where)
+
+
 @activation(
     formula="simplex(lambda z: maximum(z / 2, 0) ** 2, x)",
     source="Peters, Niculae & Martins, Sparse sequence-to-sequence models, arXiv:1905.05702.",
@@ -205,6 +233,17 @@ def entmax15(xp: Namespace, x: Array, axis: Axes = -1, where: Mask | None = None
     >>> ax.entmax15(np.array([0.5, 0.5, -3.0]))
     array([0.5, 0.5, 0. ])
     """
+    root = _root(xp, x, axis, where)
+    return root * root
+
+
+@vjp_of(entmax15)
+def _(xp: Namespace, x: Array, g: Any, axis: Axes = -1, where: Mask | None = None) -> Any:
+    return _pulled(xp, _root(xp, x, axis, where), g, axis, where)
+
+
+def _root(xp: Namespace, x: Array, axis: Axes, where: Mask | None) -> Any:
+    """The square root of the weights, which is also how fast they move."""
     if 0 in x.shape:
         return x
     below = _shifted(xp, x, axis, where) * -0.5
@@ -217,8 +256,7 @@ def entmax15(xp: Namespace, x: Array, axis: Axes = -1, where: Mask | None = None
     mean = xp.sum(xp.where(out, 0.0, below), axis=axis, keepdims=True) / size
     apart = xp.where(out, mean, below) - mean
     spread = xp.sum(apart * apart, axis=axis, keepdims=True)
-    root = xp.maximum(mean + xp.sqrt((1 - spread) / size) - below, 0.0)
-    return root * root
+    return xp.maximum(mean + xp.sqrt((1 - spread) / size) - below, 0.0)
 
 
 @activation(
@@ -271,16 +309,45 @@ def entmax(
     >>> ax.entmax(np.array([0.5, 0.25, -3.0]), 2.0)
     array([0.625, 0.375, 0.   ])
     """
-    exact = {1: softmax, 1.5: entmax15, 2: sparsemax}.get(alpha)
+    exact = _EXACT.get(alpha)
     if exact is not None:
         return exact.computation(xp, x, axis, where)
     if 0 in x.shape:
         return x
+    weight, _ = _found(xp, x, alpha, axis, n_iter, where)
+    return weight / _sum_or_one(xp, weight, axis)
+
+
+_EXACT: dict[float, Any] = {1: softmax, 1.5: entmax15, 2: sparsemax}
+
+
+@vjp_of(entmax)
+def _(
+    xp: Namespace,
+    x: Array,
+    g: Any,
+    alpha: Number = 1.5,
+    axis: Axes = -1,
+    n_iter: Count = 50,
+    where: Mask | None = None,
+) -> Any:
+    exact = _EXACT.get(alpha)
+    if exact is not None:
+        return exact.definition.vjp.computation(xp, x, g, axis, where)
+    if 0 in x.shape:
+        return g
+    weight, base = _found(xp, x, alpha, axis, n_iter, where)
+    return _pulled(xp, weight / (1 + base), g, axis, where)
+
+
+def _found(
+    xp: Namespace, x: Array, alpha: float, axis: Axes, n_iter: int, where: Mask | None
+) -> tuple[Any, Any]:
+    """The weights, and what they are a power of less 1, which does not cancel near alpha 1."""
     below = _shifted(xp, x, axis, where)
     rate = alpha - 1
 
     def weights(t: Any) -> tuple[Any, Any]:
-        """The weights, and what they are a power of less 1, which does not cancel near alpha 1."""
         base = rate * (below - t)
         out = base <= -1
         base = xp.where(out, 0.0, base)
@@ -297,8 +364,20 @@ def entmax(
         weight, base = weights(t)
         total = xp.sum(weight, axis=axis, keepdims=True)
         t = t + (total - 1) / _sum_or_one(xp, weight / (1 + base), axis)
-    weight, _ = weights(t)
-    return weight / _sum_or_one(xp, weight, axis)
+    return weights(t)
+
+
+def _pulled(xp: Namespace, pace: Any, g: Any, axis: Axes, where: Mask | None) -> Any:
+    """The gradient of x, where each weight moves with its x at its pace and they sum to 1."""
+    share = pace / _sum_or_one(xp, pace, axis)
+    g = _allowed(xp, g, where)
+    for _ in range(2):  # the second takes away the rounding of the first
+        g = g - xp.sum(share * g, axis=axis, keepdims=True)
+    return _allowed(xp, pace * g, where)
+
+
+def _allowed(xp: Namespace, value: Any, where: Mask | None) -> Any:
+    return value if where is None else xp.where(where, value, 0.0)
 
 
 def _shifted(xp: Namespace, x: Array, axis: Axes, where: Mask | None) -> Any:

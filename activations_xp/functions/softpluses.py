@@ -5,8 +5,9 @@ from __future__ import annotations
 from math import inf, sqrt
 from typing import Any
 
-from .._activation import activation, derivative_of, variant
+from .._activation import activation, derivative_of, parameter_derivatives_of, variant
 from .._parameters import NUMBER, Scalar
+from .._special import unit, zero
 from .._typing import Array, Namespace
 from .sigmoids import DEEP, gated, gated_density, near_and_far, sigmoid
 
@@ -77,6 +78,18 @@ def _(xp: Namespace, x: Array, beta: Scalar = 1.0, threshold: Scalar | None = No
     t = beta * x
     slope = sigmoid.computation(xp, t)
     return slope if threshold is None else xp.where(t > threshold, 1.0, slope)
+
+
+@parameter_derivatives_of(softplus)
+def _(xp: Namespace, x: Array, beta: Scalar = 1.0, threshold: Scalar | None = None) -> Any:
+    t = beta * x
+    a = xp.minimum(xp.abs(t), 800.0)  # where it is 0 in float64
+    e = xp.exp(-a)
+    # softplus(t) - t*sigmoid(t), the entropy of sigmoid(t), is even
+    slope = -(xp.log1p(e) + a * (e / (1 + e))) / beta / beta
+    if threshold is None:
+        return {"beta": slope}
+    return {"beta": xp.where(t > threshold, 0.0, slope), "threshold": zero(xp, x)}
 
 
 @activation(
@@ -228,6 +241,12 @@ def _(xp: Namespace, x: Array, b: Scalar = 4.0) -> Any:
     return xp.where(x > 0, 1 - left, left)
 
 
+@parameter_derivatives_of(squareplus)
+def _(xp: Namespace, x: Array, b: Scalar = 4.0) -> Any:
+    root, _ = _hyperbola(xp, x, b)
+    return {"b": 0.25 / root}
+
+
 def _hyperbola(xp: Namespace, x: Array, b: Scalar) -> tuple[Any, Any]:
     """sqrt(x*x + b) without the square of a large x, and half of what it has over |x|."""
     a, width = xp.abs(x), sqrt(b) if isinstance(b, NUMBER) else xp.sqrt(b)
@@ -315,6 +334,11 @@ def _(xp: Namespace, x: Array, threshold: Scalar = -0.2) -> Any:
     return xp.where(x <= 0, 0.0, sigmoid.computation(xp, x) + gated_density(xp, x, x))
 
 
+@parameter_derivatives_of(flatten_t_swish)
+def _(xp: Namespace, x: Array, threshold: Scalar = -0.2) -> Any:
+    return {"threshold": unit(xp, x)}
+
+
 @activation(
     formula="log(1 + beta * maximum(x, 0))",
     source="Liu et al., Natural-logarithm-rectified activation function in convolutional neural "
@@ -354,3 +378,9 @@ def nlrelu(xp: Namespace, x: Array, beta: Scalar = 1.0) -> Any:
 @derivative_of(nlrelu)
 def _(xp: Namespace, x: Array, beta: Scalar = 1.0) -> Any:
     return xp.where(x <= 0, 0.0, beta / (1 + beta * xp.maximum(x, 0.0)))
+
+
+@parameter_derivatives_of(nlrelu)
+def _(xp: Namespace, x: Array, beta: Scalar = 1.0) -> Any:
+    near, far = near_and_far(xp, xp.maximum(x, 0.0))
+    return {"beta": near / (far + beta * near)}

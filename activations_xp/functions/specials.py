@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from math import inf, nan, pi, sqrt
+from math import inf, log, nan, pi, sqrt
 from typing import Any
 
-from .._activation import activation, derivative_of, variant
+from .._activation import activation, derivative_of, parameter_derivatives_of, variant
 from .._parameters import Number, Operand
-from .._special import FAR, erfc_inverse, gaussian, log_less, mills
+from .._special import FAR, erfc_inverse, gaussian, log_less, mills, unit
 from .._special import erf as _erf
 from .._special import erfc as _erfc
 from .._typing import Array, Namespace
@@ -136,7 +136,10 @@ def erfinv(xp: Namespace, x: Array) -> Any:
 def _(xp: Namespace, x: Array) -> Any:
     # exp(y*y) would cost y*y ulp; it is mills/erfc(y)
     a = xp.abs(x)
-    return sqrt(pi) * mills(xp, xp.minimum(sqrt(2) * _erfinv(xp, a), FAR)) / (1 - a)
+    at_end = a == 1
+    inner = xp.where(at_end, 0.0, a)
+    slope = sqrt(pi) * mills(xp, xp.minimum(sqrt(2) * _erfinv(xp, inner), FAR)) / (1 - inner)
+    return xp.where(at_end, 1 / (1 - xp.where(at_end, a, 0.0)), slope)
 
 
 def _erfinv(xp: Namespace, a: Array) -> Any:
@@ -212,12 +215,17 @@ def log_ndtr(xp: Namespace, x: Array) -> Any:
 def _(xp: Namespace, x: Array) -> Any:
     tail, ratio = _tail_and_ratio(xp, x)
     density = xp.where(x > 0, gaussian(xp, xp.minimum(xp.abs(x), FAR)), 1.0)
-    return density * (1 / sqrt(2 * pi)) / xp.where(x > 0, 1 - tail, ratio)
+    slope = density * (1 / sqrt(2 * pi)) / xp.where(x > 0, 1 - tail, ratio)
+    return xp.where(x < -_STRAIGHT, -x, slope)
+
+
+_STRAIGHT = 1e10
+"""From here on to the left the slope of log_ndtr is -x, and nothing but its square counts."""
 
 
 def _tail_and_ratio(xp: Namespace, x: Array) -> tuple[Any, Any]:
     """The tail of the normal distribution beyond |x|, and what it is to exp(-x*x/2)."""
-    a = xp.abs(x)
+    a = xp.minimum(xp.abs(x), _STRAIGHT)
     ratio = mills(xp, a)
     return gaussian(xp, xp.minimum(a, FAR)) * ratio, ratio
 
@@ -248,19 +256,25 @@ def ndtri(xp: Namespace, x: Array) -> Any:
     >>> ax.ndtri(np.array([0.0, 1e-300, 0.5, 0.975]))
     array([        -inf, -37.0470963 ,   0.        ,   1.95996398])
     """
-    z = sqrt(2) * erfc_inverse(xp, -xp.log(2 * xp.minimum(x, 1 - x)))
+    z = sqrt(2) * erfc_inverse(xp, -xp.log(2 * xp.where(x > 0.5, 1 - x, x)))
     return xp.where(x > 0.5, z, -z)
 
 
 @derivative_of(ndtri)
 def _(xp: Namespace, x: Array) -> Any:
-    m = xp.minimum(x, 1 - x)
-    z = sqrt(2) * erfc_inverse(xp, -xp.log(2 * m))
-    return sqrt(2 * pi) * mills(xp, xp.minimum(z, FAR)) / xp.abs(m)
+    m = xp.where(x > 0.5, 1 - x, x)
+    least, scale = (2e-19, 2.0**90) if x.dtype == xp.float32 else (1e-153, 2.0**650)
+    small = m < least
+    n = xp.where(m == 0, 1.0, xp.where(small, scale * m, m))
+    w = xp.where(small, log(scale / 2) * unit(xp, x), -log(2)) - xp.log(n)
+    # where m*m is nothing this changes no digit, but w counts as constant: beside the infinite
+    # derivative of 1/m its own would be another
+    w = xp.where(small, xp.round(w * 2.0**60) * 2.0**-60, w)
+    return sqrt(2 * pi) * mills(xp, xp.minimum(sqrt(2) * erfc_inverse(xp, w), FAR)) / xp.abs(-m)
 
 
-_SMALL = 1e-30
-"""Up to here (1 - x)/x is 1/x to the last digit."""
+_SMALL = 1e-17
+"""Up to here (1 - x)/x is 1/x to the last digit; the square of that is far from infinite."""
 
 
 @activation(
@@ -300,7 +314,7 @@ def logit(xp: Namespace, x: Array, eps: Number | None = None) -> Any:
     >>> ax.logit(np.array([0.0, 0.5, 0.75]))
     array([      -inf, 0.        , 1.09861229])
     """
-    m = xp.minimum(x, 1 - x)
+    m = xp.where(x > 0.5, 1 - x, x)
     if eps is not None:
         m = xp.where(m < eps, eps, m)
     size = xp.where(m < _SMALL, -xp.log(m), xp.log1p((1 - 2 * m) / xp.maximum(m, _SMALL)))
@@ -309,10 +323,12 @@ def logit(xp: Namespace, x: Array, eps: Number | None = None) -> Any:
 
 @derivative_of(logit)
 def _(xp: Namespace, x: Array, eps: Number | None = None) -> Any:
-    m = xp.minimum(x, 1 - x)
-    root = 1 / xp.sqrt(m * (1 - m))  # which is not a number outside
-    slope = root * root
-    return slope if eps is None else xp.where(m < eps, 0.0, slope)
+    a = 0.0 - -x  # 0 where x is -0
+    if eps is None:
+        return xp.where((x < 0) | (x > 1), nan, 1 / a + 1 / (1 - a))
+    is_flat = xp.where(x > 0.5, 1 - x, x) < eps
+    a = xp.where(is_flat, 0.5, a)
+    return xp.where(is_flat, 0.0, 1 / a + 1 / (1 - a))
 
 
 @activation(
@@ -344,7 +360,8 @@ def log1mexp(xp: Namespace, x: Array) -> Any:
 
 @derivative_of(log1mexp)
 def _(xp: Namespace, x: Array) -> Any:
-    return xp.where(x < 0, nan, 1 / xp.expm1(xp.abs(x)))
+    x = xp.where(x < 0, nan, x)
+    return xp.exp(-x) / (0.0 - xp.expm1(-x))  # 0 and not -0 below the line
 
 
 @activation(
@@ -387,9 +404,20 @@ def logaddexp(xp: Namespace, x: Array, y: Operand) -> Any:
 
 @derivative_of(logaddexp)
 def _(xp: Namespace, x: Array, y: Operand) -> Any:
-    gap = xp.where(x == y, 0.0, x - y)  # both may be the same infinity
+    gap, lost = _gap(xp, x, y)
     share = sigmoid.computation(xp, gap)
-    # what rounding took from a large gap, and would cost as many ulp
-    part = gap - x
-    lost = xp.where(xp.abs(gap) < inf, (x - (gap - part)) - (y + part), 0.0)
     return share * (1 + lost * (1 - share))
+
+
+@parameter_derivatives_of(logaddexp)
+def _(xp: Namespace, x: Array, y: Operand) -> Any:
+    gap, lost = _gap(xp, x, y)
+    share = sigmoid.computation(xp, -gap)
+    return {"y": share * (1 - lost * (1 - share))}
+
+
+def _gap(xp: Namespace, x: Array, y: Operand) -> tuple[Any, Any]:
+    """The difference x - y, and what rounding took from it, which would cost a large one digits."""
+    gap = xp.where(x == y, 0.0, x - y)  # both may be the same infinity
+    part = gap - x
+    return gap, xp.where(xp.abs(gap) < inf, (x - (gap - part)) - (y + part), 0.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf, nan, pi
 from typing import Any
 
-from .._activation import activation, derivative_of, variant
+from .._activation import activation, derivative_of, parameter_derivatives_of, variant
 from .._parameters import NUMBER, Scalar
 from .._special import FAR, halves
 from .._special import gaussian as density
@@ -68,6 +68,14 @@ def _(xp: Namespace, x: Array, frequency: Scalar = 1.0) -> Any:
     lost = lost + (t - (u - back)) + (eighth - back) + (rest + _PI_REST / 4)
     s = _sine(xp, u, lost)
     return 2 * s * s
+
+
+@parameter_derivatives_of(snake)
+def _(xp: Namespace, x: Array, frequency: Scalar = 1.0) -> Any:
+    x = xp.where(xp.abs(x) > _LARGE, 0.0, x)
+    t, lost = _product(xp, x, frequency)
+    ratio = _sine(xp, t, lost) / frequency
+    return {"frequency": ratio * (2 * x * _cosine(xp, t, lost) - ratio)}
 
 
 @activation(
@@ -166,9 +174,14 @@ def sine(xp: Namespace, x: Array, frequency: Scalar = 1.0) -> Any:
 def _(xp: Namespace, x: Array, frequency: Scalar = 1.0) -> Any:
     if isinstance(frequency, NUMBER) and frequency == 1:
         return xp.cos(x)
-    t, lost = _product(xp, x, frequency)
-    s, c = xp.sin(t), xp.cos(t)
-    return frequency * (c - lost * (s + lost * (c / 2 - lost * s / 6)))
+    return frequency * _cosine(xp, *_product(xp, x, frequency))
+
+
+@parameter_derivatives_of(sine)
+def _(xp: Namespace, x: Array, frequency: Scalar = 1.0) -> Any:
+    if isinstance(frequency, NUMBER) and frequency == 1:
+        return {"frequency": x * xp.cos(x)}
+    return {"frequency": x * _cosine(xp, *_product(xp, x, frequency))}
 
 
 def _sine(xp: Namespace, t: Array, lost: Array) -> Any:
@@ -177,8 +190,14 @@ def _sine(xp: Namespace, t: Array, lost: Array) -> Any:
     return s + lost * (c - lost * (s / 2 + lost * c / 6))
 
 
+def _cosine(xp: Namespace, t: Array, lost: Array) -> Any:
+    s, c = xp.sin(t), xp.cos(t)
+    return c - lost * (s + lost * (c / 2 - lost * s / 6))
+
+
 def _product(xp: Namespace, x: Array, frequency: Scalar) -> tuple[Any, Any]:
     """frequency*x and what was lost in rounding, which grows with x as no wave does."""
+    x = xp.where(xp.abs(frequency * x) < inf, x, 0.0 * x)  # no digit of the sine is known there
     t = frequency * x
     (f, f_rest), (y, y_rest) = halves(xp, frequency, x), halves(xp, x, x)
     lost = ((f * y - t) + f * y_rest + f_rest * y) + f_rest * y_rest

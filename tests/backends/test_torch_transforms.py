@@ -1,0 +1,341 @@
+"""PyTorch: every function under every transform has the gradient of its written derivative."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed
+from common import (
+    EDGE_DTYPES,
+    FUNCTIONS,
+    VARIANTS,
+    assert_finite,
+    by_rows,
+    edges,
+    moved_within,
+    over,
+)
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import DTensor, Shard
+from torch.testing._internal.distributed.fake_pg import FakeStore
+from torch.utils.checkpoint import checkpoint
+
+import activations_xp as ax
+
+ELEMENTWISE = [f for f in FUNCTIONS if f.definition.axis is None]
+
+
+@pytest.fixture(autouse=True)
+def _fresh_compiler():
+    torch.compiler.reset()
+
+
+def _points(function):
+    """Two rows away from kinks and ties."""
+    x = np.random.default_rng(11).permutation(np.linspace(-2.9, 3.3, 8))
+    return torch.tensor(moved_within(function.definition, x).reshape(2, 4))
+
+
+def _call(function):
+    return functools.partial(function, **by_rows(function))
+
+
+def _cotangent(y):
+    return torch.cos(torch.arange(y.numel(), dtype=y.dtype)).reshape(y.shape)
+
+
+# each takes f, x and g, and returns the gradient of x for the gradient g of f(x)
+
+
+def _backward(f, x, g):
+    x = x.clone().requires_grad_()
+    f(x).backward(g)
+    return x.grad
+
+
+def _of_a_parameter(f, x, g):
+    parameter = torch.nn.Parameter(x.clone())
+    f(parameter).backward(g)
+    return parameter.grad
+
+
+def _func_grad(f, x, g):
+    return torch.func.grad(lambda x: (f(x) * g).sum())(x)
+
+
+def _func_vjp(f, x, g):
+    return torch.func.vjp(f, x)[1](g)[0]
+
+
+def _vmap(f, x, g, at=0):
+    xs, gs = (torch.stack([v, -v], dim=at) for v in (x, g))
+    xs = torch.stack([x, x], dim=at)
+    each = torch.func.vmap(lambda x, g: _func_vjp(f, x, g), in_dims=at, out_dims=at)(xs, gs)
+    first, second = each.unbind(at)
+    torch.testing.assert_close(first, -second)
+    return first
+
+
+def _vmap_last(f, x, g):
+    return _vmap(f, x, g, -1)
+
+
+def _jacrev(f, x, g):
+    return torch.tensordot(g, torch.func.jacrev(f)(x), g.ndim)
+
+
+def _jacfwd(f, x, g):
+    return torch.tensordot(g, torch.func.jacfwd(f)(x), g.ndim)
+
+
+def _forward_mode(f, x, g):
+    """The tangents of the unit vectors, one after the other."""
+    rows = torch.eye(x.numel(), dtype=x.dtype).reshape(-1, *x.shape)
+    with torch.autograd.forward_ad.dual_level():
+        slopes = []
+        for row in rows:
+            y = f(torch.autograd.forward_ad.make_dual(x, row))
+            tangent = torch.autograd.forward_ad.unpack_dual(y).tangent
+            slopes.append(0 * g.sum() if tangent is None else (tangent * g).sum())
+    return torch.stack(slopes).reshape(x.shape)
+
+
+def _compile(f, x, g):
+    return _backward(torch.compile(f, fullgraph=True, backend="aot_eager"), x, g)
+
+
+def _compile_func_grad(f, x, g):
+    slope = torch.func.grad(lambda x: (f(x) * g).sum())
+    return torch.compile(slope, fullgraph=True, backend="aot_eager")(x)
+
+
+def _checkpoint(f, x, g):
+    x = x.clone().requires_grad_()
+    checkpoint(f, x, use_reentrant=False).backward(g)
+    return x.grad
+
+
+def _autocast(f, x, g):
+    x = x.clone().requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = f(x)
+    assert y.dtype == x.dtype
+    y.backward(g)
+    return x.grad
+
+
+class Layer(torch.nn.Module):
+    """The function behind a weight, which wants a gradient."""
+
+    def __init__(self, f, x):
+        super().__init__()
+        self.f = f
+        self.weight = torch.nn.Parameter(torch.ones_like(x))
+
+    def forward(self, x):
+        return self.f(x * self.weight)
+
+
+def _export(f, x, g):
+    layer = Layer(f, x)
+    for strict in (True, False):
+        exported = torch.export.export(layer, (x,), strict=strict).module()
+        torch.testing.assert_close(exported(x), f(x))
+    exported(x).backward(g)
+    return exported.weight.grad / x
+
+
+TRANSFORMS = [
+    _backward,
+    _of_a_parameter,
+    _func_grad,
+    _func_vjp,
+    _vmap,
+    _vmap_last,
+    _jacrev,
+    _jacfwd,
+    _forward_mode,
+    _compile,
+    _compile_func_grad,
+    _checkpoint,
+    _autocast,
+    _export,
+]
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch's own, for jvp
+@over("transform", TRANSFORMS)
+@over("function", FUNCTIONS)
+def test_gradients_under(transform, function):
+    f, x = _call(function), _points(function)
+    g = _cotangent(f(x))
+    expected = function.vjp(x, g, **by_rows(function))
+    torch.testing.assert_close(transform(f, x, g), expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@over("function", FUNCTIONS)
+def test_second_derivatives_under(function):
+    f, x = _call(function), _points(function)
+    g = _cotangent(f(x))
+
+    def total(x):
+        return (f(x) * g).sum()
+
+    def slope(x):
+        return function.vjp(x, g, **by_rows(function))
+
+    h = 1e-4
+    steps = h * torch.eye(x.numel(), dtype=x.dtype).reshape(-1, *x.shape)
+    numeric = [
+        (slope(x - 2 * s) - 8 * slope(x - s) + 8 * slope(x + s) - slope(x + 2 * s)) / (12 * h)
+        for s in steps
+    ]
+    numeric = torch.stack(numeric).reshape(*x.shape, *x.shape)
+    for hessian in (
+        torch.func.hessian,
+        lambda f: torch.func.jacrev(torch.func.jacrev(f)),
+        lambda f: torch.func.jacrev(torch.func.jacfwd(f)),
+        lambda f: lambda x: torch.autograd.functional.hessian(f, x),
+    ):
+        torch.testing.assert_close(hessian(total)(x), numeric, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("form", ["native", "portable"])
+def test_a_compiled_second_derivative_is_refused(form):
+    """The compiler says that it has none, and the numbers without it are right: pytorch#91469."""
+    f = getattr(ax.silu, form)
+    x = torch.tensor([-2.0, 0.5], dtype=torch.float64, requires_grad=True)
+    compiled = torch.compile(f, fullgraph=True, backend="aot_eager")
+    (slope,) = torch.autograd.grad(compiled(x).sum(), x, create_graph=True)
+    torch.testing.assert_close(slope, ax.silu.derivative(x))
+    with pytest.raises(RuntimeError, match=r"torch\.compile with aot_autograd"):
+        torch.autograd.grad(slope.sum(), x)
+    (slope,) = torch.autograd.grad(f(x).sum(), x, create_graph=True)
+    assert torch.autograd.grad(slope.sum(), x)[0].all()
+
+
+@over("function", FUNCTIONS)
+def test_gradcheck_and_gradgradcheck(function):
+    f, x = _call(function), _points(function).requires_grad_()
+    for form in (f, functools.partial(function.portable, **by_rows(function))):
+        assert torch.autograd.gradcheck(form, x)
+        assert torch.autograd.gradgradcheck(form, x)
+
+
+@over("dtype", EDGE_DTYPES)
+@over(("function", "given"), VARIANTS)
+def test_first_and_second_derivatives_at_the_edges(function, given, dtype):
+    """As eager autograd takes them from the kernel of torch, if there is one, and from ours."""
+    x = edges(function, given, dtype)
+    for form in (function, function.portable):
+        leaf = torch.tensor(x.astype("f8")).to(getattr(torch, dtype)).requires_grad_()
+        y = form(leaf, **given)
+        g = torch.ones_like(y)
+        (slope,) = torch.autograd.grad(y, leaf, g, create_graph=True)
+        curve = torch.zeros_like(slope)
+        if slope.requires_grad:
+            (curve,) = torch.autograd.grad(slope, leaf, g, materialize_grads=True)
+        room = 0.5 if form is function else 1.0  # torch's gelu makes twice of it on its way
+        results = [v.detach().double() for v in (y, slope, curve)]
+        assert_finite(function, given, x, results, room=room)
+
+
+# kinds of tensor
+
+
+@pytest.fixture(scope="module")
+def mesh():
+    torch.distributed.init_process_group("fake", rank=0, world_size=2, store=FakeStore())
+    yield init_device_mesh("cpu", (2,))
+    torch.distributed.destroy_process_group()
+
+
+@over("function", FUNCTIONS)
+def test_distributed_tensors(function, mesh):
+    f, x = _call(function), _points(function)
+    leaf = DTensor.from_local(x, mesh, [Shard(0)]).requires_grad_()
+    y = f(leaf)
+    assert isinstance(y, DTensor)
+    torch.testing.assert_close(y.to_local(), f(x))
+    g = _cotangent(y.to_local())
+    y.backward(DTensor.from_local(g, mesh, y.placements))
+    expected = function.vjp(x, g, **by_rows(function))
+    torch.testing.assert_close(leaf.grad.to_local(), expected)
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
+@over("function", ELEMENTWISE)
+def test_rows_of_unequal_length(function):
+    if "axis" in by_rows(function):
+        return
+    f, x = _call(function), _points(function).reshape(-1)
+    leaf = x.clone().requires_grad_()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        jagged = torch.nested.nested_tensor_from_jagged(leaf, torch.tensor([0, 3, 8]))
+        y = f(jagged)
+        assert y.is_nested
+        torch.testing.assert_close(y.values(), f(x))
+        g = _cotangent(x)
+        (slope,) = torch.autograd.grad((y.values() * g).sum(), leaf)
+    torch.testing.assert_close(slope, function.vjp(x, g, **by_rows(function)))
+
+
+@over("function", FUNCTIONS)
+def test_tensors_without_values(function):
+    f, x = _call(function), _points(function)
+    y = f(x)
+    with FakeTensorMode() as mode:
+        fake = mode.from_tensor(x).requires_grad_()
+        there = f(fake)
+        assert (there.shape, there.dtype) == (y.shape, y.dtype)
+        (slope,) = torch.autograd.grad(there.sum(), fake)
+        assert slope.shape == x.shape
+    leaf = x.to("meta").requires_grad_()
+    (slope,) = torch.autograd.grad(f(leaf).sum(), leaf)
+    assert (slope.shape, slope.device.type) == (x.shape, "meta")
+
+
+@over("function", FUNCTIONS)
+def test_inference_mode(function):
+    f, x = _call(function), _points(function)
+    with torch.inference_mode():
+        y = f(x.clone())
+        assert y.is_inference() or y is x
+    torch.testing.assert_close(y.clone(), f(x))
+
+
+# memory
+
+
+def _saved(f, x):
+    """The bytes that autograd keeps for the backward pass, each storage once."""
+    kept = {}
+
+    def pack(t):
+        kept[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
+        return t
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        f(x)
+    return sum(kept.values())
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@over("function", FUNCTIONS)
+def test_no_more_than_the_input_is_kept(function):
+    call = functools.partial(function, **by_rows(function))
+    x = torch.rand(1000, 8, requires_grad=True)
+    assert _saved(call, x) <= x.nbytes
+    assert _saved(functools.partial(function.portable, **by_rows(function)), x) <= x.nbytes
+    # the default partition of aot_eager saves what inductor computes again
+    compiled = torch.compile(call, backend="aot_eager_decomp_partition", fullgraph=True)
+    # along an axis it keeps sums over the eight elements of a row too
+    room = 1.0 if function.definition.axis is None else 1.5
+    assert _saved(compiled, x) <= room * x.nbytes
