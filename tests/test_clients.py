@@ -15,7 +15,8 @@ import re
 
 import numpy as np
 import pytest
-from common import needed
+from array_api_compat import array_namespace
+from common import by_rows, needed
 from sklearn.datasets import load_digits
 
 import activations_xp as ax
@@ -159,6 +160,144 @@ def _central_differences(activation, weights, h=1e-4):
         name: np.reshape([slope(name, i) for i in np.ndindex(value.shape)], value.shape)
         for name, value in weights.items()
     }
+
+
+# a training loop
+
+STEPS, RATE = 5, 0.01
+LAYERS = ("w1", "b1", "w2", "b2")
+REALS = (-math.inf, math.inf)
+
+
+def test_a_training_loop_written_with_vjp(case, backend):
+    """NumPy learns what autograd learns, from the same arrays and the same function."""
+    if "float64" not in backend.dtypes or case.definition.properties.defined != REALS:
+        return
+    given = by_rows(case.function) | case.parameters
+    for learned in ({}, _trained(case)) if _trained(case) else ({},):
+        weights = _weights(_rows(np, case.function(np.zeros((1, HIDDEN)), **given)).shape[1])
+        weights |= {name: np.full(1, value) for name, value in learned.items()}
+        step = functools.partial(_step_by_hand, case.function, given)
+        losses, gradients = _trained_for(STEPS, step, weights, np.asarray)
+        assert losses[-1] < losses[0]
+        assert gradients["w1"].any() != _is_flat(case, given)
+        if backend.library == "numpy":
+            _agrees_with_differences(step, weights, gradients)
+            continue
+        other = {"torch": _step_of_torch, "jax": _step_of_jax}.get(backend.library, _step_by_hand)
+        step = functools.partial(other, case.function, given)
+        expected, there = _trained_for(STEPS, step, weights, backend.array)
+        assert backend.asnumpy(there["w1"]).any() == gradients["w1"].any()
+        _agree(losses, expected, TOLERANCE["float64"], str(case))
+
+
+def _trained(case):
+    """The parameters that have a derivative, with their values if those are numbers."""
+    if case.definition.parameter_derivatives is None:
+        return {}
+    kinds = case.definition.parameters
+    values = {n: v for n, v in case.all_parameters.items() if kinds[n].is_scalar}
+    return {n: v for n, v in values.items() if v is not None and abs(v) < math.inf}
+
+
+def _is_flat(case, given):
+    """Whether it does not move with x."""
+    x = np.random.default_rng(6).normal(size=(24, HIDDEN))
+    near = x + 1e-6 * np.cos(np.arange(x.size)).reshape(x.shape)
+    return (case.function(x, **given) == case.function(near, **given)).all()
+
+
+def _trained_for(steps, step, weights, array):
+    """The losses before each step of gradient descent, and the gradients before the first."""
+    losses, first = [], {}
+    pixels, one_hot = array(PIXELS), array(ONE_HOT)
+    weights = {name: array(value) for name, value in weights.items()}
+    for _ in range(steps):
+        loss, gradients = step(weights, pixels, one_hot)
+        losses.append(float(loss))
+        first = first or gradients
+        weights = {name: w - RATE * gradients[name] for name, w in weights.items()}
+    return np.array(losses), first
+
+
+def _rows(xp, y):
+    return xp.reshape(y, (y.shape[0], math.prod(y.shape[1:])))
+
+
+def _step_by_hand(function, given, weights, pixels, one_hot):
+    """The loss, and backward through softmax, layer, function and layer."""
+    xp = array_namespace(pixels)
+    learned = weights.keys() - set(LAYERS)
+    given = {**given, **{name: weights[name] for name in learned}}
+    t = pixels @ weights["w1"] + weights["b1"]
+    y = function(t, **given)
+    hidden = _rows(xp, y)
+    outputs = hidden @ weights["w2"] + weights["b2"]
+    outputs = outputs - xp.max(outputs, axis=1, keepdims=True)
+    total = xp.sum(xp.exp(outputs), axis=1, keepdims=True)
+    loss = xp.mean(xp.log(total)) - xp.sum(outputs * one_hot) / len(LABELS)
+    error = (xp.exp(outputs) / total - one_hot) / len(LABELS)
+    g = xp.reshape(error @ weights["w2"].T, y.shape)
+    back = function.vjp(t, g, **given)
+    gradients = {
+        "w1": pixels.T @ back,
+        "b1": xp.sum(back, axis=0, keepdims=True),
+        "w2": hidden.T @ error,
+        "b2": xp.sum(error, axis=0, keepdims=True),
+    }
+    if learned:
+        slopes = function.parameter_derivatives(t, **given)
+        gradients |= {n: xp.reshape(xp.sum(g * slopes[n]), (1,)) for n in learned}
+    return loss, gradients
+
+
+def _step_of_torch(function, given, weights, pixels, one_hot):
+    import torch
+
+    leaves = {name: w.requires_grad_() for name, w in weights.items()}
+    learned = dict(leaves)
+    w1, b1, w2, b2 = (learned.pop(name) for name in LAYERS)
+    y = function(pixels @ w1 + b1, **{**given, **learned})
+    loss = torch.nn.functional.cross_entropy(_rows(torch, y) @ w2 + b2, one_hot)
+    gradients = torch.autograd.grad(loss, list(leaves.values()))
+    return loss.detach(), dict(zip(leaves, gradients, strict=True))
+
+
+def _step_of_jax(function, given, weights, pixels, one_hot):
+    import jax
+
+    first, last = _layers_of_jax()
+
+    def loss(weights):
+        learned = dict(weights)
+        w1, b1, w2, b2 = (learned.pop(name) for name in LAYERS)
+        with jax.disable_jit(False):
+            t = first(pixels, w1, b1)
+        y = function(t, **{**given, **learned})
+        with jax.disable_jit(False):
+            return last(_rows(jax.numpy, y), w2, b2, one_hot)
+
+    return jax.value_and_grad(loss)(weights)
+
+
+@functools.cache
+def _layers_of_jax():
+    """What is the same for every function, compiled once for all."""
+    import jax
+
+    def last(hidden, w, b, one_hot):
+        return -jax.numpy.sum(jax.nn.log_softmax(hidden @ w + b) * one_hot) / len(one_hot)
+
+    return jax.jit(lambda x, w, b: x @ w + b), jax.jit(last)
+
+
+def _agrees_with_differences(step, weights, gradients, h=1e-7):
+    """The loss moves with each of the weights as the gradient says, along one direction."""
+    for name, gradient in gradients.items():
+        way = np.cos(np.arange(gradient.size)).reshape(gradient.shape)
+        ends = [step({**weights, name: weights[name] + s * way}, PIXELS, ONE_HOT) for s in (-h, h)]
+        slope = (ends[1][0] - ends[0][0]) / (2 * h)
+        np.testing.assert_allclose(np.sum(gradient * way), slope, rtol=1e-6, atol=3e-8)
 
 
 # as each library has it
