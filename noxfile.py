@@ -73,6 +73,12 @@ def tests(session: nox.Session, library: str) -> None:
         session.run("pytest", "tests/dropin/test_keras.py", env={"KERAS_BACKEND": "numpy"})
 
 
+@nox.session(default=False)
+def sweeps(session: nox.Session) -> None:
+    """The tests that are too slow for every change, for which JAX must compile most."""
+    run_tests(session, "jax", ("--backend", "jax", "-m", "sweep"))
+
+
 @nox.session(python=newest_python())
 @nox.parametrize("library", ["numpy", "strict"], ids=["numpy", "strict"])
 def tests_newest(session: nox.Session, library: str) -> None:
@@ -107,13 +113,15 @@ def types(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def tables(session: nox.Session) -> None:
-    """Write the generated table into the README."""
-    session.install("-e", ".")
+    """Write the generated table into the README, and the page of conventions."""
+    session.install("-e", ".", *group("torch"))
     readme = Path("README.md")
     head, _, rest = readme.read_text().partition("<!-- functions -->\n")
     _, end, tail = rest.partition("<!-- end of functions -->\n")
     table = session.run("python", "-m", "activations_xp", "list", "--markdown", silent=True)
     readme.write_text(f"{head}<!-- functions -->\n{table}{end}{tail}")
+    page = session.run("python", "tests/conventions.py", silent=True)
+    Path("docs/conventions.md").write_text(page)
 
 
 @nox.session(default=False)
@@ -125,8 +133,6 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def accuracy(session: nox.Session) -> None:
-    """The error of every function at every variant, on every library."""
-    session.install("-e", ".[cli]", *group("test", "strict", "torch", "jax"))
-    session.run(
-        "python", "-m", "activations_xp", "check", "--implementation", "portable", *session.posargs
-    )
+    """The errors of the values and derivatives of every function at every variant."""
+    session.install("-e", ".[cli]", *group("test", "torch", "jax"))
+    session.run("python", "tests/accuracy.py", *session.posargs)

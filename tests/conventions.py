@@ -1,0 +1,190 @@
+"""The page of conventions: what every function is where formulas leave a choice.
+
+``nox -s tables`` writes ``docs/conventions.md`` with it; the tests hold every library against it.
+"""
+
+from __future__ import annotations
+
+from math import inf, nan
+from typing import Any
+
+import numpy as np
+
+import activations_xp as ax
+
+POINTS = (-inf, -0.0, 0.0, inf, nan)
+
+HEAD = """\
+# Conventions
+
+What every function and its derivative are where a formula leaves a choice: at infinities, at zeros
+of both signs, at NaN, and at kinks. The tables are made by the code (`nox -s tables`), and a test
+holds every library against them, for our own computations. Parameters are the defaults, or those
+that are stated.
+
+* At -inf and inf a function is its limit, with the sign of a zero, and so is its derivative, if
+  there is one.
+* NaN in, NaN out; the derivative at NaN is NaN.
+* At a kink the derivative is PyTorch's choice, one of the slopes on both sides.
+* What a mask keeps out has no influence and gets the gradient 0, whatever it holds; a slice of
+  which nothing takes part is 0 (`log_softmax`, `logsumexp`: -inf), with the gradient 0.
+"""
+
+
+STEP = 1e-6
+
+
+def page() -> str:
+    """All of it but what the kernels of PyTorch do."""
+    return "\n".join(
+        [
+            HEAD,
+            "## Values at infinities, zeros and NaN\n",
+            _table(["function", *(f"f({_number(p)})" for p in POINTS)], _rows("value")),
+            "## Derivatives at infinities, zeros and NaN\n",
+            _table(["function", *(f"f'({_number(p)})" for p in POINTS)], _rows("derivative")),
+            "## Kinks and jumps\n",
+            "The slopes on both sides are those a millionth away.\n",
+            _table(["function", "x", "f", "f'", "f' left of it", "f' right of it"], _kinks()),
+            "## Along an axis\n",
+            "A slice of two, and its gradient if that of every result is 1 for the first and 2 for"
+            " the\nsecond.\n",
+            _table(["function", "slice", "result", "gradient"], _slices()),
+        ]
+    )
+
+
+def kernels() -> str:
+    """Where the kernels of PyTorch that are taken are not what our computations are."""
+    import torch
+
+    from activations_xp.backends.torch import NATIVE
+
+    rows = []
+    for name in NATIVE:
+        function = ax.get(name)
+        definition = function.definition
+        if definition.axis is None:
+            # for many at once torch has other instructions than for one
+            points = [[p] * n for p in (*POINTS, *definition.properties.kinks) for n in (1, 64)]
+        else:
+            points = [list(row) for row in SLICES]
+        for variant in definition.variants:
+            title = _title(function, variant.parameters)
+            for point in points:
+                both = []
+                for form in (function, function.portable):
+                    x = torch.tensor(point, requires_grad=True)
+                    y = form(x, **variant.parameters)
+                    g = 1.0 + torch.arange(len(point)) * (definition.axis is not None)
+                    both.append((y.detach(), torch.autograd.grad(y, x, g)[0]))
+                for what, theirs, ours in zip(("f", "f'"), *both, strict=True):
+                    shown = slice(1 if definition.axis is None else None)
+                    cells = [", ".join(map(_number, v[shown])) for v in (point, theirs, ours)]
+                    row = [title, f"{what}({cells[0]})", *cells[1:]]
+                    if cells[1] != cells[2] and row not in rows:
+                        rows.append(row)
+    return "\n".join(
+        [
+            "\n## PyTorch's own kernels\n",
+            "Where they are taken (`auto`) they are not ours in these places, for float32;"
+            " `f.portable` is\nours everywhere.\n",
+            _table(["function", "at", "PyTorch's", "ours"], rows),
+        ]
+    )
+
+
+def elementwise() -> list[Any]:
+    return [f for f in map(ax.get, ax.names()) if f.definition.axis is None]
+
+
+def given(function: Any) -> dict[str, Any]:
+    return dict(function.definition.variants[0].parameters)
+
+
+def value_and_derivative(function: Any, points: Any) -> Any:
+    return function.value_and_derivative(np.asarray(points), **given(function))
+
+
+def _rows(which: str) -> list[list[str]]:
+    rows = []
+    for function in elementwise():
+        values = value_and_derivative(function, POINTS)[which == "derivative"]
+        if which == "derivative":
+            values = values + 0.0  # libraries need not agree on the signs of these zeros
+        rows.append([_title(function, given(function)), *map(_number, values)])
+    return rows
+
+
+def _kinks() -> list[list[str]]:
+    rows = []
+    for function in elementwise():
+        for kink in function.definition.properties.kinks:
+            near = [kink, kink - STEP, kink + STEP]
+            values, slopes = value_and_derivative(function, near)
+            numbers = map(_number, (kink, values[0], *slopes))
+            rows.append([_title(function, given(function)), *numbers])
+    return rows
+
+
+SLICES = ((-inf, -inf), (0.0, -inf), (0.0, inf), (0.0, nan))
+
+
+def sliced() -> list[tuple[Any, tuple[float, float], dict[str, Any]]]:
+    """The functions that a slice of two shows, the slices, and whether they are masked."""
+    cases = []
+    for function in map(ax.get, ax.names()):
+        definition = function.definition
+        if definition.axis not in ("kept", "changed") or "gate" in definition.parameters:
+            continue
+        parameters = {**given(function), "axis": -1}
+        if "num_classes" in parameters:
+            continue
+        cases += [(function, row, parameters) for row in SLICES]
+        if "where" in definition.parameters:
+            cases += [(function, (1.0, nan), {**parameters, "where": m}) for m in MASKS]
+    return cases
+
+
+MASKS = (np.array([True, False]), np.array([False, False]))
+
+
+def result_and_gradient(function: Any, row: Any, parameters: Any) -> tuple[Any, Any]:
+    x = np.asarray(row)
+    y = function.portable(x, **parameters)
+    g = 1.0 + np.arange(y.size).reshape(y.shape)
+    return np.ravel(y), function.vjp(x, np.asarray(g), **parameters)
+
+
+def _slices() -> list[list[str]]:
+    rows = []
+    for function, row, parameters in sliced():
+        mask = parameters.get("where")
+        shown = [
+            _number(v) if mask is None or taken else "masked"
+            for v, taken in zip(row, (True, True) if mask is None else mask, strict=True)
+        ]
+        result, gradient = result_and_gradient(function, row, parameters)
+        cells = (shown, map(_number, result), map(_number, gradient + 0.0))
+        rows.append([f"`{function.__name__}`", *map(", ".join, cells)])
+    return rows
+
+
+def _title(function: Any, parameters: Any) -> str:
+    named = ", ".join(
+        f"{k}={v if isinstance(v, str) else _number(v)}" for k, v in parameters.items()
+    )
+    return f"`{function.__name__}`" + (f" ({named})" if named else "")
+
+
+def _number(value: float) -> str:
+    return f"{float(value):.6g}"
+
+
+def _table(columns: list[str], rows: list[list[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+if __name__ == "__main__":
+    print(page() + kernels(), end="")
