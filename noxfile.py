@@ -136,3 +136,10 @@ def accuracy(session: nox.Session) -> None:
     """The errors of the values and derivatives of every function at every variant."""
     session.install("-e", ".[cli]", *group("test", "torch", "jax"))
     session.run("python", "tests/accuracy.py", *session.posargs)
+
+
+@nox.session(default=False)
+def memory(session: nox.Session) -> None:
+    """What PyTorch keeps for the backward pass of every function."""
+    session.install("-e", ".[cli]", *group("test", "torch"))
+    session.run("python", "tests/memory.py")

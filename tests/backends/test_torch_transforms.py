@@ -19,6 +19,7 @@ from common import (
     moved_within,
     over,
 )
+from memory import kept
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Shard
@@ -314,28 +315,15 @@ def test_inference_mode(function):
 # memory
 
 
-def _saved(f, x):
-    """The bytes that autograd keeps for the backward pass, each storage once."""
-    kept = {}
-
-    def pack(t):
-        kept[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
-        return t
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
-        f(x)
-    return sum(kept.values())
-
-
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 @over("function", FUNCTIONS)
 def test_no_more_than_the_input_is_kept(function):
     call = functools.partial(function, **by_rows(function))
     x = torch.rand(1000, 8, requires_grad=True)
-    assert _saved(call, x) <= x.nbytes
-    assert _saved(functools.partial(function.portable, **by_rows(function)), x) <= x.nbytes
+    assert kept(call, x) <= x.nbytes
+    assert kept(functools.partial(function.portable, **by_rows(function)), x) <= x.nbytes
     # the default partition of aot_eager saves what inductor computes again
     compiled = torch.compile(call, backend="aot_eager_decomp_partition", fullgraph=True)
     # along an axis it keeps sums over the eight elements of a row too
     room = 1.0 if function.definition.axis is None else 1.5
-    assert _saved(compiled, x) <= room * x.nbytes
+    assert kept(compiled, x) <= room * x.nbytes
