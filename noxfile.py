@@ -26,8 +26,7 @@ LIBRARIES: dict[str, list[tuple[str, ...]]] = {
         ("--backend", "strict-device1", "--backend", "dask", *CONTRACT),
     ],
     "torch": [("--backend", "torch", "--backend", "torch-meta")],
-    # compiling is what takes the time: without 64 bits a quick subset
-    "jax": [("--backend", "jax"), ("--backend", "jax-x32", "tests/test_values.py")],
+    "jax": [("--backend", "jax")],
 }
 """What is tested with each library installed, and nothing of the others."""
 
@@ -76,7 +75,8 @@ def tests(session: nox.Session, library: str) -> None:
 @nox.session(default=False)
 def sweeps(session: nox.Session) -> None:
     """The tests that are too slow for every change, for which JAX must compile most."""
-    run_tests(session, "jax", ("--backend", "jax", "-m", "sweep"))
+    without_64_bits = ("--backend", "jax-x32", "tests/test_values.py")
+    run_tests(session, "jax", ("--backend", "jax", "-m", "sweep"), without_64_bits)
 
 
 @nox.session(python=newest_python())

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import conventions
 import numpy as np
+import pytest
+
+pytestmark = pytest.mark.usefixtures("uncompiled")
 
 PAGE = Path(__file__).parents[1] / "docs" / "conventions.md"
 

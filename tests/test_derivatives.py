@@ -117,6 +117,7 @@ def _tried(case):
     ]
 
 
+@pytest.mark.usefixtures("uncompiled")
 def test_derivatives_by_parameters(case, backend):
     if case.definition.parameter_derivatives is None:
         return
@@ -170,6 +171,7 @@ ROWS = np.array(
 )
 
 
+@pytest.mark.usefixtures("uncompiled")
 def test_vjp(case, backend):
     rows = moved_within(case.definition, ROWS)
     for dtype in {"float32", "float64"} & set(backend.dtypes):
@@ -192,6 +194,7 @@ def test_vjp(case, backend):
         assert (error <= (4 * min(case.variant.ulp, 64) + 8) * np.array(size)).all()
 
 
+@pytest.mark.usefixtures("uncompiled")
 def test_vjp_along_every_axis(case, backend):
     """It does to each slice what it does to that slice alone; an added axis has no slices of x."""
     if case.definition.axis in (None, "added") or "axis" in case.parameters:
@@ -221,6 +224,7 @@ def test_vjp_along_every_axis(case, backend):
         np.testing.assert_allclose(backend.asnumpy(got), expected, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.usefixtures("uncompiled")
 @over("function", MASKED)
 def test_vjp_of_what_is_masked_is_zero(function, backend):
     x = np.array([[1, 2, 3, 4], [1, nan, 3, inf], [nan, inf, -inf, 0], [5, nan, 5, 5]])
@@ -242,6 +246,7 @@ def test_vjp_of_what_is_masked_is_zero(function, backend):
 GATED = [f for f in FUNCTIONS if "gate" in f.definition.parameters]
 
 
+@pytest.mark.usefixtures("uncompiled")
 @over("function", GATED)
 def test_a_gate_of_its_own(function, backend):
     """Value and gate apart have the derivatives that they have as halves."""
@@ -257,6 +262,7 @@ def test_a_gate_of_its_own(function, backend):
     assert function.parameter_derivatives(a, gate=b).keys() == {"gate"}
 
 
+@pytest.mark.usefixtures("uncompiled")
 def test_wrong_cotangents(activation, backend):
     given = needed(activation)
     x = backend.array(np.full((2, 4), 0.5), "float32")
