@@ -138,7 +138,11 @@ def _mpmath(digits: int) -> tuple[Callable[[Any], Any], dict[str, Any], Any]:
         # mpmath's own fails for 1e200
         return exp(-x * x) / (x * mpmath.sqrt(mpmath.pi)) * _far_tail(x, digits)
 
+    def tanh(x: Any) -> Any:
+        return mpmath.tanh(x) if abs(x) < 2 * digits else mpmath.sign(x)
+
     words["exp"] = exp
+    words["tanh"] = tanh
     words["erf"] = erf
     words["erfc"] = erfc
     words["erfinv"] = lambda x: _erfinv(x, words, mpmath.pi, mpmath.workdps, digits)

@@ -31,7 +31,8 @@ def points(definition: Any, dtype: str) -> Any:
     near = [np.nextafter(kinks, np.array(side, dtype)) for side in (-np.inf, np.inf)]
     far = (info.tiny, info.eps, info.max)
     x = np.array([0.0, *PLAIN, *far], dtype)
-    return within(definition, np.concatenate([x, -x, *near]))
+    x = np.concatenate([x, -x, *near])
+    return within(definition, x[(x == 0) | (np.abs(x) >= info.tiny)])
 
 
 def libraries() -> Iterator[tuple[str, Any]]:
