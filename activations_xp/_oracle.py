@@ -121,7 +121,7 @@ def default_engine() -> str:
 def _mpmath(digits: int) -> tuple[Callable[[Any], Any], dict[str, Any], Any]:
     import mpmath
 
-    names = ("exp", "expm1", "log", "log1p", "sqrt", "tanh", "erf", "erfc", "sin", "cos")
+    names = ("expm1", "log", "log1p", "sqrt", "sin", "cos")
     words: dict[str, Callable[[Any], Any]] = {name: getattr(mpmath, name) for name in names}
 
     def exp(x: Any) -> Any:
@@ -141,10 +141,7 @@ def _mpmath(digits: int) -> tuple[Callable[[Any], Any], dict[str, Any], Any]:
     def tanh(x: Any) -> Any:
         return mpmath.tanh(x) if abs(x) < 2 * digits else mpmath.sign(x)
 
-    words["exp"] = exp
-    words["tanh"] = tanh
-    words["erf"] = erf
-    words["erfc"] = erfc
+    words |= {"exp": exp, "tanh": tanh, "erf": erf, "erfc": erfc}
     words["erfinv"] = lambda x: _erfinv(x, words, mpmath.pi, mpmath.workdps, digits)
     vectors = {name: np.frompyfunc(function, 1, 1) for name, function in words.items()}
     vectors["simplex"] = functools.partial(simplex, mpmath.workdps(ROOT_DIGITS))

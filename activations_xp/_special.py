@@ -171,6 +171,16 @@ def zero(xp: Namespace, x: Array) -> Any:
     return xp.astype(x < -inf, x.dtype)
 
 
+def allowed(xp: Namespace, value: Any, where: Any) -> Any:
+    """The value, and 0 where a mask keeps it out."""
+    return value if where is None else xp.where(where, value, 0.0)
+
+
+def part(x: Any, axis: int, cut: slice) -> Any:
+    """The slice `cut` of x along the axis."""
+    return x[(*(slice(None),) * axis, cut, ...)]
+
+
 def arange(xp: Namespace, x: Any, n: int) -> Any:
     """0, 1, ..., n - 1 in the dtype of x, made of it to be of its kind, wherever it lives."""
     nothing = x[(slice(0, 0),) * x.ndim]

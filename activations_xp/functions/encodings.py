@@ -6,7 +6,7 @@ from typing import Any
 
 from .._activation import activation, variant, vjp_of
 from .._parameters import Axis, Count, NewAxis, must_have_shape
-from .._special import arange
+from .._special import arange, unit
 from .._typing import Array, Namespace
 
 __all__ = ["multi_hot", "one_hot"]
@@ -54,7 +54,7 @@ def one_hot(xp: Namespace, x: Array, num_classes: Count, axis: NewAxis = -1) -> 
 @vjp_of(one_hot)
 def _(xp: Namespace, x: Array, g: Any, num_classes: Count, axis: NewAxis = -1) -> Any:
     must_have_shape("one_hot.vjp", "g", g, (*x.shape[:axis], num_classes, *x.shape[axis:]))
-    return _nothing(xp, x)
+    return 0.0 * unit(xp, x)
 
 
 @activation(
@@ -92,12 +92,7 @@ def multi_hot(xp: Namespace, x: Array, num_classes: Count, axis: Axis = -1) -> A
 @vjp_of(multi_hot)
 def _(xp: Namespace, x: Array, g: Any, num_classes: Count, axis: Axis = -1) -> Any:
     must_have_shape("multi_hot.vjp", "g", g, (*x.shape[:axis], num_classes, *x.shape[axis + 1 :]))
-    return _nothing(xp, x)
-
-
-def _nothing(xp: Namespace, x: Array) -> Any:
-    """0, and NaN where x is."""
-    return xp.where(x == x, 0.0, x)
+    return 0.0 * unit(xp, x)
 
 
 def _is_class(xp: Namespace, x: Array, num_classes: int, axis: int) -> Any:

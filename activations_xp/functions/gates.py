@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 from .._activation import activation, parameter_derivatives_of, variant, vjp_of
 from .._parameters import Axis, Companion, Count, Number, gathered, must_have_shape
-from .._special import FAR, gaussian, mills
+from .._special import FAR, gaussian, mills, part
 from .._typing import Array, Namespace
 from .exponentials import selu
 from .rectifiers import identity, relu
@@ -121,7 +121,7 @@ def _(xp: Namespace, x: Array, g: Any, axis: Axis = -1) -> Any:
     size = x.shape[axis]
     must_have_shape("crelu.vjp", "g", g, (*x.shape[:axis], 2 * size, *x.shape[axis + 1 :]))
     slope: Any = relu.definition.derivative
-    up, down = _cut(g, axis, slice(None, size)), _cut(g, axis, slice(size, None))
+    up, down = part(g, axis, slice(None, size)), part(g, axis, slice(size, None))
     return up * slope.computation(xp, x) - down * slope.computation(xp, -x)
 
 
@@ -184,12 +184,8 @@ def _halves(name: str, x: Any, axis: int, gate: Any, interleaved: bool = False) 
     cuts = [slice(None, middle), slice(middle, None)]
     if interleaved:
         cuts = [slice(None, None, 2), slice(min(1, size), None, 2)]
-    first, last = (_cut(x, axis, cut) for cut in cuts)
+    first, last = (part(x, axis, cut) for cut in cuts)
     return (first, last) if gate == "last" else (last, first)
-
-
-def _cut(x: Any, axis: int, cut: slice) -> Any:
-    return x[(*(slice(None),) * axis, cut, ...)]
 
 
 def _pulled(

@@ -7,7 +7,7 @@ from typing import Any
 
 from .._activation import activation, parameter_derivatives_of, variant, vjp_of
 from .._parameters import NUMBER, Axes, Mask, Number, Scalar, Weight, along
-from .._special import unit
+from .._special import allowed, unit
 from .._typing import Array, Namespace
 
 __all__ = ["layer_norm", "normalize", "rms_norm", "standardize"]
@@ -80,12 +80,12 @@ def _standardize_vjp(
     if 0 in x.shape:
         return g
     y, rate, count = _scored(xp, x, axis, mean, variance, epsilon, where)
-    g = _allowed(xp, g, where)
+    g = allowed(xp, g, where)
     if variance is None:
         g = _less_its_part_along(xp, y, g, axis, count)
     if mean is None:
         g = g - xp.sum(g, axis=axis, keepdims=True) / count
-    return _allowed(xp, g * rate, where)
+    return allowed(xp, g * rate, where)
 
 
 def _scored(
@@ -103,21 +103,17 @@ def _scored(
         where = xp.broadcast_to(where, x.shape)
         count = xp.sum(xp.astype(where, x.dtype), axis=axis, keepdims=True)
         count = xp.where(count == 0, 1.0, count)
-    x = _allowed(xp, x, where)
+    x = allowed(xp, x, where)
     if mean is not None:
-        x = _allowed(xp, x - mean, where)
+        x = allowed(xp, x - mean, where)
     else:
         for _ in range(2):  # the second takes away the rounding of the first
-            x = _allowed(xp, x - xp.sum(x, axis=axis, keepdims=True) / count, where)
+            x = allowed(xp, x - xp.sum(x, axis=axis, keepdims=True) / count, where)
     if variance is None:
         return *_over_root_mean_square(xp, x, axis, epsilon, count), count
     total = variance + epsilon
     root = sqrt(total) if isinstance(total, NUMBER) else xp.sqrt(total)
-    return _allowed(xp, x / root, where), 1 / root, count
-
-
-def _allowed(xp: Namespace, value: Any, where: Mask | None) -> Any:
-    return value if where is None else xp.where(where, value, 0.0)
+    return allowed(xp, x / root, where), 1 / root, count
 
 
 @activation(

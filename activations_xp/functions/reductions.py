@@ -7,7 +7,7 @@ from typing import Any
 
 from .._activation import activation, variant, vjp_of
 from .._parameters import NUMBER, Axes, Axis, Mask, Scalar, must_have_shape
-from .._special import log_beside_1, unit
+from .._special import allowed, log_beside_1, part, unit
 from .._typing import Array, Namespace
 
 __all__ = ["logcumsumexp", "logmeanexp", "logsumexp"]
@@ -68,11 +68,7 @@ def logsumexp(
     if 0 in x.shape:
         total = xp.sum(x, axis=axis, keepdims=keepdims)
         return (xp.log(total), total) if return_sign else xp.log(total)
-    if where is not None:
-        x = xp.where(where, x, -inf)
-    if b is not None and not isinstance(b, NUMBER):
-        b = b if where is None else xp.where(where, b, 0.0)
-        x = xp.where(b == 0, -inf, x)
+    x, b = _taking_part(xp, x, b, where)
     top, bad, level, apart = _parts(xp, x, axis)
     term = xp.exp(apart) if b is None else b * xp.exp(apart)
     # log(major) + log1p(minor/major) keeps what is small beside the largest terms
@@ -234,19 +230,15 @@ def _(xp: Namespace, x: Any, g: Any, axis: Axis = -1, reverse: bool = False) -> 
 
 def _pair(x: Any, axis: int, step: int) -> tuple[Any, Any]:
     """What has an element a step after it, and what has one a step before it."""
-    return _part(x, axis, None, -step), _part(x, axis, step, None)
-
-
-def _part(x: Any, axis: int, start: int | None, stop: int | None) -> Any:
-    return x[(*(slice(None),) * axis, slice(start, stop), ...)]
+    return part(x, axis, slice(None, -step)), part(x, axis, slice(step, None))
 
 
 def _beside(xp: Namespace, x: Any, new: Any, axis: int, reverse: bool) -> Any:
     """What is new, after the elements of x that have nothing before them; or all backwards."""
     step = x.shape[axis] - new.shape[axis]
     if reverse:
-        return xp.concat([new, _part(x, axis, -step, None)], axis=axis)
-    return xp.concat([_part(x, axis, None, step), new], axis=axis)
+        return xp.concat([new, part(x, axis, slice(-step, None))], axis=axis)
+    return xp.concat([part(x, axis, slice(None, step)), new], axis=axis)
 
 
 def _over(xp: Namespace, x: Array, top: Array) -> Any:
@@ -258,11 +250,7 @@ def _pulled(xp: Namespace, x: Any, g: Any, axis: Axes, b: Any, where: Mask | Non
     """The gradient g, which kept the axes, shared out as the terms of the sum are."""
     if 0 in x.shape:
         return x * g
-    if where is not None:
-        x = xp.where(where, x, -inf)
-    if b is not None and not isinstance(b, NUMBER):
-        b = b if where is None else xp.where(where, b, 0.0)
-        x = xp.where(b == 0, -inf, x)
+    x, b = _taking_part(xp, x, b, where)
     top = xp.max(x, axis=axis, keepdims=True)
     term = xp.exp(xp.where(x == inf, 0.0, x - xp.where(top == -inf, 0.0, top)))
     term = term if b is None else b * term
@@ -277,6 +265,16 @@ def _kept(xp: Namespace, name: str, g: Any, x: Array, axis: Any, keepdims: bool)
     without = tuple(n for i, n in enumerate(x.shape) if i not in axis)
     must_have_shape(name, "g", g, kept if keepdims else without)
     return xp.reshape(g, kept)
+
+
+def _taking_part(xp: Namespace, x: Any, b: Any, where: Mask | None) -> tuple[Any, Any]:
+    """X and the factors b, where what has none or is masked is -inf and has the factor 0."""
+    if where is not None:
+        x = xp.where(where, x, -inf)
+    if b is not None and not isinstance(b, NUMBER):
+        b = allowed(xp, b, where)
+        x = xp.where(b == 0, -inf, x)
+    return x, b
 
 
 def _parts(xp: Namespace, x: Array, axis: Axes) -> tuple[Any, Any, Any, Any]:

@@ -926,10 +926,7 @@ def _collapse(xp: Namespace, x: Array) -> tuple[Any, Any, Any, Any]:
     "arXiv:2109.04386.",
     ulp=4.0,
     domain=("alpha > 0",),
-    variants=(
-        variant(alpha=0.75, beta=0.5),
-        variant(alpha=1.0, beta=2.0),
-    ),
+    variants=(variant(alpha=0.75, beta=0.5), variant(alpha=1.0, beta=2.0)),
     elsewhere={"torch-activation": "torch_activation.ErfAct (a=1.0, b=0.5)"},
     range=(-0.60792126776018700, inf),
     fixed_points=(0.0,),

@@ -7,7 +7,7 @@ from typing import Any
 
 from .._activation import activation, variant, vjp_of
 from .._parameters import Axes, Count, Mask, Number
-from .._special import arange, log_beside_1
+from .._special import allowed, arange, log_beside_1
 from .._typing import Array, Namespace
 
 __all__ = ["entmax", "entmax15", "log_softmax", "softmax", "softmin", "sparsemax"]
@@ -106,11 +106,11 @@ def _(xp: Namespace, x: Array, g: Any, axis: Axes = -1, where: Mask | None = Non
     if 0 in x.shape:
         return g
     y = softmax.computation(xp, x, axis, where)
-    g = _allowed(xp, g, where)
+    g = allowed(xp, g, where)
     for _ in range(2):  # the second takes away the rounding of the first
         g = g - y * xp.sum(g, axis=axis, keepdims=True)
     nothing = xp.sum(y, axis=axis, keepdims=True) == 0
-    return _allowed(xp, xp.where(nothing, 0.0, g), where)
+    return allowed(xp, xp.where(nothing, 0.0, g), where)
 
 
 @activation(
@@ -370,14 +370,10 @@ def _found(
 def _pulled(xp: Namespace, pace: Any, g: Any, axis: Axes, where: Mask | None) -> Any:
     """The gradient of x, where each weight moves with its x at its pace and they sum to 1."""
     share = pace / _sum_or_one(xp, pace, axis)
-    g = _allowed(xp, g, where)
+    g = allowed(xp, g, where)
     for _ in range(2):  # the second takes away the rounding of the first
         g = g - xp.sum(share * g, axis=axis, keepdims=True)
-    return _allowed(xp, pace * g, where)
-
-
-def _allowed(xp: Namespace, value: Any, where: Mask | None) -> Any:
-    return value if where is None else xp.where(where, value, 0.0)
+    return allowed(xp, pace * g, where)
 
 
 def _shifted(xp: Namespace, x: Array, axis: Axes, where: Mask | None) -> Any:
