@@ -148,7 +148,7 @@ def resolve(
     elif owner == "jax":
         from .backends import jax
 
-        kernel = jax.bind(definition)
+        kernel = jax.bind(definition, which)
     else:
         from .backends import generic
 

@@ -159,6 +159,33 @@ SHRINK_64 = (
     -9.413815546586091e-08,
     8.60008634867734e-09,
 )
+RISE_32 = (
+    0.49999999781007726,
+    0.1666666657720204,
+    0.04166673666980626,
+    0.008333345250306165,
+    0.001388539492254819,
+    0.0001983698670876228,
+    2.5358644892211006e-05,
+    2.812654628264601e-06,
+)
+RISE_64 = (
+    0.5,
+    0.16666666666666666,
+    0.041666666666666664,
+    0.008333333333333236,
+    0.001388888888888876,
+    0.00019841269841374776,
+    2.4801587301690884e-05,
+    2.7557319174038892e-06,
+    2.755731918331024e-07,
+    2.5052120586633744e-08,
+    2.0876765659891805e-09,
+    1.605744835014058e-10,
+    1.146972179446436e-11,
+    7.753295105383928e-13,
+    4.842348798741151e-14,
+)
 
 
 def unit(xp: Namespace, x: Array) -> Any:
@@ -262,7 +289,28 @@ def log_less(xp: Namespace, rest: Array, lost: Array) -> Any:
     return xp.log(rest) - lost / xp.maximum(rest, 0.5)
 
 
-def log_beside_1(xp: Namespace, t: Array) -> Any:
-    """log(1 + t), whose error is that of 1 + t for t below -1/4; there XLA's log1p has 128 ulp."""
-    far = t < -0.25
-    return xp.where(far, xp.log(1 + xp.where(far, t, 0.0)), xp.log1p(xp.where(far, 0.0, t)))
+def log1p(xp: Namespace, x: Array) -> Any:
+    """log(1 + x) by the logarithm, to two units: XLA's own may be wrong by more than a hundred."""
+    near = xp.minimum(x, 1e9)
+    return log_less(xp, 1 + x, -((1 - (1 + near)) + near))  # XLA takes (1 + x) - 1 for x
+
+
+def expm1(xp: Namespace, x: Array) -> Any:
+    """exp(x) - 1 by the exponential, to three units, and to two for x <= 0."""
+    near = xp.minimum(xp.maximum(x, -1.0), 1.0)
+    core = near * (1 + near * polynomial(near, RISE_32 if x.dtype == xp.float32 else RISE_64))
+    return xp.where(x == near, core, xp.exp(x) - 1)
+
+
+def tanh(xp: Namespace, x: Array) -> Any:
+    """tanh(x) by the exponential, to two units."""
+    near = xp.minimum(xp.maximum(x, -1.0), 1.0)
+    e = xp.exp(-2 * xp.abs(x))
+    far = 1 - 2 * e / (1 + e)
+    return xp.where(x == near, near * (1 - shrunk(xp, near)), xp.where(x > 0, far, -far))
+
+
+def shrunk(xp: Namespace, x: Array) -> Any:
+    """1 - tanh(x)/x for -1 <= x <= 1, right in relative terms."""
+    square = x * x
+    return square * polynomial(square, SHRINK_32 if x.dtype == xp.float32 else SHRINK_64)

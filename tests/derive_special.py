@@ -12,6 +12,7 @@ back: (s + 1/2) * y / w on 0 <= w <= top, where erfc(y) = exp(-w) and s = sqrt(w
       t = (s - k)/(s + k). At w = -log(2), where erfc is 2, y has its nearest singularity, which s
       turns into an end.
 shrink: (x - tanh(x))/x**3 on 0 <= x <= 1, in x*x.
+rise: (exp(x) - 1 - x)/x**2 on -1 <= x <= 1.
 """
 
 from __future__ import annotations
@@ -103,6 +104,15 @@ def shrink(relative: float) -> list[float]:
         return _powers(ratio, mpf(0), mpf(1), mpf(relative))
 
 
+def rise(relative: float) -> list[float]:
+    with mp.workdps(60):
+
+        def ratio(x: Any) -> Any:
+            return (exp(x) - 1 - x) / (x * x)
+
+        return _powers(ratio, mpf(-1), mpf(1), mpf(relative))
+
+
 FITS = {
     "TAIL_32": lambda: tail(2.5, 2.0**-27),
     "TAIL_64": lambda: tail(4.0, 2.0**-57),
@@ -112,6 +122,8 @@ FITS = {
     "BACK_64": lambda: back(3.0, 745.0, 2.0**-57),
     "SHRINK_32": lambda: shrink(2.0**-27),
     "SHRINK_64": lambda: shrink(2.0**-57),
+    "RISE_32": lambda: rise(2.0**-27),
+    "RISE_64": lambda: rise(2.0**-57),
 }
 
 if __name__ == "__main__":

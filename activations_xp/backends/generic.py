@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from array_api_compat import device
 
+from .. import _special
 from .._parameters import NUMBER, aligned, check
 from .._typing import Array, Kernel, Namespace
 
@@ -33,12 +35,23 @@ def bind(definition: Definition, xp: Namespace) -> Kernel:
 
 
 def precision(
-    definition: Definition, xp: Namespace, x: Array, values: tuple[Any, ...], default: Any = None
+    definition: Definition,
+    xp: Namespace,
+    x: Array,
+    values: tuple[Any, ...],
+    default: Any = None,
+    wide: bool = False,
 ) -> tuple[Any, Any]:
-    """The dtype to compute in and the dtype to return, for this array and these parameters."""
+    """The dtype to compute in and the dtype to return, for this array and these parameters.
+
+    What has 16 bits is computed in 32; if it is to be `wide` in 64, which leaves nothing to the
+    library's last digit: all libraries then give the same bits.
+    """
     dtype = x.dtype
     if xp.isdtype(dtype, "real floating"):
-        return (xp.float32 if xp.finfo(dtype).bits < 32 else dtype), dtype
+        if xp.finfo(dtype).bits < 32:
+            return (xp.float64 if wide else xp.float32), dtype
+        return dtype, dtype
     if keeps_integers(definition, values) and xp.isdtype(dtype, "integral"):
         return dtype, dtype
     if default is None:
@@ -89,10 +102,15 @@ def evaluate(
     compute: Any,
     result: Any,
 ) -> Any:
-    """The computation in the dtype `compute`, rounded once to the dtype `result`."""
+    """The computation in the dtype `compute`, rounded to the dtype `result`."""
 
     def cast(array: Any, dtype: Any) -> Any:
         return array if array.dtype == dtype else xp.astype(array, dtype)
+
+    def rounded(part: Any) -> Any:
+        if result != compute == xp.float64:
+            part = cast(part, xp.float32)  # on the way, as some libraries go by themselves
+        return cast(part, result)
 
     parameters = [
         value
@@ -101,7 +119,7 @@ def evaluate(
         for kind, value in zip(definition.parameters.values(), values, strict=True)
     ]
     value = definition.computation(xp, cast(x, compute), *parameters)
-    return each(lambda part: cast(part, result), value)
+    return each(rounded, value)
 
 
 def each(function: Callable[[Any], Any], value: Any) -> Any:
@@ -129,6 +147,11 @@ def overlay(xp: Any, **functions: Any) -> Any:
     module = types.ModuleType(xp.__name__)
     vars(module).update(vars(xp), **functions)
     return module
+
+
+def ours(xp: Any, *names: str) -> dict[str, Any]:
+    """Our own functions in place of those that the library computes less well."""
+    return {name: functools.partial(getattr(_special, name), xp) for name in names}
 
 
 def one_sided(xp: Any) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
 import jax
@@ -16,19 +17,23 @@ from . import generic
 
 if TYPE_CHECKING:
     from .._activation import Definition
+    from .._dispatch import Implementation
 
-xp = generic.overlay(jnp, **generic.one_sided(jnp))
+_one_sided = generic.overlay(jnp, **generic.one_sided(jnp))
+xp = generic.overlay(_one_sided, **generic.ours(_one_sided, "expm1", "log1p", "tanh"))
+"""jax.numpy, where XLA's functions that are 5 to 120 units off are ours."""
 
 
 @functools.cache
-def bind(definition: Definition) -> Kernel:
+def bind(definition: Definition, which: Implementation) -> Kernel:
     """A kernel compiled for each set of parameters; array parameters are arguments of it."""
 
     def make(x: Any, parameters: tuple[Any, ...]) -> tuple[Callable[[Any], Any], bool]:
         check(definition, x, parameters)
         slots = tuple(i for i, p in enumerate(parameters) if isinstance(p, jax.Array))
         constants = tuple(None if i in slots else p for i, p in enumerate(parameters))
-        compiled = _compiled(definition, constants, slots)
+        wide = which == "portable" and x.dtype.itemsize < 4
+        compiled = _compiled(definition, wide, constants, slots)
         if not slots:
             return compiled, True
         arrays = [parameters[i] for i in slots]
@@ -39,18 +44,19 @@ def bind(definition: Definition) -> Kernel:
 
 @functools.lru_cache(generic.PLANS)
 def _compiled(
-    definition: Definition, constants: tuple[Any, ...], slots: tuple[int, ...]
+    definition: Definition, wide: bool, constants: tuple[Any, ...], slots: tuple[int, ...]
 ) -> Callable[..., Any]:
-    compute = _computation(definition, constants, slots)
+    compute = _computation(definition, wide, constants, slots)
     learned = any(list(definition.parameters.values())[i].is_real for i in slots)
     if definition.vjp is not None and (definition.parameter_derivatives or not learned):
         compute = jax.custom_jvp(compute)
-        compute.defjvp(_rule(definition, constants, slots, compute), symbolic_zeros=True)
+        compute.defjvp(_rule(definition, wide, constants, slots, compute), symbolic_zeros=True)
     return jax.jit(compute, inline=True)
 
 
 def _rule(
     definition: Definition,
+    wide: bool,
     constants: tuple[Any, ...],
     slots: tuple[int, ...],
     compute: Callable[..., Any],
@@ -58,15 +64,14 @@ def _rule(
     """The written derivatives as JAX wants them: how tangents move the value."""
 
     def part(definition: Definition | None) -> Callable[..., Any]:
-        return _computation(cast("Definition", definition), constants, slots)
+        return _computation(cast("Definition", definition), wide, constants, slots)
 
     def moved(value: Any, tangent: Any, x: Any, *arrays: Any) -> Any:
         """How the tangent of x does."""
         if definition.derivative is not None:
             return tangent * part(definition.derivative)(x, *arrays)
-        vjp = _computation(
-            cast("Definition", definition.vjp), (None, *constants), (0, *(i + 1 for i in slots))
-        )
+        whole, places = (None, *constants), (0, *(i + 1 for i in slots))
+        vjp = _computation(cast("Definition", definition.vjp), wide, whole, places)
         return jax.linear_transpose(lambda g: vjp(x, g, *arrays), value)(tangent)[0]
 
     def rule(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
@@ -99,11 +104,13 @@ def _filled(constants: tuple[Any, ...], slots: tuple[int, ...], arrays: Any) -> 
 
 
 def _computation(
-    definition: Definition, constants: tuple[Any, ...], slots: tuple[int, ...]
+    definition: Definition, wide: bool, constants: tuple[Any, ...], slots: tuple[int, ...]
 ) -> Callable[..., Any]:
     def compute(x: Any, *arrays: Any) -> Any:
         values = check(definition, x, _filled(constants, slots, arrays))
-        dtypes = generic.precision(definition, xp, x, values, jnp.result_type(float))
-        return generic.evaluate(definition, xp, x, values, *dtypes)
+        dtypes = generic.precision(definition, xp, x, values, jnp.result_type(float), wide)
+        # which gives float64 also where it is switched off
+        with jax.enable_x64(True) if wide and dtypes[0] != dtypes[1] else nullcontext():
+            return generic.evaluate(definition, xp, x, values, *dtypes)
 
     return compute

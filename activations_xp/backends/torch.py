@@ -148,7 +148,9 @@ def bind(definition: Definition, which: Implementation, kind: type) -> Kernel:
 
     def make(x: Any, parameters: tuple[Any, ...]) -> tuple[Callable[[Any], Any], bool]:
         values = check(definition, x, parameters)
-        compute, result = generic.precision(definition, xp, x, values, torch.get_default_dtype())
+        default = torch.get_default_dtype()
+        wide = which == "portable" and x.device.type != "mps"  # which has no float64
+        compute, result = generic.precision(definition, xp, x, values, default, wide)
         fixed = not any(isinstance(value, torch.Tensor) for value in values)
         constant = fixed and x.dtype == result  # the default dtype may change
         own: Any = None

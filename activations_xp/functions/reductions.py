@@ -7,7 +7,7 @@ from typing import Any
 
 from .._activation import activation, variant, vjp_of
 from .._parameters import NUMBER, Axes, Axis, Mask, Scalar, must_have_shape
-from .._special import allowed, log_beside_1, part, unit
+from .._special import allowed, part, unit
 from .._typing import Array, Namespace
 
 __all__ = ["logcumsumexp", "logmeanexp", "logsumexp"]
@@ -79,7 +79,7 @@ def logsumexp(
     ratio = xp.where(major == 0, 0.0, minor) / xp.where(major == 0, 1.0, major)
     ratio = xp.where(ratio < -1, -2 - ratio, ratio)
     major = xp.where(bad, 1.0, xp.where(major == 0, minor, major))
-    value = _unless(xp, top, level + xp.log(xp.abs(major)) + log_beside_1(xp, ratio))
+    value = _unless(xp, top, level + xp.log(xp.abs(major)) + xp.log1p(ratio))
     if return_sign:
         return _without(xp, value, axis, keepdims), _without(xp, sign, axis, keepdims)
     return _without(xp, xp.where(sign < 0, nan, value), axis, keepdims)

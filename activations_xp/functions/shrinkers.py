@@ -7,7 +7,7 @@ from typing import Any
 
 from .._activation import activation, derivative_of, parameter_derivatives_of, variant
 from .._parameters import Scalar
-from .._special import SHRINK_32, SHRINK_64, polynomial, unit, zero
+from .._special import shrunk, unit, zero
 from .._typing import Array, Namespace
 
 __all__ = ["hard_shrink", "soft_shrink", "tanh_shrink"]
@@ -41,8 +41,7 @@ def tanh_shrink(xp: Namespace, x: Array) -> Any:
     array([          -inf, 3.33333333e-25, 1.03597242e+00])
     """
     near = xp.minimum(xp.maximum(x, -1.0), 1.0)
-    square = near * near
-    core = near * square * polynomial(square, SHRINK_32 if x.dtype == xp.float32 else SHRINK_64)
+    core = near * shrunk(xp, near)
     a = xp.abs(x)
     e = xp.exp(-2 * a)  # far out it is |x| - 1 + 2*e/(1 + e), which needs no tanh
     size = (a - 1) + 2 * e / (1 + e)

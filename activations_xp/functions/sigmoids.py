@@ -7,7 +7,7 @@ from typing import Any
 
 from .._activation import activation, derivative_of, parameter_derivatives_of, variant
 from .._parameters import NUMBER, Scalar
-from .._special import FAR, bell, halves, log_beside_1, mills, unit, zero
+from .._special import FAR, bell, halves, mills, unit, zero
 from .._typing import Array, Namespace
 from .shrinkers import tanh_shrink
 
@@ -584,14 +584,14 @@ def _area_near(xp: Namespace, start: Array, length: Array) -> Any:
     a, d = 0.5 * start, 0.5 * length
     at_a, at_b, at_d = xp.tanh(a), xp.tanh(a + d), xp.tanh(d)
     rise = d * at_b + a * (at_d * (1 - at_a * at_b))
-    return rise - (xp.log1p(at_a * at_d) - 0.5 * log_beside_1(xp, -at_d * at_d))
+    return rise - (xp.log1p(at_a * at_d) - 0.5 * xp.log1p(-at_d * at_d))
 
 
 def _area_far(xp: Namespace, start: Array, length: Array) -> Any:
     """The same, as what the entropy of sigmoid(w) falls by, right in relative terms far out."""
     less = -xp.expm1(-length)
     shut, gate = sigmoid.computation(xp, -start), sigmoid.computation(xp, start + length)
-    fall = start * (gate * shut * less) - log_beside_1(xp, -shut * less)
+    fall = start * (gate * shut * less) - xp.log1p(-shut * less)
     return fall - length * sigmoid.computation(xp, -start - length)
 
 

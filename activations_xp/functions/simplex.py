@@ -7,7 +7,7 @@ from typing import Any
 
 from .._activation import activation, variant, vjp_of
 from .._parameters import Axes, Count, Mask, Number
-from .._special import allowed, arange, log_beside_1
+from .._special import allowed, arange
 from .._typing import Array, Namespace
 
 __all__ = ["entmax", "entmax15", "log_softmax", "softmax", "softmin", "sparsemax"]
@@ -351,7 +351,7 @@ def _found(
         base = rate * (below - t)
         out = base <= -1
         base = xp.where(out, 0.0, base)
-        return xp.where(out, 0.0, xp.exp(log_beside_1(xp, base) / rate)), base
+        return xp.where(out, 0.0, xp.exp(xp.log1p(base) / rate)), base
 
     t: Any = 0.0
     step = -expm1(-rate * log(_size(x, axis))) / rate
