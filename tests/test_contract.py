@@ -112,7 +112,8 @@ def test_layout_of_the_memory_does_not_matter(case, backend):
 
 def _close_enough(a, b):
     """Equal to an ulp or two: for a strided loop libraries have other instructions and sum in
-    another order."""
+    another order.
+    """
     assert a.dtype == b.dtype
     np.testing.assert_array_max_ulp(a, b, maxulp=4)
 
