@@ -197,7 +197,8 @@ def pytest_ignore_collect(collection_path: Any, config: pytest.Config) -> bool |
     if collection_path.parent.name == "tests" and collection_path.suffix == ".py":
         return not collection_path.name.startswith("test_") or None
     library = collection_path.stem.removeprefix("test_").partition("_")[0]
-    if collection_path.parent.name in ("backends", "dropin") and library in ("torch", "jax"):
+    own = {"backends": ("numpy", "torch", "jax"), "dropin": ("torch", "jax")}
+    if library in own.get(collection_path.parent.name, ()):
         return library not in config.libraries or None  # type: ignore[attr-defined]
     if collection_path.parent.name == "dropin" and library == "keras":
         return "KERAS_BACKEND" not in os.environ or None
@@ -251,6 +252,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("elementwise", functions, ids=_name)
     if "case" in wanted:
         metafunc.parametrize("case", CASES, ids=str)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave what is the same with every library to the run with NumPy."""
+    if "numpy" in config.libraries:  # type: ignore[attr-defined]
+        return
+    once = [item for item in items if item.get_closest_marker("once")]
+    config.hook.pytest_deselected(items=once)
+    items[:] = [item for item in items if item not in set(once)]
 
 
 def _name(function: Any) -> str:

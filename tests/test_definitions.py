@@ -15,6 +15,8 @@ PACKAGE = Path(inspect.getfile(ax)).parent
 FAMILIES = sorted(p for p in (PACKAGE / "functions").glob("*.py") if p.stem != "__init__")
 BACKENDS = sorted(p for p in (PACKAGE / "backends").glob("*.py") if p.stem != "__init__")
 
+pytestmark = pytest.mark.once
+
 
 def test_every_public_name_is_registered_and_every_function_public():
     public = {name for name in vars(functions) if inspect.isfunction(vars(functions)[name])}

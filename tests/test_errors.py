@@ -92,6 +92,7 @@ NOT_ARRAYS = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("what", NOT_ARRAYS)
 def test_what_is_no_array_of_real_numbers(activation, what):
     x, got = NOT_ARRAYS[what]

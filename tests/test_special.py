@@ -10,6 +10,8 @@ from derive_special import FITS
 from activations_xp import _special
 from activations_xp._oracle import difference
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize("name", FITS)
 def test_the_coefficients_are_what_the_derivation_gives(name):

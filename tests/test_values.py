@@ -50,6 +50,7 @@ def dtypes_of(backend, transform):
     ]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("engine", ["mpmath", "decimal"])
 def test_the_formula_means_the_same_in_two_arithmetics(case, engine):
     x = np.concatenate([np.linspace(-30, 30, 12), [1e-20, -1e-20, 1e3, -1e3]])

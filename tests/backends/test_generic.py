@@ -178,6 +178,7 @@ counted = _Namespace("counted")
 counted.calls = []
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "bool"])
 def test_a_library_that_nobody_heard_of(case, dtype):
     values = np.linspace(-7, 7, 8).reshape(2, 4).astype(dtype)
