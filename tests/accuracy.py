@@ -1,109 +1,425 @@
-"""The largest errors of values and derivatives, ours, on every library that is here.
+"""The largest errors of values and derivatives, ours and others', on every library that is here.
 
-``nox -s accuracy`` prints them: in units in the last place, over the numbers that have cost others
-their digits, where the exact result is a normal number (XLA takes subnormal ones for zeros). Of a
-function along an axis the second figure is that of `vjp`, in eps of the largest sum that makes up
-an element.
+``nox -s accuracy`` writes them to ``docs/accuracy.md``; with names it prints what is said of those.
 """
 
 from __future__ import annotations
 
+import argparse
+import ast
+import datetime
+import importlib
+import inspect
+import itertools
+import platform
+import re
 import sys
-from collections.abc import Iterator
-from typing import Any
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from importlib.metadata import version
+from math import inf
+from multiprocessing import get_context
+from typing import Any, NamedTuple
 
+import jax
+import ml_dtypes
+import mpmath
 import numpy as np
-import rich.console
-import rich.table
-from common import exact_values, moved_within, remembered, within
-from test_derivatives import ROWS, away_from, jacobian, slope
+import torch
+from common import exact_values, moved_within, remembered
+from test_derivatives import ROWS, jacobian
 
 import activations_xp as ax
-from activations_xp._oracle import difference
+from activations_xp._oracle import ACCEPTED, difference, truth
+from activations_xp.backends.torch import NATIVE
+from conftest import BACKENDS, CASES, DTYPES, Case
 
-PLAIN = (1e-8, 1.0, 5.0, 5.5, 8.0, 19.9, 20.1, 37.43, 88.0, 104.0, 300.0, 709.0, 745.0, 1e20)
+LIBRARIES = {name: BACKENDS[name]() for name in ("numpy", "torch", "jax")}
+PEERS = ("torch", "jax", "scipy")
+PLAIN = (1e-8, 1.0, 5.0, 5.5, 8.0, 19.9, 20.1, 37.43, 88.0, 104.0, 300.0, 709.0, 745.0, 1e4, 1e20)
+MANY = 250
 
 
-def points(definition: Any, dtype: str) -> Any:
-    """Zeros, extremes, and the numbers around which functions and their tails change."""
+# where
+
+
+def points(case: Case, dtype: str, seed: int) -> Any:
+    """Normal numbers: over the whole range, around 1, where exp underflows, by kinks and ends."""
+    rng = np.random.default_rng(seed)
     info = np.finfo(dtype)
-    kinks = np.array(definition.properties.kinks, dtype)
-    near = [np.nextafter(kinks, np.array(side, dtype)) for side in (-np.inf, np.inf)]
-    far = (info.tiny, info.eps, info.max)
-    x = np.array([0.0, *PLAIN, *far], dtype)
-    x = np.concatenate([x, -x, *near])
-    return within(definition, x[(x == 0) | (np.abs(x) >= info.tiny)])
+    edge = {"float32": 110.0, "float64": 760.0}[dtype]
+    range_ = np.exp(rng.uniform(np.log(float(info.tiny)), np.log(float(info.max)), MANY))
+    middle = np.exp(rng.uniform(np.log(1e-9), np.log(1e5), MANY))
+    given = [v for v in case.all_parameters.values() if isinstance(v, float) and abs(v) < inf]
+    kinks = np.array([*case.definition.properties.kinks, *given])
+    known = np.array([*kinks, *PLAIN, float(info.tiny), float(info.eps), float(info.max)])
+    x = np.concatenate(
+        [
+            *(s * v for s in (1, -1) for v in (range_, middle, known)),
+            rng.uniform(-20, 20, 3 * MANY),
+            rng.uniform(-1.5, 1.5, MANY),
+            rng.uniform(-edge, edge, 2 * MANY),
+            *(np.nextafter(kinks.astype(dtype), info.dtype.type(d)) for d in (-inf, inf)),
+        ]
+    )
+    low, high = case.definition.properties.defined
+    if high - low < inf:
+        near = np.exp(rng.uniform(np.log(float(info.tiny)), 0, MANY)) * (high - low) / 2
+        x = np.concatenate([x, low + near, high - near, rng.uniform(low, high, 2 * MANY)])
+    elif low > -inf:
+        x = np.concatenate([x, low + np.abs(x)])
+    x = np.unique(x.astype(dtype))
+    return x[np.isfinite(x) & (np.abs(x) >= info.tiny) & (x > low) & (x < high)]
 
 
-def libraries() -> Iterator[tuple[str, Any]]:
-    import torch
-
-    yield "numpy", np.asarray
-    yield "torch", torch.tensor
-    import jax
-
-    jax.config.update("jax_enable_x64", True)
-    yield "jax", jax.numpy.asarray
+# what is true
 
 
-def errors(function: Any, variant: Any, dtype: str, make: Any) -> tuple[float, float]:
-    """Of the value, and of the derivative or the product with the Jacobian."""
-    definition = function.definition
-    parameters = {**definition.defaults, **variant.parameters}
-    if definition.axis is not None:
-        return _along_an_axis(function, variant, parameters, dtype, make)
-    x = points(definition, dtype)
-    exact = exact_values(variant.formula, x, parameters)
-    got = np.asarray(function.portable(make(x), **variant.parameters))
-    low, high = definition.properties.defined
-    kinks = [*definition.properties.kinks, *(v for v in parameters.values() if type(v) is float)]
-    x = x[away_from(np.abs(np.array([*kinks, 0.0])), x) & (x > low) & (x < high)]
-    true = remembered(slope, variant.formula, x, parameters)
-    moved = np.asarray(function.derivative(make(x), **variant.parameters))
-    return _largest(got, exact), _largest(moved, true)
+def _surely(compute: Callable[[Any, int], Any], x: Any) -> Any:
+    """``compute(x, digits)`` with ever more digits, until more change nothing."""
+    result = np.empty(x.shape, object)
+    open_ = np.arange(x.size)
+    last = compute(x, 60)
+    for digits in (140, 400, 1000):
+        with mpmath.workdps(digits):
+            more = compute(x[open_], digits)
+            apart = abs(more - last) > abs(more) * mpmath.mpf(10) ** -22
+            apart |= more == 0  # a small term may be lost in both
+        result[open_] = more
+        open_, last = open_[apart.astype(bool)], more[apart.astype(bool)]
+        if not open_.size:
+            break
+    return result
 
 
-def _largest(got: Any, exact: Any) -> float:
+def _exactly(formula: str, x: Any, parameters: dict[str, Any]) -> tuple[Any, Any]:
+    """The formula, and its slope by central differences."""
+
+    def slope(x: Any, digits: int) -> Any:
+        with mpmath.workdps(2 * digits):
+            x = np.frompyfunc(lambda v: mpmath.mpf(float(v)), 1, 1)(x)
+            step = abs(x) * mpmath.mpf(10) ** -(digits // 2)
+            ends = (truth(formula, x + s * step, parameters, digits=2 * digits) for s in (-1, 1))
+            low, high = ends
+            return (high - low) / (2 * step)
+
+    return (
+        _surely(lambda x, digits: truth(formula, x, parameters, digits=digits), x),
+        _surely(slope, x),
+    )
+
+
+# how far from it
+
+
+class Worst(NamedTuple):
+    """The largest error, where it is, and the share of correctly rounded results in percent."""
+
+    ulp: float
+    x: float
+    share: float
+
+    def __str__(self) -> str:
+        return _figure(self.ulp)
+
+
+def _figure(ulp: float) -> str:
+    return f"{ulp:.2f}" if ulp < 100 else f"{ulp:.1e}" if ulp < inf else "inf"
+
+
+def _around_zeros(x: Any, exact: Any) -> Any:
+    """The largest size within half of the way to a zero of the function beside x, or 0.
+
+    By a zero that is not at 0 every rounding of x moves the result by many of its own units.
+    """
+    size = np.zeros(x.size)
+    f = exact.astype("f8")
+    crossed = (np.sign(f[1:]) * np.sign(f[:-1]) < 0) & (np.sign(x[1:]) == np.sign(x[:-1]))
+    for zero in x[1:][crossed]:
+        near = np.abs(x - zero) < abs(zero) / 2
+        size[near] = np.maximum(size[near], np.abs(f[near]).max())
+    return size
+
+
+def worst(got: Any, exact: Any, x: Any, told: Any = True) -> Worst:
+    """Over what is a normal number, and where one is `told` to look."""
     size = np.abs(exact.astype("f8"))
-    normal = (size >= np.finfo(got.dtype).smallest_normal) & np.isfinite(size)
-    return float(difference(got, exact)[normal].max(initial=0))
+    info = ml_dtypes.finfo(got.dtype)
+    counted = (size >= float(info.smallest_normal)) & (size <= float(info.max)) & told
+    error = difference(got, exact)
+    beside = np.maximum(_around_zeros(x, exact), size)
+    with np.errstate(all="ignore"):
+        judged = np.where(counted, error * np.exp2(np.frexp(size)[1] - np.frexp(beside)[1]), 0)
+    i = int(np.argmax(judged))
+    return Worst(float(judged[i]), float(x[i]), 100 * float(np.mean(error[counted] <= 0.5)))
 
 
-def _along_an_axis(
-    function: Any, variant: Any, parameters: Any, dtype: str, make: Any
-) -> tuple[float, float]:
-    worst = [0.0, 0.0]
-    for row in moved_within(function.definition, ROWS).astype(dtype):
-        exact = exact_values(variant.formula, row, parameters)
-        got = np.asarray(function.portable(make(row[None]), **variant.parameters))
+def _away_from_kinks(case: Case, x: Any) -> Any:
+    kinks = [v for v in case.all_parameters.values() if isinstance(v, float) and v < inf]
+    kinks = [abs(k) for k in (*kinks, *case.definition.properties.kinks)]
+    near = [np.abs(np.abs(x) - k) <= 4 * np.spacing(x.dtype.type(k)) for k in kinks]
+    return ~np.any([*near, x == 0], axis=0)
+
+
+def ours(case: Case, library: str, x: Any, derivative: bool = False) -> Any:
+    """The portable results for NumPy's x."""
+    backend = LIBRARIES[library]
+    with ax.implementation("portable"), np.errstate(all="ignore"):
+        function = case.function.derivative if derivative else case.function
+        return backend.asnumpy(function(backend.asarray(x), **case.parameters))
+
+
+def peers(case: Case, library: str) -> Iterator[Callable[[Any], Any]]:
+    """What the library calls it, at what may be the same parameters."""
+    stated = case.definition.elsewhere.get(library, "")
+    parsed = re.fullmatch(r"([\w.]+)\.(\w+)(?: \((\w+)=(\w+)\))?", stated)
+    if parsed is None:
+        return
+    module, name, key, value = parsed.groups()
+    function = getattr(importlib.import_module(module), name)
+    backend = LIBRARIES.get(library, LIBRARIES["numpy"])
+    first = case.variant is case.definition.variants[0]
+    tried = [{}, {key: not ast.literal_eval(value)}] if key else [{}]
+    try:
+        known = inspect.signature(function).parameters
+    except ValueError:  # a ufunc
+        known = {}
+    if not first:
+        known = set(known) | {"approximate"} if library == "torch" and name == "gelu" else known
+        tried = [t for t in tried if set(t) & set(case.parameters)]
+        tried += [case.parameters] if set(case.parameters) <= set(known) else []
+    for keywords in tried:
+
+        def call(x: Any, keywords: Any = keywords) -> Any:
+            with np.errstate(all="ignore"), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return np.asarray(backend.asnumpy(function(backend.asarray(x), **keywords)))
+
+        yield call
+
+
+def of_peer(case: Case, library: str, x: Any, exact: Any, judge: Callable[..., Worst]) -> str:
+    """The error of the library's own, if it has the same function."""
+    found = []
+    true = exact.astype("f8")
+    for call in peers(case, library):
+        try:
+            got = call(x)
+        except (TypeError, ValueError, NotImplementedError, RuntimeError):
+            continue
+        if got.shape == x.shape and got.dtype == x.dtype:
+            with np.errstate(all="ignore"):
+                apart = np.abs(got.astype("f8") - true) > 0.03 * np.abs(true) + 1e-2
+            found.append((float(np.mean(apart)), judge(got, exact, x)))
+    score, figure = min(found, default=(1.0, None), key=lambda pair: pair[0])
+    return "" if score > 0.1 else str(figure)
+
+
+# the page
+
+HEAD = """# Accuracy
+
+Errors in units in the last place (ulp), against the formula of each definition in mpmath: 0.5 is
+as good as a number can be rounded. `nox -s accuracy` writes this page: seed {seed}, {day}, NumPy
+{numpy}, PyTorch {torch}, JAX {jax}, SciPy {scipy} on {machine}.
+
+Ours are the portable computations. The points are normal numbers, in float32 and float64 some
+{many} for each function, over the whole range in logarithmic steps, densely in [-20, 20] and
+where exponentials underflow, beside kinks and ends; in 16 bits all there are. Counted is where
+the exact result is a normal number. Beside a zero of the function or its derivative, other than
+at 0, the unit is that of the largest value within half of the way to the zero.
+"""
+
+
+def elementwise(dtype: str, cases: list[Case], seed: int, pool: Any) -> Iterator[str]:
+    yield f"\n## {dtype}\n\n"
+    yield (
+        "Correct is the share of correctly rounded values, apart the largest difference between\n"
+        "two of the three libraries, at the x of the largest error of ours.\n\n"
+    )
+    yield "| function | numpy | torch | jax | at | correct | apart | derivative | at |"
+    yield "".join(f" {peer} |" for peer in PEERS) + "\n"
+    yield "|:--|" + "--:|" * (8 + len(PEERS)) + "\n"
+    xs = [points(case, dtype, seed) for case in cases]
+    formulas = [case.variant.formula for case in cases]
+    exact = pool.map(_exactly, formulas, xs, [case.all_parameters for case in cases])
+    for case, x, (values, slopes) in zip(cases, xs, exact, strict=True):
+        got = {name: ours(case, name, x) for name in LIBRARIES}
+        figures = {name: worst(y, values, x) for name, y in got.items()}
+        most = max(figures.values())
+        told = _away_from_kinks(case, x)
+        moved = max(worst(ours(case, name, x, True), slopes, x, told) for name in LIBRARIES)
+        size = np.abs(values.astype("f8"))
+        normal = (size >= float(np.finfo(dtype).tiny)) & (size <= float(np.finfo(dtype).max))
+        size = np.maximum(size, _around_zeros(x, values)).astype(dtype)
+        with np.errstate(all="ignore"):
+            apart = max(
+                (np.abs(a - b) / np.spacing(size))[normal].max(initial=0)
+                for a, b in itertools.combinations(got.values(), 2)
+            )
+        theirs = [of_peer(case, peer, x, values, worst) for peer in PEERS]
+        cells = [
+            *figures.values(),
+            f"{most.x:.5g}",
+            f"{most.share:.1f} %",
+            _figure(float(apart)),
+            moved,
+            f"{moved.x:.5g}",
+            *theirs,
+        ]
+        yield f"| {case} | " + " | ".join(map(str, cells)) + " |\n"
+
+
+def patterns(dtype: str) -> Any:
+    """All the normal numbers of a 16-bit dtype."""
+    x = np.arange(2**16, dtype=np.uint16).view(DTYPES[dtype])
+    with np.errstate(invalid="ignore"):
+        size = np.abs(x.astype("f8"))
+    return x[np.isfinite(size) & (size >= float(ml_dtypes.finfo(dtype).smallest_normal))]
+
+
+def judged(got: Any, exact: Any, x: Any) -> Worst:
+    """16-bit results against those of 64 bits."""
+    info = ml_dtypes.finfo(got.dtype)
+    size = np.abs(exact)
+    counted = (size >= float(info.smallest_normal)) & (size <= float(info.max))
+    unit = np.exp2(np.frexp(size)[1] - 1 - info.nmant)
+    with np.errstate(all="ignore"):
+        error = np.abs(got.astype("f8") - exact)[counted] / unit[counted]
+    error = np.where(np.isnan(error), inf, error)
+    # the error of 64 bits decides nothing
+    return Worst(error.max(initial=0), 0.0, 100 * float(np.mean(error <= 0.5 + 1e-9)))
+
+
+def sixteen_bits(dtype: str, cases: list[Case]) -> Iterator[str]:
+    yield f"\n## {dtype}, every pattern\n\n"
+    yield (
+        "Different is the number of patterns at which two of the three libraries differ.\n\n"
+        "| function | largest error | correct | different | torch | jax |\n"
+        "|:--|--:|--:|--:|--:|--:|\n"
+    )
+    for case in cases:
+        x = patterns(dtype)
+        low, high = case.definition.properties.defined
+        x = x[(x >= low) & (x <= high)]
+        exact = ours(case, "numpy", x.astype("f8"))
+        got = {name: ours(case, name, x) for name in LIBRARIES}
+        size = np.abs(exact)
+        normal = size >= float(ml_dtypes.finfo(dtype).smallest_normal)
+        figure = judged(got["numpy"], exact, x)
+        bits = [y.view(np.uint16) for y in got.values()]
+        other = np.any([a != b for a, b in itertools.combinations(bits, 2)], axis=0) & normal
+        theirs = [of_peer(case, peer, x, exact, judged) for peer in ("torch", "jax")]
+        cells = [str(figure), f"{figure.share:.2f} %", str(int(other.sum())), *theirs]
+        yield f"| {case} | " + " | ".join(cells) + " |\n"
+
+
+def along_an_axis(cases: list[Case]) -> Iterator[str]:
+    yield "\n## Along an axis\n\n"
+    yield (
+        "The value in ulp, the product of `vjp` in eps of the largest sum that makes up one of\n"
+        "its elements: float32, then float64.\n\n"
+        "| function | numpy | torch | jax | vjp |\n|:--|--:|--:|--:|--:|\n"
+    )
+    for case in cases:
+        values: dict[str, list[str]] = {name: [] for name in LIBRARIES}
+        products = []
+        for dtype in ("float32", "float64"):
+            figures = {name: _along_an_axis(case, name, dtype) for name in LIBRARIES}
+            for name, (value, _) in figures.items():
+                values[name].append(_figure(value))
+            products.append(_figure(max(product for _, product in figures.values())))
+        cells = [", ".join(both) for both in (*values.values(), products)]
+        yield f"| {case} | " + " | ".join(cells) + " |\n"
+
+
+def _along_an_axis(case: Case, library: str, dtype: str) -> tuple[float, float]:
+    backend = LIBRARIES[library]
+    most = [0.0, 0.0]
+    for row in moved_within(case.definition, ROWS).astype(dtype):
+        exact = exact_values(case.variant.formula, row, case.all_parameters)
+        got = ours(case, library, row[None])
         g = np.random.default_rng(7).normal(size=got.shape).astype(dtype)
-        pulled = np.asarray(function.vjp(make(row[None]), make(g), **variant.parameters))
-        j = remembered(jacobian, variant.formula, row, parameters)
-        apart = np.abs(pulled[0] - (g.ravel() @ j).astype("f8"))
-        size = (np.abs(g.ravel()) @ np.abs(j)).astype("f8").max(initial=0)
-        eps = np.finfo(dtype).eps * max(size, np.finfo(dtype).tiny)
-        worst = [max(worst[0], _largest(got.reshape(exact.shape), exact)), worst[1]]
-        worst = [worst[0], max(worst[1], float(apart.max() / eps))]
-    return worst[0], worst[1]
+        x, pulled = backend.asarray(row[None]), backend.asarray(g)
+        pulled = backend.asnumpy(case.function.vjp(x, pulled, **case.parameters))
+        j = remembered(jacobian, case.variant.formula, row, case.all_parameters)
+        apart = np.abs(pulled[0] - (g.ravel() @ j).astype("f8")).max()
+        size = max((np.abs(g.ravel()) @ np.abs(j)).astype("f8").max(), np.finfo(dtype).tiny)
+        got = got.reshape(exact.shape)
+        normal = np.abs(exact.astype("f8")) >= np.finfo(dtype).tiny
+        most[0] = max(most[0], float(difference(got, exact)[normal].max(initial=0)))
+        most[1] = max(most[1], float(apart / (np.finfo(dtype).eps * size)))
+    return most[0], most[1]
 
 
-def main(names: list[str]) -> None:
-    made = dict(libraries())
-    columns = [f"{name} {dtype}" for name in made for dtype in ("float32", "float64")]
-    table = rich.table.Table("function", "parameters", *columns, title="ulp of value / derivative")
-    for name in names or ax.names():
-        function = ax.get(name)
-        for variant in function.definition.variants:
-            stated = ", ".join(f"{k}={v}" for k, v in variant.parameters.items())
-            cells = []
-            for make in made.values():
-                for dtype in ("float32", "float64"):
-                    with np.errstate(all="ignore"):
-                        both = errors(function, variant, dtype, make)
-                    cells.append(" / ".join(f"{e:.3g}" for e in both))
-            table.add_row(name, stated, *cells)
-    rich.console.Console(width=150).print(table)
+def natives(cases: list[Case], seed: int, pool: Any) -> Iterator[str]:
+    yield "\n## PyTorch's own kernels\n\n"
+    yield (
+        "Largest errors on the CPU in eps * max(|f(x)|, min(|x|, 1)), by which a kernel is\n"
+        f"judged: `auto` takes one that has at most {ACCEPTED:g}, and right derivatives. In\n"
+        "brackets what it does not take. JAX's functions are never taken, NumPy's tanh and\n"
+        "maximum are. Beyond a quarter of the largest number, left out here, PyTorch's gelu is\n"
+        "infinite.\n\n"
+        "| function | float32 | float64 | float16 | bfloat16 |\n|:--|--:|--:|--:|--:|\n"
+    )
+    backend = LIBRARIES["torch"]
+    for case in cases:
+        native = NATIVE.get(case.definition.name)
+        values = [case.all_parameters[name] for name in case.definition.parameters]
+        if native is None or case.definition.axis is not None or native.bind(*values) is None:
+            continue
+        cells = []
+        for dtype in ("float32", "float64", "float16", "bfloat16"):
+            if dtype.endswith("16"):
+                x = patterns(dtype)
+                low, high = case.definition.properties.defined
+                x = x[(x >= low) & (x <= high)]
+                exact = ours(case, "numpy", x.astype("f8")).astype(object)
+            else:
+                x = points(case, dtype, seed)
+                exact = next(pool.map(_values, [case.variant.formula], [x], [case.all_parameters]))
+            inner = np.abs(x.astype("f8")) < float(ml_dtypes.finfo(dtype).max) / 4
+            x, exact = x[inner], exact[inner]
+            got = backend.asnumpy(case.function.native(backend.asarray(x), **case.parameters))
+            error = difference(got, exact, x).max()
+            taken = getattr(torch, dtype) not in native.amiss
+            cells.append(_figure(error) if taken else f"({_figure(error)})")
+        yield f"| {case} | " + " | ".join(cells) + " |\n"
+
+
+def _values(formula: str, x: Any, parameters: dict[str, Any]) -> Any:
+    return _exactly(formula, x, parameters)[0]
+
+
+def page(names: list[str], seed: int) -> Iterator[str]:
+    yield HEAD.format(
+        seed=seed,
+        day=datetime.date.today(),
+        numpy=np.__version__,
+        torch=version("torch"),
+        jax=jax.__version__,
+        scipy=version("scipy"),
+        machine=platform.machine(),
+        many=11 * MANY,
+    )
+    cases = [case for case in CASES if not names or case.definition.name in names]
+    single = [case for case in cases if case.definition.axis is None]
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+        for dtype in ("float32", "float64"):
+            yield from elementwise(dtype, single, seed, pool)
+        for dtype in ("float16", "bfloat16"):
+            yield from sixteen_bits(dtype, single)
+        yield from along_an_axis([case for case in cases if case.definition.axis is not None])
+        yield from natives(single, seed, pool)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--seed", type=int, default=int(np.random.default_rng().integers(2**31)))
+    arguments = parser.parse_args()
+    jax.config.update("jax_enable_x64", True)
+    for line in page(arguments.names, arguments.seed):
+        sys.stdout.write(line)
+        sys.stdout.flush()
