@@ -5,7 +5,7 @@ The coefficients are derived, with their intervals and errors, in ``tests/derive
 
 from __future__ import annotations
 
-from math import inf, log, sqrt
+from math import exp, inf, log, sqrt
 from typing import Any
 
 from ._parameters import NUMBER
@@ -14,48 +14,52 @@ from ._typing import Array, Namespace
 FAR = 39.0
 """From here on the normal density, and the tail with it, is zero in float64."""
 
+LIFT = 37.0
+"""exp(-LIFT) is rounded by less than a hundredth of a unit, to float32 and to float64."""
+
+TAIL_WEIGHT = 77 / 64
 TAIL_32 = (
-    0.5229259254457291,
-    -0.1372014422242709,
-    -0.015089305011140466,
-    0.04115336017879608,
-    -0.009727503664343926,
-    -0.005461504659092704,
-    0.001462299258201687,
-    0.0012144157297696405,
-    -6.185387033554677e-05,
-    -0.00026946867541031495,
-    -5.22344893749309e-05,
-    3.57809088035751e-05,
-    1.3813133180350604e-05,
+    0.5233675858564846,
+    -0.1379141601968948,
+    -0.014735755391350795,
+    0.04107664184479722,
+    -0.009743521646021493,
+    -0.005452270093315869,
+    0.0014648997979728458,
+    0.0012132803687136195,
+    -6.252770141988906e-05,
+    -0.00026938677961540835,
+    -5.208440091371898e-05,
+    3.578611660947722e-05,
+    1.379428693278411e-05,
 )
 TAIL_64 = (
-    0.4909353347702385,
-    -0.13078302163621686,
-    0.03887548579227703,
-    0.014258882586000195,
-    -0.026024876606759367,
-    0.016237678383366077,
-    -0.004900866177480593,
-    -0.0001578603295921069,
-    0.0006574602677409511,
-    -0.00010354121345760908,
-    -8.212363344153993e-05,
-    2.2176240999988292e-05,
-    1.2766679517270465e-05,
-    -3.597584952242191e-06,
-    -2.4821052748722565e-06,
-    4.4429585429558445e-07,
-    5.360093077734909e-07,
-    -6.473969517437174e-09,
-    -1.1262837132974068e-07,
-    -2.078574045748459e-08,
-    2.033566291730097e-08,
-    8.363502376525799e-09,
-    -2.692208887041733e-09,
-    -1.8366665513267627e-09,
-    1.895085041282881e-10,
-    1.915887611178824e-10,
+    0.49123036802430714,
+    -0.13131551451605578,
+    0.03926417096521224,
+    0.014034796938069773,
+    -0.025928424093927135,
+    0.016211140584984164,
+    -0.004899280045995735,
+    -0.0001558640363008271,
+    0.0006568753168946015,
+    -0.00010368357254218786,
+    -8.203410733987685e-05,
+    2.2190714832340465e-05,
+    1.2753230833394179e-05,
+    -3.6001775879199976e-06,
+    -2.4800380108755792e-06,
+    4.4494123885086795e-07,
+    5.357151712352521e-07,
+    -6.641411922685496e-09,
+    -1.1259961920789942e-07,
+    -2.0746213149601623e-08,
+    2.0336881601370338e-08,
+    8.35576743173069e-09,
+    -2.6933678560091734e-09,
+    -1.8355705531556257e-09,
+    1.896768330643781e-10,
+    1.9150612622729108e-10,
 )
 CORE_32 = (
     1.1283791658815026,
@@ -186,6 +190,41 @@ RISE_64 = (
     7.753295105383928e-13,
     4.842348798741151e-14,
 )
+DIP = 1.1640625
+DIP_32 = (
+    0.2753899748022156,
+    -0.001772892954482548,
+    0.59168263255695,
+    -0.09211957091835563,
+    -0.11758299864127843,
+    0.017774242925949795,
+    0.010957028511980008,
+    -0.0014804318758681006,
+    -0.0005948370298918414,
+    6.599945240952468e-05,
+    1.976824625330711e-05,
+)
+DIP_64 = (
+    0.275389974554502,
+    -0.0017728697676996895,
+    0.5916826504229796,
+    -0.09212003592304686,
+    -0.11758320758010765,
+    0.017776857650543126,
+    0.010957923206311258,
+    -0.0014864493504925305,
+    -0.0005965729150329925,
+    7.209946987978764e-05,
+    2.132987525984445e-05,
+    -2.309370500685853e-06,
+    -5.393732736319528e-07,
+    5.273048450855232e-08,
+    1.0156348142654255e-08,
+    -9.025149472351834e-10,
+    -1.4776942699905633e-10,
+    1.1467492781645317e-11,
+    1.6369596583883882e-12,
+)
 
 
 def unit(xp: Namespace, x: Array) -> Any:
@@ -222,22 +261,42 @@ def polynomial(t: Any, coefficients: tuple[float, ...]) -> Any:
     return total
 
 
-def gaussian(xp: Namespace, a: Array, rate: float = 0.5) -> Any:
-    """exp(-rate*a*a) to an ulp or two, for 0 <= a <= FAR and a rate of 0.25, 0.5 or 1.
+def gaussian(
+    xp: Namespace, a: Array, rate: float = 0.5, factor: Array | float | None = None
+) -> Any:
+    """exp(-rate*a*a), times the factor, for 0 <= a <= FAR and a rate of 0.25, 0.5 or 1.
 
     Rounding a*a would cost a*a ulp. The head of `a` has so few digits that its square is exact,
     and the exponential of the small rest is a short series.
     """
     scale = 2.0**8 if a.dtype == xp.float32 else 2.0**20
     head = xp.round(a * scale) * (1 / scale)
-    return bell(xp, head, a - head, rate)
+    return bell(xp, head, a - head, rate, factor)
 
 
-def bell(xp: Namespace, head: Array, rest: Array, rate: float = 0.5) -> Any:
-    """exp(-rate*a*a) of the sum a of a head with few digits and a small rest."""
+def bell(
+    xp: Namespace, head: Array, rest: Array, rate: float = 0.5, factor: Array | float | None = None
+) -> Any:
+    """exp(-rate*a*a) of the sum a of a head with few digits and a small rest.
+
+    A factor over 1 belongs in here: the product may be normal where the exponential is not.
+    """
     rest = rest * (2 * head + rest) * rate
-    series = 1 - rest * (1 - rest * (1 / 2 - rest * (1 / 6 - rest * (1 / 24))))
-    return xp.exp((-rate * head) * head) * series
+    less = rest * (1 - rest * (1 / 2 - rest * (1 / 6 - rest * (1 / 24))))
+    exponent = (-rate * head) * head
+    if factor is None:
+        return xp.exp(exponent) * (1 - less)  # the difference alone may be subnormal
+    grown = xp.exp(exponent + LIFT) * (1 - less)
+    if isinstance(factor, NUMBER):
+        return grown * (factor * exp(-LIFT))
+    return grown * factor * exp(-LIFT)
+
+
+def dipped(xp: Namespace, a: Array, rest: Any) -> tuple[Any, Any]:
+    """1 - sin(a)**2/a of a sum a + rest, where it is far from 1, and where that is."""
+    v = (a - DIP) + rest
+    near = xp.minimum(xp.maximum(v, -1.0), 1.0)
+    return polynomial(near, DIP_32 if a.dtype == xp.float32 else DIP_64), xp.abs(v) < 1
 
 
 def halves(xp: Namespace, number: float | Array, x: Array) -> tuple[Any, Any]:
@@ -248,10 +307,38 @@ def halves(xp: Namespace, number: float | Array, x: Array) -> tuple[Any, Any]:
     return head, number - head
 
 
+def summed(head: Array, rest: Array) -> tuple[Any, Any]:
+    """The sum of both, and what its rounding lost; the head is the larger."""
+    total = head + rest
+    return total, (head - total) + rest
+
+
+def product(xp: Namespace, c: float | Array, x: Array, rest: Any = None) -> tuple[Any, Any]:
+    """c*(x + rest), within 1e4 of 0, and what its rounding lost, or None for nothing.
+
+    For an exponential, of which the argument's rounding would cost as many ulp as it is large.
+    """
+    if isinstance(c, NUMBER):
+        if c == 1 or abs(c) == inf:
+            return c * x, None if rest is None else c * rest
+        bound: Any = min(1e4 / max(abs(c), 1e-26), 1e30)
+    else:
+        c = xp.minimum(xp.maximum(c, -1e30), 1e30)
+        bound = 1e4 / xp.maximum(xp.abs(c), 1e-15)
+    x = xp.minimum(xp.maximum(x, -bound), bound)
+    (high, low), (wide, fine) = halves(xp, c, x), halves(xp, x, x)
+    lost = wide * low + fine * c
+    return summed(wide * high, lost if rest is None else lost + c * rest)
+
+
 def mills(xp: Namespace, a: Array) -> Any:
     """The tail of the standard normal distribution over exp(-a*a/2): slow, for a >= 0."""
+    return _mills(xp, a) / (a + TAIL_WEIGHT)
+
+
+def _mills(xp: Namespace, a: Array) -> Any:
     k, coefficients = (2.5, TAIL_32) if a.dtype == xp.float32 else (4.0, TAIL_64)
-    return polynomial(1 - 2 * k / (a + k), coefficients) / (a + 1.2)
+    return polynomial(1 - 2 * k / (a + k), coefficients)
 
 
 def erfc(xp: Namespace, x: Array) -> Any:
@@ -262,23 +349,26 @@ def erfc(xp: Namespace, x: Array) -> Any:
 
 def _erfc(xp: Namespace, a: Array) -> Any:
     a = xp.minimum(a, FAR / sqrt(2))
-    return 2 * gaussian(xp, a, 1.0) * mills(xp, a * sqrt(2))
+    b = a * sqrt(2)
+    return 2 * gaussian(xp, a, 1.0) * _mills(xp, b) / (b + TAIL_WEIGHT)  # 1 at 0
 
 
 def erf(xp: Namespace, x: Array) -> Any:
     """The error function, right in relative terms near zero."""
     a = xp.abs(x)
     near = xp.minimum(a, 1.0)
-    core = x * polynomial(near * near, CORE_32 if a.dtype == xp.float32 else CORE_64)
+    first, *others = CORE_32 if a.dtype == xp.float32 else CORE_64
+    core = x + x * polynomial(near * near, (first - 1, *others))
     size = 1 - _erfc(xp, xp.maximum(a, 1.0))
     return xp.where(a <= 1.0, core, xp.where(x > 0, size, -size))
 
 
-def erfc_inverse(xp: Namespace, w: Array) -> Any:
-    """The y at which erfc(y) is exp(-w), for 0 <= w <= inf."""
-    k, coefficients = (1.5, BACK_32) if w.dtype == xp.float32 else (3.0, BACK_64)
+def erfc_inverse(xp: Namespace, w: Array, factor: float = 1.0) -> Any:
+    """The y at which erfc(y) is exp(-w), for 0 <= w <= inf, times the factor."""
+    k, fit = (1.5, BACK_32) if w.dtype == xp.float32 else (3.0, BACK_64)
+    coefficients = tuple(factor * c for c in fit)
     s = xp.minimum(xp.sqrt(w + log(2)), 1e9)
-    return w / (s + 0.5) * polynomial((s - k) / (s + k), coefficients)
+    return w * (polynomial((s - k) / (s + k), coefficients) / (s + 0.5))
 
 
 def log_less(xp: Namespace, rest: Array, lost: Array) -> Any:
@@ -298,8 +388,8 @@ def log1p(xp: Namespace, x: Array) -> Any:
 def expm1(xp: Namespace, x: Array) -> Any:
     """exp(x) - 1 by the exponential, to three units, and to two for x <= 0."""
     near = xp.minimum(xp.maximum(x, -1.0), 1.0)
-    core = near * (1 + near * polynomial(near, RISE_32 if x.dtype == xp.float32 else RISE_64))
-    return xp.where(x == near, core, xp.exp(x) - 1)
+    core = near + near * (near * polynomial(near, RISE_32 if x.dtype == xp.float32 else RISE_64))
+    return xp.where(xp.abs(x) < 1, core, xp.exp(x) - 1)
 
 
 def tanh(xp: Namespace, x: Array) -> Any:
@@ -307,7 +397,7 @@ def tanh(xp: Namespace, x: Array) -> Any:
     near = xp.minimum(xp.maximum(x, -1.0), 1.0)
     e = xp.exp(-2 * xp.abs(x))
     far = 1 - 2 * e / (1 + e)
-    return xp.where(x == near, near * (1 - shrunk(xp, near)), xp.where(x > 0, far, -far))
+    return xp.where(xp.abs(x) < 1, near * (1 - shrunk(xp, near)), xp.where(x > 0, far, -far))
 
 
 def shrunk(xp: Namespace, x: Array) -> Any:

@@ -38,7 +38,7 @@ from conftest import BACKENDS, CASES, DTYPES, Case
 LIBRARIES = {name: BACKENDS[name]() for name in ("numpy", "torch", "jax")}
 PEERS = ("torch", "jax", "scipy")
 PLAIN = (1e-8, 1.0, 5.0, 5.5, 8.0, 19.9, 20.1, 37.43, 88.0, 104.0, 300.0, 709.0, 745.0, 1e4, 1e20)
-MANY = 250
+MANY = 60
 
 
 # where
@@ -78,6 +78,7 @@ def points(case: Case, dtype: str, seed: int) -> Any:
 
 def _surely(compute: Callable[[Any, int], Any], x: Any) -> Any:
     """``compute(x, digits)`` with ever more digits, until more change nothing."""
+    enough = 140 if x.dtype == np.float32 else 400  # for what is not less than normal
     result = np.empty(x.shape, object)
     open_ = np.arange(x.size)
     last = compute(x, 60)
@@ -85,7 +86,8 @@ def _surely(compute: Callable[[Any, int], Any], x: Any) -> Any:
         with mpmath.workdps(digits):
             more = compute(x[open_], digits)
             apart = abs(more - last) > abs(more) * mpmath.mpf(10) ** -22
-            apart |= more == 0  # a small term may be lost in both
+            if digits < enough:  # a small term may be lost in both
+                apart |= more == 0
         result[open_] = more
         open_, last = open_[apart.astype(bool)], more[apart.astype(bool)]
         if not open_.size:
@@ -137,7 +139,7 @@ def _around_zeros(x: Any, exact: Any) -> Any:
     f = exact.astype("f8")
     crossed = (np.sign(f[1:]) * np.sign(f[:-1]) < 0) & (np.sign(x[1:]) == np.sign(x[:-1]))
     for zero in x[1:][crossed]:
-        near = np.abs(x - zero) < abs(zero) / 2
+        near = (x > zero - abs(zero) / 2) & (x < zero + abs(zero) / 2)
         size[near] = np.maximum(size[near], np.abs(f[near]).max())
     return size
 
@@ -206,7 +208,7 @@ def of_peer(case: Case, library: str, x: Any, exact: Any, judge: Callable[..., W
     for call in peers(case, library):
         try:
             got = call(x)
-        except (TypeError, ValueError, NotImplementedError, RuntimeError):
+        except (AttributeError, TypeError, ValueError, NotImplementedError, RuntimeError):
             continue
         if got.shape == x.shape and got.dtype == x.dtype:
             with np.errstate(all="ignore"):
@@ -252,8 +254,8 @@ def elementwise(dtype: str, cases: list[Case], seed: int, pool: Any) -> Iterator
         moved = max(worst(ours(case, name, x, True), slopes, x, told) for name in LIBRARIES)
         size = np.abs(values.astype("f8"))
         normal = (size >= float(np.finfo(dtype).tiny)) & (size <= float(np.finfo(dtype).max))
-        size = np.maximum(size, _around_zeros(x, values)).astype(dtype)
         with np.errstate(all="ignore"):
+            size = np.maximum(size, _around_zeros(x, values)).astype(dtype)
             apart = max(
                 (np.abs(a - b) / np.spacing(size))[normal].max(initial=0)
                 for a, b in itertools.combinations(got.values(), 2)

@@ -4,8 +4,8 @@ Both fits interpolate at Chebyshev nodes in 60 digits, are cut where the rest fa
 target, and are turned into powers of the scaled variable. ``tests/test_special.py`` runs this
 and compares with what is shipped.
 
-tail: (a + 1.2) * Q(a) / exp(-a*a/2) on 0 <= a, in t = (a - k)/(a + k), where Q is the
-      upper tail of the standard normal distribution. The weight 1.2 makes the left side nearly
+tail: (a + 77/64) * Q(a) / exp(-a*a/2) on 0 <= a, in t = (a - k)/(a + k), where Q is the
+      upper tail of the standard normal distribution. The weight 77/64 makes the left side nearly
       flat, so that the polynomial is little more than its constant and rounds like it.
 core: erf(x)/x on 0 <= x <= 1, in x*x.
 back: (s + 1/2) * y / w on 0 <= w <= top, where erfc(y) = exp(-w) and s = sqrt(w + log(2)), in
@@ -13,6 +13,7 @@ back: (s + 1/2) * y / w on 0 <= w <= top, where erfc(y) = exp(-w) and s = sqrt(w
       turns into an end.
 shrink: (x - tanh(x))/x**3 on 0 <= x <= 1, in x*x.
 rise: (exp(x) - 1 - x)/x**2 on -1 <= x <= 1.
+dip: 1 - sin(a)**2/a within 1 of DIP, near which it is least, in a - DIP.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from mpmath import cos, erf, erfc, exp, log, mp, mpf, pi, sqrt, tanh
+from mpmath import cos, erf, erfc, exp, log, mp, mpf, pi, sin, sqrt, tanh
+
+from activations_xp import _special
 
 NODES = 64
-TAIL_WEIGHT = mpf("1.2")
+TAIL_WEIGHT, DIP = mpf(_special.TAIL_WEIGHT), mpf(_special.DIP)
 
 
 def _powers(function: Callable[[Any], Any], low: Any, high: Any, relative: Any) -> list[float]:
@@ -113,6 +116,16 @@ def rise(relative: float) -> list[float]:
         return _powers(ratio, mpf(-1), mpf(1), mpf(relative))
 
 
+def dip(relative: float) -> list[float]:
+    with mp.workdps(60):
+
+        def rest(v: Any) -> Any:
+            a = DIP + v
+            return 1 - sin(a) ** 2 / a
+
+        return _powers(rest, mpf(-1), mpf(1), mpf(relative))
+
+
 FITS = {
     "TAIL_32": lambda: tail(2.5, 2.0**-27),
     "TAIL_64": lambda: tail(4.0, 2.0**-57),
@@ -124,6 +137,8 @@ FITS = {
     "SHRINK_64": lambda: shrink(2.0**-57),
     "RISE_32": lambda: rise(2.0**-27),
     "RISE_64": lambda: rise(2.0**-57),
+    "DIP_32": lambda: dip(2.0**-27),
+    "DIP_64": lambda: dip(2.0**-57),
 }
 
 if __name__ == "__main__":

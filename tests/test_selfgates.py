@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import mpmath
 import numpy as np
+import pytest
 from test_derivatives import slope, slope_by_parameter
 
 import activations_xp as ax
 from activations_xp._oracle import difference, truth
+from activations_xp.functions import selfgates
 
 
 def test_erfact_opens_however_small_its_alpha_is(backend):
@@ -23,3 +26,13 @@ def test_erfact_opens_however_small_its_alpha_is(backend):
         for name, got in slopes.items():
             exact = slope_by_parameter(formula, x, given, name)
             assert difference(backend.asnumpy(got), exact, x).max() <= 4 * ulp + 8
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(("parts", "digits"), [("_PARTS_32", 40), ("_PARTS_64", 80)])
+def test_the_constants_of_gelu_in_two_parts(parts, digits):
+    *_, c, c_rest, d, d_rest = getattr(selfgates, parts)
+    with mpmath.workdps(40):
+        assert abs(mpmath.mpf(c) + c_rest - 2 * mpmath.sqrt(2 / mpmath.pi)) < 2.0**-digits
+        cube = 2 * mpmath.sqrt(2 / mpmath.pi) * mpmath.mpf(selfgates.CUBE)
+        assert abs(mpmath.mpf(d) + d_rest - cube) < 2.0**-digits

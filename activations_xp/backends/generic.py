@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from array_api_compat import device
 
-from .. import _special
 from .._parameters import NUMBER, aligned, check
 from .._typing import Array, Kernel, Namespace
 
@@ -108,9 +106,9 @@ def evaluate(
         return array if array.dtype == dtype else xp.astype(array, dtype)
 
     def rounded(part: Any) -> Any:
-        return (
-            _narrowed(xp, part, result) if result != compute == xp.float64 else cast(part, result)
-        )
+        if result != compute == xp.float64 and xp.finfo(result).bits < 32:
+            return _narrowed(xp, part, result)
+        return cast(part, result)
 
     parameters = [
         value
@@ -158,11 +156,6 @@ def overlay(xp: Any, **functions: Any) -> Any:
     module = types.ModuleType(xp.__name__)
     vars(module).update(vars(xp), **functions)
     return module
-
-
-def ours(xp: Any, *names: str) -> dict[str, Any]:
-    """Our own functions in place of those that the library computes less well."""
-    return {name: functools.partial(getattr(_special, name), xp) for name in names}
 
 
 def one_sided(xp: Any) -> dict[str, Any]:

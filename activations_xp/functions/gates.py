@@ -9,12 +9,12 @@ from typing import Any, Literal, TypeAlias
 
 from .._activation import activation, parameter_derivatives_of, variant, vjp_of
 from .._parameters import Axis, Companion, Count, Number, gathered, must_have_shape
-from .._special import FAR, gaussian, mills, part
+from .._special import FAR, gaussian, mills, part, product, unit
 from .._typing import Array, Namespace
 from .exponentials import selu
 from .rectifiers import identity, relu
 from .selfgates import QUICK, gelu, silu, tanh_argument
-from .sigmoids import DEEP, beyond, sigmoid
+from .sigmoids import gated_high, sigmoid
 
 __all__ = [
     "bilinear_glu",
@@ -160,7 +160,8 @@ def glu(xp: Namespace, x: Array, axis: Axis = -1, gate: Gate = "last") -> Any:
     array([0.5, 3. ])
     """
     a, b = _halves("glu", x, axis, gate)
-    return a / (1 + xp.exp(-xp.maximum(b, -DEEP))) * beyond(xp, b)
+    gate, back = gated_high(xp, unit(xp, b), b)
+    return a * xp.abs(gate) * back
 
 
 @vjp_of(glu)
@@ -315,15 +316,16 @@ def _(xp: Namespace, x: Array, axis: Axis = -1, gate: Gate = "last") -> Any:
 @activation(
     formula="a * b * erfc(-b / sqrt(2)) / 2",
     source="Shazeer, GLU variants improve transformer, arXiv:2002.05202.",
-    ulp=8.0,
+    # half a unit more than gelu has, and the square of the root of the density
+    ulp=6.0,
     variants=(
         variant(gate="first", formula="b * a * erfc(-a / sqrt(2)) / 2"),
         variant(
             approximate="tanh",
             formula="a * b / 2 * (1 + tanh(sqrt(2 / pi) * (b + 0.044715 * b**3)))",
-            ulp=1500.0,
+            ulp=4.0,
         ),
-        variant(approximate="sigmoid", formula="a * b / (1 + exp(-1.702 * b))", ulp=750.0),
+        variant(approximate="sigmoid", formula="a * b / (1 + exp(-1.702 * b))", ulp=4.0),
     ),
     elsewhere={
         "timm": "timm.layers.GluMlp (act_layer=GELU)",
@@ -358,9 +360,9 @@ def geglu(
     """
     a, b = _halves("geglu", x, axis, gate)
     if approximate == "sigmoid":
-        return _times_gated(xp, a, b, QUICK * b)
+        return _times_gated(xp, a, b, *product(xp, QUICK, b))
     if approximate in ("tanh", True):
-        return _times_gated(xp, a, b, tanh_argument(xp, b)[0])
+        return _times_gated(xp, a, b, *tanh_argument(xp, b))
     size = xp.minimum(xp.abs(b), FAR)
     # a times one root of the density after the other, for gelu(b) alone is subnormal too early
     root, tail = gaussian(xp, size, 0.25), mills(xp, size)
@@ -476,7 +478,7 @@ def swiglu(
     array([19.99999996, -0.        ])
     """
     a, b = _halves("swiglu", x, axis, gate)
-    return _times_gated(xp, a, b, beta * b)
+    return _times_gated(xp, a, b, *product(xp, beta, b))
 
 
 @vjp_of(swiglu)
@@ -506,7 +508,7 @@ def _(
     formula="(clip(a, -limit, limit) + 1) * minimum(b, limit)"
     " / (1 + exp(-alpha * minimum(b, limit)))",
     source="OpenAI, gpt-oss-120b & gpt-oss-20b model card, arXiv:2508.10925.",
-    ulp=750.0,
+    ulp=4.0,
     domain=("limit > 0",),
     variants=(
         variant(
@@ -556,7 +558,7 @@ def clipped_swiglu(
     """
     a, b = _halves("clipped_swiglu", x, axis, gate, interleaved)
     a, b = xp.minimum(xp.maximum(a, -limit), limit), xp.minimum(b, limit)
-    return _times_gated(xp, a + 1, b, alpha * b)
+    return _times_gated(xp, a + 1, b, *product(xp, alpha, b))
 
 
 @vjp_of(clipped_swiglu)
@@ -603,7 +605,7 @@ def _clipped_slopes(xp: Namespace, alpha: float, limit: float) -> tuple[_Slope, 
     return by_clipped_value, by_clipped_gate
 
 
-def _times_gated(xp: Namespace, a: Any, b: Any, t: Any) -> Any:
-    """a*b*sigmoid(t), where b*sigmoid(t) alone would be subnormal before the product is."""
-    rest = beyond(xp, t)
-    return a * (xp.where(rest > 0, b, -1.0) / (1 + xp.exp(-xp.maximum(t, -DEEP)))) * rest
+def _times_gated(xp: Namespace, a: Any, b: Any, t: Any, lost: Any) -> Any:
+    """a*b*sigmoid(t + lost), where b*sigmoid(t) alone would be subnormal before the product is."""
+    y, back = gated_high(xp, b, t, lost)
+    return a * y * back

@@ -16,7 +16,7 @@ __all__ = ["layer_norm", "normalize", "rms_norm", "standardize"]
 @activation(
     formula="(x - average(x)) / sqrt(average((x - average(x)) ** 2) + epsilon)",
     source="The standard score of statistics; no publication claims it.",
-    ulp=256.0,
+    ulp=256.0,  # beside the mean, where it crosses zero; 4 of those of 1
     domain=("epsilon >= 0",),
     variants=(
         variant(mean=1.0, formula="(x - mean) / sqrt(average((x - mean) ** 2) + epsilon)"),
@@ -119,7 +119,7 @@ def _scored(
 @activation(
     formula="x / maximum(sum(abs(x) ** order) ** (1 / order), epsilon)",
     source="The unit vector of linear algebra; no publication claims it.",
-    ulp=4.0,
+    ulp=6.0,  # 4, but XLA adds up a slice in few chains
     domain=("order > 0", "epsilon >= 0"),
     variants=(
         variant(order=1.0),
@@ -220,7 +220,7 @@ def _measured(
 @activation(
     formula="(x - average(x)) / sqrt(average((x - average(x)) ** 2) + epsilon)",
     source="Ba, Kiros & Hinton, Layer normalization, arXiv:1607.06450.",
-    ulp=256.0,
+    ulp=256.0,  # as standardize
     domain=("epsilon >= 0",),
     variants=(
         variant(
@@ -311,7 +311,7 @@ def _(
 @activation(
     formula="x / sqrt(average(x * x) + epsilon)",
     source="Zhang & Sennrich, Root mean square layer normalization, arXiv:1910.07467.",
-    ulp=4.0,
+    ulp=6.0,  # 4, but XLA adds up a slice in few chains
     domain=("epsilon >= 0",),
     variants=(variant(weight=0.5, formula="weight * x / sqrt(average(x * x) + epsilon)"),),
     elsewhere={

@@ -403,7 +403,7 @@ def _(xp: Namespace, x: Array) -> Any:
 @activation(
     formula="scale * maximum(x, 0)**2 + bias",
     source="Yu et al., MetaFormer baselines for vision, arXiv:2210.13452.",
-    ulp=8.0,
+    ulp=8.0,  # beside its zero
     variants=(variant(scale=1.0, bias=0.0), variant(scale=0.5, bias=0.25)),
     elsewhere={
         "timm": "timm.models.metaformer.StarReLU (scale_value=1.0, bias_value=0.0)",

@@ -168,7 +168,7 @@ def _(
 @activation(
     formula="log(cumsum(exp(x)))",
     source="Hillis & Steele, Data parallel algorithms, Commun. ACM 29, 1986.",
-    ulp=128.0,
+    ulp=128.0,  # beside a zero, which two logarithms come to; 2 of the larger of them
     variants=(variant(reverse=True, formula="log(cumsum(exp(x)[::-1])[::-1])"),),
     elsewhere={
         "torch": "torch.logcumsumexp (dim)",

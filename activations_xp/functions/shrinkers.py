@@ -16,7 +16,7 @@ __all__ = ["hard_shrink", "soft_shrink", "tanh_shrink"]
 @activation(
     formula="x - tanh(x)",
     source="PyTorch 2.13, torch.nn.Tanhshrink.",
-    ulp=4.0,
+    ulp=3.0,
     aliases=("tanhshrink",),
     elsewhere={
         "torch": "torch.nn.functional.tanhshrink",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from math import inf, pi, sqrt
+from math import exp, inf, pi, sqrt
 from typing import Any
 
 from .._activation import activation, derivative_of, parameter_derivatives_of, variant
 from .._parameters import NUMBER, Scalar
-from .._special import FAR, bell, halves, mills, unit, zero
+from .._special import FAR, LIFT, bell, halves, mills, unit, zero
 from .._typing import Array, Namespace
 from .shrinkers import tanh_shrink
 
@@ -39,7 +39,6 @@ LINEAR = 1e-30
 @activation(
     formula="1 / (1 + exp(-x))",
     source="Verhulst, Recherches mathematiques sur la loi d'accroissement de la population, 1845.",
-    ulp=4.0,
     aliases=("expit", "logistic"),
     elsewhere={
         "torch": "torch.sigmoid",
@@ -66,7 +65,13 @@ def sigmoid(xp: Namespace, x: Array) -> Any:
     >>> ax.sigmoid(np.array([-np.inf, 0.0, np.inf]))
     array([0. , 0.5, 1. ])
     """
-    return 1 / (1 + xp.exp(-xp.maximum(x, -DEEP))) * beyond(xp, x)
+    e = xp.exp(-xp.abs(x))
+    return xp.maximum(e, _is_over_0(xp, x)) / (1 + e)
+
+
+def _is_over_0(xp: Namespace, x: Any) -> Any:
+    """1 where x is, by 1e-30, and 0 where it is not: in x's dtype, which for JAX may be weak."""
+    return xp.minimum(xp.maximum(1e30 * x, 0.0), 1.0)
 
 
 @derivative_of(sigmoid)
@@ -74,17 +79,65 @@ def _(xp: Namespace, x: Array) -> Any:
     return _logistic_density(xp, x)
 
 
-def gated(xp: Namespace, x: Any, t: Any) -> Any:
-    """x*sigmoid(t), which is -0 where the gate is shut, also at an infinite x."""
-    rest = beyond(xp, t)
-    return xp.where(rest > 0, x, -1.0) / (1 + xp.exp(-xp.maximum(t, -DEEP))) * rest
+def gated(xp: Namespace, x: Any, t: Any, lost: Any = None) -> Any:
+    """x*sigmoid(t + lost), which is -0 where the gate is shut, also at an infinite x.
+
+    What t lost is within its rounding, or None for nothing.
+    """
+    y, back = gated_high(xp, x, t, lost)
+    return y * back
 
 
-def gated_density(xp: Namespace, x: Any, t: Any) -> Any:
+def gated_high(xp: Namespace, x: Any, t: Any, lost: Any = None) -> tuple[Any, Any]:
+    """The same in two factors, of which the first is not subnormal before the product is."""
+    deep, back = lift(xp, t)
+    power, top = -t - deep, 88.0 if t.dtype == xp.float32 else 709.0
+    e = xp.exp(xp.minimum(power, top))
+    if lost is not None:
+        e = e - e * lost
+    return xp.where(power < top, x, -1e-30) / (back + e), back
+
+
+def lift(xp: Namespace, t: Any) -> tuple[Any, Any]:
+    """LIFT where t is below -LIFT, else 0, and exp(-it).
+
+    An exponential that is lifted makes no product of subnormal numbers that is normal itself.
+    """
+    deep = _is_over_0(xp, -LIFT - t)
+    return LIFT * deep, xp.maximum(1 - deep, exp(-LIFT))
+
+
+def shut(xp: Namespace, t: Any, lost: Any = None) -> Any:
+    """exp(-t - lost), and exp(DEEP) beyond it."""
+    e = xp.exp(-xp.maximum(t, -DEEP))
+    return e if lost is None else e - e * lost
+
+
+def gated_slope(
+    xp: Namespace, t: Any, lost: Any = None, w: Any = None, factor: Scalar = 1.0
+) -> Any:
+    """factor*(sigmoid(t) + w*sigmoid(t)*sigmoid(-t)), w being t if it is not given."""
+    w = xp.minimum(xp.maximum(t, -1e4), DEEP) if w is None else w
+    deep, back = lift(xp, t)
+    high = xp.exp(deep - xp.abs(t))
+    e = high * back
+    # to the right what t lost is lost in the 1
+    left = (1 + e + w) * (high if lost is None else high * (1 + lost))
+    slope = xp.where(t > 0, 1 + e + w * e, left)
+    if not (isinstance(factor, NUMBER) and factor == 1):
+        slope = factor * slope  # here, as the slope itself may be subnormal
+    return slope / (1 + e * (2 + e)) * back
+
+
+def gated_density(xp: Namespace, x: Any, t: Any, lost: Any = None) -> Any:
     """x*sigmoid(t)*sigmoid(-t), in the same way."""
-    a = xp.abs(t)
-    rest, e = beyond(xp, -a), xp.exp(-xp.minimum(a, DEEP))
-    return xp.where(rest > 0, x, -1.0) * e / ((1 + e) * (1 + e)) * rest
+    a = -xp.abs(t)
+    deep, back = lift(xp, a)
+    high = xp.exp(a + deep)
+    if lost is not None:
+        high = high * (1 - xp.where(t > 0, lost, -lost))
+    e = high * back
+    return xp.where(high > 0, x, -1.0) * high / (1 + e * (2 + e)) * back
 
 
 def beyond(xp: Namespace, t: Any) -> Any:
@@ -105,7 +158,7 @@ def _logistic_density(xp: Namespace, x: Array) -> Any:
 @activation(
     formula="tanh(x)",
     source="LeCun et al., Efficient backprop, 1998.",
-    ulp=8.0,
+    ulp=1.5,
     elsewhere={
         "torch": "torch.tanh",
         "jax": "jax.nn.tanh",
@@ -138,7 +191,9 @@ def tanh(xp: Namespace, x: Array) -> Any:
 
 @derivative_of(tanh)
 def _(xp: Namespace, x: Array) -> Any:
-    return 4 * _logistic_density(xp, 2 * x)
+    a = 2 * xp.abs(x)
+    e = xp.exp(-xp.minimum(a, DEEP))
+    return 4 * e / ((1 + e) * (1 + e)) * beyond(xp, -a)
 
 
 @activation(
@@ -272,14 +327,17 @@ def isru(xp: Namespace, x: Array, alpha: Scalar = 1.0) -> Any:
     array([-2.,  0.,  2.])
     """
     near, far = near_and_far(xp, x)
-    return near / xp.sqrt(far * far + alpha * (near * near))
+    # below 1, where the end of the range is, a number is rounded finer than its reciprocal
+    return near * xp.sqrt(1 / (far * far + alpha * (near * near)))
 
 
 @derivative_of(isru)
 def _(xp: Namespace, x: Array, alpha: Scalar = 1.0) -> Any:
-    near, far = near_and_far(xp, x)
-    below = far * far + alpha * (near * near)
-    return far / xp.sqrt(below) * (far * far / below)
+    end = 2.0**60 if x.dtype == xp.float32 else 2.0**370  # of alpha*x*x it is the root: then 0
+    end = end / (sqrt(alpha) if isinstance(alpha, NUMBER) else xp.sqrt(alpha))
+    x = xp.minimum(xp.maximum(x, -end), end)
+    square = 1 / (1 + alpha * x * x)
+    return square * xp.sqrt(square)
 
 
 @parameter_derivatives_of(isru)
@@ -300,7 +358,6 @@ def near_and_far(xp: Namespace, x: Array) -> tuple[Any, Any]:
     formula="cap * tanh(x / cap)",
     source="Gemma Team, Gemma 2: improving open language models at a practical size, "
     "arXiv:2408.00118.",
-    ulp=8.0,
     domain=("cap > 0",),
     variants=(variant(cap=32.0), variant(cap=0.5), variant(cap=inf, formula="x")),
     elsewhere={"keras": "keras.ops.dot_product_attention (attn_logits_soft_cap)"},
@@ -452,7 +509,7 @@ def _(xp: Namespace, x: Array, min_val: Scalar = -1.0, max_val: Scalar = 1.0) ->
 @activation(
     formula="(1 + erf((x - mu) / (sigma * sqrt(2)))) / 2",
     source="Ma et al., Mega: moving average equipped gated attention, arXiv:2209.10655.",
-    ulp=5.0,
+    ulp=4.0,
     domain=("sigma > 0", "sigma < float('inf')"),
     variants=(variant(mu=0.0, sigma=1.0), variant(mu=-1.5, sigma=2.3)),
     elsewhere={"transformers": "laplace"},
@@ -488,13 +545,14 @@ def laplace(xp: Namespace, x: Array, mu: Scalar = 0.707107, sigma: Scalar = 0.28
 
 @derivative_of(laplace)
 def _(xp: Namespace, x: Array, mu: Scalar = 0.707107, sigma: Scalar = 0.282095) -> Any:
-    return bell(xp, *_standardized(xp, x, mu, sigma)) / (sigma * sqrt(2 * pi))
+    head, rest = _standardized(xp, x, mu, sigma)
+    return bell(xp, head, rest, factor=1 / (sigma * sqrt(2 * pi)))
 
 
 @parameter_derivatives_of(laplace)
 def _(xp: Namespace, x: Array, mu: Scalar = 0.707107, sigma: Scalar = 0.282095) -> Any:
     head, rest = _standardized(xp, x, mu, sigma)
-    slope = -bell(xp, head, rest) / (sigma * sqrt(2 * pi))
+    slope = -bell(xp, head, rest, factor=1 / (sigma * sqrt(2 * pi)))
     return {"mu": slope, "sigma": slope * (head + rest)}
 
 
@@ -518,7 +576,7 @@ def _standardized(xp: Namespace, x: Array, mu: Scalar, sigma: Scalar) -> tuple[A
     formula="log((1 + exp(alpha * x)) / (1 + exp(alpha * (x - 1)))) / alpha",
     source="Klimek & Perelstein, Neural network-based approach to phase space integration, "
     "arXiv:1810.11509.",
-    ulp=5.0,
+    ulp=4.0,
     domain=("alpha > 0", "alpha < float('inf')"),
     variants=(variant(alpha=2.0), variant(alpha=8.0)),
     elsewhere={
@@ -636,7 +694,6 @@ def _(xp: Namespace, x: Array) -> Any:
     formula="where(abs(x) < gamma / 2, 0.5 + 1.5 * x / gamma - 2 * (x / gamma)**3, x > 0)",
     source="Hazimeh et al., The tree ensemble layer: differentiability meets conditional "
     "computation, arXiv:2002.07772.",
-    ulp=3.0,
     domain=("gamma > 0",),
     variants=(variant(gamma=4.0),),
     elsewhere={"torch-activation": "torch_activation.SmoothStep"},
@@ -663,8 +720,11 @@ def smooth_step(xp: Namespace, x: Array, gamma: Scalar = 1.0) -> Any:
     >>> ax.smooth_step(np.array([-0.5, -0.25, 0.0, 2.0]))
     array([0.     , 0.15625, 0.5    , 1.     ])
     """
-    _, up, down = _ramps(xp, x, gamma)
-    return up * up * (1 + 2 * down)
+    x, up, down = _ramps(xp, x, gamma)
+    # the same about -gamma/4, with no difference to its right; to its left `up` is exact
+    t = xp.maximum((x + 0.25 * gamma) / gamma, 0.0)
+    right = 0.15625 + t * (1.125 + t * (1.5 - 2 * t))
+    return xp.where(t > 0, right, up * up * (1 + 2 * down))
 
 
 @derivative_of(smooth_step)

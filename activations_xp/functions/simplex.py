@@ -17,7 +17,9 @@ __all__ = ["entmax", "entmax15", "log_softmax", "softmax", "softmin", "sparsemax
     formula="exp(x) / sum(exp(x))",
     source="Bridle, Probabilistic interpretation of feedforward classification network outputs, "
     "1990.",
-    ulp=64.0,
+    # 4, but for weights below exp(-60) of the largest (float64: exp(-680)) where that is of an x
+    # over 60 (680), whose exponents are rounded
+    ulp=20.0,
     presets={"softmax2d": {"axis": -3}},
     elsewhere={
         "torch": "torch.nn.functional.softmax (dim=None)",
@@ -42,6 +44,10 @@ def softmax(xp: Namespace, x: Array, axis: Axes = -1, where: Mask | None = None)
         True takes part. The others get 0 and no gradient, whatever they hold; so does a slice of
         which nothing takes part.
 
+    Notes
+    -----
+    Infinite elements share the 1, equally, and leave 0 to the others.
+
     Examples
     --------
     >>> import numpy as np
@@ -52,7 +58,12 @@ def softmax(xp: Namespace, x: Array, axis: Axes = -1, where: Mask | None = None)
     """
     if 0 in x.shape:
         return x
-    e = xp.exp(_shifted(xp, x, axis, where))
+    x, top = _with_largest(xp, x, axis, where)
+    # The exponentials may be off by any one factor if those of the largest elements neither
+    # overflow nor are less than 1: that of the whole number nearest to 0 rounds hardly an exponent.
+    room = 60.0 if x.dtype == xp.float32 else 680.0
+    level = _bounded(xp, x, xp.floor(top - xp.minimum(xp.maximum(top, 0.0), room)))
+    e = xp.exp(xp.minimum(x - level, room + 1))
     return e / _sum_or_one(xp, e, axis)
 
 
@@ -65,7 +76,7 @@ def _(xp: Namespace, x: Array, g: Any, axis: Axes = -1, where: Mask | None = Non
     formula="x - log(sum(exp(x)))",
     source="Bridle, Probabilistic interpretation of feedforward classification network outputs, "
     "1990.",
-    ulp=8.0,
+    ulp=8.0,  # near 0, which 1 less what the others have comes to; elsewhere 2
     elsewhere={
         "torch": "torch.nn.functional.log_softmax (dim=None)",
         "jax": "jax.nn.log_softmax",
@@ -88,6 +99,11 @@ def log_softmax(xp: Namespace, x: Array, axis: Axes = -1, where: Mask | None = N
         True takes part. The others get -inf and no gradient, whatever they hold; so does a slice
         of which nothing takes part.
 
+    Notes
+    -----
+    Beside an infinite element what is less is -inf; k infinite elements are -log(k) each. An
+    element that is near 0 is right in absolute terms only.
+
     Examples
     --------
     >>> import numpy as np
@@ -97,7 +113,10 @@ def log_softmax(xp: Namespace, x: Array, axis: Axes = -1, where: Mask | None = N
     """
     if 0 in x.shape:
         return x
-    shifted = _shifted(xp, x, axis, where)
+    x, top = _with_largest(xp, x, axis, where)
+    # beside infinity what is less becomes -inf
+    far = xp.minimum(xp.maximum(top - _bounded(xp, x, top), 1.0), _largest(xp, x))
+    shifted = _less(xp, x, top) * far
     return shifted - xp.log(_sum_or_one(xp, xp.exp(shifted), axis))
 
 
@@ -116,7 +135,7 @@ def _(xp: Namespace, x: Array, g: Any, axis: Axes = -1, where: Mask | None = Non
 @activation(
     formula="exp(-x) / sum(exp(-x))",
     source="The softmax of the negative; no publication claims it.",
-    ulp=64.0,
+    ulp=20.0,  # as softmax
     elsewhere={"torch": "torch.nn.functional.softmin (dim=None)", "mlx": "mlx.nn.softmin"},
     axis="kept",
     range=(0.0, 1.0),
@@ -132,6 +151,10 @@ def softmin(xp: Namespace, x: Array, axis: Axes = -1, where: Mask | None = None)
     where : boolean array, optional
         True takes part. The others get 0 and no gradient, whatever they hold; so does a slice of
         which nothing takes part.
+
+    Notes
+    -----
+    Elements of -inf share the 1, equally, and leave 0 to the others.
 
     Examples
     --------
@@ -175,8 +198,8 @@ def sparsemax(xp: Namespace, x: Array, axis: Axes = -1, where: Mask | None = Non
 
     Notes
     -----
-    A slice with inf is NaN. Keras 3.15 has another threshold where more than one element is over
-    it: its weights do not sum to 1.
+    Infinite elements share the 1, equally, and leave 0 to the others. Keras 3.15 has another
+    threshold where more than one element is over it: its weights do not sum to 1.
 
     Examples
     --------
@@ -224,7 +247,7 @@ def entmax15(xp: Namespace, x: Array, axis: Axes = -1, where: Mask | None = None
 
     Notes
     -----
-    A slice with inf is NaN.
+    Infinite elements share the 1, equally, and leave 0 to the others.
 
     Examples
     --------
@@ -265,7 +288,7 @@ def _root(xp: Namespace, x: Array, axis: Axes, where: Mask | None) -> Any:
     ulp=8.0,
     domain=("alpha >= 1",),
     variants=(
-        variant(alpha=1.0, formula="exp(x) / sum(exp(x))", ulp=64.0),
+        variant(alpha=1.0, formula="exp(x) / sum(exp(x))", ulp=20.0),
         variant(alpha=1.25),
         variant(alpha=2.0),
         variant(alpha=3.0),
@@ -300,7 +323,7 @@ def entmax(
 
     Notes
     -----
-    A slice with inf is NaN.
+    Infinite elements share the 1, equally, and leave 0 to the others.
 
     Examples
     --------
@@ -378,10 +401,29 @@ def _pulled(xp: Namespace, pace: Any, g: Any, axis: Axes, where: Mask | None) ->
 
 def _shifted(xp: Namespace, x: Array, axis: Axes, where: Mask | None) -> Any:
     """X less its largest element along the axis; -inf where masked and where nothing takes part."""
+    return _less(xp, *_with_largest(xp, x, axis, where))
+
+
+def _with_largest(xp: Namespace, x: Array, axis: Axes, where: Mask | None) -> tuple[Any, Any]:
+    """X, -inf where masked, and its largest element along the axis."""
     if where is not None:
         x = xp.where(where, x, -inf)
-    top = xp.max(x, axis=axis, keepdims=True)
-    return x - xp.where(top == -inf, 0.0, top)
+    return x, xp.max(x, axis=axis, keepdims=True)
+
+
+def _less(xp: Namespace, x: Array, top: Array) -> Any:
+    """X less its largest element: 0 for infinity, and for what is less than that a huge number."""
+    return xp.minimum(x - _bounded(xp, x, top), 0.0)
+
+
+def _bounded(xp: Namespace, x: Array, level: Array) -> Any:
+    """The level, a finite number also where it is infinite."""
+    largest = _largest(xp, x)
+    return xp.maximum(xp.minimum(level, largest), -largest)
+
+
+def _largest(xp: Namespace, x: Array) -> float:
+    return (2 - 2.0**-23) * 2.0**127 if x.dtype == xp.float32 else (2 - 2.0**-52) * 2.0**1023
 
 
 def _sum_or_one(xp: Namespace, e: Array, axis: Axes) -> Any:

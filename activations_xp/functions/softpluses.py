@@ -9,7 +9,7 @@ from .._activation import activation, derivative_of, parameter_derivatives_of, v
 from .._parameters import NUMBER, Scalar
 from .._special import unit, zero
 from .._typing import Array, Namespace
-from .sigmoids import DEEP, gated, gated_density, near_and_far, sigmoid
+from .sigmoids import DEEP, beyond, gated, gated_density, near_and_far, sigmoid
 
 __all__ = [
     "bent_identity",
@@ -27,7 +27,7 @@ __all__ = [
     formula="log(1 + exp(beta * x)) / beta",
     source="Dugas et al., Incorporating second-order functional knowledge for better option "
     "pricing, NIPS 2000.",
-    ulp=4.0,
+    ulp=3.0,
     domain=("beta != 0", "abs(beta) < float('inf')"),
     variants=(
         variant(beta=2.0),
@@ -69,8 +69,15 @@ def softplus(xp: Namespace, x: Array, beta: Scalar = 1.0, threshold: Scalar | No
     array([ 0.        ,  0.69314718, 20.        ])
     """
     t = beta * x
-    y = xp.where(t <= 0, 0.0, x) + xp.log1p(xp.exp(-xp.abs(t))) / beta
+    y = xp.where(t <= 0, 0.0, x) + _log_part(xp, -xp.abs(t), beta)
     return y if threshold is None else xp.where(t > threshold, x, y)
+
+
+def _log_part(xp: Namespace, t: Array, beta: Scalar) -> Any:
+    """log(1 + exp(t))/beta for t <= 0."""
+    if isinstance(beta, NUMBER) and abs(beta) >= 1:
+        return xp.log1p(xp.exp(t)) / beta
+    return xp.log1p(xp.exp(xp.maximum(t, -DEEP))) / beta * beyond(xp, t)
 
 
 @derivative_of(softplus)
@@ -95,7 +102,7 @@ def _(xp: Namespace, x: Array, beta: Scalar = 1.0, threshold: Scalar | None = No
 @activation(
     formula="-log(1 + exp(-x))",
     source="The logarithm of Verhulst's logistic function; as in PyTorch 2.13.",
-    ulp=4.0,
+    ulp=3.0,
     aliases=("log_expit", "logsigmoid"),
     elsewhere={
         "torch": "torch.nn.functional.logsigmoid",
@@ -168,7 +175,7 @@ def _sparse_slope(xp: Namespace, x: Array) -> Any:
 @activation(
     formula="sqrt(log1p(exp(x)))",
     source="transformers 5.23, the scores of DeepSeek V4's router.",
-    ulp=4.0,
+    ulp=3.0,
     aliases=("sqrtsoftplus",),
     elsewhere={"transformers": "sqrtsoftplus"},
     range=(0.0, inf),
@@ -204,7 +211,6 @@ def _root_beyond(xp: Namespace, x: Array) -> Any:
     formula="(x + sqrt(x*x + b)) / 2",
     source="Barron, Squareplus: a softplus-like algebraic rectifier, arXiv:2112.11687.",
     domain=("b > 0",),
-    ulp=3.0,
     variants=(variant(b=0.25),),
     elsewhere={
         "jax": "jax.nn.squareplus",
@@ -249,17 +255,24 @@ def _(xp: Namespace, x: Array, b: Scalar = 4.0) -> Any:
 
 def _hyperbola(xp: Namespace, x: Array, b: Scalar) -> tuple[Any, Any]:
     """sqrt(x*x + b) without the square of a large x, and half of what it has over |x|."""
-    a, width = xp.abs(x), sqrt(b) if isinstance(b, NUMBER) else xp.sqrt(b)
-    large, small = xp.maximum(a, width), xp.minimum(a, width)
-    ratio = small / large
-    root = large * xp.sqrt(ratio * ratio + 1)
-    return root, b * 0.25 / (0.5 * a + 0.5 * root)
+    a = xp.abs(x)
+    near = xp.minimum(a, 2.0**62 if x.dtype == xp.float32 else 2.0**510)
+    root = xp.sqrt(near * near + b)
+    mean = 0.5 * root + 0.5 * near
+    lost = (0.5 * root - mean) + 0.5 * near
+    root, mean = xp.maximum(root, a), xp.maximum(mean, a)
+    tail = b * 0.25 / mean
+    tail = tail - tail / mean * lost
+    # the same near 0, where for b = 4 the root would be rounded coarser than the value
+    width = sqrt(b) if isinstance(b, NUMBER) else xp.sqrt(b)
+    low = xp.minimum(a, width)
+    bend = 0.5 * (width - low) + low * low / (2 * root + 2 * width)
+    return root, xp.where(a < 0.5 * width, bend, tail)
 
 
 @activation(
     formula="(sqrt(x*x + 1) - 1) / 2 + x",
     source="No publication claims it; as in echoAI 0.1.3.",
-    ulp=3.0,
     aliases=("bent_id",),
     elsewhere={
         "echoAI": "echoAI.Activation.Torch.functional.bent_id",
@@ -282,8 +295,11 @@ def bent_identity(xp: Namespace, x: Array) -> Any:
     array([ -inf, 0.   , 0.875])
     """
     # sqrt(x*x + 1) - 1 = x*x/(sqrt(x*x + 1) + 1), which cancels nowhere
+    # and sqrt(x*x + 1) - |x| the same upside down; each where it is the smaller
     near, far = near_and_far(xp, x)
-    return x * (1 + 0.5 * (near / (xp.sqrt(far * far + near * near) + far)))
+    ratio = 0.5 / (xp.sqrt(far * far + near * near) + 1)
+    outside = xp.maximum(x, 0.0) + 0.5 * x + (far * ratio - 0.5)
+    return xp.where(xp.abs(x) <= 1, x * (1 + near * ratio), outside)
 
 
 @derivative_of(bent_identity)
@@ -296,7 +312,7 @@ def _(xp: Namespace, x: Array) -> Any:
     formula="where(x > 0, x / (1 + exp(-x)), 0) + threshold",
     source="Chieng et al., Flatten-T swish: a thresholded ReLU-swish-like activation function for "
     "deep learning, arXiv:1812.06247.",
-    ulp=8.0,
+    ulp=4.0,
     aliases=("fts",),
     variants=(variant(threshold=0.0),),
     elsewhere={"echoAI": "echoAI.Activation.Torch.functional.fts (threshold=0)"},

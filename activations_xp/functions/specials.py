@@ -61,13 +61,13 @@ def erf(xp: Namespace, x: Array) -> Any:
 
 @derivative_of(erf)
 def _(xp: Namespace, x: Array) -> Any:
-    return gaussian(xp, xp.minimum(xp.abs(x), FAR / sqrt(2)), 1.0) * (2 / sqrt(pi))
+    return gaussian(xp, xp.minimum(xp.abs(x), FAR / sqrt(2)), 1.0, 2 / sqrt(pi))
 
 
 @activation(
     formula="erfc(x)",
     source="Glaisher, On a class of definite integrals, Philosophical Magazine 42, 1871.",
-    ulp=5.0,
+    ulp=4.0,
     elsewhere={
         "torch": "torch.special.erfc",
         "jax": "jax.scipy.special.erfc",
@@ -101,7 +101,7 @@ def _(xp: Namespace, x: Array) -> Any:
     formula="erfinv(x)",
     source="Strecok, On the calculation of the inverse of the error function, Mathematics of "
     "Computation 22, 1968.",
-    ulp=6.0,
+    ulp=4.0,
     aliases=("erf_inv",),
     elsewhere={
         "torch": "torch.special.erfinv",
@@ -150,7 +150,7 @@ def _erfinv(xp: Namespace, a: Array) -> Any:
 @activation(
     formula="erfc(-x / sqrt(2)) / 2",
     source="Laplace, Theorie analytique des probabilites, 1812; the name is that of Cephes.",
-    ulp=5.0,
+    ulp=4.0,
     elsewhere={
         "torch": "torch.special.ndtr",
         "jax": "jax.scipy.special.ndtr",
@@ -184,7 +184,7 @@ def _(xp: Namespace, x: Array) -> Any:
 @activation(
     formula="log(erfc(-x / sqrt(2)) / 2)",
     source="The logarithm of Laplace's normal distribution; as in SciPy 1.17.",
-    ulp=9.0,
+    ulp=6.0,  # near 1 the error of the tail comes in larger, and the logarithm's on top
     elsewhere={
         "torch": "torch.special.log_ndtr",
         "jax": "jax.scipy.special.log_ndtr",
@@ -234,7 +234,7 @@ def _tail_and_ratio(xp: Namespace, x: Array) -> tuple[Any, Any]:
     formula="sqrt(2) * erfinv(2 * x - 1)",
     source="Wichura, Algorithm AS 241: the percentage points of the normal distribution, Applied "
     "Statistics 37, 1988.",
-    ulp=6.0,
+    ulp=4.0,
     aliases=("probit",),
     elsewhere={
         "torch": "torch.special.ndtri",
@@ -256,7 +256,7 @@ def ndtri(xp: Namespace, x: Array) -> Any:
     >>> ax.ndtri(np.array([0.0, 1e-300, 0.5, 0.975]))
     array([        -inf, -37.0470963 ,   0.        ,   1.95996398])
     """
-    z = sqrt(2) * erfc_inverse(xp, -xp.log(2 * xp.where(x > 0.5, 1 - x, x)))
+    z = erfc_inverse(xp, -xp.log(2 * xp.where(x > 0.5, 1 - x, x)), sqrt(2))
     return xp.where(x > 0.5, z, -z)
 
 
@@ -270,7 +270,7 @@ def _(xp: Namespace, x: Array) -> Any:
     # where m*m is nothing this changes no digit, but w counts as constant: beside the infinite
     # derivative of 1/m its own would be another
     w = xp.where(small, xp.round(w * 2.0**60) * 2.0**-60, w)
-    return sqrt(2 * pi) * mills(xp, xp.minimum(sqrt(2) * erfc_inverse(xp, w), FAR)) / xp.abs(-m)
+    return sqrt(2 * pi) * mills(xp, xp.minimum(erfc_inverse(xp, w, sqrt(2)), FAR)) / xp.abs(-m)
 
 
 _SMALL = 1e-17
@@ -281,7 +281,6 @@ _SMALL = 1e-17
     formula="log(x) - log(1 - x)",
     source="Berkson, Application of the logistic function to bio-assay, Journal of the American "
     "Statistical Association 39, 1944.",
-    ulp=3.0,
     domain=("0 <= eps <= 0.5",),
     variants=(
         variant(
@@ -335,7 +334,7 @@ def _(xp: Namespace, x: Array, eps: Number | None = None) -> Any:
     formula="log(1 - exp(-x))",
     source="Maechler, Accurately computing log(1 - exp(-|a|)), a vignette of the R package Rmpfr, "
     "2012; the sign of x is that of JAX.",
-    ulp=5.0,
+    ulp=3.0,
     elsewhere={"jax": "jax.nn.log1mexp"},
     defined=(0.0, inf),
     range=(-inf, 0.0),
@@ -353,8 +352,8 @@ def log1mexp(xp: Namespace, x: Array) -> Any:
     array([           -inf, -4.58675145e-01, -3.72007598e-44])
     """
     e = xp.exp(-x)
-    rest = xp.where(x > 1, 1 - e, -xp.expm1(-x))
-    lost = xp.where(x > 1, e - (1 - rest), 0.0)
+    rest = xp.where(x > 0.69, 1 - e, -xp.expm1(-x))
+    lost = xp.where(x > 0.69, e - (1 - rest), 0.0)
     return log_less(xp, rest, lost)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from .._activation import activation, derivative_of, parameter_derivatives_of, variant
 from .._parameters import NUMBER, Scalar
-from .._special import FAR, halves
+from .._special import FAR, dipped, halves
 from .._special import gaussian as density
 from .._typing import Array, Namespace
 
@@ -24,7 +24,7 @@ _PI_REST = 1.2246467991473532e-16
     formula="x + sin(frequency * x)**2 / frequency",
     source="Ziyin, Hartwig & Ueda, Neural networks fail to learn periodic functions and how to "
     "fix it, arXiv:2006.08195.",
-    ulp=8.0,
+    ulp=4.0,
     domain=("frequency != 0", "abs(frequency) < float('inf')"),
     variants=(variant(frequency=0.3), variant(frequency=-2.5)),
     elsewhere={
@@ -54,28 +54,30 @@ def snake(xp: Namespace, x: Array, frequency: Scalar = 1.0) -> Any:
     >>> ax.snake(np.array([-np.inf, 0.0, 1.0]))
     array([      -inf, 0.        , 1.70807342])
     """
-    s = xp.sin(frequency * xp.where(xp.abs(x) > _LARGE, 0.0, x))
-    return x + s * (s / frequency)
+    near = xp.where(xp.abs(x) > _LARGE, 0.0, x)
+    t = frequency * near
+    s = xp.sin(t)
+    rest = sum(_parts(frequency, 24)[1:]) if x.dtype == xp.float32 else 0.0
+    dip, is_near = dipped(xp, -t, -rest * near)  # where most of x is taken away
+    return xp.where(is_near, x * dip, x + s * (s / frequency))
 
 
 @derivative_of(snake)
 def _(xp: Namespace, x: Array, frequency: Scalar = 1.0) -> Any:
     # 1 + sin(2*t) = 2*sin(t + pi/4)**2, which keeps its digits where it touches 0
-    t, lost = _product(xp, xp.where(xp.abs(x) > _LARGE, 0.0, x), frequency)
-    eighth, rest = halves(xp, pi / 4, x)
-    u = t + eighth
-    back = u - t
-    lost = lost + (t - (u - back)) + (eighth - back) + (rest + _PI_REST / 4)
-    s = _sine(xp, u, lost)
+    t, *rest = _product(xp, xp.where(xp.abs(x) == inf, 0.0, x), frequency)
+    eighth, little = halves(xp, pi / 4, x)
+    u, lost = _sum(t, eighth)
+    s, _ = _turned(xp, u, lost + (little + _PI_REST / 4), *rest)
     return 2 * s * s
 
 
 @parameter_derivatives_of(snake)
 def _(xp: Namespace, x: Array, frequency: Scalar = 1.0) -> Any:
     x = xp.where(xp.abs(x) > _LARGE, 0.0, x)
-    t, lost = _product(xp, x, frequency)
-    ratio = _sine(xp, t, lost) / frequency
-    return {"frequency": ratio * (2 * x * _cosine(xp, t, lost) - ratio)}
+    s, c = _turned(xp, *_product(xp, x, frequency))
+    ratio = s / frequency
+    return {"frequency": ratio * (2 * x * c - ratio)}
 
 
 @activation(
@@ -110,7 +112,6 @@ def _(xp: Namespace, x: Array) -> Any:
     formula="exp(-x * x)",
     source="Broomhead & Lowe, Multivariable functional interpolation and adaptive networks, "
     "Complex Systems 2, 1988.",
-    ulp=3.0,
     elsewhere={"matlab": "radbas"},
     range=(0.0, 1.0),
     parity="even",
@@ -133,14 +134,13 @@ def gaussian(xp: Namespace, x: Array) -> Any:
 @derivative_of(gaussian)
 def _(xp: Namespace, x: Array) -> Any:
     x = xp.minimum(xp.maximum(x, -FAR), FAR)
-    return -2 * x * density(xp, xp.abs(x), 1.0)
+    return density(xp, xp.abs(x), 1.0, -2 * x)
 
 
 @activation(
     formula="sin(frequency * x)",
     source="Sitzmann et al., Implicit neural representations with periodic activation functions, "
     "arXiv:2006.09661.",
-    ulp=2.0,
     variants=(variant(frequency=5.1), variant(frequency=-0.7)),
     elsewhere={"torch-activation": "torch_activation.Sine"},
     range=(-1.0, 1.0),
@@ -151,7 +151,9 @@ def _(xp: Namespace, x: Array) -> Any:
     lipschitz=1.0,
 )
 def sine(xp: Namespace, x: Array, frequency: Scalar = 1.0) -> Any:
-    """Sine, sin(frequency*x).
+    """Sine, sin(frequency*x), right for the largest x too.
+
+    Where frequency*x overflows it counts as 0.
 
     Parameters
     ----------
@@ -167,38 +169,69 @@ def sine(xp: Namespace, x: Array, frequency: Scalar = 1.0) -> Any:
     """
     if isinstance(frequency, NUMBER) and frequency == 1:
         return xp.sin(x)
-    return _sine(xp, *_product(xp, x, frequency))
+    return _turned(xp, *_product(xp, x, frequency))[0]
 
 
 @derivative_of(sine)
 def _(xp: Namespace, x: Array, frequency: Scalar = 1.0) -> Any:
     if isinstance(frequency, NUMBER) and frequency == 1:
         return xp.cos(x)
-    return frequency * _cosine(xp, *_product(xp, x, frequency))
+    return frequency * _turned(xp, *_product(xp, x, frequency))[1]
 
 
 @parameter_derivatives_of(sine)
 def _(xp: Namespace, x: Array, frequency: Scalar = 1.0) -> Any:
     if isinstance(frequency, NUMBER) and frequency == 1:
         return {"frequency": x * xp.cos(x)}
-    return {"frequency": x * _cosine(xp, *_product(xp, x, frequency))}
+    return {"frequency": x * _turned(xp, *_product(xp, x, frequency))[1]}
 
 
-def _sine(xp: Namespace, t: Array, lost: Array) -> Any:
-    """sin(t + lost), where t has lost that much in rounding."""
-    s, c = xp.sin(t), xp.cos(t)
-    return s + lost * (c - lost * (s / 2 + lost * c / 6))
+def _turned(xp: Namespace, *angles: Array) -> tuple[Any, Any]:
+    """The sine and the cosine of a sum, whose parts but the first are small or wanted exactly."""
+    s, c = xp.sin(angles[0]), xp.cos(angles[0])
+    for angle in angles[1:]:
+        by_s, by_c = xp.sin(angle), xp.cos(angle)
+        s, c = s * by_c + c * by_s, c * by_c - s * by_s
+    return s, c
 
 
-def _cosine(xp: Namespace, t: Array, lost: Array) -> Any:
-    s, c = xp.sin(t), xp.cos(t)
-    return c - lost * (s + lost * (c / 2 - lost * s / 6))
+def _product(xp: Namespace, x: Array, frequency: Scalar) -> list[Any]:
+    """Numbers of x's dtype, the first of them frequency*x, whose sum is that to the last digit.
 
-
-def _product(xp: Namespace, x: Array, frequency: Scalar) -> tuple[Any, Any]:
-    """frequency*x and what was lost in rounding, which grows with x as no wave does."""
+    The last digit of a large product decides where in the wave it is. A frequency that is a Python
+    number may have more digits than the dtype holds, and is taken in parts.
+    """
     x = xp.where(xp.abs(frequency * x) < inf, x, 0.0 * x)  # no digit of the sine is known there
-    t = frequency * x
-    (f, f_rest), (y, y_rest) = halves(xp, frequency, x), halves(xp, x, x)
-    lost = ((f * y - t) + f * y_rest + f_rest * y) + f_rest * y_rest
-    return t, xp.where(xp.abs(lost) < 1, lost, 0.0)
+    digits, scale = (24, 2.0**14) if x.dtype == xp.float32 else (53, 2.0**29)
+    small = x / scale  # of a large x no head could be taken
+    head, rest = halves(xp, small, x)
+    sums: list[Any] = []
+    for part in _parts(frequency, digits):
+        t = part * x
+        upper, lower = halves(xp, part, x)
+        lost = ((upper * head - t / scale) + upper * rest + lower * head) + lower * rest
+        # a small one has lost its digits to the scale; there the sine is the angle
+        lost = xp.where(xp.abs(t) > 2.0**-40, lost * scale, 0.0)
+        for k, other in enumerate(sums):  # from the largest to the smallest
+            sums[k], t = _sum(other, t)
+        sums += [t, lost]
+    return sums
+
+
+def _parts(frequency: Scalar, digits: int) -> list[Any]:
+    """Numbers of so many digits, the largest first, whose sum is the frequency."""
+    if not isinstance(frequency, NUMBER) or digits == 53:
+        return [frequency]
+    parts: list[float] = []
+    while frequency != 0 and len(parts) < 3:
+        wide = frequency * (2.0 ** (53 - digits) + 1)
+        parts.append(wide - (wide - frequency))
+        frequency = frequency - parts[-1]
+    return parts or [0.0]
+
+
+def _sum(a: Any, b: Any) -> tuple[Any, Any]:
+    """A + b and what was lost in rounding."""
+    total = a + b
+    back = total - a
+    return total, (a - (total - back)) + (b - back)

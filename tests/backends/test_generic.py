@@ -191,5 +191,8 @@ def test_a_library_that_nobody_heard_of(case, dtype):
         assert type(y) is Counted
         expected = on_numpy(values, **case.parameters)
         assert y.dtype == expected.dtype
-        np.testing.assert_array_equal(y.values, expected)
+        # whose exp and log1p are NumPy's own, which for NumPy are mended
+        eps = np.finfo(expected.dtype).eps if expected.dtype.kind == "f" else 0
+        close = {"rtol": 64 * eps, "atol": 64 * eps}
+        np.testing.assert_allclose(y.values, expected, **close)
         assert counted.calls or expected is values

@@ -121,16 +121,16 @@ def _sharded(f, x, g):
 COMPILED = [_sharded, _jit_of_grad, _grad_of_jit]
 TRANSFORMS = [
     _grad,
-    _value_and_grad,
     _vjp,
     _jvp,
-    _linearize,
     _jacfwd,
-    _jacrev,
     _checkpoint,
-    _vmap,
     _vmap_last,
-    _vmap_nested,
+    # what is made of those
+    *(
+        pytest.param(transform, marks=pytest.mark.sweep)
+        for transform in (_value_and_grad, _linearize, _jacrev, _vmap, _vmap_nested)
+    ),
 ]
 
 

@@ -1,0 +1,203 @@
+"""How far what works along an axis is from exact, on short and long slices, and at their limits.
+
+The formulas of the definitions are evaluated in the widest floats that NumPy has, which have ample
+digits for float32 and less; in many digits for float64. The unit is one of the exact value where
+that is a product; a difference has one of the largest that it is the difference of.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from functools import partial
+from math import inf, nan
+
+import ml_dtypes
+import mpmath
+import numpy as np
+import pytest
+from common import FUNCTIONS, MASKED, by_rows, exact_values, over
+
+import activations_xp as ax
+from activations_xp._oracle import _ARRAYS, simplex
+
+pytestmark = pytest.mark.usefixtures("uncompiled")
+
+FAMILIES = ("simplex", "reductions", "normalizers")
+ALONG = [f for f in FUNCTIONS if f.__module__.rpartition(".")[2] in FAMILIES]
+CASES = [(f, dict(v.parameters)) for f in ALONG for v in f.definition.variants]
+WEIGHTED = [f for f in ALONG if f.definition.properties.sums_to is not None]
+
+SCALES = (1.0, 10.0, 80.0)
+SIZES = {"float32": (1, 2, 10, 1000, 5000), "float16": (1000,), "bfloat16": (1000,)}
+OF_DIFFERENCES = 4.0
+OF_SUM = 4.0
+HALF = 0.501
+"""What is rounded from wider floats."""
+
+WIDE = np.longdouble
+WORDS = {
+    **_ARRAYS,
+    **{name: getattr(np, name) for name in ("exp", "log", "sqrt")},
+    "simplex": partial(simplex, nullcontext()),
+    "inf": inf,
+}
+
+
+def formula_and_all(function, parameters):
+    """What is evaluated, at which values of all parameters."""
+    definition = function.definition
+    (formula,) = (v.formula for v in definition.variants if v.parameters == parameters)
+    return formula, {**definition.defaults, **by_rows(function), **parameters}
+
+
+def slices(n):
+    """One of each scale, around 0 and below it."""
+    rng = np.random.default_rng(n)
+    x = [scale * rng.normal(size=n) for scale in SCALES]
+    return np.array([*x, rng.uniform(-100, 0.5, n)])
+
+
+def exact(function, parameters, x):
+    """The formula of each slice, in wide floats."""
+    formula, given = formula_and_all(function, parameters)
+    numbers = {k: WIDE(v) if isinstance(v, float) else v for k, v in given.items()}
+    code = compile(formula, "<formula>", "eval")
+    return np.stack([np.ravel(eval(code, {**WORDS, **numbers, "x": row})) for row in x])
+
+
+def unit_of(function, x, y, dtype):
+    """That of each value in which its error is measured, and how many of them it may be."""
+    info = ml_dtypes.finfo(dtype)
+    size, bound = np.abs(y), function.definition.ulp
+    is_log = function.__name__.startswith("log")
+    if function.definition.properties.sums_to is not None:
+        if (y == 0).any():  # what is little more than 0 is a difference
+            size, bound = size.max(axis=-1, keepdims=True), OF_DIFFERENCES
+    elif is_log or (y * x < 0).any():
+        terms = np.abs(x).max(axis=-1) if is_log else np.sqrt(np.mean(y * y, axis=-1))
+        size, bound = np.maximum(size, terms[:, None]), OF_DIFFERENCES
+    return size * info.eps, bound if info.bits >= 32 else HALF
+
+
+def assert_near(function, x, y, got, error):
+    unit, bound = unit_of(function, x, y, got.dtype)
+    tiny = ml_dtypes.finfo(got.dtype).tiny
+    allowed = np.maximum(bound * unit, np.where(np.abs(y) < tiny, tiny, 0))  # flushed to zero
+    assert (error <= allowed).all()
+
+
+@over(("function", "parameters"), CASES)
+def test_slices_of_all_lengths(function, parameters, backend):
+    formula, _ = formula_and_all(function, parameters)
+    for dtype in set(SIZES) & set(backend.dtypes):
+        for n in SIZES[dtype]:
+            if n != 1000 and "simplex" in formula:  # which takes long
+                continue
+            x = backend.array(slices(n), dtype)
+            got = backend.asnumpy(function.portable(x, **by_rows(function) | parameters))
+            x = backend.asnumpy(x)
+            assert got.dtype == x.dtype
+            x = x.astype("f8")
+            y = exact(function, parameters, x.astype(WIDE))
+            assert_near(function, x, y, got, np.abs(got.astype("f8").reshape(y.shape) - y))
+            claimed = function.definition.properties.sums_to
+            if claimed is not None:
+                off = np.abs(got.astype("f8").sum(axis=-1) - claimed)
+                assert off.max() <= OF_SUM * ml_dtypes.finfo(dtype).eps
+
+
+@over(("function", "parameters"), CASES)
+def test_short_slices_in_float64(function, parameters, backend):
+    if "float64" not in backend.dtypes:
+        return
+    formula, given = formula_and_all(function, parameters)
+    x = slices(12) * [[1.0], [1.0], [4.0], [7.0]]
+    y = np.stack([np.ravel(exact_values(formula, row, given)) for row in x])
+    got = function.portable(backend.array(x), **by_rows(function) | parameters)
+    got = backend.asnumpy(got)
+    error = np.abs(np.frompyfunc(mpmath.mpf, 1, 1)(got.reshape(y.shape)) - y)
+    assert_near(function, x, y.astype("f8"), got, error.astype("f8"))
+
+
+@over("name", ["float32", "float16", "bfloat16"])
+@over("function", WEIGHTED)
+def test_a_slice_longer_than_the_largest_float16(function, name, backend):
+    """A sum of ones in 16 bits would stop at 2048, or at 256."""
+    if name not in backend.dtypes:
+        return
+    n = 70_000
+    for form in (function, function.portable):
+        y = backend.asnumpy(form(backend.array(np.zeros(n), name), **by_rows(function)))
+        one = np.array(1 / n).astype(y.dtype)
+        assert one > 0
+        np.testing.assert_array_max_ulp(
+            y.astype("f4"), np.full(n, one, "f4"), 4 * (name == "float32")
+        )
+
+
+# infinities and NaN
+
+ROWS = np.array(
+    [[0, inf, 1, 2], [inf, -3, inf, 5], [inf, -inf, inf, inf], [inf] * 4, [inf, 3e4, -3e4, 0]]
+)
+
+
+@over("function", WEIGHTED)
+def test_infinite_elements_share_what_there_is(function, backend):
+    """Where an element is infinite, softmax is NaN throughout."""
+    sign = -1 if function is ax.softmin else 1
+    rows = np.isinf(ROWS) & (ROWS > 0)
+    expected = rows / rows.sum(axis=-1, keepdims=True)
+    for dtype in backend.dtypes:
+        for variant in function.definition.variants:
+            y = function.portable(backend.array(sign * ROWS, dtype), **variant.parameters)
+            y = backend.asnumpy(y)
+            np.testing.assert_allclose(
+                y.astype("f8"), expected, rtol=1e-2 if "16" in dtype else 1e-6
+            )
+            assert (y[expected == 0] == 0).all()
+
+
+def test_the_logarithms_of_what_infinite_elements_share(backend):
+    infinite = inf == ROWS
+    expected = np.where(infinite, -np.log(infinite.sum(axis=-1, keepdims=True)), -inf)
+    for dtype in {"float32", "float64"} & set(backend.dtypes):
+        y = backend.asnumpy(ax.log_softmax.portable(backend.array(ROWS, dtype)))
+        np.testing.assert_allclose(y, expected, rtol=1e-6)
+
+
+@over("function", [*WEIGHTED, ax.log_softmax])
+def test_nan_is_not_hidden_by_infinity(function, backend):
+    x = np.array([[inf, nan, 0.0, -inf], [inf, 1.0, 2.0, 3.0]])
+    y = backend.asnumpy(function.portable(backend.array(x, "float32")))
+    assert np.isnan(y[0]).all()
+    assert not np.isnan(y[1]).any()
+
+
+@over("function", MASKED)
+def test_masks_of_long_slices(function, backend):
+    """What is masked counts for nothing, though it be infinite or NaN."""
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=3000) * 10
+    mask = rng.random(3000) < 0.5
+    x[~mask] = rng.choice([inf, nan, -inf, 1e30], (~mask).sum())
+    dtype = backend.dtypes[-1]
+    parameters = {**by_rows(function), "where": backend.array(mask, "bool")}
+    got = backend.asnumpy(function.portable(backend.array(x, dtype), **parameters))
+    alone = function.portable(x[mask].astype(dtype), **by_rows(function))
+    taken = got[mask] if got.shape == x.shape else got
+    np.testing.assert_allclose(taken, alone, rtol=2e-5 if dtype == "float32" else 1e-11)
+    if got.shape == x.shape:
+        assert np.isin(got[~mask], [0.0, -inf]).all()
+
+
+# what is small beside the rest
+
+
+def test_the_logarithm_of_a_sum_keeps_its_small_term(backend):
+    for dtype in {"float32", "float64"} & set(backend.dtypes):
+        x = np.array([[0.0, -40.0], [-40.0, 0.0], [0.0, -20.0], [-1e-20, -60.0]], dtype)
+        expected = np.log1p(np.exp(x.astype("f8").min(axis=-1)))
+        expected[3] = -1e-20 + np.exp(-60.0)
+        y = backend.asnumpy(ax.logsumexp.portable(backend.array(x, dtype), axis=-1))
+        np.testing.assert_allclose(y, expected, rtol=4 * np.finfo(dtype).eps)
