@@ -85,11 +85,12 @@ def _surely(compute: Callable[[Any, int], Any], x: Any) -> Any:
     for digits in (140, 400, 1000):
         with mpmath.workdps(digits):
             more = compute(x[open_], digits)
-            apart = abs(more - last) > abs(more) * mpmath.mpf(10) ** -22
+            near = abs(more - last) <= abs(more) * mpmath.mpf(10) ** -22
+            apart = ~near.astype(bool)  # and where one is NaN
             if digits < enough:  # a small term may be lost in both
-                apart |= more == 0
+                apart |= (more == 0).astype(bool)
         result[open_] = more
-        open_, last = open_[apart.astype(bool)], more[apart.astype(bool)]
+        open_, last = open_[apart], more[apart]
         if not open_.size:
             break
     return result
