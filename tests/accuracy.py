@@ -224,8 +224,8 @@ def of_peer(case: Case, library: str, x: Any, exact: Any, judge: Callable[..., W
 HEAD = """# Accuracy
 
 Errors in units in the last place (ulp), against the formula of each definition in mpmath: 0.5 is
-as good as a number can be rounded. `nox -s accuracy` writes this page: seed {seed}, {day}, NumPy
-{numpy}, PyTorch {torch}, JAX {jax}, SciPy {scipy} on {machine}.
+as good as a number can be rounded. `nox -s accuracy` writes this page: seed {seed}, {day},
+NumPy {numpy}, PyTorch {torch}, JAX {jax}, SciPy {scipy} on {machine}.
 
 Ours are the portable computations. The points are normal numbers, in float32 and float64 some
 {many} for each function, over the whole range in logarithmic steps, densely in [-20, 20] and

@@ -151,7 +151,7 @@ def _(xp: Namespace, x: Array) -> Any:
     lipschitz=1.0,
 )
 def sine(xp: Namespace, x: Array, frequency: Scalar = 1.0) -> Any:
-    """Sine, sin(frequency*x), right for the largest x too.
+    """Sine, sin(frequency*x), right for a large x too.
 
     Where frequency*x overflows it counts as 0.
 
