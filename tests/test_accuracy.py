@@ -30,7 +30,7 @@ def test_every_pattern_of_sixteen_bits(elementwise, backend, dtype):
         finite = normal & (np.abs(exact) <= float(info.max))
         error = np.abs(got.astype("f8") - exact)[finite]
     unit = np.ldexp(1.0, np.frexp(exact[finite])[1] - 1 - info.nmant)
-    assert (error / unit).max() <= 0.5
+    assert (error / unit).max() <= 0.5 + 1e-12
     assert got.dtype == same.dtype
     # a result that 64 bits hold for a tie: XLA's last digit of it may be another
     ties = 12 if backend.library == "jax" else 0
