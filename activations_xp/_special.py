@@ -299,18 +299,30 @@ def dipped(xp: Namespace, a: Array, rest: Any) -> tuple[Any, Any]:
     return polynomial(near, DIP_32 if a.dtype == xp.float32 else DIP_64), xp.abs(v) < 1
 
 
+def leading(number: Any, bits: int) -> Any:
+    """The number rounded to its leading digits, `bits` fewer than it holds (Veltkamp)."""
+    wide = number * (2.0**bits + 1)
+    return wide - (wide - number)
+
+
 def halves(xp: Namespace, number: float | Array, x: Array) -> tuple[Any, Any]:
     """A head and a rest of the digits of `number`, which x's dtype holds both."""
     bits = 27 if x.dtype != xp.float32 else 41 if isinstance(number, NUMBER) else 12
-    wide = number * (2.0**bits + 1)
-    head = wide - (wide - number)
+    head = leading(number, bits)
     return head, number - head
 
 
-def summed(head: Array, rest: Array) -> tuple[Any, Any]:
+def summed(head: Any, rest: Any) -> tuple[Any, Any]:
     """The sum of both, and what its rounding lost; the head is the larger."""
     total = head + rest
     return total, (head - total) + rest
+
+
+def summed_anyhow(a: Any, b: Any) -> tuple[Any, Any]:
+    """The same, whichever is the larger."""
+    total = a + b
+    back = total - a
+    return total, (a - (total - back)) + (b - back)
 
 
 def product(xp: Namespace, c: float | Array, x: Array, rest: Any = None) -> tuple[Any, Any]:

@@ -8,8 +8,6 @@ from __future__ import annotations
 import argparse
 import ast
 import datetime
-import importlib
-import inspect
 import itertools
 import platform
 import re
@@ -27,8 +25,8 @@ import ml_dtypes
 import mpmath
 import numpy as np
 import torch
-from common import exact_values, moved_within, remembered
-from test_derivatives import ROWS, jacobian
+from common import exact_values, found, moved_within, remembered
+from test_derivatives import ROWS, away_from, jacobian, kinks_of
 
 import activations_xp as ax
 from activations_xp._oracle import ACCEPTED, difference, truth
@@ -145,24 +143,24 @@ def _around_zeros(x: Any, exact: Any) -> Any:
     return size
 
 
+def is_normal(values: Any, dtype: Any) -> Any:
+    """Whether they are normal numbers of this dtype."""
+    info = ml_dtypes.finfo(dtype)
+    with np.errstate(invalid="ignore"):  # a NaN of 16 bits
+        size = np.abs(values.astype("f8"))
+    return (size >= float(info.smallest_normal)) & (size <= float(info.max))
+
+
 def worst(got: Any, exact: Any, x: Any, told: Any = True) -> Worst:
     """Over what is a normal number, and where one is `told` to look."""
     size = np.abs(exact.astype("f8"))
-    info = ml_dtypes.finfo(got.dtype)
-    counted = (size >= float(info.smallest_normal)) & (size <= float(info.max)) & told
+    counted = is_normal(exact, got.dtype) & told
     error = difference(got, exact)
     beside = np.maximum(_around_zeros(x, exact), size)
     with np.errstate(all="ignore"):
         judged = np.where(counted, error * np.exp2(np.frexp(size)[1] - np.frexp(beside)[1]), 0)
     i = int(np.argmax(judged))
     return Worst(float(judged[i]), float(x[i]), 100 * float(np.mean(error[counted] <= 0.5)))
-
-
-def _away_from_kinks(case: Case, x: Any) -> Any:
-    kinks = [v for v in case.all_parameters.values() if isinstance(v, float) and v < inf]
-    kinks = [abs(k) for k in (*kinks, *case.definition.properties.kinks)]
-    near = [np.abs(np.abs(x) - k) <= 4 * np.spacing(x.dtype.type(k)) for k in kinks]
-    return ~np.any([*near, x == 0], axis=0)
 
 
 def ours(case: Case, library: str, x: Any, derivative: bool = False) -> Any:
@@ -176,22 +174,15 @@ def ours(case: Case, library: str, x: Any, derivative: bool = False) -> Any:
 def peers(case: Case, library: str) -> Iterator[Callable[[Any], Any]]:
     """What the library calls it, at what may be the same parameters."""
     stated = case.definition.elsewhere.get(library, "")
-    parsed = re.fullmatch(r"([\w.]+)\.(\w+)(?: \((\w+)=(\w+)\))?", stated)
+    parsed = re.fullmatch(r"([\w.]+)(?: \((\w+)=(\w+)\))?", stated)
     if parsed is None:
         return
-    module, name, key, value = parsed.groups()
-    function = getattr(importlib.import_module(module), name)
+    path, key, value = parsed.groups()
+    function = found(path)
     backend = LIBRARIES.get(library, LIBRARIES["numpy"])
-    first = case.variant is case.definition.variants[0]
     tried = [{}, {key: not ast.literal_eval(value)}] if key else [{}]
-    try:
-        known = inspect.signature(function).parameters
-    except ValueError:  # a ufunc
-        known = {}
-    if not first:
-        known = set(known) | {"approximate"} if library == "torch" and name == "gelu" else known
-        tried = [t for t in tried if set(t) & set(case.parameters)]
-        tried += [case.parameters] if set(case.parameters) <= set(known) else []
+    if case.parameters:  # whose names may be its own too
+        tried = [t for t in tried if key in case.parameters] + [case.parameters]
     for keywords in tried:
 
         def call(x: Any, keywords: Any = keywords) -> Any:
@@ -204,18 +195,19 @@ def peers(case: Case, library: str) -> Iterator[Callable[[Any], Any]]:
 
 def of_peer(case: Case, library: str, x: Any, exact: Any, judge: Callable[..., Worst]) -> str:
     """The error of the library's own, if it has the same function."""
-    found = []
+    scored = []
     true = exact.astype("f8")
     for call in peers(case, library):
         try:
             got = call(x)
-        except (AttributeError, TypeError, ValueError, NotImplementedError, RuntimeError):
+        except (RuntimeError, TypeError):  # not for this dtype, or not with these parameters
             continue
         if got.shape == x.shape and got.dtype == x.dtype:
+            near = max(1e-4, 4 * float(ml_dtypes.finfo(got.dtype).eps)) * (1 + np.abs(true))
             with np.errstate(all="ignore"):
-                apart = np.abs(got.astype("f8") - true) > 0.03 * np.abs(true) + 1e-2
-            found.append((float(np.mean(apart)), judge(got, exact, x)))
-    score, figure = min(found, default=(1.0, None), key=lambda pair: pair[0])
+                apart = np.nan_to_num(np.abs(got.astype("f8") - true) / near, nan=1.0)
+            scored.append((float(np.mean(np.minimum(apart, 1))), judge(got, exact, x)))
+    score, figure = min(scored, default=(1.0, None), key=lambda pair: pair[0])
     return "" if score > 0.1 else str(figure)
 
 
@@ -251,14 +243,13 @@ def elementwise(dtype: str, cases: list[Case], seed: int, pool: Any) -> Iterator
         got = {name: ours(case, name, x) for name in LIBRARIES}
         figures = {name: worst(y, values, x) for name, y in got.items()}
         most = max(figures.values())
-        told = _away_from_kinks(case, x)
+        told = away_from(kinks_of(case), x)
         moved = max(worst(ours(case, name, x, True), slopes, x, told) for name in LIBRARIES)
         size = np.abs(values.astype("f8"))
-        normal = (size >= float(np.finfo(dtype).tiny)) & (size <= float(np.finfo(dtype).max))
         with np.errstate(all="ignore"):
             size = np.maximum(size, _around_zeros(x, values)).astype(dtype)
             apart = max(
-                (np.abs(a - b) / np.spacing(size))[normal].max(initial=0)
+                (np.abs(a - b) / np.spacing(size))[is_normal(values, dtype)].max(initial=0)
                 for a, b in itertools.combinations(got.values(), 2)
             )
         theirs = [of_peer(case, peer, x, values, worst) for peer in PEERS]
@@ -277,17 +268,13 @@ def elementwise(dtype: str, cases: list[Case], seed: int, pool: Any) -> Iterator
 def patterns(dtype: str) -> Any:
     """All the normal numbers of a 16-bit dtype."""
     x = np.arange(2**16, dtype=np.uint16).view(DTYPES[dtype])
-    with np.errstate(invalid="ignore"):
-        size = np.abs(x.astype("f8"))
-    return x[np.isfinite(size) & (size >= float(ml_dtypes.finfo(dtype).smallest_normal))]
+    return x[is_normal(x, dtype)]
 
 
 def judged(got: Any, exact: Any, x: Any) -> Worst:
     """16-bit results against those of 64 bits."""
-    info = ml_dtypes.finfo(got.dtype)
-    size = np.abs(exact)
-    counted = (size >= float(info.smallest_normal)) & (size <= float(info.max))
-    unit = np.exp2(np.frexp(size)[1] - 1 - info.nmant)
+    counted = is_normal(exact, got.dtype)
+    unit = np.exp2(np.frexp(exact)[1] - 1 - ml_dtypes.finfo(got.dtype).nmant)
     with np.errstate(all="ignore"):
         error = np.abs(got.astype("f8") - exact)[counted] / unit[counted]
     error = np.where(np.isnan(error), inf, error)
@@ -308,11 +295,10 @@ def sixteen_bits(dtype: str, cases: list[Case]) -> Iterator[str]:
         x = x[(x >= low) & (x <= high)]
         exact = ours(case, "numpy", x.astype("f8"))
         got = {name: ours(case, name, x) for name in LIBRARIES}
-        size = np.abs(exact)
-        normal = size >= float(ml_dtypes.finfo(dtype).smallest_normal)
         figure = judged(got["numpy"], exact, x)
         bits = [y.view(np.uint16) for y in got.values()]
-        other = np.any([a != b for a, b in itertools.combinations(bits, 2)], axis=0) & normal
+        other = np.any([a != b for a, b in itertools.combinations(bits, 2)], axis=0)
+        other &= is_normal(exact, dtype)
         theirs = [of_peer(case, peer, x, exact, judged) for peer in ("torch", "jax")]
         cells = [str(figure), f"{figure.share:.2f} %", str(int(other.sum())), *theirs]
         yield f"| {case} | " + " | ".join(cells) + " |\n"
@@ -350,8 +336,8 @@ def _along_an_axis(case: Case, library: str, dtype: str) -> tuple[float, float]:
         apart = np.abs(pulled[0] - (g.ravel() @ j).astype("f8")).max()
         size = max((np.abs(g.ravel()) @ np.abs(j)).astype("f8").max(), np.finfo(dtype).tiny)
         got = got.reshape(exact.shape)
-        normal = np.abs(exact.astype("f8")) >= np.finfo(dtype).tiny
-        most[0] = max(most[0], float(difference(got, exact)[normal].max(initial=0)))
+        counted = difference(got, exact)[is_normal(exact, dtype)]
+        most[0] = max(most[0], float(counted.max(initial=0)))
         most[1] = max(most[1], float(apart / (np.finfo(dtype).eps * size)))
     return most[0], most[1]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import inspect
 import os
 import pickle
@@ -81,6 +82,13 @@ def _label(value: Any) -> str:
     if isinstance(value, dict):
         return ",".join(f"{k}={v}" for k, v in value.items()) or "defaults"
     return getattr(value, "__name__", str(value))
+
+
+def found(path: str) -> Any:
+    """What a dotted name means; a class of modules gives a module."""
+    module, _, name = path.rpartition(".")
+    value = getattr(importlib.import_module(module), name)
+    return value() if isinstance(value, type) else value
 
 
 def needed(function: Any) -> dict[str, Any]:

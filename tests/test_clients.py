@@ -9,14 +9,13 @@ from __future__ import annotations
 import ast
 import contextlib
 import functools
-import importlib
 import math
 import re
 
 import numpy as np
 import pytest
 from array_api_compat import array_namespace
-from common import by_rows, needed
+from common import by_rows, found, needed
 from sklearn.datasets import load_digits
 
 import activations_xp as ax
@@ -312,17 +311,10 @@ def _counterparts(library):
             call = ast.parse(f"f({stated or ''})", mode="eval").body
             values = {k.arg: ast.literal_eval(k.value) for k in call.keywords}
             stated = {**{a.id: None for a in call.args}, **values}
-            own = _found(path)
+            own = found(path)
             if "normalized_shape" in stated:
                 own = _by_shape(own, function.definition.defaults["epsilon"])
             yield function, own, stated
-
-
-def _found(path):
-    """What a dotted name means; a class of modules gives a module."""
-    module, _, name = path.rpartition(".")
-    found = getattr(importlib.import_module(module), name)
-    return found() if isinstance(found, type) else found
 
 
 def _by_shape(own, epsilon):

@@ -10,6 +10,7 @@ import numpy as np
 from array_api_compat import device
 
 from .._parameters import NUMBER, aligned, check
+from .._special import leading
 from .._typing import Array, Kernel, Namespace
 
 if TYPE_CHECKING:
@@ -125,8 +126,7 @@ def _narrowed(xp: Namespace, y: Any, dtype: Any) -> Any:
     digits, least = (8, 2.0**-126) if "bfloat16" in str(dtype) else (11, 2.0**-14)
     by_32 = xp.astype(y, xp.float32)
     near = xp.minimum(xp.maximum(y, -1e40), 1e40)
-    wide = near * (2.0 ** (53 - digits) + 1)
-    head = wide - (wide - near)  # so many digits; a tie, which may go either way, 32 bits hold
+    head = leading(near, 53 - digits)  # a tie, which may go either way, 32 bits hold
     settled = (xp.astype(by_32, xp.float64) == y) | (xp.abs(y) < least)
     return xp.astype(xp.where(settled, by_32, xp.astype(head, xp.float32)), dtype)
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from .._activation import activation, derivative_of, parameter_derivatives_of, variant
 from .._parameters import NUMBER, Scalar
-from .._special import FAR, erf, gaussian, mills, product, summed, unit
+from .._special import FAR, erf, gaussian, mills, product, summed, summed_anyhow, unit
 from .._typing import Array, Namespace
 from .exponentials import elu
 from .sigmoids import DEEP, LINEAR, OPEN, beyond, gated, gated_density, gated_slope, shut, sigmoid
@@ -427,9 +427,7 @@ def _(xp: Namespace, x: Array, p1: Scalar = 1.0, p2: Scalar = 0.0, beta: Scalar 
 
 def _spread(xp: Namespace, x: Array, p1: Scalar, p2: Scalar, beta: Scalar) -> tuple[Any, Any]:
     """beta*(p1 - p2)*x and what its rounding lost."""
-    gap = p1 - p2
-    back = gap - p1
-    lost = (p1 - (gap - back)) - (p2 + back)
+    gap, lost = summed_anyhow(p1, -p2)
     t, rest = product(xp, beta, x)
     more = lost * xp.minimum(xp.maximum(t, -1e4), 1e4)
     t, rest = product(xp, gap, t, rest)

@@ -107,10 +107,9 @@ def lift(xp: Namespace, t: Any) -> tuple[Any, Any]:
     return LIFT * deep, xp.maximum(1 - deep, exp(-LIFT))
 
 
-def shut(xp: Namespace, t: Any, lost: Any = None) -> Any:
-    """exp(-t - lost), and exp(DEEP) beyond it."""
-    e = xp.exp(-xp.maximum(t, -DEEP))
-    return e if lost is None else e - e * lost
+def shut(xp: Namespace, t: Any) -> Any:
+    """exp(-t), and exp(DEEP) beyond it."""
+    return xp.exp(-xp.maximum(t, -DEEP))
 
 
 def gated_slope(

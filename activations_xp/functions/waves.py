@@ -7,7 +7,7 @@ from typing import Any
 
 from .._activation import activation, derivative_of, parameter_derivatives_of, variant
 from .._parameters import NUMBER, Scalar
-from .._special import FAR, dipped, halves
+from .._special import FAR, dipped, halves, leading, summed_anyhow
 from .._special import gaussian as density
 from .._typing import Array, Namespace
 
@@ -67,7 +67,7 @@ def _(xp: Namespace, x: Array, frequency: Scalar = 1.0) -> Any:
     # 1 + sin(2*t) = 2*sin(t + pi/4)**2, which keeps its digits where it touches 0
     t, *rest = _product(xp, xp.where(xp.abs(x) == inf, 0.0, x), frequency)
     eighth, little = halves(xp, pi / 4, x)
-    u, lost = _sum(t, eighth)
+    u, lost = summed_anyhow(t, eighth)
     s, _ = _turned(xp, u, lost + (little + _PI_REST / 4), *rest)
     return 2 * s * s
 
@@ -213,7 +213,7 @@ def _product(xp: Namespace, x: Array, frequency: Scalar) -> list[Any]:
         # a small one has lost its digits to the scale; there the sine is the angle
         lost = xp.where(xp.abs(t) > 2.0**-40, lost * scale, 0.0)
         for k, other in enumerate(sums):  # from the largest to the smallest
-            sums[k], t = _sum(other, t)
+            sums[k], t = summed_anyhow(other, t)
         sums += [t, lost]
     return sums
 
@@ -224,14 +224,6 @@ def _parts(frequency: Scalar, digits: int) -> list[Any]:
         return [frequency]
     parts: list[float] = []
     while frequency != 0 and len(parts) < 3:
-        wide = frequency * (2.0 ** (53 - digits) + 1)
-        parts.append(wide - (wide - frequency))
+        parts.append(leading(frequency, 53 - digits))
         frequency = frequency - parts[-1]
     return parts or [0.0]
-
-
-def _sum(a: Any, b: Any) -> tuple[Any, Any]:
-    """A + b and what was lost in rounding."""
-    total = a + b
-    back = total - a
-    return total, (a - (total - back)) + (b - back)
