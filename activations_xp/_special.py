@@ -17,49 +17,55 @@ FAR = 39.0
 LIFT = 37.0
 """exp(-LIFT) is rounded by less than a hundredth of a unit, to float32 and to float64."""
 
-TAIL_WEIGHT = 77 / 64
 TAIL_32 = (
-    0.5233675858564846,
-    -0.1379141601968948,
-    -0.014735755391350795,
-    0.04107664184479722,
-    -0.009743521646021493,
-    -0.005452270093315869,
-    0.0014648997979728458,
-    0.0012132803687136195,
-    -6.252770141988906e-05,
-    -0.00026938677961540835,
-    -5.208440091371898e-05,
-    3.578611660947722e-05,
-    1.379428693278411e-05,
+    0.6724080062022588,
+    -0.3314044441301027,
+    0.0287972274937938,
+    0.03671841803016365,
+    -0.0004673759379168765,
+    -0.006725403703156166,
+    -0.001965234051354289,
+    0.0007866444160546002,
+    0.0008707496060138822,
+    0.00020651276611433335,
+    -0.00018689323472686144,
+    -0.00013545390946105505,
+    1.4659112014023372e-05,
+    2.4866922468033904e-05,
 )
 TAIL_64 = (
-    0.49123036802430714,
-    -0.13131551451605578,
-    0.03926417096521224,
-    0.014034796938069773,
-    -0.025928424093927135,
-    0.016211140584984164,
-    -0.004899280045995735,
-    -0.0001558640363008271,
-    0.0006568753168946015,
-    -0.00010368357254218786,
-    -8.203410733987685e-05,
-    2.2190714832340465e-05,
-    1.2753230833394179e-05,
-    -3.6001775879199976e-06,
-    -2.4800380108755792e-06,
-    4.4494123885086795e-07,
-    5.357151712352521e-07,
-    -6.641411922685496e-09,
-    -1.1259961920789942e-07,
-    -2.0746213149601623e-08,
-    2.0336881601370338e-08,
-    8.35576743173069e-09,
-    -2.6933678560091734e-09,
-    -1.8355705531556257e-09,
-    1.896768330643781e-10,
-    1.9150612622729108e-10,
+    0.6724080048926824,
+    -0.33140444238878103,
+    0.028797360345361254,
+    0.03671836096892353,
+    -0.0004695968342587892,
+    -0.0067249070782433645,
+    -0.0019511241651022813,
+    0.0007851181590139335,
+    0.0008271990141344316,
+    0.0002069916929309449,
+    -0.0001156933360492962,
+    -0.000128551543860349,
+    -4.605286248103878e-05,
+    9.679386068618735e-06,
+    2.1696694605188695e-05,
+    1.257949924937401e-05,
+    2.056649764823822e-06,
+    -2.8744825958893366e-06,
+    -3.046803214215813e-06,
+    -1.3269278999085915e-06,
+    1.1414435439657112e-08,
+    2.8667498900413924e-07,
+    2.54538969269688e-07,
+    4.023909060697679e-07,
+    2.62490422133977e-07,
+    -1.790532314002732e-07,
+    -2.739151036124918e-07,
+    -1.9836091463400147e-08,
+    9.42738260630051e-08,
+    2.7924410895846166e-08,
+    -1.219727545953943e-08,
+    -5.185072617609759e-09,
 )
 CORE_32 = (
     1.1283791658815026,
@@ -264,14 +270,8 @@ def polynomial(t: Any, coefficients: tuple[float, ...]) -> Any:
 def gaussian(
     xp: Namespace, a: Array, rate: float = 0.5, factor: Array | float | None = None
 ) -> Any:
-    """exp(-rate*a*a), times the factor, for 0 <= a <= FAR and a rate of 0.25, 0.5 or 1.
-
-    Rounding a*a would cost a*a ulp. The head of `a` has so few digits that its square is exact,
-    and the exponential of the small rest is a short series.
-    """
-    scale = 2.0**8 if a.dtype == xp.float32 else 2.0**20
-    head = xp.round(a * scale) * (1 / scale)
-    return bell(xp, head, a - head, rate, factor)
+    """exp(-rate*a*a), times the factor, for 0 <= a <= FAR and a rate of 0.25, 0.5 or 1."""
+    return bell(xp, *split(xp, a), rate, factor)
 
 
 def bell(
@@ -281,15 +281,26 @@ def bell(
 
     A factor over 1 belongs in here: the product may be normal where the exponential is not.
     """
-    rest = rest * (2 * head + rest) * rate
-    less = rest * (1 - rest * (1 / 2 - rest * (1 / 6 - rest * (1 / 24))))
-    exponent = (-rate * head) * head
+    t, lost = square(head, rest, rate, 0.0 if factor is None else LIFT)
     if factor is None:
-        return xp.exp(exponent) * (1 - less)  # the difference alone may be subnormal
-    grown = xp.exp(exponent + LIFT) * (1 - less)
+        return xp.exp(t) * (1 + lost)  # the product with `lost` alone may be subnormal
     if isinstance(factor, NUMBER):
-        return grown * (factor * exp(-LIFT))
-    return grown * factor * exp(-LIFT)
+        factor = factor * exp(-LIFT)
+        return xp.exp(t) * (factor + factor * lost)
+    return xp.exp(t) * (factor + factor * lost) * exp(-LIFT)
+
+
+def split(xp: Namespace, a: Array) -> tuple[Any, Any]:
+    """A head of so few digits that its square is exact, and the rest."""
+    scale = 2.0**8 if a.dtype == xp.float32 else 2.0**20
+    head = xp.round(a * scale) * (1 / scale)
+    return head, a - head
+
+
+def square(head: Array, rest: Array, rate: float = 0.5, lift: float = 0.0) -> tuple[Any, Any]:
+    """-rate*(head + rest)**2 + lift, and what its rounding lost, which would cost a*a ulp."""
+    exact = (-rate * head) * head
+    return summed(exact + lift if lift else exact, -rate * rest * (2 * head + rest))
 
 
 def dipped(xp: Namespace, a: Array, rest: Any) -> tuple[Any, Any]:
@@ -343,14 +354,34 @@ def product(xp: Namespace, c: float | Array, x: Array, rest: Any = None) -> tupl
     return summed(wide * high, lost if rest is None else lost + c * rest)
 
 
-def mills(xp: Namespace, a: Array) -> Any:
-    """The tail of the standard normal distribution over exp(-a*a/2): slow, for a >= 0."""
-    return _mills(xp, a) / (a + TAIL_WEIGHT)
+def mills(xp: Namespace, a: Array, x: Array | None = None, k: float = 2.0) -> tuple[Any, Any]:
+    """The upper tail of the standard normal distribution over exp(-a*a/2), and what it lost.
+
+    It falls off slowly, and is for a >= 0; times x, which is a or -a, if that is given. With
+    another k than 2 it is that at a*2/k.
+    """
+    total, lost = summed_anyhow(a, k)
+    if x is None:
+        ratio = xp.where(a >= 0, k / 2, a) / total  # torch takes 1/total times a number
+        t = 1 - 4 * ratio
+        lost = lost * ratio * (2 / k)
+    else:
+        ratio = x / total
+        t = 2 * xp.abs(ratio) - 1
+        lost = lost * (1 - t) * (1 / 4)
+    first, *others = TAIL_32 if a.dtype == xp.float32 else TAIL_64
+    head = leading(first, 29) if a.dtype == xp.float32 else first
+    y, rest = summed(head, t * polynomial(t, tuple(others)))
+    value = ratio * y
+    return value, ratio * (rest + (first - head)) - value * lost
 
 
-def _mills(xp: Namespace, a: Array) -> Any:
-    k, coefficients = (2.5, TAIL_32) if a.dtype == xp.float32 else (4.0, TAIL_64)
-    return polynomial(1 - 2 * k / (a + k), coefficients)
+def damped(xp: Namespace, slow: Array, more: Array, t: Array, lost: Array) -> Any:
+    """(slow + more)*exp(t + lost), of which slow + more is at most 1.
+
+    The slow factor comes first: the fast one alone is subnormal before the product is.
+    """
+    return (slow + (slow * lost + more)) * xp.exp(t)
 
 
 def erfc(xp: Namespace, x: Array) -> Any:
@@ -361,8 +392,8 @@ def erfc(xp: Namespace, x: Array) -> Any:
 
 def _erfc(xp: Namespace, a: Array) -> Any:
     a = xp.minimum(a, FAR / sqrt(2))
-    b = a * sqrt(2)
-    return 2 * gaussian(xp, a, 1.0) * _mills(xp, b) / (b + TAIL_WEIGHT)  # 1 at 0
+    slow, more = mills(xp, a, k=sqrt(2))
+    return damped(xp, 2 * slow, 2 * more, *square(*split(xp, a), 1.0))  # 1 at 0
 
 
 def erf(xp: Namespace, x: Array) -> Any:

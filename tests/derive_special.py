@@ -4,9 +4,9 @@ Both fits interpolate at Chebyshev nodes in 60 digits, are cut where the rest fa
 target, and are turned into powers of the scaled variable. ``tests/test_special.py`` runs this
 and compares with what is shipped.
 
-tail: (a + 77/64) * Q(a) / exp(-a*a/2) on 0 <= a, in t = (a - k)/(a + k), where Q is the
-      upper tail of the standard normal distribution. The weight 77/64 makes the left side nearly
-      flat, so that the polynomial is little more than its constant and rounds like it.
+tail: (a + 2) * Q(a) / exp(-a*a/2) on 0 <= a, in t = (a - 2)/(a + 2), where Q is the upper tail
+      of the standard normal distribution. One division by a + 2 serves the weight and t, and
+      that of a number whose half is not subnormal is not either.
 core: erf(x)/x on 0 <= x <= 1, in x*x.
 back: (s + 1/2) * y / w on 0 <= w <= top, where erfc(y) = exp(-w) and s = sqrt(w + log(2)), in
       t = (s - k)/(s + k). At w = -log(2), where erfc is 2, y has its nearest singularity, which s
@@ -26,7 +26,7 @@ from mpmath import cos, erf, erfc, exp, log, mp, mpf, pi, sin, sqrt, tanh
 from activations_xp import _special
 
 NODES = 64
-TAIL_WEIGHT, DIP = mpf(_special.TAIL_WEIGHT), mpf(_special.DIP)
+DIP = mpf(_special.DIP)
 
 
 def _powers(function: Callable[[Any], Any], low: Any, high: Any, relative: Any) -> list[float]:
@@ -58,13 +58,12 @@ def _powers(function: Callable[[Any], Any], low: Any, high: Any, relative: Any) 
     return [float(c) for c in total]
 
 
-def tail(k: float, relative: float) -> list[float]:
+def tail(relative: float) -> list[float]:
     with mp.workdps(60):
-        k = mpf(k)
 
         def scaled(t: Any) -> Any:
-            a = k * (1 + t) / (1 - t)
-            return (a + TAIL_WEIGHT) * exp(a * a / 2) * erfc(a / sqrt(2)) / 2
+            a = 2 * (1 + t) / (1 - t)
+            return (a + 2) * exp(a * a / 2) * erfc(a / sqrt(2)) / 2
 
         return _powers(scaled, mpf(-1), mpf(1), mpf(relative))
 
@@ -127,8 +126,8 @@ def dip(relative: float) -> list[float]:
 
 
 FITS = {
-    "TAIL_32": lambda: tail(2.5, 2.0**-27),
-    "TAIL_64": lambda: tail(4.0, 2.0**-57),
+    "TAIL_32": lambda: tail(2.0**-27),
+    "TAIL_64": lambda: tail(2.0**-57),
     "CORE_32": lambda: core(2.0**-27),
     "CORE_64": lambda: core(2.0**-57),
     "BACK_32": lambda: back(1.5, 104.0, 2.0**-27),

@@ -7,7 +7,7 @@ from typing import Any
 
 from .._activation import activation, derivative_of, parameter_derivatives_of, variant
 from .._parameters import NUMBER, Scalar
-from .._special import FAR, LIFT, bell, halves, mills, unit, zero
+from .._special import FAR, LIFT, bell, damped, halves, mills, square, unit, zero
 from .._typing import Array, Namespace
 from .shrinkers import tanh_shrink
 
@@ -538,7 +538,7 @@ def laplace(xp: Namespace, x: Array, mu: Scalar = 0.707107, sigma: Scalar = 0.28
     """
     head, rest = _standardized(xp, x, mu, sigma)
     z = head + rest
-    tail = bell(xp, head, rest) * mills(xp, xp.abs(z))
+    tail = damped(xp, *mills(xp, xp.abs(z)), *square(head, rest))
     return xp.where(z > 0, 1 - tail, tail)
 
 
