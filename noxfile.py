@@ -31,6 +31,15 @@ LIBRARIES: dict[str, list[tuple[str, ...]]] = {
 """What is tested with each library installed, and nothing of the others."""
 
 
+JAX = {
+    "JAX_PLATFORMS": "cpu",
+    # what one process has compiled the other need not
+    "JAX_COMPILATION_CACHE_DIR": str(Path(".nox", "jax").absolute()),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+}
+
+
 def group(*names: str) -> list[str]:
     """The requirements in these dependency groups."""
     return nox.project.dependency_groups(PROJECT, *names)
@@ -57,9 +66,7 @@ def run_tests(session: nox.Session, library: str, *runs: tuple[str, ...]) -> Non
     session.install("-e", ".[cli]", *group("test"), *own)
     for options in runs:
         asked = session.posargs and [option for option in options if not option.endswith(".py")]
-        session.run(
-            "pytest", "-n", "2", *(asked or options), *session.posargs, env={"JAX_PLATFORMS": "cpu"}
-        )
+        session.run("pytest", "-n", "2", *(asked or options), *session.posargs, env=JAX)
 
 
 @nox.session
