@@ -133,9 +133,9 @@ def tables(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """The cost of a call on 8 elements, ours over the library's own."""
-    session.install("-e", ".", *group("torch", "jax"))
-    session.run("python", "tests/bench_calls.py", *session.posargs)
+    """How long all functions take beside others, written down; of those named, printed."""
+    session.install("-e", ".[plot]", *group("test", "torch", "jax"))
+    session.run("python", "tests/bench.py", *session.posargs)
 
 
 @nox.session(default=False)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import inspect
 import os
 import pickle
+import re
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -89,6 +91,17 @@ def found(path: str) -> Any:
     module, _, name = path.rpartition(".")
     value = getattr(importlib.import_module(module), name)
     return value() if isinstance(value, type) else value
+
+
+def named_by(definition: Any, library: str) -> Any:
+    """The library's own function that a definition names, at the defaults of ours."""
+    stated = definition.elsewhere.get(library, "")
+    parsed = re.fullmatch(r"([\w.]+)(?: \((\w+)=(True|False)\))?", stated)
+    if parsed is None:
+        return None
+    path, key, value = parsed.groups()
+    function = found(path)
+    return functools.partial(function, **{key: value == "False"}) if key else function
 
 
 def needed(function: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import numpy as np
 from .._parameters import check
 from .._special import log1p
 from .._typing import Kernel
-from . import generic
+from . import _blocks, _tape, generic
 
 if TYPE_CHECKING:
     from .._activation import Definition
@@ -32,30 +32,22 @@ def _finfo(dtype: Any) -> Any:
     return np.finfo(np.float16 if dtype.name == "bfloat16" else dtype)
 
 
-def _by_float64(function: Callable[..., Any]) -> Callable[[Any], Any]:
-    """NumPy's function, whose float32 is 2 to 4 units off: float64's rounded, cache by cache."""
-
-    def rounded(x: Any) -> Any:
-        if x.dtype != np.float32:
-            return function(x)
-        return function(x, out=np.empty_like(x), dtype=np.float64, casting="same_kind")
-
-    return rounded
-
-
-_exact = {ufunc.__name__: _by_float64(ufunc) for ufunc in (np.exp, np.expm1, np.log)}
-_rounded = generic.overlay(np, isdtype=_isdtype, finfo=_finfo, **_exact)
+_exact = {f.__name__: _tape.by_float64(f) for f in (np.exp, np.expm1, np.log)}
+_plain = generic.overlay(np, isdtype=_isdtype, finfo=_finfo)
+_rounded = generic.overlay(_plain, **_exact)
 xp = generic.overlay(_rounded, log1p=functools.partial(log1p, _rounded))
 """NumPy, where the bfloat16 of ml_dtypes is a floating dtype and none is refused with an error.
 Its own log1p takes three times as long as ours."""
+
+_recording = _tape.namespace(_plain, _exact)
 
 
 PATTERNS = 2**16
 """Of 16 bits."""
 
 
-def _relu(x: Any) -> Any:
-    return np.maximum(x, 0)
+def _relu(x: Any, out: Any = None) -> Any:
+    return np.maximum(x, 0, out=out)
 
 
 NATIVE: dict[str, Callable[..., Callable[[Any], Any] | None]] = {
@@ -90,7 +82,7 @@ def bind(definition: Definition, which: Implementation, kind: type) -> Kernel:
             return run, constant
         if x.ndim == 0 or x.dtype != result or not result.isnative:
             return _exactly(lambda x: own(x.astype(result)), result), constant
-        return own, constant
+        return _in_blocks(own, result), constant
 
     return generic.planned(definition, make)
 
@@ -110,11 +102,59 @@ def _on_scalars(kernel: Kernel) -> Kernel:
 def _portable(
     definition: Definition, values: tuple[Any, ...], compute: Any, result: Any
 ) -> Callable[[Any], Any]:
+    arrays = [v for v in values if isinstance(v, np.ndarray)]
+    told = tuple(v.dtype if isinstance(v, np.ndarray) else v for v in values)
+    in_blocks = definition.axis is None and compute == result and compute.itemsize >= 4
+    axes = dict(zip(definition.parameters, values, strict=True)).get("axis")
+    axes = axes if isinstance(axes, tuple) else (axes,)
+    in_rows = definition.axis == "kept"
+
     def run(x: Any) -> Any:
+        if x.size > _blocks.LARGE:
+            if in_blocks and all(v.shape == x.shape for v in arrays):
+                kinds = x.dtype, compute, result
+                return _tape.program(_recording, definition, *kinds, *told).run(x, *arrays)
+            if in_rows and len(axes) < x.ndim and x.nbytes > 4 * _blocks.BLOCK:
+                return _in_rows(definition, x, values, axes, compute, result)
         with np.errstate(all="ignore"):
             return generic.evaluate(definition, xp, x, values, compute, result)
 
     return _exactly(run, result)
+
+
+def _in_rows(
+    definition: Definition,
+    x: Any,
+    values: tuple[Any, ...],
+    axes: tuple[int, ...],
+    compute: Any,
+    result: Any,
+) -> Any:
+    """The computation of an array so large that it is done part by part."""
+    varies = [
+        isinstance(value, np.ndarray)
+        and generic.aligned_to(definition, values, name, value, x) == value.shape
+        for name, value in zip(definition.parameters, values, strict=True)
+    ]
+
+    def run(x: Any, *parts: Any) -> Any:
+        rest = iter(parts)
+        now = tuple(next(rest) if v else w for v, w in zip(varies, values, strict=True))
+        return generic.evaluate(definition, xp, x, now, compute, result)
+
+    others = [value for value, v in zip(values, varies, strict=True) if v]
+    return _blocks.in_rows(run, x, others, axes, compute, result)
+
+
+def _in_blocks(own: Callable[..., Any], dtype: Any) -> Callable[[Any], Any]:
+    """NumPy's own function, of a large array in blocks."""
+
+    def run(x: Any) -> Any:
+        if x.size <= _blocks.LARGE:
+            return own(x)
+        return _blocks.in_blocks(lambda size: lambda x, out: own(x, out=out), (x,), (dtype,))[0]
+
+    return run
 
 
 def _looked_up(run: Callable[[Any], Any], dtype: Any) -> Callable[[Any], Any]:
@@ -128,8 +168,16 @@ def _looked_up(run: Callable[[Any], Any], dtype: Any) -> Callable[[Any], Any]:
             if seen < PATTERNS:
                 return run(x)
             table = run(np.arange(PATTERNS, dtype=np.uint16).view(dtype))
-        index = x.astype(dtype, copy=False).view(np.uint16)
-        return generic.each(lambda part: np.asarray(part[index]), table)
+        parts: list[Any] = []
+        generic.each(parts.append, table)
+
+        def fill(x: Any, *results: Any) -> None:
+            index = x.astype(dtype, copy=False).view(np.uint16)
+            for part, result in zip(parts, results, strict=True):
+                np.take(part, index, out=result, mode="wrap")  # for "raise" takes a buffer
+
+        made = iter(_blocks.in_blocks(lambda size: fill, (x,), [dtype] * len(parts)))
+        return generic.each(lambda _: next(made), table)
 
     return look_up
 
