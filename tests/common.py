@@ -94,14 +94,15 @@ def found(path: str) -> Any:
 
 
 def named_by(definition: Any, library: str) -> Any:
-    """The library's own function that a definition names, at the defaults of ours."""
+    """The library's own function that a definition names, as ours is by default."""
     stated = definition.elsewhere.get(library, "")
-    parsed = re.fullmatch(r"([\w.]+)(?: \((\w+)=(True|False)\))?", stated)
+    parsed = re.fullmatch(r"([\w.]+)(?: \((\w+)=(True|False|None)\))?", stated)
     if parsed is None:
         return None
     path, key, value = parsed.groups()
-    function = found(path)
-    return functools.partial(function, **{key: value == "False"}) if key else function
+    # its own default is stated where it is another than ours
+    ours = {"True": False, "False": True, "None": -1}
+    return functools.partial(found(path), **{key: ours[value]}) if key else found(path)
 
 
 def needed(function: Any) -> dict[str, Any]:

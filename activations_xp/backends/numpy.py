@@ -147,10 +147,10 @@ def _in_rows(
 
 
 def _in_blocks(own: Callable[..., Any], dtype: Any) -> Callable[[Any], Any]:
-    """NumPy's own function, of a large array in blocks."""
+    """NumPy's own function, of an array that is enough for several threads in blocks."""
 
     def run(x: Any) -> Any:
-        if x.size <= _blocks.LARGE:
+        if x.nbytes < 4 * _blocks.BLOCK:
             return own(x)
         return _blocks.in_blocks(lambda size: lambda x, out: own(x, out=out), (x,), (dtype,))[0]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from math import pi, sqrt
+from math import inf, pi, sqrt
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import array_api_compat.torch as compat
@@ -60,6 +60,22 @@ def _ndtr(x: Any) -> Any:
     return 0.5 * torch.erfc(x * -sqrt(0.5))  # torch.special.ndtr is 0 in the tail
 
 
+def _in_32_bits(kernel: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The kernel, which torch lacks for 16."""
+    return lambda x: kernel(x) if x.dtype.itemsize > 2 else kernel(x.float()).to(x.dtype)
+
+
+_ndtri = _in_32_bits(torch.special.ndtri)
+
+
+def _log_sigmoid(x: Any) -> Any:
+    return -F.softplus(-x, threshold=40)  # F.logsigmoid keeps another array, and not the layout
+
+
+def _softsign_pull(g: Any, x: Any) -> Any:
+    return g / (1 + x.abs()).square()
+
+
 def _bell(rate: float, scale: float) -> Callable[[Any, Any], Any]:
     """g*scale*exp(-rate*x*x), whose own gradient in torch is 0*inf where the square overflows."""
     return lambda g, x: g * (scale * torch.exp(-rate * (x * x)))
@@ -93,15 +109,43 @@ NATIVE: dict[str, Native] = {
         )
     ),
     "leaky_relu": Native(lambda slope: partial(F.leaky_relu, negative_slope=slope)),
+    "celu": Native(lambda alpha: partial(F.celu, alpha=alpha) if alpha < inf else None),
+    "relu6": Native(lambda: F.relu6),
+    "hard_tanh": Native(lambda low, high: partial(F.hardtanh, min_val=low, max_val=high)),
+    "hard_swish": Native(lambda: F.hardswish),
+    "soft_shrink": Native(
+        lambda lambd, lower, upper: (
+            partial(F.softshrink, lambd=lambd) if (lower, upper) == (None, None) else None
+        )
+    ),
+    "hard_shrink": Native(
+        lambda lambd, lower, upper: (
+            partial(F.hardshrink, lambd=lambd) if (lower, upper) == (None, None) else None
+        )
+    ),
+    "threshold": Native(lambda least, value: partial(F.threshold, threshold=least, value=value)),
+    "log_sigmoid": Native(lambda: _log_sigmoid),
+    # its gradient's is NaN where the square overflows
+    "mish": Native(lambda: Undifferentiated(F.mish, torch.ops.aten.mish_backward)),
+    # it keeps two arrays
+    "softsign": Native(lambda: Undifferentiated(F.softsign, _softsign_pull)),
+    "tanh_shrink": Native(lambda: F.tanhshrink),
+    "ndtri": Native(lambda: _ndtri),
+    "softmin": Native(
+        lambda axis, where: (
+            partial(F.softmin, dim=axis[0]) if where is None and len(axis) == 1 else None
+        )
+    ),
     "elu": Native(lambda alpha: partial(F.elu, alpha=alpha)),
     "selu": Native(lambda: F.selu),
     "silu": Native(lambda beta: F.silu if beta == 1 else None),
     "softplus": Native(
         lambda beta, threshold: partial(
-            F.softplus, beta=beta, threshold=20 if threshold is None else threshold
-        ),
-        # its threshold of 20 cuts off what float64 still sees
-        amiss=frozenset({torch.float64}),
+            # its own threshold of 20 cuts off what float64 still sees
+            F.softplus,
+            beta=beta,
+            threshold=40 if threshold is None else threshold,
+        )
     ),
     "hard_sigmoid": Native(
         lambda slope, offset: (
