@@ -227,10 +227,11 @@ def page(table: dict[str, dict[str, dict[int, Figure]]]) -> Iterator[str]:
     yield f"""# Performance
 
 Times and ratios in float32, `nox -s bench` on {_processor()}, {ax.get_num_threads()} threads,
-{datetime.date.today()}, {versions}. Behind each time of ours stands how many times as long
-the fastest of the others takes: above 1 ours is faster. All take turns in one process; the figures
-are medians. For NumPy the others are the formula as it stands in NumPy's functions (with SciPy's
-erf), SciPy's own and PyTorch's on the same memory, of as many threads.
+{datetime.date.today()}, {versions}.
+Behind each time of ours stands how many times as long the fastest of the others takes: above 1
+ours is faster. All take turns in one process; the figures are medians. For NumPy the others are
+the formula as it stands in NumPy's functions (with SciPy's erf), SciPy's own and PyTorch's on the
+same memory, of as many threads.
 
 ![How many times as fast as the best of the others](performance/numpy.svg)
 
@@ -242,12 +243,16 @@ erf), SciPy's own and PyTorch's on the same memory, of as many threads.
         for size in sizes:
             ratios = [row[size].ratio for row in rows.values() if size in row]
             mean = math.exp(statistics.fmean(map(math.log, ratios)))
-            yield f"* {size:.0e} elements: geometric mean {mean:.2f}, least {min(ratios):.2f}\n"
-        heads = " | ".join(f"{size:.0e} | best of the others" for size in sizes)
+            yield f"* {_count(size)} elements: geometric mean {mean:.2f}, least {min(ratios):.2f}\n"
+        heads = " | ".join(f"{_count(size)} | best of the others" for size in sizes)
         yield f"\n| function | {heads} |\n|:--{'|--:|:--' * len(sizes)}|\n"
         for name, row in rows.items():
             cells = " | ".join(str(row[size]) if size in row else " | " for size in sizes)
             yield f"| {name} | {cells} |\n"
+
+
+def _count(size: int) -> str:
+    return str(size) if size < 1000 else f"1e{round(math.log10(size))}"
 
 
 def _processor() -> str:
