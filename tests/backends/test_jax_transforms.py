@@ -176,7 +176,8 @@ SECOND = [
 
 
 @pytest.mark.usefixtures("uncompiled")
-@over("second", in_sweep(SECOND))
+@pytest.mark.sweep
+@over("second", SECOND)
 @over("function", FUNCTIONS)
 def test_second_derivatives_under(function, second):
     f, x = _call(function), _points(function)
