@@ -134,7 +134,7 @@ def kept(kind: str, name: str, ours: Call, theirs: dict[str, Call]) -> Iterator[
         try:
             if same(value, call()):
                 good[peer] = call
-        except (TypeError, RuntimeError, NotImplementedError):  # other parameters, or no such dtype
+        except (TypeError, RuntimeError):  # other parameters, or no such dtype
             continue
     if good:
         yield Entry(kind, name, ours, good)

@@ -52,14 +52,14 @@ class Recorded(NDArrayOperatorsMixin):
         if method != "__call__" or keywords:
             return NotImplemented
         first, *others = inputs
-        if ufunc in (np.multiply, np.divide) and is_one(others[0]):
+        if ufunc in (np.multiply, np.divide) and _is_one(others[0]):
             return first
-        if ufunc is np.multiply and is_one(first):
+        if ufunc is np.multiply and _is_one(first):
             return others[0]
         return self.tape.add(ufunc, *inputs)
 
 
-def is_one(value: Any) -> bool:
+def _is_one(value: Any) -> bool:
     return isinstance(value, NUMBER) and value == 1
 
 

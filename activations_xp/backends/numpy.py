@@ -168,6 +168,9 @@ def _looked_up(run: Callable[[Any], Any], dtype: Any) -> Callable[[Any], Any]:
             if seen < PATTERNS:
                 return run(x)
             table = run(np.arange(PATTERNS, dtype=np.uint16).view(dtype))
+        if x.size <= _blocks.LARGE:
+            index = x.astype(dtype, copy=False).view(np.uint16)
+            return generic.each(lambda part: np.asarray(part[index]), table)
         parts: list[Any] = []
         generic.each(parts.append, table)
 

@@ -85,6 +85,18 @@ def _itself(x: Any) -> Any:
     return x
 
 
+def _along_one_axis(kernel: Callable[..., Any]) -> Callable[..., Callable[[Any], Any] | None]:
+    return lambda axis, where: (
+        partial(kernel, dim=axis[0]) if where is None and len(axis) == 1 else None
+    )
+
+
+def _of_both_sides(kernel: Callable[..., Any]) -> Callable[..., Callable[[Any], Any] | None]:
+    return lambda lambd, lower, upper: (
+        partial(kernel, lambd=lambd) if (lower, upper) == (None, None) else None
+    )
+
+
 NATIVE: dict[str, Native] = {
     "erf": Native(
         lambda: Undifferentiated(torch.erf, _bell(1.0, 2 / sqrt(pi))),
@@ -113,16 +125,8 @@ NATIVE: dict[str, Native] = {
     "relu6": Native(lambda: F.relu6),
     "hard_tanh": Native(lambda low, high: partial(F.hardtanh, min_val=low, max_val=high)),
     "hard_swish": Native(lambda: F.hardswish),
-    "soft_shrink": Native(
-        lambda lambd, lower, upper: (
-            partial(F.softshrink, lambd=lambd) if (lower, upper) == (None, None) else None
-        )
-    ),
-    "hard_shrink": Native(
-        lambda lambd, lower, upper: (
-            partial(F.hardshrink, lambd=lambd) if (lower, upper) == (None, None) else None
-        )
-    ),
+    "soft_shrink": Native(_of_both_sides(F.softshrink)),
+    "hard_shrink": Native(_of_both_sides(F.hardshrink)),
     "threshold": Native(lambda least, value: partial(F.threshold, threshold=least, value=value)),
     "log_sigmoid": Native(lambda: _log_sigmoid),
     # its gradient's is NaN where the square overflows
@@ -131,11 +135,7 @@ NATIVE: dict[str, Native] = {
     "softsign": Native(lambda: Undifferentiated(F.softsign, _softsign_pull)),
     "tanh_shrink": Native(lambda: F.tanhshrink),
     "ndtri": Native(lambda: _ndtri),
-    "softmin": Native(
-        lambda axis, where: (
-            partial(F.softmin, dim=axis[0]) if where is None and len(axis) == 1 else None
-        )
-    ),
+    "softmin": Native(_along_one_axis(F.softmin)),
     "elu": Native(lambda alpha: partial(F.elu, alpha=alpha)),
     "selu": Native(lambda: F.selu),
     "silu": Native(lambda beta: F.silu if beta == 1 else None),
@@ -169,16 +169,8 @@ NATIVE: dict[str, Native] = {
         )
     ),
     "identity": Native(lambda: _itself),
-    "softmax": Native(
-        lambda axis, where: (
-            partial(torch.softmax, dim=axis[0]) if where is None and len(axis) == 1 else None
-        )
-    ),
-    "log_softmax": Native(
-        lambda axis, where: (
-            partial(torch.log_softmax, dim=axis[0]) if where is None and len(axis) == 1 else None
-        )
-    ),
+    "softmax": Native(_along_one_axis(torch.softmax)),
+    "log_softmax": Native(_along_one_axis(torch.log_softmax)),
 }
 
 is_tracing = torch.compiler.is_dynamo_compiling
