@@ -100,6 +100,8 @@ class Form(Protocol[P]):
     def __call__(self, x: float, /, *args: P.args, **kwargs: P.kwargs) -> float: ...
     @overload
     def __call__(self, x: A, /, *args: P.args, **kwargs: P.kwargs) -> A: ...
+    @overload
+    def __call__(self, x: A, /, *args: Any, out: A | None, **kwargs: Any) -> A: ...
 
 
 class Pair(Protocol[P]):
@@ -127,6 +129,8 @@ class Pullback(Protocol[P]):
     def __call__(self, x: float, g: float, /, *args: P.args, **kwargs: P.kwargs) -> float: ...
     @overload
     def __call__(self, x: A, g: A, /, *args: P.args, **kwargs: P.kwargs) -> A: ...
+    @overload
+    def __call__(self, x: A, g: A, /, *args: Any, out: A | None, **kwargs: Any) -> A: ...
 
 
 class Activation(Form[P], Protocol[P]):
@@ -302,7 +306,7 @@ x : array of real numbers
 g : array of real floating numbers
     The gradient of the result, in its shape.
 
-The parameters of `{name}` follow.
+The parameters of `{name}` follow, and `out`.
 
 Returns
 -------
@@ -344,11 +348,15 @@ def _give(function: Activation[P], name: str, computation: Any) -> None:
 
 
 _TEMPLATE = """
-def make(kernels, resolve):
-    def {name}(x{first}, /{rest}):
-        return (kernels.get(type(x)) or resolve(x))(x, ({types}){first}{rest})
+def make(kernels, resolve, into):
+    def {name}(x{first}, /{rest}{last}):
+        {check}return (kernels.get(type(x)) or resolve(x))(x, ({types}){first}{rest})
     return {name}
 """
+_CHECK = """\
+if out is not None:
+            return into(out, kernels.get(type(x)) or resolve(x), x, ({types}){first}{rest})
+        """
 
 
 def _public(
@@ -370,9 +378,15 @@ def _public(
     name = definition.name.rpartition(".")[2]
     made: dict[str, Any] = {}
     types = "".join(f"type({parameter}), " for parameter in definition.parameters)
-    source = _TEMPLATE.format(name=name, first=first, rest=rest, types=types)
+    words = {"name": name, "first": first, "rest": rest, "types": types, "last": "", "check": ""}
+    if name not in ("value_and_derivative", "parameter_derivatives"):
+        words |= {"last": ", *, out=None", "check": _CHECK.format(**words)}
+    source = _TEMPLATE.format(**words)
     exec(compile(source, f"<activations_xp {name}>", "exec"), author.__globals__, made)
-    public: Any = made["make"](kernels, resolve)
+    into = functools.partial(_dispatch.into, definition.name)
+    public: Any = made["make"](kernels, resolve, into)
+    if words["last"]:
+        public.__kwdefaults__ = {"out": None}
     public.__qualname__ = definition.name if which is None else f"{definition.name}.{which}"
     public.__module__ = author.__module__
     public.__defaults__ = author.__defaults__

@@ -158,6 +158,42 @@ def resolve(
     return kernel
 
 
+def into(
+    function: str, out: Any, kernel: Kernel, x: Any, types: tuple[type, ...], *parameters: Any
+) -> Any:
+    """What the kernel makes of x, written to `out`."""
+    owner = "numpy" if isinstance(x, NUMBER) else library(x)
+    if owner != "numpy":  # no other library writes into the arrays of one
+        if out is x and getattr(x, "requires_grad", False):
+            x = x.clone()  # torch differentiates at an array that must stay as it is
+        return write(function, "out", out, kernel(x, types, *parameters))
+    value = kernel(x, types, *parameters, out=out if library(out) == owner else None)
+    return out if value is out else write(function, "out", out, value)
+
+
+def write(function: str, argument: str, target: Any, value: Any) -> Any:
+    """Put the value into the array that the function's argument says."""
+
+    def fail(kind: type[Exception], what: str, got: str) -> None:
+        raise kind(f"{function}: {argument} needs an array {what}, got {got}")
+
+    if isinstance(value, (tuple, dict)):
+        raise TypeError(f"{function}: {argument} needs a single result, got {len(value)}")
+    if library(target) is None or library(target) != library(value):
+        fail(TypeError, "of x's library", describe(target))
+    if target.shape != value.shape:
+        fail(ValueError, f"of shape {tuple(value.shape)}", str(tuple(target.shape)))
+    if target.dtype != value.dtype and not isdtype(target, ("real floating",)):
+        fail(TypeError, "of a floating dtype", describe(target))
+    try:
+        target[...] = value
+    except (TypeError, ValueError) as error:  # immutable, or read-only
+        raise type(error)(
+            f"{function}: {argument} needs an array that can be written to: {error}"
+        ) from None
+    return target
+
+
 def _hint(x: Any) -> str:
     if isinstance(x, (list, tuple)):
         return "; make it an array first, with numpy.asarray or torch.tensor"

@@ -14,6 +14,11 @@ _X = """\
 x : array of real numbers
     Any shape, of any library. A Python number counts as a NumPy scalar."""
 
+_OUT = """\
+out : array, optional
+    Where the result is to be written, which may be x: an array of x's library
+    and of the result's shape. It is returned."""
+
 _RETURNS = {
     None: "Like x: same library, shape and device.",
     "kept": "Like x: same library, shape and device.",
@@ -44,7 +49,7 @@ def complete(definition: Definition) -> str:
     )
     conditions = ", ".join(condition.text for condition in definition.domain)
     sections = {
-        "Parameters": "\n".join(filter(None, [_X, own.pop("Parameters", "")])),
+        "Parameters": "\n".join(filter(None, [_X, own.pop("Parameters", ""), _OUT])),
         "Returns": "array\n" + _indent(_RETURNS[definition.axis], _DTYPE.format(integers=integers)),
         "Raises": _RAISES.format(domain=f"; it requires {conditions}" if conditions else ""),
         "Notes": "\n\n".join(

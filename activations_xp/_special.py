@@ -233,6 +233,19 @@ DIP_64 = (
 )
 
 
+def has_spare(xp: Namespace) -> bool:
+    """Whether half of the digits, and of the exponents, are to be rounded away in the end.
+
+    There is no need then to keep what rounding loses, nor away from subnormal numbers.
+    """
+    return getattr(xp, "spare", None) is True
+
+
+def is_short(xp: Namespace, x: Array) -> bool:
+    """Whether the digits of float32 are all that is asked for."""
+    return x.dtype == xp.float32 or has_spare(xp)
+
+
 def unit(xp: Namespace, x: Array) -> Any:
     """1 everywhere, and NaN where x is."""
     return xp.where(x <= inf, 1.0, x)
@@ -275,13 +288,19 @@ def gaussian(
 
 
 def bell(
-    xp: Namespace, head: Array, rest: Array, rate: float = 0.5, factor: Array | float | None = None
+    xp: Namespace,
+    head: Array,
+    rest: Array | None,
+    rate: float = 0.5,
+    factor: Array | float | None = None,
 ) -> Any:
     """exp(-rate*a*a) of the sum a of a head with few digits and a small rest.
 
     A factor over 1 belongs in here: the product may be normal where the exponential is not.
     """
-    t, lost = square(head, rest, rate, 0.0 if factor is None else LIFT)
+    t, lost = square(head, rest, rate, 0.0 if factor is None or has_spare(xp) else LIFT)
+    if lost is None:
+        return xp.exp(t) if factor is None else xp.exp(t) * factor
     if factor is None:
         return xp.exp(t) * (1 + lost)  # the product with `lost` alone may be subnormal
     if isinstance(factor, NUMBER):
@@ -291,15 +310,24 @@ def bell(
 
 
 def split(xp: Namespace, a: Array) -> tuple[Any, Any]:
-    """A head of so few digits that its square is exact, and the rest."""
+    """A head of so few digits that its square is exact, and the rest, or None for nothing."""
+    if has_spare(xp):
+        return a, None
     scale = 2.0**8 if a.dtype == xp.float32 else 2.0**20
     head = xp.round(a * scale) * (1 / scale)
     return head, a - head
 
 
-def square(head: Array, rest: Array, rate: float = 0.5, lift: float = 0.0) -> tuple[Any, Any]:
-    """-rate*(head + rest)**2 + lift, and what its rounding lost, which would cost a*a ulp."""
+def square(
+    head: Array, rest: Array | None, rate: float = 0.5, lift: float = 0.0
+) -> tuple[Any, Any]:
+    """-rate*(head + rest)**2 + lift, and what its rounding lost, which would cost a*a ulp.
+
+    Without a rest it lost nothing.
+    """
     exact = (-rate * head) * head
+    if rest is None:
+        return exact, None
     return summed(exact + lift if lift else exact, -rate * rest * (2 * head + rest))
 
 
@@ -307,7 +335,7 @@ def dipped(xp: Namespace, a: Array, rest: Any) -> tuple[Any, Any]:
     """1 - sin(a)**2/a of a sum a + rest, where it is far from 1, and where that is."""
     v = (a - DIP) + rest
     near = xp.minimum(xp.maximum(v, -1.0), 1.0)
-    return polynomial(near, DIP_32 if a.dtype == xp.float32 else DIP_64), xp.abs(v) < 1
+    return polynomial(near, DIP_32 if is_short(xp, a) else DIP_64), xp.abs(v) < 1
 
 
 def leading(number: Any, bits: int) -> Any:
@@ -341,6 +369,11 @@ def product(xp: Namespace, c: float | Array, x: Array, rest: Any = None) -> tupl
 
     For an exponential, of which the argument's rounding would cost as many ulp as it is large.
     """
+    if has_spare(xp):
+        x = x if rest is None else x + rest
+        if isinstance(c, NUMBER) and (c == 1 or abs(c) == inf):
+            return c * x, None
+        return c * xp.minimum(xp.maximum(x, -1e300), 1e300), None
     if isinstance(c, NUMBER):
         if c == 1 or abs(c) == inf:
             return c * x, None if rest is None else c * rest
@@ -358,8 +391,14 @@ def mills(xp: Namespace, a: Array, x: Array | None = None, k: float = 2.0) -> tu
     """The upper tail of the standard normal distribution over exp(-a*a/2), and what it lost.
 
     It falls off slowly, and is for a >= 0; times x, which is a or -a, if that is given. With
-    another k than 2 it is that at a*2/k.
+    another k than 2 it is that at a*2/k. What it lost is None for nothing.
     """
+    if has_spare(xp):
+        ratio = (k / 2 if x is None else x) / (a + k)
+        t = 1 - 4 * ratio if x is None else 2 * xp.abs(ratio) - 1
+        first, *others = TAIL_32
+        rest = xp.astype(polynomial(xp.astype(t, xp.float32), tuple(others)), t.dtype)
+        return ratio * (first + t * rest), None
     total, lost = summed_anyhow(a, k)
     if x is None:
         ratio = xp.where(a >= 0, k / 2, a) / total  # torch takes 1/total times a number
@@ -369,18 +408,20 @@ def mills(xp: Namespace, a: Array, x: Array | None = None, k: float = 2.0) -> tu
         ratio = x / total
         t = 2 * xp.abs(ratio) - 1
         lost = lost * (1 - t) * (1 / 4)
-    first, *others = TAIL_32 if a.dtype == xp.float32 else TAIL_64
+    first, *others = TAIL_32 if is_short(xp, a) else TAIL_64
     head = leading(first, 29) if a.dtype == xp.float32 else first
     y, rest = summed(head, t * polynomial(t, tuple(others)))
     value = ratio * y
     return value, ratio * (rest + (first - head)) - value * lost
 
 
-def damped(xp: Namespace, slow: Array, more: Array, t: Array, lost: Array) -> Any:
-    """(slow + more)*exp(t + lost), of which slow + more is at most 1.
+def damped(xp: Namespace, slow: Array, more: Array | None, t: Array, lost: Array | None) -> Any:
+    """(slow + more)*exp(t + lost), of which slow + more is at most 1; None is nothing.
 
     The slow factor comes first: the fast one alone is subnormal before the product is.
     """
+    if more is None or lost is None:
+        return slow * xp.exp(t)
     return (slow + (slow * lost + more)) * xp.exp(t)
 
 
@@ -393,14 +434,15 @@ def erfc(xp: Namespace, x: Array) -> Any:
 def _erfc(xp: Namespace, a: Array) -> Any:
     a = xp.minimum(a, FAR / sqrt(2))
     slow, more = mills(xp, a, k=sqrt(2))
-    return damped(xp, 2 * slow, 2 * more, *square(*split(xp, a), 1.0))  # 1 at 0
+    more = more if more is None else 2 * more
+    return damped(xp, 2 * slow, more, *square(*split(xp, a), 1.0))  # 1 at 0
 
 
 def erf(xp: Namespace, x: Array) -> Any:
     """The error function, right in relative terms near zero."""
     a = xp.abs(x)
     near = xp.minimum(a, 1.0)
-    first, *others = CORE_32 if a.dtype == xp.float32 else CORE_64
+    first, *others = CORE_32 if is_short(xp, a) else CORE_64
     core = x + x * polynomial(near * near, (first - 1, *others))
     size = 1 - _erfc(xp, xp.maximum(a, 1.0))
     return xp.where(a <= 1.0, core, xp.where(x > 0, size, -size))
@@ -408,7 +450,7 @@ def erf(xp: Namespace, x: Array) -> Any:
 
 def erfc_inverse(xp: Namespace, w: Array, factor: float = 1.0) -> Any:
     """The y at which erfc(y) is exp(-w), for 0 <= w <= inf, times the factor."""
-    k, fit = (1.5, BACK_32) if w.dtype == xp.float32 else (3.0, BACK_64)
+    k, fit = (1.5, BACK_32) if is_short(xp, w) else (3.0, BACK_64)
     coefficients = tuple(factor * c for c in fit)
     s = xp.minimum(xp.sqrt(w + log(2)), 1e9)
     return w * (polynomial((s - k) / (s + k), coefficients) / (s + 0.5))
@@ -431,7 +473,7 @@ def log1p(xp: Namespace, x: Array) -> Any:
 def expm1(xp: Namespace, x: Array) -> Any:
     """exp(x) - 1 by the exponential, to three units, and to two for x <= 0."""
     near = xp.minimum(xp.maximum(x, -1.0), 1.0)
-    core = near + near * (near * polynomial(near, RISE_32 if x.dtype == xp.float32 else RISE_64))
+    core = near + near * (near * polynomial(near, RISE_32 if is_short(xp, x) else RISE_64))
     return xp.where(xp.abs(x) < 1, core, xp.exp(x) - 1)
 
 
@@ -446,4 +488,4 @@ def tanh(xp: Namespace, x: Array) -> Any:
 def shrunk(xp: Namespace, x: Array) -> Any:
     """1 - tanh(x)/x for -1 <= x <= 1, right in relative terms."""
     square = x * x
-    return square * polynomial(square, SHRINK_32 if x.dtype == xp.float32 else SHRINK_64)
+    return square * polynomial(square, SHRINK_32 if is_short(xp, x) else SHRINK_64)

@@ -92,13 +92,12 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
 
 
-def shared(parts: Iterable[T], threads: int, begin: Callable[[], Callable[[T], Any]]) -> None:
-    """Each part is done once, by the caller or another thread; each begins with what it needs."""
+def shared(parts: Iterable[T], threads: int, do: Callable[[T], Any]) -> None:
+    """Do each part once, in the caller's thread or another."""
     global _pool
     todo = deque(parts)
 
     def work() -> None:
-        do = begin()
         while True:
             try:
                 part = todo.popleft()

@@ -78,6 +78,27 @@ def test_sixteen_bits_are_rounded_once_and_the_same_everywhere(case, backend):
                 assert (np.abs(got.astype("f8") - exact) <= unit / 2)[normal].all()
 
 
+def test_out(case, backend):
+    values = moved_within(case.definition, _values((2, 4)))
+    x = backend.array(values, "float32")
+    forms = [case.function, case.function.native, case.function.portable]
+    forms += [getattr(case.function, "derivative", case.function)]
+    for form in forms:
+        expected = backend.asnumpy(form(x, **case.parameters))
+        out = backend.array(np.full(expected.shape, 7.0), "float32")
+        if backend.library == "jax":
+            with pytest.raises(TypeError, match="needs an array that can be written to: JAX"):
+                form(x, **case.parameters, out=out)
+            continue
+        assert form(x, **case.parameters, out=out) is out
+        _same(backend.asnumpy(out), expected)
+        if expected.shape == x.shape:
+            again = backend.array(values, "float32")
+            assert form(again, **case.parameters, out=again) is again
+            _same(backend.asnumpy(again), expected)
+    assert backend.asnumpy(x).tobytes() == values.astype("f4").tobytes()
+
+
 @pytest.mark.parametrize("dtype", ["bool", "int8", "uint8", "int32", "int64"])
 def test_integers_become_the_default_floating_dtype(case, backend, dtype):
     x = backend.array([[0, 1, 3, 100]], dtype)
@@ -203,7 +224,7 @@ def test_a_public_function_is_a_plain_function(activation):
         forms.append(activation.derivative)
     for form in forms:
         signature = inspect.signature(form)
-        assert list(signature.parameters) == ["x", *activation.definition.parameters]
+        assert list(signature.parameters) == ["x", *activation.definition.parameters, "out"]
         assert signature.parameters["x"].kind is inspect.Parameter.POSITIONAL_ONLY
     assert pickle.loads(pickle.dumps(activation)) is activation
     assert getattr(ax, activation.__name__) is activation

@@ -34,6 +34,7 @@ def keeps_the_type_of_the_array(
     assert_type(ax.prelu.parameter_derivatives(j, 0.25), dict[str, jax.Array])
     assert_type(ax.softmax.vjp(n, n, axis=0), npt.NDArray[np.float32])
     ax.softmax.vjp(n)  # type: ignore
+    assert_type(ax.elu(n, alpha=0.5, out=n), npt.NDArray[np.float32])
     assert_type(ax.softmax.portable(n, axis=(0, 1)), npt.NDArray[np.float32])
 
 

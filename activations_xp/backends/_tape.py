@@ -9,23 +9,36 @@ but the result.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from .._parameters import NUMBER
-from .._special import log1p
-from . import generic
-from ._blocks import in_blocks
+from . import _blocks, generic
 
 if TYPE_CHECKING:
     from .._activation import Definition
 
 
+ALIGNED = 64
+"""Registers begin at multiples of so many bytes."""
+
+IN_PLACE: dict[Any, int] = {
+    **dict.fromkeys((np.add, np.subtract, np.multiply, np.divide, np.maximum, np.minimum), 2),
+    **dict.fromkeys((np.negative, np.absolute, np.sqrt, np.rint), 1),
+}
+"""How many of its first arguments a function may write over, at no cost: NumPy's exponential of
+float64 takes four times as long in place."""
+
+PROGRAMS = 256
+"""How many computations are remembered."""
+
+
 class Step(NamedTuple):
-    """A call of a function that writes into its argument `out`."""
+    """A call of a function that writes what it makes of its sources."""
 
     function: Callable[..., Any]
     sources: tuple[int, ...]
@@ -56,6 +69,8 @@ class Recorded(NDArrayOperatorsMixin):
             return first
         if ufunc is np.multiply and _is_one(first):
             return others[0]
+        if ufunc in (np.maximum, np.minimum):
+            return self.tape.bounded(ufunc, first, *others)
         return self.tape.add(ufunc, *inputs)
 
 
@@ -67,16 +82,16 @@ class Tape:
     """The steps of a computation, whose values are numbered in the order they are made."""
 
     def __init__(self) -> None:
-        self.elements: list[Any] = []
+        self.values: list[Recorded] = []
         self.inputs: list[int] = []
         self.constants: list[int] = []
-        self.steps: list[Step] = []
+        self.steps: dict[int, Step] = {}
         self.known: dict[Any, Recorded] = {}
 
     def _new(self, key: Any, element: Any) -> Recorded:
-        self.elements.append(element)
-        self.known[key] = Recorded(self, len(self.elements) - 1, element)
-        return self.known[key]
+        value = self.known[key] = Recorded(self, len(self.values), element)
+        self.values.append(value)
+        return value
 
     def input(self, dtype: Any) -> Recorded:
         """The next array that the computation is given."""
@@ -86,16 +101,16 @@ class Tape:
 
     def constant(self, number: Any, dtype: Any) -> Recorded:
         """A number as an array of this dtype."""
-        key = repr(number), dtype
+        array = np.asarray(number, dtype)
+        key = array.tobytes(), dtype
         if key not in self.known:
-            self.constants.append(self._new(key, np.asarray(number, dtype)).number)
+            self.constants.append(self._new(key, array).number)
         return self.known[key]
 
     def add(self, function: Callable[..., Any], *inputs: Any, dtype: Any = None) -> Recorded:
         """The value of a new step, or of the one that did the same.
 
-        The function writes into the array `out`; without one it makes one, unless the dtype of
-        that is stated.
+        A function that is not NumPy's writes into its last argument, of the dtype stated.
         """
         kind = next(v.dtype for v in inputs if isinstance(v, Recorded))
         with np.errstate(all="ignore"):
@@ -104,11 +119,25 @@ class Tape:
             key = function, sources, dtype
             if key not in self.known:
                 elements = [v.element for v in values]
-                element = function(*elements) if dtype is None else np.empty(1, dtype)
-                if dtype is not None:
-                    function(*elements, out=element)
-                self.steps.append(Step(function, sources, self._new(key, element).number))
+                if dtype is None:
+                    element = function(*elements)
+                else:
+                    function(*elements, element := np.empty(1, dtype))
+                target = self._new(key, element).number
+                self.steps[target] = Step(function, sources, target)
         return self.known[key]
+
+    def bounded(self, ufunc: Any, a: Any, b: Any) -> Recorded:
+        """The larger or the smaller, in one step with the bound on the other side before it."""
+        step = self.steps.get(a.number) if isinstance(a, Recorded) else None
+        other = np.minimum if ufunc is np.maximum else np.maximum
+        if isinstance(b, Recorded) and b.number not in self.constants:
+            step = None
+        if step is not None and step.function is other and step.sources[1] in self.constants:
+            x, first = (self.values[s] for s in step.sources)
+            ends = (b, first) if ufunc is np.maximum else (first, b)
+            return self.add(_clip, x, *ends, dtype=x.dtype)
+        return self.add(ufunc, a, b)
 
 
 def _astype(x: Any, dtype: Any) -> Any:
@@ -116,63 +145,61 @@ def _astype(x: Any, dtype: Any) -> Any:
 
 
 def _copy(a: Any, out: Any) -> None:
-    np.copyto(out, a, casting="unsafe")
+    out[...] = a
 
 
 def _where(condition: Any, a: Any, b: Any) -> Any:
     """By bits, for `numpy.where` takes ten times as long where the condition comes at random."""
     tape = condition.tape
     kind = next(v.dtype for v in (a, b) if isinstance(v, Recorded))
-    mask = tape.add(_mask, condition, dtype=np.dtype(f"i{kind.itemsize}"))
     a, b = (v if isinstance(v, Recorded) else tape.constant(v, kind) for v in (a, b))
+    step = tape.steps.get(condition.number)
+    if step is not None and step[:2] == (np.greater_equal, (b.number, a.number)):
+        return tape.bounded(np.minimum, b, a)
+    mask = tape.add(_mask, condition, dtype=np.dtype(f"i{kind.itemsize}"))
     return tape.add(_select, a, b, mask, dtype=kind)
 
 
 def _mask(condition: Any, out: Any) -> None:
-    np.negative(condition.view(np.int8), out=out, dtype=out.dtype)
+    out[...] = condition.view(np.int8)
+    np.negative(out, out)
 
 
 def _select(a: Any, b: Any, mask: Any, out: Any) -> None:
     a, b, out = (v.view(mask.dtype) for v in (a, b, out))
-    np.bitwise_xor(a, b, out=out)
-    np.bitwise_and(out, mask, out=out)
-    np.bitwise_xor(out, b, out=out)
+    np.bitwise_xor(a, b, out)
+    np.bitwise_and(out, mask, out)
+    np.bitwise_xor(out, b, out)
 
 
-def by_float64(function: Any) -> Callable[..., Any]:
-    """NumPy's function, whose float32 is 2 to 4 units off: float64's, rounded in its buffers."""
-
-    def rounded(a: Any, out: Any = None) -> Any:
-        if a.dtype != np.float32:
-            return function(a, out=out)
-        out = np.empty_like(a) if out is None else out
-        return function(a, out=out, dtype=np.float64, casting="same_kind")
-
-    return rounded
+def _clip(a: Any, low: Any, high: Any, out: Any) -> None:
+    if out.size > 4096:
+        np.clip(a, low, high, out=out)
+    else:  # of which each call is a third
+        np.maximum(a, low, out=out)
+        np.minimum(out, high, out=out)
 
 
-def namespace(xp: Any, exact: Mapping[Any, Callable[..., Any]]) -> Any:
-    """NumPy's functions of arrays, some of them exact ones, as those of records."""
-
-    def of_records(function: Any) -> Any:
-        return lambda x: x.tape.add(function, x)
-
-    others = {name: of_records(function) for name, function in exact.items()}
-    others |= {"where": _where, "astype": _astype, "round": np.rint}
+def namespace(xp: Any) -> Any:
+    """NumPy's functions of arrays as those of records."""
     # all arrays have one shape
-    recording = generic.overlay(xp, reshape=lambda x, shape: x, **others)
-    return generic.overlay(recording, log1p=functools.partial(log1p, recording))
+    others = {"where": _where, "astype": _astype, "round": np.rint, "reshape": lambda x, shape: x}
+    return generic.overlay(xp, **others)
+
+
+IN_PLACE[_select] = 1
 
 
 class Program:
-    """The steps that lead to the results. The arrays they work on are told by their places.
+    """The steps that lead to the results, as a function in Python of arrays to be bound to.
 
-    First come the inputs, the results and the constants; then the registers, which hold what is
-    between, each a memory seen as a dtype.
+    Its arguments are the inputs, the results, the constants, and the registers, which hold what is
+    between: each a memory seen as a dtype.
     """
 
     def __init__(self, tape: Tape, results: Any):
         self.results = results
+        self.is_first = isinstance(results, Recorded) and results.number == tape.inputs[0]
         goals: list[int] = []
 
         def reach(r: Recorded) -> None:  # each is written by a step of its own
@@ -182,80 +209,121 @@ class Program:
 
         generic.each(reach, results)
         needed = set(goals)
-        for step in reversed(tape.steps):
+        for step in reversed(tape.steps.values()):
             if step.target in needed:
                 needed.update(step.sources)
-        steps = [step for step in tape.steps if step.target in needed]
+        steps = [step for step in tape.steps.values() if step.target in needed]
         last = {source: i for i, step in enumerate(steps) for source in step.sources}
+        constants = [number for number in tape.constants if number in needed]
 
-        self.constants = [tape.elements[number] for number in tape.constants]
-        self.dtypes = [tape.elements[number].dtype for number in goals]
-        self.ends = len(tape.inputs) + len(goals)
-        named = (*tape.inputs, *goals, *tape.constants)
-        places = {number: i for i, number in enumerate(named)}
-        self.registers: dict[tuple[int, Any], int] = {}
+        self.constants = [tape.values[number].element for number in constants]
+        self.dtypes = [tape.values[number].dtype for number in goals]
+        self.registers: dict[tuple[int, Any], str] = {}
         self.memories = 0
-        self.steps: list[Step] = []
+        self.width = int(max(tape.values[s.target].dtype.itemsize for s in steps))
+        ends = [f"end{i}" for i in range(len(tape.inputs) + len(goals))]
+        others = [f"constant{i}" for i in range(len(self.constants))]
+        numbers = (*tape.inputs, *goals, *constants)
+        names = dict(zip(numbers, [*ends, *others], strict=True))
+        functions: dict[str, Any] = {}
+        lines: list[str] = []
         held: dict[int, int] = {}
         free: list[int] = []
         for i, (function, sources, target) in enumerate(steps):
             done = [s for s in dict.fromkeys(sources) if s in held and last[s] == i]
-            if target not in places:
-                dtype = tape.elements[target].dtype
-                kept = sources[1:] if function is _select else ()
-                alike = [s for s in done if tape.elements[s].itemsize == dtype.itemsize]
-                over = [s for s in alike if s not in kept]
+            if target not in names:
+                dtype = tape.values[target].dtype
+                alike = [s for s in done if tape.values[s].dtype.itemsize == dtype.itemsize]
+                over = [s for s in alike if s in sources[: IN_PLACE.get(function, 0)]]
                 if not over and not free:
                     free.append(self.memories)
                     self.memories += 1
                 held[target] = memory = held.pop(over[0]) if over else free.pop()
-                place = len(named) + len(self.registers)
-                places[target] = self.registers.setdefault((memory, dtype), place)
+                name = f"register{len(self.registers)}"
+                names[target] = self.registers.setdefault((memory, dtype), name)
             free += [held.pop(s) for s in done if s in held]
-            self.steps.append(Step(function, tuple(places[s] for s in sources), places[target]))
+            word = getattr(function, "__name__", "copy").strip("_")
+            functions[word] = function
+            out = "out=" if function in (np.maximum, np.minimum) else ""  # or it is deprecated
+            given = ", ".join(names[s] for s in sources)
+            lines.append(f"{word}({given}, {out}{names[target]})")
+        self.source = f"""
+def bind({", ".join([*others, *self.registers.values()])}):
+    def play({", ".join(ends)}):
+        {f"{chr(10)}        ".join(lines)}
+    return play
+"""
+        exec(compile(self.source, "<activations_xp program>", "exec"), functions)
+        self.bind = functions["bind"]
 
-    def run(self, *inputs: Any) -> Any:
-        """The results for these arrays of one shape, which lie in memory as the first does."""
-        values = iter(in_blocks(self._player, inputs, self.dtypes))
+    def run(self, *inputs: Any, out: Any = None) -> Any:
+        """The results for these arrays of one shape, which lie in memory as the first does.
+
+        The only one is written to `out` where that fits.
+        """
+        x = inputs[0]
+        if self.is_first:
+            return x
+        if out is None or not _blocks.takes(out, inputs, self.dtypes[0]):
+            made = [np.empty_like(x, dtype) for dtype in self.dtypes]
+            is_apart = True
+        else:
+            made = [out]
+            is_apart = not any(np.may_share_memory(out, array) for array in inputs)
+        arrays = [*inputs, *made]
+        if x.size <= _blocks.LARGE and is_apart and all(a.flags.c_contiguous for a in arrays):
+            self.play(*[array.ravel() for array in arrays])
+        else:
+            _blocks.in_blocks(self.play, inputs, made, self.width * self.memories)
+        if isinstance(self.results, Recorded):
+            return made[0]
+        values = iter(made)
         return generic.each(lambda _: next(values), self.results)
 
-    def _player(self, size: int) -> Callable[..., None]:
-        """What does the steps for a block of so many elements at the most."""
-        width = max((dtype.itemsize for _, dtype in self.registers), default=0)
-        memory = np.empty((self.memories, size * width), np.uint8)
-        registers = [memory[m, : size * t.itemsize].view(t) for m, t in self.registers]
-
-        def bound(steps: list[Step], ends: Sequence[Any], n: int) -> list[Callable[[], Any]]:
-            arrays = [*ends, *self.constants, *(r[:n] for r in registers)]
-            return [
-                functools.partial(function, *[arrays[s] for s in sources], out=arrays[target])
-                for function, sources, target in steps
-            ]
-
-        # all but what is at an end is the same for every block: while one thread is in Python
-        # no other can be
-        outer = [
-            i for i, step in enumerate(self.steps) if min(*step.sources, step.target) < self.ends
-        ]
-        calls = bound(self.steps, [registers] * self.ends, size)
-
-        def play(*ends: Any) -> None:
-            n = len(ends[0])
-            now = calls
-            if n < size:
-                now = bound(self.steps, ends, n)
-            else:
-                for i, call in zip(
-                    outer, bound([self.steps[i] for i in outer], ends, n), strict=True
-                ):
-                    calls[i] = call
-            for call in now:
-                call()
-
-        return play
+    @np.errstate(all="ignore")
+    def play(self, *ends: Any) -> None:
+        """Do the steps for a block of the inputs and of the results."""
+        spaces = _spaces()
+        space = spaces.pop() if spaces else Space()  # a signal's handler finds another
+        space.player(self, len(ends[0]))(*ends)
+        spaces.append(space)
 
 
-@functools.lru_cache(256, typed=True)
+class Space:
+    """A thread's memory for registers, and the programs that are bound to it."""
+
+    def __init__(self) -> None:
+        self.memory = np.empty(0, np.uint8)
+        self.players: dict[tuple[Program, int], Callable[..., None]] = {}
+
+    def player(self, program: Program, size: int) -> Callable[..., None]:
+        """The program, bound to registers of this size."""
+        known = self.players.get((program, size))
+        if known is None:
+            stride = -(-size * program.width // ALIGNED) * ALIGNED
+            if program.memories * stride > len(self.memory):
+                self.memory = np.empty(program.memories * stride, np.uint8)
+                self.players.clear()
+            elif len(self.players) >= PROGRAMS:
+                self.players.clear()
+            parts = [self.memory[m * stride :][: size * t.itemsize] for m, t in program.registers]
+            views = [part.view(t) for part, (_, t) in zip(parts, program.registers, strict=True)]
+            known = self.players[program, size] = program.bind(*program.constants, *views)
+        return known
+
+
+_local = threading.local()
+
+
+def _spaces() -> list[Space]:
+    try:
+        return _local.spaces  # type: ignore[no-any-return]
+    except AttributeError:
+        _local.spaces = []
+        return _local.spaces  # type: ignore[no-any-return]
+
+
+@functools.lru_cache(PROGRAMS, typed=True)
 def program(
     xp: Any, definition: Definition, dtype: Any, compute: Any, result: Any, *values: Any
 ) -> Program:

@@ -66,18 +66,18 @@ def keeps_integers(definition: Definition, values: tuple[Any, ...]) -> bool:
 
 def planned(
     definition: Definition,
-    make: Callable[[Any, tuple[Any, ...]], tuple[Callable[[Any], Any], bool]],
+    make: Callable[[Any, tuple[Any, ...]], tuple[Callable[..., Any], bool]],
     is_tracing: Callable[[], bool] | None = None,
 ) -> Kernel:
     """A kernel that plans once for each dtype, number of dimensions and set of parameters.
 
     ``make(x, parameters)`` checks them, and returns a function of x alone and whether that is
     true for all such x: it is not if it holds an array. While a compiler traces the kernel,
-    nothing is remembered.
+    nothing is remembered. A function that is given `out` as well may write the result to it.
     """
-    plans: dict[Any, Callable[[Any], Any]] = {}
+    plans: dict[Any, Callable[..., Any]] = {}
 
-    def kernel(x: Any, types: tuple[type, ...], *parameters: Any) -> Any:
+    def kernel(x: Any, types: tuple[type, ...], *parameters: Any, out: Any = None) -> Any:
         if is_tracing is not None and is_tracing():
             return make(x, parameters)[0](x)
         try:  # with the types, for an axis of 1 is not one of True
@@ -88,7 +88,7 @@ def planned(
                 if len(plans) >= PLANS:
                     plans.clear()
                 plans[x.dtype, x.ndim, parameters, types] = plan
-        return plan(x)
+        return plan(x) if out is None else plan(x, out)
 
     return kernel
 

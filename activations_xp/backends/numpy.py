@@ -32,14 +32,31 @@ def _finfo(dtype: Any) -> Any:
     return np.finfo(np.float16 if dtype.name == "bfloat16" else dtype)
 
 
-_exact = {f.__name__: _tape.by_float64(f) for f in (np.exp, np.expm1, np.log)}
-_plain = generic.overlay(np, isdtype=_isdtype, finfo=_finfo)
-_rounded = generic.overlay(_plain, **_exact)
-xp = generic.overlay(_rounded, log1p=functools.partial(log1p, _rounded))
-"""NumPy, where the bfloat16 of ml_dtypes is a floating dtype and none is refused with an error.
-Its own log1p takes three times as long as ours."""
+def _by_float64(function: Any) -> Callable[[Any], Any]:
+    """NumPy's function, whose float32 is 2 to 4 units off: float64's, rounded in its buffers."""
 
-_recording = _tape.namespace(_plain, _exact)
+    def rounded(x: Any) -> Any:
+        if x.dtype != np.float32:
+            return function(x)
+        return function(x, out=np.empty_like(x), dtype=np.float64, casting="same_kind")
+
+    return rounded
+
+
+def _with_log1p(xp: Any) -> Any:
+    """Its own log1p is not as accurate as ours."""
+    return generic.overlay(xp, log1p=functools.partial(log1p, xp))
+
+
+_INEXACT = (np.exp, np.expm1, np.log)
+_plain = generic.overlay(np, isdtype=_isdtype, finfo=_finfo)
+xp = _with_log1p(generic.overlay(_plain, **{f.__name__: _by_float64(f) for f in _INEXACT}))
+"""NumPy, where the bfloat16 of ml_dtypes is a floating dtype and none is refused with an error."""
+
+_spare = generic.overlay(_plain, spare=True)
+"""The same for float64 of which float32 is to be made."""
+
+_recording, _recording_spare = _with_log1p(_tape.namespace(_plain)), _tape.namespace(_spare)
 
 
 PATTERNS = 2**16
@@ -65,7 +82,7 @@ def bind(definition: Definition, which: Implementation, kind: type) -> Kernel:
         plain = bind(definition, which, np.ndarray)
         if issubclass(kind, np.generic):
             return _on_scalars(plain)
-        return lambda x, *parameters: plain(np.asarray(x), *parameters)
+        return lambda x, *parameters, **out: plain(np.asarray(x), *parameters, **out)
     native = NATIVE.get(definition.name) if which != "portable" else None
 
     def make(x: Any, parameters: tuple[Any, ...]) -> tuple[Callable[[Any], Any], bool]:
@@ -76,12 +93,12 @@ def bind(definition: Definition, which: Implementation, kind: type) -> Kernel:
         own = native(*values) if native and constant and compute == result else None
         if own is None:
             native_bytes = np.dtype(compute).newbyteorder("=")  # or it is not xp.float32
-            run = _portable(definition, values, native_bytes, result)
+            run = _portable(definition, values, x.dtype, native_bytes, result)
             if definition.axis is None and constant and x.dtype == result and result.itemsize == 2:
                 run = _looked_up(run, result.newbyteorder("="))
             return run, constant
         if x.ndim == 0 or x.dtype != result or not result.isnative:
-            return _exactly(lambda x: own(x.astype(result)), result), constant
+            return lambda x, out=None: _exactly(own(x.astype(result)), result), constant
         return _in_blocks(own, result), constant
 
     return generic.planned(definition, make)
@@ -93,33 +110,73 @@ def bind_numbers(definition: Definition, which: Implementation) -> Kernel:
 
 
 def _on_scalars(kernel: Kernel) -> Kernel:
-    def on_scalar(x: Any, *parameters: Any) -> Any:
-        return generic.each(lambda part: part[()], kernel(np.asarray(x), *parameters))
+    def on_scalar(x: Any, *parameters: Any, out: Any = None) -> Any:
+        value = kernel(np.asarray(x), *parameters, out=out)
+        return value if value is out else generic.each(lambda part: part[()], value)
 
     return on_scalar
 
 
 def _portable(
-    definition: Definition, values: tuple[Any, ...], compute: Any, result: Any
+    definition: Definition, values: tuple[Any, ...], dtype: Any, compute: Any, result: Any
 ) -> Callable[[Any], Any]:
     arrays = [v for v in values if isinstance(v, np.ndarray)]
     told = tuple(v.dtype if isinstance(v, np.ndarray) else v for v in values)
-    in_blocks = definition.axis is None and compute == result and compute.itemsize >= 4
+    space, recording = xp, _recording
+    if definition.axis is None and compute == np.float32 and _takes_64_bits(definition, told):
+        compute, space, recording = np.dtype(np.float64), _spare, _recording_spare
+    is_recorded = definition.axis is None and result.itemsize in (4, 8)
     axes = dict(zip(definition.parameters, values, strict=True)).get("axis")
     axes = axes if isinstance(axes, tuple) else (axes,)
     in_rows = definition.axis == "kept"
+    program: _tape.Program | None = None
+    was_run = False
 
-    def run(x: Any) -> Any:
-        if x.size > _blocks.LARGE:
-            if in_blocks and all(v.shape == x.shape for v in arrays):
-                kinds = x.dtype, compute, result
-                return _tape.program(_recording, definition, *kinds, *told).run(x, *arrays)
-            if in_rows and len(axes) < x.ndim and x.nbytes > 4 * _blocks.BLOCK:
-                return _in_rows(definition, x, values, axes, compute, result)
+    @np.errstate(all="ignore")
+    def evaluate(x: Any) -> Any:
+        return generic.evaluate(definition, space, x, values, compute, result)
+
+    def run(x: Any, out: Any = None) -> Any:
+        nonlocal was_run, program
+        if program is not None:
+            return program.run(x, out=out)
+        if is_recorded and (x.size > _blocks.LARGE or was_run):
+            if not arrays:
+                program = _tape.program(recording, definition, dtype, compute, result, *told)
+                return program.run(x, out=out)
+            if all(v.shape == x.shape for v in arrays):
+                now = _tape.program(recording, definition, dtype, compute, result, *told)
+                return now.run(x, *arrays, out=out)
+        if in_rows and len(axes) < x.ndim and x.nbytes > _blocks.BLOCK:
+            return _in_rows(definition, x, values, axes, compute, result, out)
+        was_run = True  # what is never called again is not worth a record
+        return _exactly(evaluate(x), result)
+
+    return run
+
+
+class _Takes64BitsError(Exception):
+    """A function was called whose float32 is exact by float64 alone."""
+
+
+def _raise(x: Any) -> Any:
+    raise _Takes64BitsError
+
+
+_asking = _with_log1p(generic.overlay(_plain, **{f.__name__: _raise for f in _INEXACT}))
+
+
+@functools.lru_cache(_tape.PROGRAMS, typed=True)
+def _takes_64_bits(definition: Definition, told: tuple[Any, ...]) -> bool:
+    """Whether float32 calls for such a function: then it is faster in float64 throughout."""
+    one = np.ones(1, np.float32)
+    values = tuple(one if isinstance(value, np.dtype) else value for value in told)
+    try:
         with np.errstate(all="ignore"):
-            return generic.evaluate(definition, xp, x, values, compute, result)
-
-    return _exactly(run, result)
+            generic.evaluate(definition, _asking, one, values, one.dtype, one.dtype)
+    except _Takes64BitsError:
+        return True
+    return False
 
 
 def _in_rows(
@@ -129,6 +186,7 @@ def _in_rows(
     axes: tuple[int, ...],
     compute: Any,
     result: Any,
+    out: Any,
 ) -> Any:
     """The computation of an array so large that it is done part by part."""
     varies = [
@@ -143,16 +201,23 @@ def _in_rows(
         return generic.evaluate(definition, xp, x, now, compute, result)
 
     others = [value for value, v in zip(values, varies, strict=True) if v]
-    return _blocks.in_rows(run, x, others, axes, compute, result)
+    out = out if _blocks.takes(out, (x, *others), result) else None
+    return _blocks.in_rows(run, x, others, axes, compute, result, out)
 
 
 def _in_blocks(own: Callable[..., Any], dtype: Any) -> Callable[[Any], Any]:
     """NumPy's own function, of an array that is enough for several threads in blocks."""
 
-    def run(x: Any) -> Any:
-        if x.nbytes < 4 * _blocks.BLOCK:
-            return own(x)
-        return _blocks.in_blocks(lambda size: lambda x, out: own(x, out=out), (x,), (dtype,))[0]
+    def write(x: Any, out: Any) -> None:
+        own(x, out=out)
+
+    def run(x: Any, out: Any = None) -> Any:
+        if not _blocks.takes(out, (x,), dtype):
+            if x.nbytes < _blocks.BLOCK:
+                return own(x)
+            out = np.empty_like(x, dtype)
+        _blocks.in_blocks(write, (x,), (out,))
+        return out
 
     return run
 
@@ -161,7 +226,7 @@ def _looked_up(run: Callable[[Any], Any], dtype: Any) -> Callable[[Any], Any]:
     """The same of arrays of 16-bit floats, from a table made when it begins to pay."""
     seen, table = 0, None
 
-    def look_up(x: Any) -> Any:
+    def look_up(x: Any, out: Any = None) -> Any:
         nonlocal seen, table
         if table is None:
             seen += x.size
@@ -179,12 +244,18 @@ def _looked_up(run: Callable[[Any], Any], dtype: Any) -> Callable[[Any], Any]:
             for part, result in zip(parts, results, strict=True):
                 np.take(part, index, out=result, mode="wrap")  # for "raise" takes a buffer
 
-        made = iter(_blocks.in_blocks(lambda size: fill, (x,), [dtype] * len(parts)))
-        return generic.each(lambda _: next(made), table)
+        if _blocks.takes(out, (x,), dtype):
+            made = [out]
+        else:
+            made = [np.empty_like(x, dtype) for _ in parts]
+        width = np.dtype(np.intp).itemsize  # which the index becomes
+        _blocks.in_blocks(fill, (x,), made, width)
+        values = iter(made)
+        return generic.each(lambda _: next(values), table)
 
     return look_up
 
 
-def _exactly(run: Callable[[Any], Any], result: Any) -> Callable[[Any], Any]:
-    """An array of this dtype, where NumPy makes scalars of 0-d arrays and swaps bytes."""
-    return lambda x: generic.each(lambda part: np.asarray(part, dtype=result), run(x))
+def _exactly(value: Any, dtype: Any) -> Any:
+    """As arrays of this dtype, where NumPy makes scalars of 0-d arrays and swaps bytes."""
+    return generic.each(lambda part: np.asarray(part, dtype=dtype), value)

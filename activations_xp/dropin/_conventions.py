@@ -6,8 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from .._dispatch import isdtype, library, namespace
-from .._parameters import describe
+from .._dispatch import isdtype, library, namespace, write
 from .._typing import A, P
 
 if TYPE_CHECKING:
@@ -62,32 +61,5 @@ def inplace_if(inplace: bool, function: Form[P], x: A, /, *args: P.args, **kwarg
         return function(x, *args, **kwargs)
     # torch differentiates at an array that must stay as it is
     source = x.clone() if library(x) == "torch" else x  # type: ignore[attr-defined]
-    return _written(function, "inplace", x, function(source, *args, **kwargs))
-
-
-def into(out: A | None, function: Form[P], x: A, /, *args: P.args, **kwargs: P.kwargs) -> A:
-    """The function of `x`, written to `out` if it is not None."""
-    y = function(x, *args, **kwargs)
-    return y if out is None else _written(function, "out", out, y)
-
-
-def _written(function: Form[...], argument: str, target: Any, y: A) -> A:
-    name = function.definition.name
-    if library(target) is None or library(target) != library(y):
-        raise TypeError(f"{name}: {argument} needs an array of x's library, got {describe(target)}")
-    if target.shape != y.shape:
-        raise ValueError(
-            f"{name}: {argument} needs an array of shape {tuple(y.shape)}, "
-            f"got {tuple(target.shape)}"
-        )
-    if target.dtype != y.dtype and not isdtype(target, ("real floating",)):
-        raise TypeError(
-            f"{name}: {argument} needs an array of a floating dtype, got {describe(target)}"
-        )
-    try:
-        target[...] = y
-    except (TypeError, ValueError) as error:  # immutable, or read-only
-        raise type(error)(
-            f"{name}: {argument} needs an array that can be written to: {error}"
-        ) from None
-    return cast(A, target)
+    value = function(source, *args, **kwargs)
+    return cast(A, write(function.definition.name, "inplace", x, value))

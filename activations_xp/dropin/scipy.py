@@ -11,7 +11,6 @@ from typing import Any, Literal, TypeAlias, overload
 
 from .. import functions as ax
 from .._typing import A
-from ._conventions import into
 
 __all__ = [
     "erf",
@@ -34,43 +33,43 @@ Axes: TypeAlias = int | tuple[int, ...] | None
 
 
 def expit(x: A, /, out: A | None = None) -> A:
-    return into(out, ax.sigmoid, x)
+    return ax.sigmoid(x, out=out)
 
 
 def log_expit(x: A, /, out: A | None = None) -> A:
-    return into(out, ax.log_sigmoid, x)
+    return ax.log_sigmoid(x, out=out)
 
 
 def logit(x: A, /, out: A | None = None) -> A:
-    return into(out, ax.logit, x)
+    return ax.logit(x, out=out)
 
 
 def erf(x: A, /, out: A | None = None) -> A:
-    return into(out, ax.erf, x)
+    return ax.erf(x, out=out)
 
 
 def erfc(x: A, /, out: A | None = None) -> A:
-    return into(out, ax.erfc, x)
+    return ax.erfc(x, out=out)
 
 
 def erfinv(x: A, /, out: A | None = None) -> A:
-    return into(out, ax.erfinv, x)
+    return ax.erfinv(x, out=out)
 
 
 def ndtr(x: A, /, out: A | None = None) -> A:
-    return into(out, ax.ndtr, x)
+    return ax.ndtr(x, out=out)
 
 
 def log_ndtr(x: A, /, out: A | None = None) -> A:
-    return into(out, ax.log_ndtr, x)
+    return ax.log_ndtr(x, out=out)
 
 
 def ndtri(x: A, /, out: A | None = None) -> A:
-    return into(out, ax.ndtri, x)
+    return ax.ndtri(x, out=out)
 
 
 def softplus(x: A, *, out: A | None = None) -> A:
-    return into(out, ax.softplus, x)
+    return ax.softplus(x, out=out)
 
 
 def softmax(x: A, axis: Axes = None) -> A:

@@ -20,7 +20,7 @@ from .. import functions as ax
 from .._dispatch import isdtype, library, namespace
 from .._parameters import describe
 from .._typing import A
-from ._conventions import astype, inplace_if, into, raising
+from ._conventions import astype, inplace_if, raising
 
 __all__ = [
     "celu",
@@ -173,21 +173,21 @@ def mish(input: A, inplace: bool = False) -> A:
 
 
 def logsigmoid(input: A, *, out: A | None = None) -> A:
-    return into(out, ax.log_sigmoid, input)
+    return ax.log_sigmoid(input, out=out)
 
 
 @raising(BadValueError)
 def gelu(input: A, *, approximate: Literal["none", "tanh"] = "none", out: A | None = None) -> A:
-    return into(out, ax.gelu, input, _approximate(approximate))
+    return ax.gelu(input, _approximate(approximate), out=out)
 
 
 def hardshrink(input: A, lambd: float = 0.5, *, out: A | None = None) -> A:
-    return into(out, ax.hard_shrink, input, lambd)
+    return ax.hard_shrink(input, lambd, out=out)
 
 
 @raising(BadValueError)
 def softshrink(input: A, lambd: float = 0.5, *, out: A | None = None) -> A:
-    return into(out, ax.soft_shrink, input, lambd)
+    return ax.soft_shrink(input, lambd, out=out)
 
 
 def tanhshrink(input: A) -> A:
@@ -200,7 +200,7 @@ def softsign(input: A) -> A:
 
 @raising(BadValueError)
 def softplus(input: A, beta: float = 1, threshold: float = 20, *, out: A | None = None) -> A:
-    return into(out, ax.softplus, input, beta, threshold)
+    return ax.softplus(input, beta, threshold, out=out)
 
 
 def softmin(input: A, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> A:
@@ -219,7 +219,7 @@ def log_softmax(input: A, dim: int | None = None, _stacklevel: int = 3, dtype: A
 def normalize(
     input: A, p: float = 2.0, dim: Dims | None = 1, eps: float = 1e-12, out: A | None = None
 ) -> A:
-    return into(out, ax.normalize, input, _axes(input, dim), p, eps)
+    return ax.normalize(input, _axes(input, dim), p, eps, out=out)
 
 
 @raising(BadValueError)
@@ -261,57 +261,57 @@ def tanh(input: A) -> A:
 
 
 def exp(input: A, *, out: A | None = None) -> A:
-    return into(out, ax.exponential, input)
+    return ax.exponential(input, out=out)
 
 
 def expit(input: A, *, out: A | None = None) -> A:
-    return into(out, ax.sigmoid, input)
+    return ax.sigmoid(input, out=out)
 
 
 @raising(BadValueError)
 def logit(input: A, eps: float | None = None, *, out: A | None = None) -> A:
-    return into(out, ax.logit, input, eps)
+    return ax.logit(input, eps, out=out)
 
 
 def erf(input: A, *, out: A | None = None) -> A:
-    return into(out, ax.erf, input)
+    return ax.erf(input, out=out)
 
 
 def erfc(input: A, *, out: A | None = None) -> A:
-    return into(out, ax.erfc, input)
+    return ax.erfc(input, out=out)
 
 
 def erfinv(input: A, *, out: A | None = None) -> A:
-    return into(out, ax.erfinv, input)
+    return ax.erfinv(input, out=out)
 
 
 def ndtr(input: A, *, out: A | None = None) -> A:
-    return into(out, ax.ndtr, input)
+    return ax.ndtr(input, out=out)
 
 
 def log_ndtr(input: A, *, out: A | None = None) -> A:
-    return into(out, ax.log_ndtr, input)
+    return ax.log_ndtr(input, out=out)
 
 
 def ndtri(input: A, *, out: A | None = None) -> A:
-    return into(out, ax.ndtri, input)
+    return ax.ndtri(input, out=out)
 
 
 @raising(BadValueError)
 def logaddexp(input: A, other: A, *, out: A | None = None) -> A:
     """The result has the dtype of `input`."""
-    return into(out, ax.logaddexp, input, other)
+    return ax.logaddexp(input, other, out=out)
 
 
 @raising(BadValueError)
 def logsumexp(input: A, dim: Dims, keepdim: bool = False, *, out: A | None = None) -> A:
-    return into(out, ax.logsumexp, input, _axes(input, dim), keepdims=keepdim)
+    return ax.logsumexp(input, _axes(input, dim), keepdims=keepdim, out=out)
 
 
 def logcumsumexp(input: A, dim: int, *, out: A | None = None) -> A:
     if _is_a_scalars(input, dim):
-        return into(out, ax.logsumexp, input, ())
-    return into(out, ax.logcumsumexp, input, dim)
+        return ax.logsumexp(input, (), out=out)
+    return ax.logcumsumexp(input, dim, out=out)
 
 
 # what torch means by a dimension, a weight and a choice

@@ -9,7 +9,7 @@ from .._activation import activation, derivative_of, parameter_derivatives_of, v
 from .._parameters import NUMBER, Scalar
 from .._special import polynomial, unit
 from .._typing import Array, Namespace
-from .sigmoids import DEEP, LINEAR, beyond, isru
+from .sigmoids import DEEP, LINEAR, beyond, bounded, isru
 
 __all__ = ["celu", "elu", "exponential", "isrlu", "selu", "soft_exponential", "xielu"]
 
@@ -72,7 +72,7 @@ def _steep(xp: Namespace, low: Array, factor: Scalar) -> Any:
     """factor*exp(low), which may be normal where the exponential is not."""
     if isinstance(factor, NUMBER) and abs(factor) <= 1:
         return factor * xp.exp(low)
-    return factor * xp.exp(xp.maximum(low, -DEEP)) * beyond(xp, low)
+    return factor * xp.exp(bounded(xp, low)) * beyond(xp, low)
 
 
 @parameter_derivatives_of(elu)
@@ -437,7 +437,7 @@ def _exponential_by_alpha(xp: Namespace, x: Array, alpha: Any) -> Any:
         return 0.5 * x * x + 1
     is_near, near, far = _near_or_far(xp, alpha * x)
     x, divisor = xp.where(is_near, x, 0.0), xp.where(is_near, unit(xp, x), alpha)
-    far = xp.maximum(far, -DEEP)
+    far = bounded(xp, far)
     root = xp.exp(far * 0.5)  # may be divided before it is squared
     curve = (1 / root + (far - 1) * root) / divisor * (root / divisor)
     return xp.where(is_near, x * x * polynomial(near, _BEND), curve) + 1

@@ -130,7 +130,7 @@ def relu(
     if not _is_zero(negative_slope):
         y = xp.where(x > threshold, x, negative_slope * (x - threshold))
     elif _is_zero(threshold):
-        y = xp.maximum(x, 0)
+        x = y = xp.maximum(x, 0)
     else:
         y = xp.where(x <= threshold, 0.0, x)
     return y if max_value is None else xp.where(x >= max_value, max_value, y)

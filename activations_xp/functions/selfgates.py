@@ -12,6 +12,7 @@ from .._special import (
     damped,
     erf,
     gaussian,
+    has_spare,
     mills,
     product,
     split,
@@ -22,7 +23,19 @@ from .._special import (
 )
 from .._typing import Array, Namespace
 from .exponentials import elu
-from .sigmoids import DEEP, LINEAR, OPEN, beyond, gated, gated_density, gated_slope, shut, sigmoid
+from .sigmoids import (
+    DEEP,
+    LINEAR,
+    OPEN,
+    beyond,
+    bounded,
+    gated,
+    gated_density,
+    gated_slope,
+    held,
+    shut,
+    sigmoid,
+)
 from .softpluses import softplus
 
 __all__ = [
@@ -217,6 +230,10 @@ def tanh_argument(xp: Namespace, x: Array) -> tuple[Any, Any]:
     The head of x has so few digits that its square is exact, and so have the first parts of d
     and c and the rounded slope, that the products with them and the first difference are too.
     """
+    if has_spare(xp):
+        c = 2 * sqrt(2 / pi)
+        x = xp.minimum(xp.maximum(x, -1e4), 1e4)
+        return x * (c + (CUBE * c) * (x * x)), None
     if x.dtype == xp.float32:
         end, fine, coarse, c, c_rest, d, d_rest = _PARTS_32
     else:
@@ -284,15 +301,16 @@ def mish(xp: Namespace, x: Array) -> Any:
     """
     # tanh(log(1 + e)) = n/(n + 2) with n = e*(e + 2), which cancels nowhere
     e, rest = _bounded_exp(xp, x, _FULL)
-    return xp.where(rest > 0, x, -1.0) * (e * ((e + 2) / (e * (e + 2) + 2))) * rest
+    n = e * (e + 2)
+    return held(xp, rest, x) * (n / (n + 2)) * rest
 
 
 @derivative_of(mish)
 def _(xp: Namespace, x: Array) -> Any:
     e, rest = _bounded_exp(xp, x, _FULL)
     below = e * (e + 2) + 2
-    bounded = xp.where(rest > 0, xp.minimum(x, _FULL), -1.0)
-    slope = (e + 2) / below + bounded * (4 * (e + 1) / below / below)
+    near = held(xp, rest, xp.minimum(x, _FULL))
+    slope = (e + 2) / below + near * (4 * (e + 1) / below / below)
     return slope * e * rest
 
 
@@ -515,21 +533,22 @@ def tanhexp(xp: Namespace, x: Array) -> Any:
     array([-0.        ,  0.        ,  0.99132892])
     """
     e, rest = _bounded_exp(xp, x, 4.0)
-    return xp.where(rest > 0, x, -1.0) * xp.tanh(e) * rest
+    return held(xp, rest, x) * xp.tanh(e) * rest
 
 
 @derivative_of(tanhexp)
 def _(xp: Namespace, x: Array) -> Any:
     e, rest = _bounded_exp(xp, x, 4.0)
     q = xp.exp(-2 * e)
-    bounded = xp.where(rest > 0, xp.minimum(x, 4.0), -1.0)
-    return (xp.tanh(e) + bounded * (4 * e * q / ((1 + q) * (1 + q)))) * rest
+    near = held(xp, rest, xp.minimum(x, 4.0))
+    return (xp.tanh(e) + near * (4 * e * q / ((1 + q) * (1 + q)))) * rest
 
 
 def _bounded_exp(xp: Namespace, x: Array, top: float, lost: Any = None) -> tuple[Any, Any]:
     """exp(x + lost) within -DEEP and `top`, and what is beyond the lower bound."""
-    e = xp.exp(xp.maximum(xp.minimum(x, top), -DEEP))
-    return e if lost is None else e * (1 + lost), beyond(xp, x)
+    x, rest = xp.minimum(x, top), beyond(xp, x)
+    e = xp.exp(x if has_spare(xp) else bounded(xp, x))
+    return e if lost is None else e * (1 + lost), rest
 
 
 @activation(
@@ -555,8 +574,8 @@ def serf(xp: Namespace, x: Array) -> Any:
     array([-0.        ,  0.        ,  0.93672192])
     """
     rest = beyond(xp, x)
-    s = softplus.computation(xp, xp.maximum(x, -DEEP))
-    return xp.where(rest > 0, x, -1.0) * erf(xp, s) * rest
+    s = softplus.computation(xp, bounded(xp, x))
+    return held(xp, rest, x) * erf(xp, s) * rest
 
 
 @derivative_of(serf)
@@ -623,7 +642,8 @@ def phish(xp: Namespace, x: Array) -> Any:
     a = xp.minimum(xp.abs(x), FAR)
     near = x * xp.tanh(gelu.computation(xp, x))
     slow, more = mills(xp, a, a)
-    return xp.where(x > -_SMALL, near, gaussian(xp, a, factor=a * (slow + more)))
+    tail = slow if more is None else slow + more
+    return xp.where(x > -_SMALL, near, gaussian(xp, a, factor=a * tail))
 
 
 @derivative_of(phish)
@@ -674,8 +694,8 @@ def _(xp: Namespace, x: Array) -> Any:
     rest, u = beyond(xp, x), shut(xp, x)
     s = 1 / (1 + u)
     below = s * (s + 2) + 2
-    bounded = xp.where(rest > 0, xp.minimum(x, DEEP), -1.0)
-    return s * ((s + 2) / below + bounded * (u * s) * (4 * (s + 1) / below / below)) * rest
+    near = held(xp, rest, xp.minimum(x, DEEP))
+    return s * ((s + 2) / below + near * (u * s) * (4 * (s + 1) / below / below)) * rest
 
 
 @activation(
@@ -701,16 +721,16 @@ def logish(xp: Namespace, x: Array) -> Any:
     array([-0.        ,  0.        ,  0.54873312])
     """
     rest = beyond(xp, x)
-    s = sigmoid.computation(xp, xp.maximum(x, -DEEP))
-    return xp.where(rest > 0, x, -1.0) * xp.log1p(s) * rest
+    s = sigmoid.computation(xp, bounded(xp, x))
+    return held(xp, rest, x) * xp.log1p(s) * rest
 
 
 @derivative_of(logish)
 def _(xp: Namespace, x: Array) -> Any:
     rest, u = beyond(xp, x), shut(xp, x)
     s = 1 / (1 + u)
-    bounded = xp.where(rest > 0, xp.minimum(x, DEEP), -1.0)
-    return (xp.log1p(s) + bounded * s * (u / (2 + u))) * rest
+    near = held(xp, rest, xp.minimum(x, DEEP))
+    return (xp.log1p(s) + near * s * (u / (2 + u))) * rest
 
 
 @activation(
@@ -863,16 +883,16 @@ def gish(xp: Namespace, x: Array) -> Any:
     array([-0.        ,  0.        ,  0.65959658])
     """
     e, rest = _bounded_exp(xp, x, 4.0)
-    return xp.where(rest > 0, x, -1.0) * xp.log1p(-xp.expm1(-e)) * rest
+    return held(xp, rest, x) * xp.log1p(-xp.expm1(-e)) * rest
 
 
 @derivative_of(gish)
 def _(xp: Namespace, x: Array) -> Any:
     e, rest = _bounded_exp(xp, x, 4.0)
     rise = -xp.expm1(-e)
-    bounded = xp.where(rest > 0, xp.minimum(x, 4.0), -1.0)
+    near = held(xp, rest, xp.minimum(x, 4.0))
     # XLA makes one exponential of a product of two, whose argument then rounds
-    return (xp.log1p(rise) + bounded * e * (xp.exp(-e) / (1 + rise))) * rest
+    return (xp.log1p(rise) + near * e * (xp.exp(-e) / (1 + rise))) * rest
 
 
 @activation(
@@ -907,14 +927,14 @@ def aria2(xp: Namespace, x: Array, alpha: Scalar = 1.5, beta: Scalar = 2.0) -> A
     array([-0.        ,  0.        ,  0.82663502])
     """
     gate, rest = _power_gate(xp, *product(xp, beta, x), alpha)
-    return xp.where(rest > 0, x, -1.0) * gate * rest
+    return held(xp, rest, x) * gate * rest
 
 
 @derivative_of(aria2)
 def _(xp: Namespace, x: Array, alpha: Scalar = 1.5, beta: Scalar = 2.0) -> Any:
     t, lost = product(xp, beta, x)
     gate, rest = _power_gate(xp, t, lost, alpha)
-    t = xp.where(rest > 0, t, -1.0)
+    t = held(xp, rest, t)
     return gate * (1 + alpha * gated(xp, t, -t)) * rest
 
 
@@ -922,9 +942,8 @@ def _(xp: Namespace, x: Array, alpha: Scalar = 1.5, beta: Scalar = 2.0) -> Any:
 def _(xp: Namespace, x: Array, alpha: Scalar = 1.5, beta: Scalar = 2.0) -> Any:
     t, lost = product(xp, beta, x)
     gate, rest = _power_gate(xp, t, lost, alpha)
-    is_shut = rest <= 0
-    x = xp.where(is_shut | (t >= 1e4), 0.0, x)  # log(sigmoid(t)) and sigmoid(-t) are 0 there
-    t = xp.where(is_shut, 0.0, t)
+    x = xp.where(t >= 1e4, 0.0, held(xp, rest, x))  # log(sigmoid(t)) and sigmoid(-t) are 0 there
+    t = held(xp, rest, t)
     y = x * gate * rest
     log = xp.minimum(t, 0.0) - xp.log1p(xp.exp(-xp.abs(t)))
     return {"alpha": y * log, "beta": y * (alpha * gated(xp, x, -t))}
@@ -1013,7 +1032,7 @@ def erfact(xp: Namespace, x: Array, alpha: Scalar, beta: Scalar) -> Any:
     array([-0.        ,  0.        ,  0.97525866])
     """
     e, rest = _scaled_exp(xp, x, beta)
-    return xp.where(rest > 0, x, -1.0) * erf(xp, xp.minimum(alpha * e, FAR)) * rest
+    return held(xp, rest, x) * erf(xp, xp.minimum(alpha * e, FAR)) * rest
 
 
 @derivative_of(erfact)
@@ -1038,7 +1057,7 @@ def _erf_slope(xp: Namespace, t: Any, v: Any, gate: Any, factor: Scalar = 1.0) -
 
 def _erf_gate(xp: Namespace, x: Array, rest: Any, v: Any) -> tuple[Any, Any, Any]:
     """x, 0 where the density is; v, bounded; and the derivative of erf there."""
-    x = xp.where((rest <= 0) | (v >= FAR), 0.0, x)
+    x = xp.where(v >= FAR, 0.0, held(xp, rest, x))
     v = xp.minimum(v, FAR)
     return x, v, 2 / sqrt(pi) * gaussian(xp, v, 1.0)
 
@@ -1087,7 +1106,7 @@ def pserf(xp: Namespace, x: Array, gamma: Scalar, delta: Scalar) -> Any:
     """
     e, rest = _scaled_exp(xp, x, delta, OPEN)
     s = xp.log1p(e) + xp.maximum(delta * x - OPEN, 0.0)
-    return xp.where(rest > 0, x, -1.0) * erf(xp, gamma * s) * rest
+    return held(xp, rest, x) * erf(xp, gamma * s) * rest
 
 
 @derivative_of(pserf)
@@ -1100,7 +1119,7 @@ def _(xp: Namespace, x: Array, gamma: Scalar, delta: Scalar) -> Any:
 @parameter_derivatives_of(pserf)
 def _(xp: Namespace, x: Array, gamma: Scalar, delta: Scalar) -> Any:
     t = delta * x
-    rest, t = beyond(xp, t), xp.maximum(t, -DEEP)
+    rest, t = beyond(xp, t), bounded(xp, t)
     s = softplus.computation(xp, t)
     x, v, density = _erf_gate(xp, x, rest, gamma * s)
     s = xp.where(v < FAR, s, 0.0)

@@ -7,7 +7,7 @@ from typing import Any
 
 from .._activation import activation, derivative_of, parameter_derivatives_of, variant
 from .._parameters import NUMBER, Scalar
-from .._special import FAR, LIFT, bell, damped, halves, mills, square, unit, zero
+from .._special import FAR, LIFT, bell, damped, halves, has_spare, mills, split, square, unit, zero
 from .._typing import Array, Namespace
 from .shrinkers import tanh_shrink
 
@@ -65,6 +65,8 @@ def sigmoid(xp: Namespace, x: Array) -> Any:
     >>> ax.sigmoid(np.array([-np.inf, 0.0, np.inf]))
     array([0. , 0.5, 1. ])
     """
+    if has_spare(xp):
+        return 1 / (1 + xp.exp(-x))
     e = xp.exp(-xp.abs(x))
     return xp.maximum(e, _is_over_0(xp, x)) / (1 + e)
 
@@ -90,6 +92,8 @@ def gated(xp: Namespace, x: Any, t: Any, lost: Any = None) -> Any:
 
 def gated_high(xp: Namespace, x: Any, t: Any, lost: Any = None) -> tuple[Any, Any]:
     """The same in two factors, of which the first is not subnormal before the product is."""
+    if has_spare(xp):
+        return xp.minimum(xp.maximum(x, -1e300), 1e300) / (1 + xp.exp(-t)), 1.0
     deep, back = lift(xp, t)
     power, top = -t - deep, 88.0 if t.dtype == xp.float32 else 709.0
     e = xp.exp(xp.minimum(power, top))
@@ -108,8 +112,8 @@ def lift(xp: Namespace, t: Any) -> tuple[Any, Any]:
 
 
 def shut(xp: Namespace, t: Any) -> Any:
-    """exp(-t), and exp(DEEP) beyond it."""
-    return xp.exp(-xp.maximum(t, -DEEP))
+    """exp(-t), and what it is at `bounded` t beyond it."""
+    return xp.exp(-bounded(xp, t))
 
 
 def gated_slope(
@@ -117,6 +121,9 @@ def gated_slope(
 ) -> Any:
     """factor*(sigmoid(t) + w*sigmoid(t)*sigmoid(-t)), w being t if it is not given."""
     w = xp.minimum(xp.maximum(t, -1e4), DEEP) if w is None else w
+    if has_spare(xp):
+        gate = 1 / (1 + xp.exp(-t))
+        return factor * (gate * (1 + w * (1 - gate)))
     deep, back = lift(xp, t)
     high = xp.exp(deep - xp.abs(t))
     e = high * back
@@ -131,21 +138,36 @@ def gated_slope(
 def gated_density(xp: Namespace, x: Any, t: Any, lost: Any = None) -> Any:
     """x*sigmoid(t)*sigmoid(-t), in the same way."""
     a = -xp.abs(t)
+    if has_spare(xp):
+        e = xp.exp(a)
+        return held(xp, 1.0, x) * e / ((1 + e) * (1 + e))
     deep, back = lift(xp, a)
     high = xp.exp(a + deep)
     if lost is not None:
         high = high * (1 - xp.where(t > 0, lost, -lost))
     e = high * back
-    return xp.where(high > 0, x, -1.0) * high / (1 + e * (2 + e)) * back
+    return held(xp, high, x) * high / (1 + e * (2 + e)) * back
+
+
+def bounded(xp: Namespace, t: Any) -> Any:
+    """t, but at the least so far below 0 that exp(t) and exp(-t) are far from the ends."""
+    return xp.maximum(t, -700.0 if has_spare(xp) else -DEEP)
 
 
 def beyond(xp: Namespace, t: Any) -> Any:
-    """exp(t + DEEP) where t < -DEEP, and 1 elsewhere.
+    """exp(t) over that of `bounded` t.
 
     As a factor on its own it keeps exp(-t) from overflowing, and a product with exp(t) from being
     made of subnormal numbers while it is normal itself.
     """
-    return xp.exp(xp.minimum(t + DEEP, 0.0))
+    return 1.0 if has_spare(xp) else xp.exp(xp.minimum(t + DEEP, 0.0))
+
+
+def held(xp: Namespace, rest: Any, x: Any) -> Any:
+    """X itself, but a finite number where the `rest` that it is to be multiplied by is 0."""
+    if has_spare(xp):
+        return xp.minimum(xp.maximum(x, -1e100), 1e100)
+    return xp.where(rest > 0, x, -1.0)
 
 
 def _logistic_density(xp: Namespace, x: Array) -> Any:
@@ -191,7 +213,7 @@ def tanh(xp: Namespace, x: Array) -> Any:
 @derivative_of(tanh)
 def _(xp: Namespace, x: Array) -> Any:
     a = 2 * xp.abs(x)
-    e = xp.exp(-xp.minimum(a, DEEP))
+    e = xp.exp(bounded(xp, -a))
     return 4 * e / ((1 + e) * (1 + e)) * beyond(xp, -a)
 
 
@@ -279,7 +301,8 @@ def hard_sigmoid(xp: Namespace, x: Array, slope: Scalar = 1 / 6, offset: Scalar 
     array([0. , 0.5, 1. ])
     """
     y = (x + offset / slope) * slope  # the sum is exact where the line meets 0
-    return xp.where(y >= 1, 1.0, xp.maximum(y, 0.0))
+    y = xp.maximum(y, 0.0)
+    return xp.where(y >= 1, 1.0, y)
 
 
 @derivative_of(hard_sigmoid)
@@ -440,7 +463,8 @@ def sparse_sigmoid(xp: Namespace, x: Array) -> Any:
     >>> ax.sparse_sigmoid(np.array([-3.0, 0.0, 3.0]))
     array([0. , 0.5, 1. ])
     """
-    return xp.where(x >= 1, 1.0, 0.5 * xp.maximum(x + 1, 0.0))
+    y = 0.5 * xp.maximum(x + 1, 0.0)
+    return xp.where(y >= 1, 1.0, y)
 
 
 @derivative_of(sparse_sigmoid)
@@ -488,7 +512,8 @@ def hard_tanh(xp: Namespace, x: Array, min_val: Scalar = -1.0, max_val: Scalar =
     >>> ax.hard_tanh(np.array([-3.0, 0.25, 3.0]))
     array([-1.  ,  0.25,  1.  ])
     """
-    return xp.where(x >= max_val, max_val, xp.maximum(x, min_val))
+    y = xp.maximum(x, min_val)
+    return xp.where(y >= max_val, max_val, y)
 
 
 @derivative_of(hard_tanh)
@@ -536,39 +561,42 @@ def laplace(xp: Namespace, x: Array, mu: Scalar = 0.707107, sigma: Scalar = 0.28
     >>> ax.laplace(np.array([-np.inf, 0.707107, np.inf]))
     array([0. , 0.5, 1. ])
     """
-    head, rest = _standardized(xp, x, mu, sigma)
-    z = head + rest
+    z, head, rest = _standardized(xp, x, mu, sigma)
     tail = damped(xp, *mills(xp, xp.abs(z)), *square(head, rest))
     return xp.where(z > 0, 1 - tail, tail)
 
 
 @derivative_of(laplace)
 def _(xp: Namespace, x: Array, mu: Scalar = 0.707107, sigma: Scalar = 0.282095) -> Any:
-    head, rest = _standardized(xp, x, mu, sigma)
+    _, head, rest = _standardized(xp, x, mu, sigma)
     return bell(xp, head, rest, factor=1 / (sigma * sqrt(2 * pi)))
 
 
 @parameter_derivatives_of(laplace)
 def _(xp: Namespace, x: Array, mu: Scalar = 0.707107, sigma: Scalar = 0.282095) -> Any:
-    head, rest = _standardized(xp, x, mu, sigma)
+    z, head, rest = _standardized(xp, x, mu, sigma)
     slope = -bell(xp, head, rest, factor=1 / (sigma * sqrt(2 * pi)))
-    return {"mu": slope, "sigma": slope * (head + rest)}
+    return {"mu": slope, "sigma": slope * z}
 
 
-def _standardized(xp: Namespace, x: Array, mu: Scalar, sigma: Scalar) -> tuple[Any, Any]:
-    """(x - mu)/sigma as a head of few digits and the rest, within -FAR and FAR.
+def _standardized(xp: Namespace, x: Array, mu: Scalar, sigma: Scalar) -> tuple[Any, Any, Any]:
+    """(x - mu)/sigma, and it as a head of few digits and the rest, within -FAR and FAR.
 
     In the tail the square of it counts, so that no rounding may be lost: neither that of the
     parameters to x's dtype, nor that of the difference, nor that of the quotient.
     """
     x = xp.minimum(xp.maximum(x, mu - FAR * sigma), mu + FAR * sigma)
+    if has_spare(xp):
+        z = (x - mu) / sigma
+        return z, *split(xp, z)
     (mean, mean_rest), (width, width_rest) = halves(xp, mu, x), halves(xp, sigma, x)
     d = x - mean
     back = d - x
     lost = (x - (d - back)) - (mean + back) - mean_rest
     scale = 2.0**8 if x.dtype == xp.float32 else 2.0**20
     head = xp.round((d + lost) / sigma * scale) * (1 / scale)
-    return head, ((d - width * head) + (lost - width_rest * head)) / sigma
+    rest = ((d - width * head) + (lost - width_rest * head)) / sigma
+    return head + rest, head, rest
 
 
 @activation(
@@ -606,7 +634,7 @@ def soft_clipping(xp: Namespace, x: Array, alpha: Scalar = 0.5) -> Any:
     m = xp.minimum(x, 1 - x)
     t = alpha * m
     q = -xp.expm1(-alpha * unit(xp, x)) / (1 + xp.exp(t - alpha))
-    e = xp.exp(xp.maximum(xp.minimum(t, OPEN), -DEEP))
+    e = xp.exp(bounded(xp, xp.minimum(t, OPEN)))
     y = (xp.log1p(e * q) + xp.maximum(t - OPEN, 0.0)) / alpha * beyond(xp, t)
     return xp.where(x > 0.5, 1 - y, y)
 

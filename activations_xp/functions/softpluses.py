@@ -7,9 +7,9 @@ from typing import Any
 
 from .._activation import activation, derivative_of, parameter_derivatives_of, variant
 from .._parameters import NUMBER, Scalar
-from .._special import unit, zero
+from .._special import has_spare, unit, zero
 from .._typing import Array, Namespace
-from .sigmoids import DEEP, beyond, gated, gated_density, near_and_far, sigmoid
+from .sigmoids import DEEP, beyond, bounded, gated, gated_density, near_and_far, sigmoid
 
 __all__ = [
     "bent_identity",
@@ -69,7 +69,9 @@ def softplus(xp: Namespace, x: Array, beta: Scalar = 1.0, threshold: Scalar | No
     array([ 0.        ,  0.69314718, 20.        ])
     """
     t = beta * x
-    y = xp.where(t <= 0, 0.0, x) + _log_part(xp, -xp.abs(t), beta)
+    right = isinstance(beta, NUMBER) and beta > 0
+    line = xp.maximum(x, 0.0) if right else xp.where(t <= 0, 0.0, x)
+    y = line + _log_part(xp, -xp.abs(t), beta)
     return y if threshold is None else xp.where(t > threshold, x, y)
 
 
@@ -77,7 +79,7 @@ def _log_part(xp: Namespace, t: Array, beta: Scalar) -> Any:
     """log(1 + exp(t))/beta for t <= 0."""
     if isinstance(beta, NUMBER) and abs(beta) >= 1:
         return xp.log1p(xp.exp(t)) / beta
-    return xp.log1p(xp.exp(xp.maximum(t, -DEEP))) / beta * beyond(xp, t)
+    return xp.log1p(xp.exp(bounded(xp, t))) / beta * beyond(xp, t)
 
 
 @derivative_of(softplus)
@@ -193,18 +195,18 @@ def sqrt_softplus(xp: Namespace, x: Array) -> Any:
     >>> ax.sqrt_softplus(np.array([-np.inf, 0.0, 100.0]))
     array([ 0.        ,  0.83255461, 10.        ])
     """
-    return xp.sqrt(softplus.computation(xp, xp.maximum(x, -DEEP))) * _root_beyond(xp, x)
+    return xp.sqrt(softplus.computation(xp, bounded(xp, x))) * _root_beyond(xp, x)
 
 
 @derivative_of(sqrt_softplus)
 def _(xp: Namespace, x: Array) -> Any:
-    x, rest = xp.maximum(x, -DEEP), _root_beyond(xp, x)
+    x, rest = bounded(xp, x), _root_beyond(xp, x)
     return sigmoid.computation(xp, x) / xp.sqrt(softplus.computation(xp, x)) * (0.5 * rest)
 
 
 def _root_beyond(xp: Namespace, x: Array) -> Any:
     """The square root of `beyond`, to more than half of its exponent."""
-    return xp.exp(xp.minimum(x + DEEP, 0.0) * 0.5)
+    return 1.0 if has_spare(xp) else xp.exp(xp.minimum(x + DEEP, 0.0) * 0.5)
 
 
 @activation(

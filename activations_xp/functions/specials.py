@@ -238,7 +238,8 @@ def _tail_and_ratio(xp: Namespace, x: Array) -> tuple[Any, Any]:
     """The tail of the normal distribution beyond |x|, and what it is to exp(-x*x/2)."""
     a = xp.minimum(xp.abs(x), _STRAIGHT)
     ratio, more = mills(xp, a)
-    return damped(xp, ratio, more, *square(*split(xp, a))), ratio + more
+    tail = damped(xp, ratio, more, *square(*split(xp, a)))
+    return tail, ratio if more is None else ratio + more
 
 
 @activation(

@@ -118,6 +118,51 @@ def test_any_layout(function, layout, small_blocks):
         same(got, small.astype(function(x[..., :1]).dtype))
 
 
+OUTS = {
+    "dense": lambda x: np.empty(x.shape, x.dtype),
+    "Fortran": lambda x: np.empty(x.shape, x.dtype, order="F"),
+    "strided": lambda x: np.empty((x.shape[0], 2 * x.shape[1]), x.dtype)[:, ::2],
+    "reversed": lambda x: np.empty(x.shape, x.dtype)[::-1],
+    "narrow": lambda x: np.empty(x.shape, np.float32),
+    "x itself": lambda x: x,
+    "x turned round": lambda x: x[::-1],
+    "beside x": lambda x: np.lib.stride_tricks.as_strided(x[:, 1:], x[:, :-1].shape, x.strides),
+}
+
+
+@over("size", [4, 100])
+@over("out", OUTS)
+@over("function", [ax.gelu, ax.leaky_relu, ax.tanh, ax.relu, ax.softmax, ax.silu.derivative])
+def test_any_out(function, out, size, small_blocks):
+    for dtype in ("float64", "float16"):
+        x = np.random.default_rng(9).normal(0, 3, (size, 12)).astype(dtype)
+        target = OUTS[out](x)
+        x = x[:, :-1] if out == "beside x" else x
+        expected = function(x.copy())
+        assert function(x, out=target) is target
+        np.testing.assert_array_equal(target, expected.astype(target.dtype))
+
+
+def test_a_bad_out_is_refused():
+    x = np.linspace(-3, 3, 8)
+    shut = np.empty(8)
+    shut.flags.writeable = False
+    for out, kind, message in (
+        ([0.0] * 8, TypeError, "silu: out needs an array of x's library, got "),
+        (np.empty(7), ValueError, r"silu: out needs an array of shape \(8,\), got \(7,\)"),
+        (np.empty((1, 8)), ValueError, "silu: out needs an array of shape"),
+        (np.empty(8, int), TypeError, "silu: out needs an array of a floating dtype, got"),
+        (shut, ValueError, "silu: out needs an array that can be written to: "),
+    ):
+        with pytest.raises(kind, match=message):
+            ax.silu(x, out=out)
+    with pytest.raises(TypeError, match="logsumexp: out needs a single result, got 2"):
+        ax.logsumexp(x, return_sign=True, out=np.empty(()))
+    out = np.empty(())
+    assert ax.silu(0.5, out=out) is out
+    assert out == ax.silu(0.5)
+
+
 @pytest.mark.parametrize("order", ["C", "F", (2, 0, 1)])
 def test_the_order_in_memory_is_kept(order, small_blocks):
     x = np.ones((5, 6, 7))
@@ -144,14 +189,15 @@ def test_no_memory_but_the_result():
     whole = np.ones((4000, 2000), np.float32)
     for x in (whole, whole.T, whole[:, ::2], whole[::2, 1:], whole.astype(np.float16)):
         for function in (ax.gelu, ax.mish, ax.relu, ax.softmax):
-            function(x[:50])
-            tracemalloc.start()
-            try:
-                function(x)
-                _, peak = tracemalloc.get_traced_memory()
-            finally:
-                tracemalloc.stop()
-            assert peak < x.nbytes + 8 * 2**20
+            y = function(x)
+            for out in (None, y):
+                tracemalloc.start()
+                try:
+                    function(x, out=out)
+                    _, peak = tracemalloc.get_traced_memory()
+                finally:
+                    tracemalloc.stop()
+                assert peak < (x.nbytes if out is None else 0) + 8 * 2**20, function.__name__
 
 
 def test_from_many_threads_at_once():
@@ -166,7 +212,7 @@ def test_an_error_in_a_thread_is_the_callers():
         raise MemoryError
 
     with pytest.raises(MemoryError):
-        _threads.shared(range(9), 3, lambda: fail)
+        _threads.shared(range(9), 3, fail)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
