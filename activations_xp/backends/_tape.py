@@ -65,17 +65,17 @@ class Recorded(NDArrayOperatorsMixin):
         if method != "__call__" or keywords:
             return NotImplemented
         first, *others = inputs
-        if ufunc in (np.multiply, np.divide) and _is_one(others[0]):
+        if ufunc in (np.multiply, np.divide) and _is(1, others[0]):
             return first
-        if ufunc is np.multiply and _is_one(first):
+        if ufunc is np.multiply and _is(1, first):
             return others[0]
         if ufunc in (np.maximum, np.minimum):
             return self.tape.bounded(ufunc, first, *others)
         return self.tape.add(ufunc, *inputs)
 
 
-def _is_one(value: Any) -> bool:
-    return isinstance(value, NUMBER) and value == 1
+def _is(number: int, value: Any) -> bool:
+    return isinstance(value, NUMBER) and value == number
 
 
 class Tape:
@@ -156,13 +156,26 @@ def _where(condition: Any, a: Any, b: Any) -> Any:
     step = tape.steps.get(condition.number)
     if step is not None and step[:2] == (np.greater_equal, (b.number, a.number)):
         return tape.bounded(np.minimum, b, a)
-    mask = tape.add(_mask, condition, dtype=np.dtype(f"i{kind.itemsize}"))
-    return tape.add(_select, a, b, mask, dtype=kind)
+    bits = np.dtype(f"i{kind.itemsize}")
+    nothing = np.zeros((), kind).tobytes()
+    for value, other, mask in ((a, b, _mask_not), (b, a, _mask)):
+        if value.number in tape.constants and value.element.tobytes() == nothing:
+            return tape.add(_keep, other, tape.add(mask, condition, dtype=bits), dtype=kind)
+    return tape.add(_select, a, b, tape.add(_mask, condition, dtype=bits), dtype=kind)
 
 
 def _mask(condition: Any, out: Any) -> None:
     out[...] = condition.view(np.int8)
     np.negative(out, out)
+
+
+def _mask_not(condition: Any, out: Any) -> None:
+    out[...] = condition.view(np.int8)
+    np.subtract(out, 1, out)
+
+
+def _keep(a: Any, mask: Any, out: Any) -> None:
+    np.bitwise_and(a.view(mask.dtype), mask, out.view(mask.dtype))
 
 
 def _select(a: Any, b: Any, mask: Any, out: Any) -> None:
@@ -187,7 +200,7 @@ def namespace(xp: Any) -> Any:
     return generic.overlay(xp, **others)
 
 
-IN_PLACE[_select] = 1
+IN_PLACE |= {_select: 1, _keep: 2}
 
 
 class Program:

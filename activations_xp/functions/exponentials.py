@@ -165,6 +165,8 @@ def celu(xp: Namespace, x: Array, alpha: Scalar = 1.0) -> Any:
     if isinstance(alpha, NUMBER) and abs(alpha) == inf:
         return x
     low = xp.minimum(x, 0.0)
+    if isinstance(alpha, NUMBER) and alpha == 1:
+        return xp.maximum(x, 0.0) + xp.expm1(low)
     t = low / alpha
     # t may be so small that it loses digits, or 0 and alpha infinite
     curve = xp.where(xp.abs(t) > LINEAR, alpha * xp.expm1(t), low)

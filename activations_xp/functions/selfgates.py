@@ -350,8 +350,8 @@ def _(xp: Namespace, x: Array) -> Any:
 
 def _hard_gated(xp: Namespace, x: Array, start: float, width: float) -> Any:
     """A gate that opens from 0 at `start` to 1 over `width`, times x; -0 where it is shut."""
-    gate = xp.maximum(x - start, 0.0) / width  # the difference is exact where the gate meets 0
-    return xp.maximum(x, start) * xp.where(gate >= 1, 1.0, gate)
+    rise = xp.maximum(x - start, 0.0)  # the difference is exact where the gate meets 0
+    return xp.maximum(x, start) * (xp.where(rise >= width, width, rise) / width)
 
 
 @activation(

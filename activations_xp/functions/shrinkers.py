@@ -7,7 +7,7 @@ from typing import Any
 
 from .._activation import activation, derivative_of, parameter_derivatives_of, variant
 from .._parameters import Scalar
-from .._special import shrunk, unit, zero
+from .._special import has_spare, shrunk, unit, zero
 from .._typing import Array, Namespace
 
 __all__ = ["hard_shrink", "soft_shrink", "tanh_shrink"]
@@ -40,6 +40,9 @@ def tanh_shrink(xp: Namespace, x: Array) -> Any:
     >>> ax.tanh_shrink(np.array([-np.inf, 1e-8, 2.0]))
     array([          -inf, 3.33333333e-25, 1.03597242e+00])
     """
+    if has_spare(xp):
+        square = x * x
+        return xp.where(square < 1e-6, x * square * (1 / 3 - square * (2 / 15)), x - xp.tanh(x))
     near = xp.minimum(xp.maximum(x, -1.0), 1.0)
     core = near * shrunk(xp, near)
     a = xp.abs(x)
@@ -112,7 +115,7 @@ def soft_shrink(
     array([-1.5,  0. ,  0.5])
     """
     lower, upper = _bounds(lambd, lower, upper)
-    return xp.maximum(x - upper, 0.0) - xp.maximum(lower - x, 0.0)
+    return x - xp.minimum(xp.maximum(x, lower), upper)
 
 
 @derivative_of(soft_shrink)
