@@ -80,10 +80,13 @@ def tests(session: nox.Session, library: str) -> None:
 
 
 @nox.session(default=False)
-def sweeps(session: nox.Session) -> None:
-    """The tests that are too slow for every change, for which JAX must compile most."""
-    without_64_bits = ("--backend", "jax-x32", "tests/test_values.py")
-    run_tests(session, "jax", ("--backend", "jax", "-m", "sweep"), without_64_bits)
+@nox.parametrize("library", ["torch", "jax"], ids=["torch", "jax"])
+def sweeps(session: nox.Session, library: str) -> None:
+    """The tests that are too slow for every change, for which compilers must compile most."""
+    runs = [("--backend", library, "-m", "sweep")]
+    if library == "jax":
+        runs.append(("--backend", "jax-x32", "tests/test_values.py"))
+    run_tests(session, library, *runs)
 
 
 @nox.session(python=newest_python())

@@ -1,5 +1,6 @@
 """Activation functions, written once against the Python array API standard."""
 
+from ._activation import compiled as compiled
 from ._activation import get as get
 from ._activation import name_of as name_of
 from ._activation import names as names

@@ -222,6 +222,48 @@ def activation(
     return decorate
 
 
+_compiled: dict[Any, Form[...]] = {}
+
+
+def compiled(function: Form[P]) -> Form[P]:
+    """The function as one kernel, which PyTorch's compiler makes at the first call.
+
+    It is for tensors, and for large NumPy arrays, whose memory it shares; there is one kernel for
+    each dtype, number of dimensions and set of parameters, for any size. On other libraries it is
+    the function itself, as JAX compiles it at any rate. Where there is no compiler it warns and
+    runs what `function` does.
+
+    Parameters
+    ----------
+    function : function of this library
+        Such as ``gelu``, or ``gelu.derivative``.
+
+    Returns
+    -------
+    function
+        With the same parameters.
+
+    Raises
+    ------
+    TypeError
+        If it is no function of this library.
+    ImportError
+        When called with a NumPy array, if PyTorch is not installed.
+
+    Examples
+    --------
+    >>> import activations_xp as ax
+    >>> fast = ax.compiled(ax.gelu)
+    """
+    definition = getattr(function, "definition", None)
+    if not isinstance(definition, Definition):
+        got = _parameters.describe(function)
+        raise TypeError(f"compiled: function must be one of activations_xp, got {got}")
+    if function not in _compiled:
+        _compiled[function] = _public(definition, "compiled", function)
+    return cast(Form[P], _compiled[function])
+
+
 def derivative_of(function: Activation[P]) -> Callable[[Formula[P]], Formula[P]]:
     """Give `function` its written derivative, of each element with respect to that of x.
 

@@ -15,7 +15,9 @@ from ._typing import Kernel
 if TYPE_CHECKING:
     from ._activation import Definition
 
-Implementation: TypeAlias = Literal["auto", "native", "portable"]
+Implementation: TypeAlias = Literal["auto", "native", "portable", "compiled"]
+
+_CHOICES = "'auto', 'native', 'portable' or 'compiled'"
 
 _chosen: Implementation = "auto"
 _tables: list[dict[type, Kernel]] = []
@@ -37,9 +39,10 @@ def implementation(which: Implementation) -> Iterator[None]:
 
     Parameters
     ----------
-    which : {"auto", "native", "portable"}
+    which : {"auto", "native", "portable", "compiled"}
         The library's own kernel where it is as accurate as ours (the default), wherever there
-        is one, or nowhere.
+        is one, or nowhere. "compiled" is the default, but on PyTorch as one kernel that its
+        compiler makes, and ours on large NumPy arrays as well, for which PyTorch must be installed.
 
     Examples
     --------
@@ -51,9 +54,7 @@ def implementation(which: Implementation) -> Iterator[None]:
     """
     global _chosen
     if which not in get_args(Implementation):
-        raise ValueError(
-            f"implementation: must be 'auto', 'native' or 'portable', got {describe(which)}"
-        )
+        raise ValueError(f"implementation: must be {_CHOICES}, got {describe(which)}")
     previous = _chosen
     _choose(which)
     try:

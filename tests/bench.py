@@ -13,12 +13,14 @@ from __future__ import annotations
 import argparse
 import datetime
 import functools
+import itertools
 import math
 import platform
 import re
 import statistics
 import sys
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -32,9 +34,15 @@ from common import named_by, needed
 
 import activations_xp as ax
 
-SIZES = (8, 100_000, 10_000_000)
+SIZES = {
+    "float32": [8, 1000, 100_000, 10_000_000],
+    "float64": [1_000_000],
+    "float16": [1_000_000],
+    "bfloat16": [1_000_000],
+}
+LARGE = SIZES["float32"][-1]
 DOCS = Path(__file__).parents[1] / "docs"
-SECONDS = 0.25
+SECONDS = 0.15
 """For all that is compared at once, at the least: small arrays have many rounds of many calls."""
 
 Call = Callable[[], Any]
@@ -75,7 +83,7 @@ def measured(ours: Call, theirs: dict[str, Call]) -> Figure:
         call()
         once.append(time.perf_counter() - start)
     number = max(1, int(1e-3 / max(once)))
-    rounds = min(max(5, int(SECONDS / (number * sum(once)))), 200)
+    rounds = min(max(5, int(SECONDS / (number * sum(once)))), 100)
     times: list[list[float]] = [[] for _ in calls]
     for _ in range(rounds):
         for call, column in zip(calls, times, strict=True):
@@ -122,8 +130,20 @@ def formula(definition: Any) -> Callable[[Any], Any] | None:
 
 
 def same(ours: Any, theirs: Any) -> bool:
-    a, b = (np.asarray(v, np.float64) for v in (ours, theirs))
-    return a.shape == b.shape and bool(np.nanmax(np.abs(a - b) / (1 + np.abs(b))) < 1e-3)
+    a, b = (np.asarray(_numpy(v), np.float64) for v in (ours, theirs))
+    close = 0.02 if "16" in str(ours.dtype) else 1e-3
+    return a.shape == b.shape and bool(np.nanmax(np.abs(a - b) / (1 + np.abs(b))) < close)
+
+
+def _numpy(value: Any) -> Any:
+    return value.double().numpy() if isinstance(value, torch.Tensor) else value
+
+
+def tensor(x: Any) -> torch.Tensor:
+    """One of the same memory."""
+    if x.dtype.name == "bfloat16":
+        return torch.from_numpy(x.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(x)
 
 
 def kept(kind: str, name: str, ours: Call, theirs: dict[str, Call]) -> Iterator[Entry]:
@@ -152,7 +172,7 @@ def on_numpy(function: Any, x: Any) -> Iterator[Entry]:
         theirs["SciPy"] = functools.partial(own, x)
     other = named_by(definition, "torch")
     if other is not None:
-        theirs["PyTorch"] = functools.partial(other, torch.from_numpy(x))
+        theirs["PyTorch"] = functools.partial(other, tensor(x))
     with np.errstate(all="ignore"):
         yield from kept("NumPy", definition.name, functools.partial(function, x), theirs)
 
@@ -162,10 +182,15 @@ def on_torch(function: Any, x: Any) -> Iterator[Entry]:
     own = named_by(definition, "torch")
     if own is None or needed(function):
         return
-    there = torch.from_numpy(x)
+    there = tensor(x)
     theirs = {"PyTorch": functools.partial(own, there)}
     found = list(kept("torch", definition.name, functools.partial(function, there), theirs))
     yield from found
+    if found and x.size == LARGE:
+        compiled = torch.compile(own)
+        theirs = {"PyTorch": functools.partial(compiled, there)}
+        ours = functools.partial(ax.compiled(function), there)
+        yield Entry("torch, compiled", definition.name, ours, theirs)
     if found and definition.derivative is not None:
         leaf, g = there.clone().requires_grad_(), torch.ones_like(there)
 
@@ -197,32 +222,78 @@ def on_jax(function: Any, x: Any) -> Iterator[Entry]:
         yield Entry("JAX, jitted gradient", definition.name, ours, {"jitted": its})
 
 
-def figures(names: list[str], sizes: list[int]) -> dict[str, dict[str, dict[int, Figure]]]:
+Table = dict[str, dict[str, dict[int, Figure]]]
+
+
+def inputs(function: Any, dtype: str, size: int, everything: Any) -> Any:
+    """Numbers at which the function is a real number; along an axis, rows of a thousand."""
+    low, high = function.definition.properties.defined
+    x = everything[:size]
+    if low > -9:
+        x = np.clip(x, max(low, -8), min(high, 8))
+    if function.definition.axis == "kept":
+        x = x.reshape(-1, min(size, 1000))
+    return x.astype(dtype)
+
+
+def figures(names: list[str], sizes: dict[str, list[int]]) -> Table:
     """By kind of use, by name and by size."""
-    table: dict[str, dict[str, dict[int, Figure]]] = {}
-    everything = np.random.default_rng(0).normal(0, 3, max(sizes)).astype(np.float32)
-    for name in names or ax.names():
+    table: Table = {}
+    most = max(size for several in sizes.values() for size in several)
+    everything = np.random.default_rng(0).normal(0, 3, most).astype(np.float32)
+    for dtype, name in itertools.product(sizes, names):
         function = ax.get(name)
-        if function.definition.axis not in (None, "kept"):
-            continue
-        low, high = function.definition.properties.defined
-        for size in sizes:
-            x = (
-                np.clip(everything[:size], max(low, -8), min(high, 8))
-                if low > -9
-                else everything[:size]
-            )
-            if function.definition.axis == "kept":
-                x = x.reshape(-1, min(size, 1000))
+        for size in sizes[dtype]:
+            x = inputs(function, dtype, size, everything)
             for make in (on_numpy, on_torch, on_jax):
                 for kind, _, ours, theirs in make(function, x):
+                    if dtype != "float32":
+                        kind = f"{kind}, {dtype}"
                     figure = measured(ours, theirs)
                     table.setdefault(kind, {}).setdefault(name, {})[size] = figure
-                    print(f"{kind:28} {name:16} {size:9} {figure}", file=sys.stderr, flush=True)
+                    print(f"{kind:36} {name:16} {size:9} {figure}", file=sys.stderr, flush=True)
     return table
 
 
-def page(table: dict[str, dict[str, dict[int, Figure]]]) -> Iterator[str]:
+class Share(NamedTuple):
+    """What threads gain: seconds with one and with all, and the bytes beyond the result."""
+
+    alone: float
+    together: float
+    memory: int
+
+    def __str__(self) -> str:
+        times = f"{_time(self.alone)} | {_time(self.together)} | {self.alone / self.together:.2f}"
+        return f"{times} | {self.memory / 2**20:.1f} MB"
+
+
+def shares(names: list[str], size: int) -> dict[str, Share]:
+    """What more threads and more memory a large NumPy array takes."""
+    table = {}
+    everything = np.random.default_rng(0).normal(0, 3, size).astype(np.float32)
+    threads = ax.get_num_threads()
+    for name in names:
+        function = functools.partial(ax.get(name), **needed(ax.get(name)))
+        x = inputs(ax.get(name), "float32", size, everything)
+        y = function(x)
+
+        def alone(function: Any = function, x: Any = x) -> None:
+            ax.set_num_threads(1)
+            function(x)
+            ax.set_num_threads(threads)
+
+        figure = measured(functools.partial(function, x), {"1": alone})
+        tracemalloc.start()
+        function(x)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        memory = max(0, peak - y.nbytes)
+        table[name] = Share(figure.seconds * figure.ratio, figure.seconds, memory)
+        print(f"{name:16} {table[name]}", file=sys.stderr, flush=True)
+    return table
+
+
+def page(table: Table, gains: dict[str, Share]) -> Iterator[str]:
     versions = ", ".join(f"{n} {version(n)}" for n in ("numpy", "torch", "jax", "scipy"))
     yield f"""# Performance
 
@@ -249,6 +320,17 @@ same memory, of as many threads.
         for name, row in rows.items():
             cells = " | ".join(str(row[size]) if size in row else " | " for size in sizes)
             yield f"| {name} | {cells} |\n"
+    yield f"""
+## Threads and memory
+
+NumPy, {_count(LARGE)} elements in float32: with one thread, with {ax.get_num_threads()}, how many
+times as fast that is, and what is allocated beyond the result.
+
+| function | 1 | {ax.get_num_threads()} | gain | memory |
+|:--|--:|--:|--:|--:|
+"""
+    for name, share in gains.items():
+        yield f"| {name} | {share} |\n"
 
 
 def _count(size: int) -> str:
@@ -263,7 +345,22 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def pictures(table: dict[str, dict[str, dict[int, Figure]]]) -> None:
+def growth() -> dict[str, dict[int, float]]:
+    """Seconds by size for some functions, and for the copy of the array."""
+    table: dict[str, dict[int, float]] = {}
+    x = np.random.default_rng(0).normal(0, 3, 10**8).astype(np.float32)
+    for name in ("relu", "softsign", "silu", "mish", "gelu", "softmax", "copy of the array"):
+        function = getattr(ax, name, np.copy)
+        for size in (8, 100, 1000, 10**4, 10**5, 10**6, 10**7, 10**8):
+            part = x[:size].reshape(-1, min(size, 1000))
+            seconds = measured(functools.partial(function, part), {"": lambda: None}).seconds
+            table.setdefault(name, {})[size] = seconds
+        row = {size: round(value * 1e9 / size, 2) for size, value in table[name].items()}
+        print(f"{name:18} ns an element {row}", file=sys.stderr, flush=True)
+    return table
+
+
+def pictures(table: Table) -> None:
     import matplotlib
 
     matplotlib.use("agg")
@@ -272,7 +369,7 @@ def pictures(table: dict[str, dict[str, dict[int, Figure]]]) -> None:
     matplotlib.rcParams["svg.hashsalt"] = "activations_xp"
     folder = DOCS / "performance"
     folder.mkdir(exist_ok=True)
-    rows = {name: row[max(row)] for name, row in table["NumPy"].items()}
+    rows = {name: row[LARGE] for name, row in table["NumPy"].items() if LARGE in row}
     order = sorted(rows, key=lambda name: rows[name].ratio)
     figure, axes = pyplot.subplots(figsize=(8, 0.2 * len(order) + 1))
     colours = {"NumPy": "C0", "SciPy": "C1", "PyTorch": "C2"}
@@ -288,12 +385,9 @@ def pictures(table: dict[str, dict[str, dict[int, Figure]]]) -> None:
     figure.savefig(folder / "numpy.svg", metadata={"Date": None})
 
     figure, axes = pyplot.subplots(figsize=(8, 5))
-    for name in ("relu", "softsign", "silu", "mish", "gelu", "softmax"):
-        sizes = sorted(table["NumPy"].get(name, {}))
-        axes.loglog(sizes, [table["NumPy"][name][s].seconds for s in sizes], "o-", label=name)
-    copies = {s: np.ones(s, np.float32) for s in SIZES}
-    floor = [measured(x.copy, {"": x.copy}).seconds for x in copies.values()]
-    axes.loglog(SIZES, floor, "k--", label="copy of the array")
+    for name, row in growth().items():
+        style = "k--" if name.startswith("copy") else "o-"
+        axes.loglog([*row], [*row.values()], style, label=name)
     axes.set_xlabel("elements, float32")
     axes.set_ylabel("seconds, NumPy")
     axes.legend()
@@ -304,10 +398,16 @@ def pictures(table: dict[str, dict[str, dict[int, Figure]]]) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("names", nargs="*")
-    parser.add_argument("--sizes", nargs="*", type=lambda v: int(float(v)), default=[*SIZES])
+    parser.add_argument("--dtype", choices=SIZES)
+    parser.add_argument("--sizes", nargs="*", type=lambda v: int(float(v)))
     asked = parser.parse_args()
     torch.set_num_threads(ax.get_num_threads())
-    result = figures(asked.names, asked.sizes)
-    if not asked.names:
-        (DOCS / "performance.md").write_text("".join(page(result)))
+    jax.config.update("jax_enable_x64", True)
+    chosen = {asked.dtype: SIZES[asked.dtype]} if asked.dtype else SIZES
+    if asked.sizes:
+        chosen = dict.fromkeys(chosen, asked.sizes)
+    every = [n for n in ax.names() if ax.get(n).definition.axis in (None, "kept")]
+    result = figures(asked.names or every, chosen)
+    if asked == parser.parse_args([]):
+        (DOCS / "performance.md").write_text("".join(page(result, shares(every, LARGE))))
         pictures(result)

@@ -94,15 +94,18 @@ def found(path: str) -> Any:
 
 
 def named_by(definition: Any, library: str) -> Any:
-    """The library's own function that a definition names, as ours is by default."""
+    """The library's own function that a definition names, as ours is by default.
+
+    Where a number is stated, it is left with that.
+    """
     stated = definition.elsewhere.get(library, "")
-    parsed = re.fullmatch(r"([\w.]+)(?: \((\w+)=(True|False|None)\))?", stated)
+    parsed = re.fullmatch(r"([\w.]+)(?: \((\w+)=(True|False|None|[\d.]+)\))?", stated)
     if parsed is None:
         return None
     path, key, value = parsed.groups()
     # its own default is stated where it is another than ours
     ours = {"True": False, "False": True, "None": -1}
-    return functools.partial(found(path), **{key: ours[value]}) if key else found(path)
+    return functools.partial(found(path), **{key: ours[value]}) if value in ours else found(path)
 
 
 def needed(function: Any) -> dict[str, Any]:

@@ -94,6 +94,6 @@ def test_the_implementation_is_put_back_after_an_error():
 
 
 def test_an_unknown_implementation_is_refused():
-    message = "implementation: must be 'auto', 'native' or 'portable', got 'fast'"
+    message = "implementation: must be 'auto', 'native', 'portable' or 'compiled', got 'fast'"
     with pytest.raises(ValueError, match=message), ax.implementation("fast"):
         pass

@@ -385,7 +385,9 @@ def test_an_implementation_that_does_not_exist(which, backend):
     x = backend.array([[-1.0, 2.0]], "float32")
     before = backend.asnumpy(ax.relu(x))
     with (
-        pytest.raises(ValueError, match=r"^implementation: must be 'auto', 'native' or 'portable'"),
+        pytest.raises(
+            ValueError, match=r"^implementation: must be 'auto', 'native', 'portable' or"
+        ),
         ax.implementation(which),
     ):
         pass

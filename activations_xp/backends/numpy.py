@@ -96,6 +96,8 @@ def bind(definition: Definition, which: Implementation, kind: type) -> Kernel:
             run = _portable(definition, values, x.dtype, native_bytes, result)
             if definition.axis is None and constant and x.dtype == result and result.itemsize == 2:
                 run = _looked_up(run, result.newbyteorder("="))
+            elif which == "compiled" and constant and x.dtype in (np.float32, np.float64):
+                run = _by_torch(definition, parameters, run)
             return run, constant
         if x.ndim == 0 or x.dtype != result or not result.isnative:
             return lambda x, out=None: _exactly(own(x.astype(result)), result), constant
@@ -153,6 +155,39 @@ def _portable(
         return _exactly(evaluate(x), result)
 
     return run
+
+
+def _by_torch(
+    definition: Definition, parameters: tuple[Any, ...], small: Callable[..., Any]
+) -> Callable[..., Any]:
+    """Large arrays as PyTorch's tensors in the same memory, by a kernel its compiler makes."""
+    try:
+        from torch import from_numpy
+
+        from .torch import by_compiler
+    except ImportError:
+        raise ImportError(
+            f"{definition.name}: compiled takes PyTorch, which is not installed"
+        ) from None
+
+    def run(x: Any, out: Any = None) -> Any:
+        if x.size <= _blocks.LARGE or not x.dtype.isnative or min(x.strides) < 0:
+            return small(x, out)
+        if not x.flags.writeable:  # which tensors cannot be told
+            x = np.asarray(_Writeable(x))
+        value = by_compiler(definition, parameters, from_numpy(x))
+        return generic.each(lambda tensor: tensor.numpy(), value)
+
+    return run
+
+
+class _Writeable:
+    """What says of the same memory that it can be written to."""
+
+    def __init__(self, x: Any):
+        address, _ = x.__array_interface__["data"]
+        self.__array_interface__ = {**x.__array_interface__, "data": (address, False)}
+        self.owner = x
 
 
 class _Takes64BitsError(Exception):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from math import inf, pi, sqrt
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -179,6 +180,8 @@ is_tracing = torch.compiler.is_dynamo_compiling
 def bind(definition: Definition, which: Implementation, kind: type) -> Kernel:
     """A kernel that runs torch's own or the computation."""
     plain = kind in (torch.Tensor, torch.nn.Parameter)
+    if which == "compiled" and plain:
+        return _bind_compiled(definition, kind)
     # what other subclasses are made of (shards, rows of unequal length) torch's kernels may lack
     native = NATIVE.get(definition.name) if plain and which != "portable" else None
 
@@ -198,6 +201,94 @@ def bind(definition: Definition, which: Implementation, kind: type) -> Kernel:
         return (plan.differentiable if plan.is_written else plan.plain), constant
 
     return generic.planned(definition, make, is_tracing)
+
+
+def _bind_compiled(definition: Definition, kind: type) -> Kernel:
+    """A kernel that PyTorch's compiler makes of what else would run."""
+    auto = bind(definition, "auto", kind)
+
+    def make(x: Any, parameters: tuple[Any, ...]) -> tuple[Callable[[Any], Any], bool]:
+        types = tuple(map(type, parameters))
+        if is_tracing():
+            return (lambda x: auto(x, types, *parameters)), False
+        check(definition, x, parameters)
+        slots = tuple(i for i, p in enumerate(parameters) if isinstance(p, torch.Tensor))
+        constants = tuple(None if i in slots else p for i, p in enumerate(parameters))
+        arrays = [parameters[i] for i in slots]
+
+        def run(x: Any) -> Any:
+            # a compiled function may stand inside neither kind of transform
+            if torch._C._functorch.peek_interpreter_stack() or forward_ad._current_level >= 0:
+                return auto(x, types, *parameters)
+            return _fused(definition, "auto", constants, slots, types, x, *arrays)
+
+        return run, not slots and x.dtype.is_floating_point
+
+    return generic.planned(definition, make, is_tracing)
+
+
+def by_compiler(definition: Definition, parameters: tuple[Any, ...], x: Any) -> Any:
+    """The computation on a tensor, by one kernel that PyTorch's compiler makes of it."""
+    return _fused(definition, "portable", parameters, (), tuple(map(type, parameters)), x)
+
+
+def _fused(
+    definition: Definition,
+    which: Implementation,
+    constants: tuple[Any, ...],
+    slots: tuple[int, ...],
+    types: tuple[type, ...],
+    *tensors: Any,
+) -> Any:
+    wanted = torch.is_grad_enabled()
+    # what a kernel is for: the compiler itself remembers but a few of them
+    kinds = tuple((t.dtype, t.device, t.ndim, wanted and t.requires_grad) for t in tensors)
+    return _compiled(definition, which, constants, slots, types, kinds)(*tensors)
+
+
+@lru_cache(generic.PLANS, typed=True)
+def _compiled(
+    definition: Definition,
+    which: Implementation,
+    constants: tuple[Any, ...],
+    slots: tuple[int, ...],
+    types: tuple[type, ...],
+    kinds: tuple[Any, ...],
+) -> Callable[..., Any]:
+    kernel = bind(definition, which, torch.Tensor)
+
+    def call(x: Any, *arrays: Any) -> Any:
+        parameters = list(constants)
+        for slot, array in zip(slots, arrays, strict=True):
+            parameters[slot] = array
+        return kernel(x, types, *parameters)
+
+    call.__code__ = call.__code__.replace()  # by which the compiler remembers
+    compiled: Callable[..., Any] | None = None
+
+    def run(*tensors: Any) -> Any:
+        nonlocal compiled
+        # a view has marks of its own, and no size is written into the kernel
+        views = [tensor.view_as(tensor) for tensor in tensors]
+        for view in views:
+            for axis, size in enumerate(view.shape):
+                if size > 1:
+                    torch._dynamo.maybe_mark_dynamic(view, axis)
+        if compiled is not None:
+            return compiled(*views)
+        compiled = torch.compile(call)
+        try:
+            with warnings.catch_warnings():  # the compiler looks at the gradients of views
+                warnings.filterwarnings("ignore", "The .grad attribute", UserWarning)
+                return compiled(*views)
+        except torch._dynamo.exc.BackendCompilerFailed as error:
+            reason = str(error).splitlines()[0]
+            name = f"{definition.name}: PyTorch cannot compile here, so it runs as it is"
+            warnings.warn(f"{name}: {reason}", RuntimeWarning, stacklevel=6)
+            compiled = call
+            return call(*tensors)
+
+    return run
 
 
 class Plan:
