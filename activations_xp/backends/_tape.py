@@ -69,13 +69,15 @@ class Recorded(NDArrayOperatorsMixin):
             return first
         if ufunc is np.multiply and _is(1, first):
             return others[0]
+        if ufunc is np.subtract and _is(0, others[0]):
+            return first
         if ufunc in (np.maximum, np.minimum):
             return self.tape.bounded(ufunc, first, *others)
         return self.tape.add(ufunc, *inputs)
 
 
 def _is(number: int, value: Any) -> bool:
-    return isinstance(value, NUMBER) and value == number
+    return isinstance(value, NUMBER) and value == number and not np.signbit(value)
 
 
 class Tape:
@@ -129,15 +131,21 @@ class Tape:
 
     def bounded(self, ufunc: Any, a: Any, b: Any) -> Recorded:
         """The larger or the smaller, in one step with the bound on the other side before it."""
-        step = self.steps.get(a.number) if isinstance(a, Recorded) else None
-        other = np.minimum if ufunc is np.maximum else np.maximum
-        if isinstance(b, Recorded) and b.number not in self.constants:
-            step = None
-        if step is not None and step.function is other and step.sources[1] in self.constants:
-            x, first = (self.values[s] for s in step.sources)
+        if not isinstance(a, Recorded):
+            return self.add(ufunc, a, b)
+        b = b if isinstance(b, Recorded) else self.constant(b, a.dtype)
+        x, first = self.sources(a, np.minimum if ufunc is np.maximum else np.maximum) or (a, a)
+        # of two zeros clip takes another than they do
+        if all(end.number in self.constants and end.element for end in (first, b)):
             ends = (b, first) if ufunc is np.maximum else (first, b)
             return self.add(_clip, x, *ends, dtype=x.dtype)
         return self.add(ufunc, a, b)
+
+    def sources(self, value: Recorded, function: Any) -> list[Recorded]:
+        """Of what the function made the value; of nothing if it was another."""
+        step = self.steps.get(value.number)
+        made = step is not None and step.function is function
+        return [self.values[number] for number in step.sources] if step and made else []
 
 
 def _astype(x: Any, dtype: Any) -> Any:
@@ -153,15 +161,28 @@ def _where(condition: Any, a: Any, b: Any) -> Any:
     tape = condition.tape
     kind = next(v.dtype for v in (a, b) if isinstance(v, Recorded))
     a, b = (v if isinstance(v, Recorded) else tape.constant(v, kind) for v in (a, b))
-    step = tape.steps.get(condition.number)
-    if step is not None and step[:2] == (np.greater_equal, (b.number, a.number)):
+    if [v.number for v in tape.sources(condition, np.greater_equal)] == [b.number, a.number]:
         return tape.bounded(np.minimum, b, a)
+    if _is_line(tape, b, a) and _is_over_0(tape, condition, a):
+        return tape.add(np.maximum, a, b)
     bits = np.dtype(f"i{kind.itemsize}")
     nothing = np.zeros((), kind).tobytes()
     for value, other, mask in ((a, b, _mask_not), (b, a, _mask)):
         if value.number in tape.constants and value.element.tobytes() == nothing:
             return tape.add(_keep, other, tape.add(mask, condition, dtype=bits), dtype=kind)
     return tape.add(_select, a, b, tape.add(_mask, condition, dtype=bits), dtype=kind)
+
+
+def _is_line(tape: Tape, value: Any, x: Any) -> bool:
+    """Whether it is x times a number from 0 to 1."""
+    slope, *others = tape.sources(value, np.multiply) or [x]
+    is_number = slope.number in tape.constants
+    return is_number and 0 < slope.element <= 1 and [v.number for v in others] == [x.number]
+
+
+def _is_over_0(tape: Tape, condition: Any, x: Any) -> bool:
+    numbers = [v.number for v in tape.sources(condition, np.greater)]
+    return numbers == [x.number, tape.constant(0, x.dtype).number]
 
 
 def _mask(condition: Any, out: Any) -> None:
@@ -212,6 +233,7 @@ class Program:
 
     def __init__(self, tape: Tape, results: Any):
         self.results = results
+        self.is_single = isinstance(results, Recorded) and len(tape.inputs) == 1
         self.is_first = isinstance(results, Recorded) and results.number == tape.inputs[0]
         goals: list[int] = []
 
@@ -277,6 +299,10 @@ def bind({", ".join([*others, *self.registers.values()])}):
         x = inputs[0]
         if self.is_first:
             return x
+        if out is None and self.is_single and x.size <= _blocks.LARGE and x.flags.c_contiguous:
+            made = [np.empty(x.shape, self.dtypes[0])]  # in the fewest steps of Python
+            self.play(x.ravel(), made[0].ravel())
+            return made[0]
         if out is None or not _blocks.takes(out, inputs, self.dtypes[0]):
             made = [np.empty_like(x, dtype) for dtype in self.dtypes]
             is_apart = True

@@ -69,25 +69,30 @@ def planned(
     make: Callable[[Any, tuple[Any, ...]], tuple[Callable[..., Any], bool]],
     is_tracing: Callable[[], bool] | None = None,
 ) -> Kernel:
-    """A kernel that plans once for each dtype, number of dimensions and set of parameters.
+    """A kernel that plans once for each dtype and set of parameters.
+
+    For functions along an axis the number of dimensions counts, too.
 
     ``make(x, parameters)`` checks them, and returns a function of x alone and whether that is
     true for all such x: it is not if it holds an array. While a compiler traces the kernel,
     nothing is remembered. A function that is given `out` as well may write the result to it.
     """
     plans: dict[Any, Callable[..., Any]] = {}
+    is_ranked = "axis" in definition.parameters
 
     def kernel(x: Any, types: tuple[type, ...], *parameters: Any, out: Any = None) -> Any:
         if is_tracing is not None and is_tracing():
             return make(x, parameters)[0](x)
-        try:  # with the types, for an axis of 1 is not one of True
-            plan = plans[x.dtype, x.ndim, parameters, types]
+        # with the types, for an axis of 1 is not one of True
+        key = x.dtype, parameters, types, x.ndim if is_ranked else None
+        try:
+            plan = plans[key]
         except (KeyError, TypeError):  # new, or not hashable
             plan, constant = make(x, parameters)
             if constant and tuple not in types:  # whose elements may be equal and of other types
                 if len(plans) >= PLANS:
                     plans.clear()
-                plans[x.dtype, x.ndim, parameters, types] = plan
+                plans[key] = plan
         return plan(x) if out is None else plan(x, out)
 
     return kernel

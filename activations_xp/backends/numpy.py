@@ -99,7 +99,7 @@ def bind(definition: Definition, which: Implementation, kind: type) -> Kernel:
             elif which == "compiled" and constant and x.dtype in (np.float32, np.float64):
                 run = _by_torch(definition, parameters, run)
             return run, constant
-        if x.ndim == 0 or x.dtype != result or not result.isnative:
+        if x.dtype != result or not result.isnative:
             return lambda x, out=None: _exactly(own(x.astype(result)), result), constant
         return _in_blocks(own, result), constant
 
@@ -247,9 +247,9 @@ def _in_blocks(own: Callable[..., Any], dtype: Any) -> Callable[[Any], Any]:
         own(x, out=out)
 
     def run(x: Any, out: Any = None) -> Any:
+        if out is None and x.nbytes < _blocks.BLOCK:
+            return own(x) if x.ndim else np.asarray(own(x))
         if not _blocks.takes(out, (x,), dtype):
-            if x.nbytes < _blocks.BLOCK:
-                return own(x)
             out = np.empty_like(x, dtype)
         _blocks.in_blocks(write, (x,), (out,))
         return out

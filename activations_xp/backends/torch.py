@@ -198,7 +198,18 @@ def bind(definition: Definition, which: Implementation, kind: type) -> Kernel:
             if own is not None and not isinstance(own, Undifferentiated):
                 return (own if x.dtype == result else lambda x: own(x.to(result))), constant
         plan = Plan(definition, values, compute, result, own)
-        return (plan.differentiable if plan.is_written else plan.plain), constant
+        if not plan.is_written:
+            return plan.plain, constant
+        if own is None or not constant:
+            return plan.differentiable, constant
+        shortest = own.kernel
+
+        def run(x: Any) -> Any:
+            if x.requires_grad or forward_ad._current_level >= 0:
+                return plan.differentiable(x)
+            return shortest(x)
+
+        return run, constant
 
     return generic.planned(definition, make, is_tracing)
 

@@ -127,9 +127,7 @@ def relu(
     >>> ax.relu(np.array([-1.0, 0.5, 8.0]), max_value=6.0)
     array([0. , 0.5, 6. ])
     """
-    if isinstance(negative_slope, NUMBER) and 0 < negative_slope <= 1 and _is_zero(threshold):
-        y = xp.maximum(x, negative_slope * x)
-    elif not _is_zero(negative_slope):
+    if not _is_zero(negative_slope):
         y = xp.where(x > threshold, x, negative_slope * (x - threshold))
     elif _is_zero(threshold):
         x = y = xp.maximum(x, 0)

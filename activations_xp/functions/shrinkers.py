@@ -115,7 +115,7 @@ def soft_shrink(
     array([-1.5,  0. ,  0.5])
     """
     lower, upper = _bounds(lambd, lower, upper)
-    return x - xp.minimum(xp.maximum(x, lower), upper)
+    return xp.maximum(x - upper, 0.0) - xp.maximum(lower - x, 0.0)
 
 
 @derivative_of(soft_shrink)

@@ -130,7 +130,7 @@ def log_sigmoid(xp: Namespace, x: Array) -> Any:
     >>> ax.log_sigmoid(np.array([-1000.0, 0.0, 1.0]))
     array([-1.00000000e+03, -6.93147181e-01, -3.13261688e-01])
     """
-    return xp.minimum(x, 0.0) - _log_part(xp, -xp.abs(x), 1.0)
+    return -(_log_part(xp, -xp.abs(x), 1.0) - xp.minimum(x, 0.0))  # -0 at inf
 
 
 @derivative_of(log_sigmoid)

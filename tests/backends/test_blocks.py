@@ -75,6 +75,16 @@ def test_blocks_and_threads_change_no_bit(function, parameters, monkeypatch):
                 same(part(*arrays, **parameters), whole)
 
 
+@over("function, parameters", CASES)
+def test_zeros_keep_their_signs_at_any_size(function, parameters):
+    x = np.zeros(5000, np.float32)
+    x[::2] = -0.0
+    if function.definition.axis is None:
+        few = function.portable(x[:4], **parameters)
+        for _ in range(2):  # at the second call there is a record
+            same(function.portable(x, **parameters)[:4], few)
+
+
 @over(("function", "name"), [s for s in SCALARS if s[0] in WHOLE])
 def test_parameters_of_the_size_of_x(function, name, small_blocks, monkeypatch):
     x = points(function.definition, "float64", (7, 61))
