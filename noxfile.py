@@ -141,6 +141,13 @@ def bench(session: nox.Session) -> None:
     session.run("python", "tests/bench.py", *session.posargs)
 
 
+@nox.session(default=False, venv_params=["--system-site-packages"])
+def bench_gpu(session: nox.Session) -> None:
+    """The same on a CUDA device, with the torch and the jax that the machine has for it."""
+    session.install("-e", ".", *group("test"))
+    session.run("python", "tests/bench_gpu.py", *session.posargs)
+
+
 @nox.session(default=False)
 def accuracy(session: nox.Session) -> None:
     """The errors of all functions, ours and others', written down; of those named, printed."""

@@ -62,11 +62,11 @@ def _ndtr(x: Any) -> Any:
 
 
 def _in_32_bits(kernel: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """The kernel, which torch lacks for 16."""
+    """The kernel, which torch lacks for 16, or which is not accurate there."""
     return lambda x: kernel(x) if x.dtype.itemsize > 2 else kernel(x.float()).to(x.dtype)
 
 
-_ndtri = _in_32_bits(torch.special.ndtri)
+_ndtri, _erf = _in_32_bits(torch.special.ndtri), _in_32_bits(torch.erf)
 
 
 def _log_sigmoid(x: Any) -> Any:
@@ -100,10 +100,10 @@ def _of_both_sides(kernel: Callable[..., Any]) -> Callable[..., Callable[[Any], 
 
 NATIVE: dict[str, Native] = {
     "erf": Native(
-        lambda: Undifferentiated(torch.erf, _bell(1.0, 2 / sqrt(pi))),
         # in bfloat16 it has only absolute accuracy near 0
-        amiss=frozenset({torch.bfloat16}),
+        lambda: Undifferentiated(_erf, _bell(1.0, 2 / sqrt(pi)))
     ),
+    "exponential": Native(lambda: torch.exp),
     "erfc": Native(lambda: Undifferentiated(torch.erfc, _bell(1.0, -2 / sqrt(pi)))),
     "erfinv": Native(lambda: torch.erfinv),
     "logit": Native(

@@ -88,7 +88,9 @@ def _gradient_error(function, kernel, x, parameters):
     far = moved_within(function.definition, np.array([*far, *(-f for f in far)]))
     x = torch.cat([x, torch.tensor(far).to(x.dtype)])
     written = function.derivative(x, **parameters).double()
-    error = (_slope(kernel, x, {}).double() - written).abs() / torch.finfo(x.dtype).eps
+    slope = _slope(kernel, x, {}).double()
+    error = (slope - written).abs().where(slope != written, 0.0)  # both may be infinite
+    error = error / torch.finfo(x.dtype).eps
     return (error / written.abs().clamp(min=1)).nan_to_num(nan=math.inf).max().item()
 
 
