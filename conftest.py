@@ -251,7 +251,21 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         functions = [f for f in map(ax.get, ax.names()) if f.definition.axis is None]
         metafunc.parametrize("elementwise", functions, ids=_name)
     if "case" in wanted:
-        metafunc.parametrize("case", CASES, ids=str)
+        # of what holds for a function at any parameters, JAX compiles each set anew
+        by_value = ("test_values", "test_derivatives")
+        is_slow = (
+            _chosen(metafunc.config) == ["jax"] and metafunc.definition.path.stem not in by_value
+        )
+        cases = [
+            pytest.param(
+                case,
+                id=str(case),
+                marks=[pytest.mark.sweep]
+                * (is_slow and case.variant is not case.definition.variants[0]),
+            )
+            for case in CASES
+        ]
+        metafunc.parametrize("case", cases)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
