@@ -81,6 +81,8 @@ def _shares(number: int, most: int) -> tuple[int, int]:
     """The elements of a block, for all threads to have as many of them, and the threads."""
     most = max(1, most)
     threads = max(1, min(get_num_threads(), number // min(most, SHARE)))
+    if threads == 1:  # which nothing holds up: what is between may fit into its cache
+        most = max(1, most // 4)
     rounds = max(1, -(-number // (most * threads)))
     return max(1, -(-number // (rounds * threads))), threads
 

@@ -1,9 +1,9 @@
 """What a computation does to each element, recorded once and played on NumPy block by block.
 
 A computation of elements alone reads no values and makes no arrays, so that it can be called with
-a `Recorded` in place of an array. What comes out is a list of calls of ufuncs, none of them twice,
-that write into a few registers of the size of a block: nothing of the size of the array is made
-but the result.
+a `Recorded` in place of an array. What comes out is a function that calls one ufunc after another,
+none of them twice, on a few registers of the size of a block: nothing of the size of the array is
+made but the result.
 """
 
 from __future__ import annotations
@@ -214,14 +214,14 @@ def _clip(a: Any, low: Any, high: Any, out: Any) -> None:
         np.minimum(out, high, out=out)
 
 
+IN_PLACE |= {_select: 1, _keep: 2}
+
+
 def namespace(xp: Any) -> Any:
     """NumPy's functions of arrays as those of records."""
     # all arrays have one shape
     others = {"where": _where, "astype": _astype, "round": np.rint, "reshape": lambda x, shape: x}
     return generic.overlay(xp, **others)
-
-
-IN_PLACE |= {_select: 1, _keep: 2}
 
 
 class Program:

@@ -149,7 +149,7 @@ def _portable(
             if all(v.shape == x.shape for v in arrays):
                 now = _tape.program(recording, definition, dtype, compute, result, *told)
                 return now.run(x, *arrays, out=out)
-        if in_rows and len(axes) < x.ndim and x.nbytes > _blocks.BLOCK:
+        if in_rows and len(axes) < x.ndim and x.size * compute.itemsize > _blocks.BLOCK:
             return _in_rows(definition, x, values, axes, compute, result, out)
         was_run = True  # what is never called again is not worth a record
         return _exactly(evaluate(x), result)
