@@ -20,7 +20,6 @@ import re
 import statistics
 import sys
 import time
-import tracemalloc
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -30,7 +29,7 @@ import jax
 import numpy as np
 import scipy.special
 import torch
-from common import named_by, needed
+from common import named_by, needed, peak
 
 import activations_xp as ax
 
@@ -187,7 +186,8 @@ def on_torch(function: Any, x: Any) -> Iterator[Entry]:
     found = list(kept("torch", definition.name, functools.partial(function, there), theirs))
     yield from found
     if found and x.size == LARGE:
-        compiled = torch.compile(own)
+        # each its own code, by which the compiler remembers; what is not Python it leaves alone
+        compiled = torch.compile(eval("lambda x: own(x)", {"own": own}))
         theirs = {"PyTorch": functools.partial(compiled, there)}
         ours = functools.partial(ax.compiled(function), there)
         yield Entry("torch, compiled", definition.name, ours, theirs)
@@ -283,11 +283,7 @@ def shares(names: list[str], size: int) -> dict[str, Share]:
             ax.set_num_threads(threads)
 
         figure = measured(functools.partial(function, x), {"1": alone})
-        tracemalloc.start()
-        function(x)
-        _, peak = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-        memory = max(0, peak - y.nbytes)
+        memory = max(0, peak(functools.partial(function, x)) - y.nbytes)
         table[name] = Share(figure.seconds * figure.ratio, figure.seconds, memory)
         print(f"{name:16} {table[name]}", file=sys.stderr, flush=True)
     return table

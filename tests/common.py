@@ -9,6 +9,9 @@ import inspect
 import os
 import pickle
 import re
+import threading
+import tracemalloc
+from collections.abc import Callable
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -128,6 +131,29 @@ def with_value(function: Any, name: str, value: float) -> dict[str, Any]:
         if name in condition.names and not condition.holds(known):
             given |= dict.fromkeys(condition.names, value)
     return given
+
+
+def peak(call: Callable[[], Any]) -> int:
+    """The bytes that a call takes at the most, in threads that keep no memory yet."""
+    ax.set_num_threads(ax.get_num_threads())  # which begins with new ones
+    thread = threading.Thread(target=call)
+    tracemalloc.start()
+    try:
+        thread.start()
+        thread.join()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+class Counter:
+    """A compiler for PyTorch that compiles nothing and counts the graphs it is given."""
+
+    graphs = 0
+
+    def __call__(self, graph: Any, inputs: Any) -> Any:
+        self.graphs += 1
+        return graph.forward
 
 
 def within(definition: Any, x: np.ndarray) -> np.ndarray:

@@ -20,8 +20,8 @@ can be in Python."""
 SHARE = 2**17
 """The elements for which another thread pays."""
 
-SPACE = 2**22
-"""The bytes of all that is between, for a thread."""
+SPACE = 15 * 2**18
+"""The bytes of all that is between, which each thread keeps: of two they are under 8 MiB."""
 
 
 def takes(out: Any, inputs: Sequence[Any], dtype: Any) -> bool:
@@ -114,9 +114,9 @@ def in_rows(
     The only result may be written to `out`.
     """
     axis = max((i for i in range(x.ndim) if i not in axes), key=lambda i: int(x.shape[i]))
-    # there are fewer steps, but more to round from one dtype to another
+    # there are fewer steps, but each takes memory, and more to round from one dtype to another
     width = compute.itemsize // 2 if compute == dtype else compute.itemsize
-    size, threads = _shares(x.size, BLOCK // 4 // width)
+    size, threads = _shares(x.size, BLOCK // 16 // width)
     rows = max(1, size * x.shape[axis] // x.size)
     if abs(x.strides[axis]) == min(map(abs, x.strides)):
         rows = max(rows, 64)  # they lie side by side

@@ -16,8 +16,10 @@ from common import (
     SCALARS,
     SMOOTH,
     VARIANTS,
+    Counter,
     edges,
     exact_values,
+    in_sweep,
     moved_within,
     needed,
     over,
@@ -307,17 +309,6 @@ def test_a_masked_attention_trains(function):
 # the compiler
 
 
-class Counter:
-    """A compiler that compiles nothing and counts the graphs it is given."""
-
-    def __init__(self):
-        self.graphs = 0
-
-    def __call__(self, graph, inputs):
-        self.graphs += 1
-        return graph.forward
-
-
 @over(("function", "name"), SCALARS)
 def test_a_sweep_of_a_parameter_costs_two_graphs(function, name):
     counter = Counter()
@@ -389,7 +380,7 @@ def test_compiling_grows_no_table_and_does_not_recompile(function):
         assert counter.graphs <= 2
 
 
-@over("function", FUNCTIONS)
+@over("function", in_sweep(FUNCTIONS))  # each takes the compiler three seconds to write out
 def test_errors_inside_the_compiler(function):
     x = torch.ones(2, 4)
     given = needed(function)

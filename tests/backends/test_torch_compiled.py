@@ -11,21 +11,11 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from common import FUNCTIONS, by_rows, in_sweep, moved_within, over
+from common import FUNCTIONS, Counter, by_rows, in_sweep, moved_within, over
 
 import activations_xp as ax
 from activations_xp.backends import _blocks
 from activations_xp.backends import torch as backend
-
-
-class Counter:
-    """A compiler that compiles nothing and counts the graphs it is given."""
-
-    graphs = 0
-
-    def __call__(self, graph, inputs):
-        self.graphs += 1
-        return graph.forward
 
 
 @pytest.fixture
