@@ -427,8 +427,6 @@ def _public(
     exec(compile(source, f"<activations_xp {name}>", "exec"), author.__globals__, made)
     into = functools.partial(_dispatch.into, definition.name)
     public: Any = made["make"](kernels, resolve, into)
-    if words["last"]:
-        public.__kwdefaults__ = {"out": None}
     public.__qualname__ = definition.name if which is None else f"{definition.name}.{which}"
     public.__module__ = author.__module__
     public.__defaults__ = author.__defaults__

@@ -209,6 +209,11 @@ class Kind:
         return self.check is _weight
 
     @property
+    def is_for_rank(self) -> bool:
+        """Whether a value may be good for an x of some number of dimensions alone."""
+        return self.check in (_axis, _new_axis, _axes, _cotangent)
+
+    @property
     def is_real(self) -> bool:
         """Whether an array is one of real numbers, to be computed with."""
         return self.is_scalar or self.check in (_companion, _cotangent)

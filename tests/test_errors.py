@@ -392,3 +392,10 @@ def test_an_implementation_that_does_not_exist(which, backend):
     ):
         pass
     np.testing.assert_array_equal(backend.asnumpy(ax.relu(x)), before)
+
+
+def test_a_number_is_the_gradient_of_a_number_alone(backend):
+    """Whichever x came before."""
+    ax.silu.vjp(backend.array(0.5, "float32"), 1.0)
+    with pytest.raises(TypeError, match=r"^silu\.vjp: g must be an array"):
+        ax.silu.vjp(backend.array([0.5, 1.0], "float32"), 1.0)

@@ -135,9 +135,8 @@ def in_rows(
     whole = generic.each(lambda _: np.empty_like(x, dtype), first) if out is None else out
 
     def put(start: int, parts: Any) -> None:
-        values: list[Any] = []
-        generic.each(values.append, parts)
-        generic.each(lambda w: np.copyto(part(w, start), values.pop(0)), whole)
+        for target, value in zip(generic.listed(whole), generic.listed(parts), strict=True):
+            np.copyto(part(target, start), value)
 
     put(0, first)
     starts = range(rows, x.shape[axis], rows)

@@ -314,10 +314,7 @@ def bind({", ".join([*others, *self.registers.values()])}):
             self.play(*[array.ravel() for array in arrays])
         else:
             _blocks.in_blocks(self.play, inputs, made, self.width * self.memories)
-        if isinstance(self.results, Recorded):
-            return made[0]
-        values = iter(made)
-        return generic.each(lambda _: next(values), self.results)
+        return generic.rearranged(made, self.results)
 
     @np.errstate(all="ignore")
     def play(self, *ends: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -71,14 +71,14 @@ def planned(
 ) -> Kernel:
     """A kernel that plans once for each dtype and set of parameters.
 
-    For functions along an axis the number of dimensions counts, too.
+    The number of dimensions counts, too, where a parameter may be right for some alone.
 
     ``make(x, parameters)`` checks them, and returns a function of x alone and whether that is
     true for all such x: it is not if it holds an array. While a compiler traces the kernel,
     nothing is remembered. A function that is given `out` as well may write the result to it.
     """
     plans: dict[Any, Callable[..., Any]] = {}
-    is_ranked = "axis" in definition.parameters
+    is_ranked = any(kind.is_for_rank for kind in definition.parameters.values())
 
     def kernel(x: Any, types: tuple[type, ...], *parameters: Any, out: Any = None) -> Any:
         if is_tracing is not None and is_tracing():
@@ -143,6 +143,19 @@ def each(function: Callable[[Any], Any], value: Any) -> Any:
     if isinstance(value, dict):
         return {name: function(part) for name, part in value.items()}
     return function(value)
+
+
+def listed(value: Any) -> list[Any]:
+    """The array, or those in a tuple or a dictionary, which `rearranged` puts back."""
+    parts: list[Any] = []
+    each(parts.append, value)
+    return parts
+
+
+def rearranged(parts: Iterable[Any], like: Any) -> Any:
+    """The parts as an array, a tuple or a dictionary, as `like` is one."""
+    rest = iter(parts)
+    return each(lambda _: next(rest), like)
 
 
 def aligned_to(

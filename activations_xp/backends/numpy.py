@@ -271,8 +271,7 @@ def _looked_up(run: Callable[[Any], Any], dtype: Any) -> Callable[[Any], Any]:
         if x.size <= _blocks.LARGE:
             index = x.astype(dtype, copy=False).view(np.uint16)
             return generic.each(lambda part: np.asarray(part[index]), table)
-        parts: list[Any] = []
-        generic.each(parts.append, table)
+        parts = generic.listed(table)
 
         def fill(x: Any, *results: Any) -> None:
             index = x.astype(dtype, copy=False).view(np.uint16)
@@ -285,8 +284,7 @@ def _looked_up(run: Callable[[Any], Any], dtype: Any) -> Callable[[Any], Any]:
             made = [np.empty_like(x, dtype) for _ in parts]
         width = np.dtype(np.intp).itemsize  # which the index becomes
         _blocks.in_blocks(fill, (x,), made, width)
-        values = iter(made)
-        return generic.each(lambda _: next(values), table)
+        return generic.rearranged(made, table)
 
     return look_up
 

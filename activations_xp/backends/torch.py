@@ -231,7 +231,7 @@ def _bind_compiled(definition: Definition, kind: type) -> Kernel:
             # a compiled function may stand inside neither kind of transform
             if torch._C._functorch.peek_interpreter_stack() or forward_ad._current_level >= 0:
                 return auto(x, types, *parameters)
-            return _fused(definition, "auto", constants, slots, types, x, *arrays)
+            return _fused((x, *arrays), definition, "auto", constants, slots, types)
 
         return run, not slots and x.dtype.is_floating_point
 
@@ -240,32 +240,26 @@ def _bind_compiled(definition: Definition, kind: type) -> Kernel:
 
 def by_compiler(definition: Definition, parameters: tuple[Any, ...], x: Any) -> Any:
     """The computation on a tensor, by one kernel that PyTorch's compiler makes of it."""
-    return _fused(definition, "portable", parameters, (), tuple(map(type, parameters)), x)
+    return _fused((x,), definition, "portable", parameters, (), tuple(map(type, parameters)))
 
 
-def _fused(
-    definition: Definition,
-    which: Implementation,
-    constants: tuple[Any, ...],
-    slots: tuple[int, ...],
-    types: tuple[type, ...],
-    *tensors: Any,
-) -> Any:
+def _fused(tensors: tuple[Any, ...], *what: Any) -> Any:
     wanted = torch.is_grad_enabled()
     # what a kernel is for: the compiler itself remembers but a few of them
     kinds = tuple((t.dtype, t.device, t.ndim, wanted and t.requires_grad) for t in tensors)
-    return _compiled(definition, which, constants, slots, types, kinds)(*tensors)
+    return _compiled(kinds, *what)(*tensors)
 
 
 @lru_cache(generic.PLANS, typed=True)
 def _compiled(
+    kinds: tuple[Any, ...],
     definition: Definition,
     which: Implementation,
     constants: tuple[Any, ...],
     slots: tuple[int, ...],
     types: tuple[type, ...],
-    kinds: tuple[Any, ...],
 ) -> Callable[..., Any]:
+    """The computation of such tensors as one kernel; those after the first fill the slots."""
     kernel = bind(definition, which, torch.Tensor)
 
     def call(x: Any, *arrays: Any) -> Any:
