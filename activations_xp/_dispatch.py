@@ -14,6 +14,7 @@ from ._typing import Kernel
 
 if TYPE_CHECKING:
     from ._activation import Definition
+    from ._operation import Operation
 
 Implementation: TypeAlias = Literal["auto", "native", "portable", "compiled"]
 
@@ -157,6 +158,49 @@ def resolve(
     if not tracing:  # inside a dynamo trace the guard on a grown table would recompile
         kernels[type(x)] = kernel
     return kernel
+
+
+def perform(operation: Operation, which: Implementation | None, values: tuple[Any, ...]) -> Any:
+    """What the library of the first array makes of several."""
+    which = which or _chosen
+    x = operation.first(values)
+    owner = library(x)
+    if owner == "torch":
+        from .backends import torch
+
+        return torch.perform(operation, which, values)
+    if owner == "jax":
+        from .backends import jax
+
+        return jax.perform(operation, which, values)
+    from .backends import generic
+
+    with np.errstate(all="ignore"):  # many a library is made of NumPy
+        return generic.perform(operation, namespace(x), values)
+
+
+def draw(function: str, x: Any, shape: tuple[int, ...], rng: Any, noise: Any = None) -> Any:
+    """Numbers from 0 to 1, 1 excluded, for x: those given, or such as `rng` makes."""
+    if noise is not None:
+        if rng is not None:
+            raise TypeError(f"{function}: takes rng or noise, got both")
+        return noise
+    owner = "numpy" if isinstance(x, NUMBER) else library(x)
+    if owner == "numpy":
+        from .backends.numpy import uniform
+    elif owner == "torch":
+        from .backends.torch import uniform
+    elif owner == "jax":
+        from .backends.jax import uniform
+    else:
+        hint = "" if rng is None else f", got rng={describe(rng)}"
+        raise TypeError(f"{function}: noise must be given to arrays of this library{hint}")
+    try:
+        return uniform(x, shape, rng)
+    except TypeError as error:
+        raise TypeError(f"{function}: rng must be {error}, got {describe(rng)}") from None
+    except ValueError as error:
+        raise ValueError(f"{function}: {error}") from None
 
 
 def into(

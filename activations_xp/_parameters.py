@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import operator
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
 
@@ -72,6 +72,50 @@ def _weight(value: Any, x: Array) -> float | Array:
 
 def _mask(value: Any, x: Array) -> Array:
     return _broadcasting(_array(value, x, ("bool",)), x)
+
+
+def _noise(value: Any, x: Array) -> float | Array:
+    try:
+        return _number(value, x)
+    except TypeError:
+        return _broadcasting(_array(value, x, ("real floating",)), x)
+
+
+def _floats(value: Any, x: Array) -> Array:
+    array = _array(value, x, ("real floating",))
+    if array.dtype != x.dtype:
+        raise TypeError
+    return array
+
+
+def _cotangents(value: Any, x: Array) -> Any:
+    if isinstance(value, tuple):
+        return tuple(None if part is None else _floats(part, x) for part in value)
+    return _floats(value, x)
+
+
+def _random_floats(value: Any, x: Array) -> Array:
+    return _array(value, x, ("real floating",))
+
+
+def _booleans(value: Any, x: Array) -> Array:
+    return _array(value, x, ("bool",))
+
+
+def _integers(value: Any, x: Array) -> Array:
+    return _array(value, x, ("integral",))
+
+
+def _pairs(value: Any, x: Array) -> tuple[tuple[Array, Array], ...]:
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise TypeError
+    if any(not isinstance(pair, Sequence) or len(pair) != 2 for pair in value):
+        raise TypeError
+    return tuple((_floats(first, x), _floats(second, x)) for first, second in value)
+
+
+def _whole(value: Any, x: Array) -> int:
+    return _index(value)
 
 
 def _array(value: Any, x: Array, kinds: tuple[str, ...]) -> Array:
@@ -181,11 +225,29 @@ Companion: TypeAlias = Annotated[
     Array, _companion, "an array of x's library that broadcasts with x"
 ]
 Mask: TypeAlias = Annotated[Array, _mask, "a boolean array of x's library that broadcasts to x"]
+Noise: TypeAlias = Annotated[
+    float | Array, _noise, "a number or an array of x's library with a real floating dtype"
+]
 Count: TypeAlias = Annotated[int, _count, "a positive integer"]
+Integer: TypeAlias = Annotated[int, _whole, "an integer"]
 Axis: TypeAlias = Annotated[int, _axis, "an integer"]
 NewAxis: TypeAlias = Annotated[int, _new_axis, "an integer"]
 Axes: TypeAlias = Annotated[
     int | tuple[int, ...] | None, _axes, "an integer, a tuple of integers, or None"
+]
+
+# of operations, whose first array has a name and a dtype
+
+Floats: TypeAlias = Annotated[Array, _floats, "an array of {first}'s library and dtype, {dtype}"]
+RandomFloats: TypeAlias = Annotated[
+    Array, _random_floats, "an array of {first}'s library with a real floating dtype"
+]
+Booleans: TypeAlias = Annotated[Array, _booleans, "a boolean array of {first}'s library"]
+Integers: TypeAlias = Annotated[Array, _integers, "an array of integers of {first}'s library"]
+Pairs: TypeAlias = Annotated[
+    Sequence[Sequence[Array]],
+    _pairs,
+    "a sequence of pairs of arrays of {first}'s library and dtype, {dtype}",
 ]
 
 
@@ -197,6 +259,14 @@ class Kind:
     check: Callable[[Any, Array], Any] | None
     optional: bool
     text: str
+
+    def checked(self, value: Any, x: Array) -> Any:
+        """The value as a computation wants it, or an error that does not say whose it is."""
+        if (value is None and self.optional) or _is_choice(value, self.choices):
+            return value
+        if self.check is None:
+            raise ValueError(f"must be {self.text}, got {value!r}")
+        return self.check(value, x)
 
     @property
     def is_scalar(self) -> bool:
@@ -216,10 +286,21 @@ class Kind:
     @property
     def is_real(self) -> bool:
         """Whether an array is one of real numbers, to be computed with."""
+        return self.is_learned or self.check is _noise
+
+    @property
+    def is_learned(self) -> bool:
+        """Whether it may have a derivative."""
         return self.is_scalar or self.check in (_companion, _cotangent)
 
 
 COTANGENT = Kind((), _cotangent, False, "an array of x's library with a real floating dtype")
+COTANGENTS = Kind(
+    (),
+    _cotangents,
+    False,
+    "an array of {first}'s library and dtype, {dtype}, or a tuple of them and None",
+)
 
 
 @dataclass(frozen=True)
@@ -263,13 +344,8 @@ def check(definition: Definition, x: Array, values: tuple[Any, ...]) -> tuple[An
         raise TypeError(f"{definition.name}: x must be an array of real numbers, got {describe(x)}")
     good = []
     for (name, kind), value in zip(definition.parameters.items(), values, strict=True):
-        if (value is None and kind.optional) or _is_choice(value, kind.choices):
-            good.append(value)
-            continue
         try:
-            if kind.check is None:
-                raise ValueError(f"must be {kind.text}, got {value!r}")
-            good.append(kind.check(value, x))
+            good.append(kind.checked(value, x))
         except TypeError:
             raise TypeError(
                 f"{definition.name}: {name} must be {kind.text}, got {describe(value)}"

@@ -241,6 +241,12 @@ def has_spare(xp: Namespace) -> bool:
     return getattr(xp, "spare", None) is True
 
 
+def can_read(xp: Namespace, *arrays: Array) -> bool:
+    """Whether the values of arrays may be looked at, by a library that has them already."""
+    judge = getattr(xp, "can_read", None)
+    return judge is not None and all(judge(array) for array in arrays)
+
+
 def is_short(xp: Namespace, x: Array) -> bool:
     """Whether the digits of float32 are all that is asked for."""
     return x.dtype == xp.float32 or has_spare(xp)

@@ -15,6 +15,7 @@ from .._typing import Array, Kernel, Namespace
 
 if TYPE_CHECKING:
     from .._activation import Definition
+    from .._operation import Operation
 
 
 PLANS = 256
@@ -126,6 +127,30 @@ def evaluate(
     return each(rounded, value)
 
 
+def filled(
+    constants: tuple[Any, ...], slots: tuple[int, ...], arrays: Iterable[Any]
+) -> tuple[Any, ...]:
+    """The constants, with the arrays put in their slots."""
+    values = list(constants)
+    for slot, array in zip(slots, arrays, strict=True):
+        values[slot] = array
+    return tuple(values)
+
+
+def perform(operation: Operation, xp: Namespace, values: tuple[Any, ...]) -> Any:
+    """The computation of several arrays; what has 16 bits is computed in 32 and rounded once."""
+    result = operation.first(values).dtype
+    if xp.finfo(result).bits >= 32:
+        return operation.compute(xp, values)
+
+    def cast(array: Any, dtype: Any) -> Any:
+        is_floating = hasattr(array, "dtype") and xp.isdtype(array.dtype, "real floating")
+        return xp.astype(array, dtype) if is_floating else array
+
+    wide = (each(lambda part: cast(part, xp.float32), value) for value in values)
+    return each(lambda part: cast(part, result), operation.compute(xp, wide))
+
+
 def _narrowed(xp: Namespace, y: Any, dtype: Any) -> Any:
     """64 bits rounded to 16 at once, which some libraries do by way of 32."""
     digits, least = (8, 2.0**-126) if "bfloat16" in str(dtype) else (11, 2.0**-14)
@@ -139,9 +164,9 @@ def _narrowed(xp: Namespace, y: Any, dtype: Any) -> Any:
 def each(function: Callable[[Any], Any], value: Any) -> Any:
     """The function of an array, or of each in a tuple or a dictionary of them."""
     if isinstance(value, tuple):
-        return tuple(function(part) for part in value)
+        return tuple(each(function, part) for part in value)
     if isinstance(value, dict):
-        return {name: function(part) for name, part in value.items()}
+        return {name: each(function, part) for name, part in value.items()}
     return function(value)
 
 

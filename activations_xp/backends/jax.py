@@ -19,6 +19,7 @@ from . import generic
 if TYPE_CHECKING:
     from .._activation import Definition
     from .._dispatch import Implementation
+    from .._operation import Operation
 
 _one_sided = generic.overlay(jnp, **generic.one_sided(jnp))
 
@@ -64,7 +65,7 @@ def _compiled(
     definition: Definition, wide: bool, constants: tuple[Any, ...], slots: tuple[int, ...]
 ) -> Callable[..., Any]:
     compute = _computation(definition, wide, constants, slots)
-    learned = any(list(definition.parameters.values())[i].is_real for i in slots)
+    learned = any(list(definition.parameters.values())[i].is_learned for i in slots)
     if definition.vjp is not None and (definition.parameter_derivatives or not learned):
         compute = jax.custom_jvp(compute)
         compute.defjvp(_rule(definition, wide, constants, slots, compute), symbolic_zeros=True)
@@ -95,12 +96,17 @@ def _rule(
         result = compute(*primals)
         value, *rest = result if isinstance(result, tuple) else (result,)
         x, *arrays = primals
-        is_moving = [type(t) is not SymbolicZero for t in tangents]
+        kinds = list(definition.parameters.values())
+        is_learned = [True, *(kinds[slot].is_learned for slot in slots)]
+        is_moving = [
+            learned and type(t) is not SymbolicZero
+            for learned, t in zip(is_learned, tangents, strict=True)
+        ]
         total = jnp.zeros_like(value)
         if is_moving[0]:
             total = total + moved(value, tangents[0], x, *arrays)
         if any(is_moving[1:]):
-            values = check(definition, x, _filled(constants, slots, arrays))
+            values = check(definition, x, generic.filled(constants, slots, arrays))
             slopes = part(definition.parameter_derivatives)(*primals)
             for i, slot in enumerate(slots, 1):
                 if is_moving[i]:
@@ -113,21 +119,80 @@ def _rule(
     return rule
 
 
-def _filled(constants: tuple[Any, ...], slots: tuple[int, ...], arrays: Any) -> tuple[Any, ...]:
-    parameters = list(constants)
-    for i, array in zip(slots, arrays, strict=True):
-        parameters[i] = array
-    return tuple(parameters)
-
-
 def _computation(
     definition: Definition, wide: bool, constants: tuple[Any, ...], slots: tuple[int, ...]
 ) -> Callable[..., Any]:
     def compute(x: Any, *arrays: Any) -> Any:
-        values = check(definition, x, _filled(constants, slots, arrays))
+        values = check(definition, x, generic.filled(constants, slots, arrays))
         dtypes = generic.precision(definition, xp, x, values, jnp.result_type(float), wide)
         # which gives float64 also where it is switched off
         with jax.enable_x64(True) if wide and dtypes[0] != dtypes[1] else nullcontext():
             return generic.evaluate(definition, xp, x, values, *dtypes)
 
     return compute
+
+
+def uniform(x: Any, shape: tuple[int, ...], rng: Any) -> Any:
+    """Random numbers in the dtype that x is computed in."""
+    typed = isinstance(rng, jax.Array) and jnp.issubdtype(rng.dtype, jax.dtypes.prng_key)
+    raw = isinstance(rng, jax.Array) and rng.dtype == jnp.uint32 and rng.ndim == 1
+    if not ((typed and rng.ndim == 0) or raw):
+        raise TypeError("a key of JAX, such as jax.random.key(0)")
+    floating = jnp.issubdtype(x.dtype, jnp.floating)
+    dtype = x.dtype if floating else jnp.result_type(float)
+    return jax.random.uniform(rng, shape, dtype if dtype.itemsize > 2 else jnp.float32)
+
+
+OPERATIONS: dict[str, Callable[..., Any]] = {}
+"""JAX's functions of several arrays: of all parameters by name; None where it has none as good."""
+
+
+def perform(operation: Operation, which: Implementation, values: tuple[Any, ...]) -> Any:
+    """What JAX's own function or the computation makes of these arrays, compiled."""
+    leaves, tree = jax.tree_util.tree_flatten(values)
+    slots = tuple(i for i, leaf in enumerate(leaves) if isinstance(leaf, jax.Array))
+    constants = tuple(None if i in slots else leaf for i, leaf in enumerate(leaves))
+    run = _performing(operation, which, tree, constants, slots)
+    return run(*(leaves[i] for i in slots))
+
+
+@functools.lru_cache(generic.PLANS)
+def _performing(
+    operation: Operation,
+    which: Implementation,
+    tree: Any,
+    constants: tuple[Any, ...],
+    slots: tuple[int, ...],
+) -> Callable[..., Any]:
+    def values(arrays: tuple[Any, ...]) -> tuple[Any, ...]:
+        leaves = generic.filled(constants, slots, arrays)
+        return cast("tuple[Any, ...]", jax.tree_util.tree_unflatten(tree, leaves))
+
+    def compute(*arrays: Any) -> Any:
+        native = OPERATIONS.get(operation.name) if which != "portable" else None
+        result = None
+        if native is not None:
+            result = native(**dict(zip(operation.parameters, values(arrays), strict=True)))
+        return generic.perform(operation, xp, values(arrays)) if result is None else result
+
+    vjp = operation.vjp
+    if not operation.whole or vjp is None:
+        return jax.jit(compute, inline=True)
+
+    def rule(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
+        """The written derivative as JAX wants it: how tangents move the value."""
+        result = compute(*primals)
+        moving = [i for i, t in enumerate(tangents) if type(t) is not SymbolicZero]
+        names = jax.tree_util.tree_unflatten(tree, range(len(constants)))
+        places = {leaf: name for name, leaf in zip(operation.parameters, names, strict=True)}
+
+        def pull(g: Any) -> list[Any]:
+            gradients = generic.perform(vjp, xp, (g, *values(primals)))
+            return [gradients[places[slots[i]]] for i in moving]
+
+        moved = jax.linear_transpose(pull, result)([tangents[i] for i in moving])
+        return result, moved[0]
+
+    told = jax.custom_jvp(compute)
+    told.defjvp(rule, symbolic_zeros=True)
+    return jax.jit(told, inline=True)

@@ -48,8 +48,12 @@ def _with_log1p(xp: Any) -> Any:
     return generic.overlay(xp, log1p=functools.partial(log1p, xp))
 
 
+def _can_read(x: Any) -> bool:
+    return True
+
+
 _INEXACT = (np.exp, np.expm1, np.log)
-_plain = generic.overlay(np, isdtype=_isdtype, finfo=_finfo)
+_plain = generic.overlay(np, isdtype=_isdtype, finfo=_finfo, can_read=_can_read)
 xp = _with_log1p(generic.overlay(_plain, **{f.__name__: _by_float64(f) for f in _INEXACT}))
 """NumPy, where the bfloat16 of ml_dtypes is a floating dtype and none is refused with an error."""
 
@@ -104,6 +108,16 @@ def bind(definition: Definition, which: Implementation, kind: type) -> Kernel:
         return _in_blocks(own, result), constant
 
     return generic.planned(definition, make)
+
+
+def uniform(x: Any, shape: tuple[int, ...], rng: Any) -> Any:
+    """Random numbers in the dtype that x is computed in."""
+    rng = np.random.default_rng() if rng is None else rng
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError("a numpy.random.Generator or None")
+    dtype = getattr(x, "dtype", np.dtype(np.float64))
+    short = _isdtype(dtype, "real floating") and dtype.itemsize <= 4
+    return rng.random(shape, np.float32 if short else np.float64)
 
 
 def bind_numbers(definition: Definition, which: Implementation) -> Kernel:

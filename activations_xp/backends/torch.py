@@ -20,6 +20,20 @@ from . import generic
 if TYPE_CHECKING:
     from .._activation import Definition
     from .._dispatch import Implementation
+    from .._operation import Operation
+
+
+is_tracing = torch.compiler.is_dynamo_compiling
+
+
+def _is_transformed() -> bool:
+    """Whether a transform of torch.func is at work."""
+    return torch._C._functorch.peek_interpreter_stack() is not None
+
+
+def _can_read(x: Any) -> bool:
+    is_plain = type(x) in (torch.Tensor, torch.nn.Parameter) and not x.is_meta
+    return is_plain and not is_tracing() and not _is_transformed()
 
 
 xp = generic.overlay(
@@ -27,6 +41,7 @@ xp = generic.overlay(
     **generic.one_sided(torch),
     astype=lambda x, dtype: x.to(dtype=dtype),
     isdtype=compat.isdtype,
+    can_read=_can_read,
     cumulative_sum=torch.cumsum,
     permute_dims=torch.permute,
     sort=lambda x, axis=-1: torch.sort(x, dim=axis).values,
@@ -174,8 +189,6 @@ NATIVE: dict[str, Native] = {
     "log_softmax": Native(_along_one_axis(torch.log_softmax)),
 }
 
-is_tracing = torch.compiler.is_dynamo_compiling
-
 
 def bind(definition: Definition, which: Implementation, kind: type) -> Kernel:
     """A kernel that runs torch's own or the computation."""
@@ -229,7 +242,7 @@ def _bind_compiled(definition: Definition, kind: type) -> Kernel:
 
         def run(x: Any) -> Any:
             # a compiled function may stand inside neither kind of transform
-            if torch._C._functorch.peek_interpreter_stack() or forward_ad._current_level >= 0:
+            if _is_transformed() or forward_ad._current_level >= 0:
                 return auto(x, types, *parameters)
             return _fused((x, *arrays), definition, "auto", constants, slots, types)
 
@@ -263,10 +276,7 @@ def _compiled(
     kernel = bind(definition, which, torch.Tensor)
 
     def call(x: Any, *arrays: Any) -> Any:
-        parameters = list(constants)
-        for slot, array in zip(slots, arrays, strict=True):
-            parameters[slot] = array
-        return kernel(x, types, *parameters)
+        return kernel(x, types, *generic.filled(constants, slots, arrays))
 
     call.__code__ = call.__code__.replace()  # by which the compiler remembers
     compiled: Callable[..., Any] | None = None
@@ -319,7 +329,7 @@ class Plan:
     def is_learned(self, slot: int) -> bool:
         """Whether the parameter has a derivative."""
         kind = self.definition.parameters[self.names[slot]]
-        return kind.is_real and bool(self.values[slot].is_floating_point())
+        return kind.is_learned and bool(self.values[slot].is_floating_point())
 
     def plain(self, x: Any) -> Any:
         """The computation, which autograd takes apart."""
@@ -384,10 +394,7 @@ class Plan:
         return generic.evaluate(definition, xp, x, values, self.compute, result)
 
     def _filled(self, arrays: tuple[Any, ...]) -> tuple[Any, ...]:
-        values = list(self.values)
-        for slot, array in zip(self.slots, arrays, strict=True):
-            values[slot] = array
-        return tuple(values)
+        return generic.filled(self.values, self.slots, arrays)
 
     def _aligned(self, slot: int, array: Any, x: Any) -> tuple[int, ...]:
         return generic.aligned_to(self.definition, self.values, self.names[slot], array, x)
@@ -427,3 +434,59 @@ class BothWays(Reverse):
     @staticmethod
     def jvp(ctx: Any, _: Any, *tangents: Any) -> Any:
         return ctx.plan.push(tangents, *ctx.saved_tensors)
+
+
+def uniform(x: Any, shape: tuple[int, ...], rng: Any) -> Any:
+    """Random numbers in the dtype that x is computed in; by default of torch's global state."""
+    if rng is not None and not isinstance(rng, torch.Generator):
+        raise TypeError("a torch.Generator, or None for the global one")
+    if rng is not None and rng.device.type != x.device.type:
+        raise ValueError(f"rng is on device {rng.device} but x is on device {x.device}")
+    floating = x.dtype if x.dtype.is_floating_point else torch.get_default_dtype()
+    dtype = floating if floating.itemsize > 2 else torch.float32
+    return torch.rand(shape, generator=rng, dtype=dtype, device=x.device)
+
+
+OPERATIONS: dict[str, Callable[..., Any]] = {}
+"""torch's kernels of several arrays: of all parameters by name; None where it has none as good."""
+
+
+def perform(operation: Operation, which: Implementation, values: tuple[Any, ...]) -> Any:
+    """What torch's own kernel or the computation makes of these arrays."""
+    native = OPERATIONS.get(operation.name) if which != "portable" else None
+    if native is not None:
+        result = native(**dict(zip(operation.parameters, values, strict=True)))
+        if result is not None:
+            return result
+    if operation.whole and operation.vjp is not None and forward_ad._current_level < 0:
+        slots = tuple(i for i, v in enumerate(values) if isinstance(v, torch.Tensor))
+        tensors = [values[i] for i in slots]
+        if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+            constants = tuple(None if i in slots else v for i, v in enumerate(values))
+            return cast(Any, Whole).apply(operation, slots, constants, *tensors)
+    return generic.perform(operation, xp, values)
+
+
+class Whole(torch.autograd.Function):
+    """A node that saves what an operation was given, and computes the gradients from it."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(
+        operation: Operation, slots: tuple[int, ...], constants: tuple[Any, ...], *tensors: Any
+    ) -> Any:
+        return generic.perform(operation, xp, generic.filled(constants, slots, tensors))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.operation, ctx.slots, ctx.constants, *tensors = inputs
+        ctx.save_for_backward(*tensors)
+
+    @staticmethod
+    def backward(ctx: Any, *g: Any) -> Any:
+        values = generic.filled(ctx.constants, ctx.slots, ctx.saved_tensors)
+        given = g[0] if len(g) == 1 else g
+        gradients = generic.perform(ctx.operation.vjp, xp, (given, *values))
+        names = list(ctx.operation.parameters)
+        return None, None, None, *(gradients.get(names[slot]) for slot in ctx.slots)
