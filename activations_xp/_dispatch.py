@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
@@ -179,13 +179,16 @@ def perform(operation: Operation, which: Implementation | None, values: tuple[An
         return generic.perform(operation, namespace(x), values)
 
 
-def draw(function: str, x: Any, shape: tuple[int, ...], rng: Any, noise: Any = None) -> Any:
+def draw(function: str, x: Any, shape: Callable[[], tuple[int, ...]], rng: Any, noise: Any) -> Any:
     """Numbers from 0 to 1, 1 excluded, for x: those given, or such as `rng` makes."""
     if noise is not None:
         if rng is not None:
             raise TypeError(f"{function}: takes rng or noise, got both")
         return noise
-    owner = "numpy" if isinstance(x, NUMBER) else library(x)
+    x = np.asarray(x) if isinstance(x, NUMBER) else x
+    owner = library(x)
+    if owner is None:
+        return None  # the kernel says what is wrong with x
     if owner == "numpy":
         from .backends.numpy import uniform
     elif owner == "torch":
@@ -196,7 +199,7 @@ def draw(function: str, x: Any, shape: tuple[int, ...], rng: Any, noise: Any = N
         hint = "" if rng is None else f", got rng={describe(rng)}"
         raise TypeError(f"{function}: noise must be given to arrays of this library{hint}")
     try:
-        return uniform(x, shape, rng)
+        return uniform(x, shape(), rng)
     except TypeError as error:
         raise TypeError(f"{function}: rng must be {error}, got {describe(rng)}") from None
     except ValueError as error:
