@@ -179,6 +179,23 @@ def perform(operation: Operation, which: Implementation | None, values: tuple[An
         return generic.perform(operation, namespace(x), values)
 
 
+def blank(function: str, rng: Any, dtype: Any) -> Any:
+    """An empty array, of the library that a random number generator is for."""
+    torch = sys.modules.get("torch")
+    if isinstance(rng, np.random.Generator):
+        x = np.empty(0, dtype)
+    elif torch is not None and isinstance(rng, torch.Generator):
+        x = torch.empty(0, dtype=dtype, device=rng.device)
+    elif library(rng) == "jax":
+        x = sys.modules["jax"].numpy.empty(0, dtype)
+    else:
+        wanted = "a numpy.random.Generator, a torch.Generator or a key of JAX"
+        raise TypeError(f"{function}: rng must be {wanted}, got {describe(rng)}")
+    if not isdtype(x, ("real floating",)):
+        raise TypeError(f"{function}: dtype must be a real floating one, got {dtype!r}")
+    return x
+
+
 def draw(function: str, x: Any, shape: Callable[[], tuple[int, ...]], rng: Any, noise: Any) -> Any:
     """Numbers from 0 to 1, 1 excluded, for x: those given, or such as `rng` makes."""
     if noise is not None:

@@ -13,6 +13,7 @@ from .._activation import derivative_of, stochastic, variant, vjp_of
 from .._parameters import NUMBER, Axis, Mask, Noise, Number
 from .._special import arange, halves, unit, zero
 from .._typing import Array, Namespace
+from .rectifiers import leaky_relu
 from .simplex import softmax
 
 __all__ = ["alpha_dropout", "dropout", "feature_alpha_dropout", "gumbel_softmax", "rrelu"]
@@ -89,8 +90,7 @@ def rrelu(
     >>> ax.rrelu(np.array([-1.0, 2.0]), 0.25, 0.75, training=True, noise=np.array([1.0, 0.0]))
     array([-0.75,  2.  ])
     """
-    slope = _slope(xp, x, noise, lower, upper, training)
-    return xp.maximum(x, 0.0) + slope * xp.minimum(x, 0.0)
+    return leaky_relu.computation(xp, x, _slope(xp, x, noise, lower, upper, training))
 
 
 @derivative_of(rrelu)
@@ -102,7 +102,8 @@ def _(
     upper: Number = 1 / 3,
     training: bool = False,
 ) -> Any:
-    return xp.where(x > 0, 1.0, _slope(xp, x, noise, lower, upper, training) * unit(xp, x))
+    slope = _slope(xp, x, noise, lower, upper, training)
+    return leaky_relu.derivative.definition.computation(xp, x, slope)
 
 
 def _slope(xp: Namespace, x: Array, noise: Any, lower: float, upper: float, training: bool) -> Any:
