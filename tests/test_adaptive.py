@@ -10,7 +10,7 @@ import pytest
 from common import over
 
 import activations_xp as ax
-from activations_xp._dispatch import namespace
+from activations_xp._dispatch import device, namespace
 from activations_xp.functions import adaptive
 
 pytestmark = pytest.mark.usefixtures("uncompiled")
@@ -160,6 +160,27 @@ def test_values_are_the_tree_s(tree, batch, bias, backend):
     predicted = ax.adaptive_predict(x, **weights)
     assert predicted.dtype == namespace(x).argmax(got, axis=-1).dtype
     np.testing.assert_array_equal(backend.asnumpy(predicted), expected.argmax(axis=-1))
+
+
+def test_shapes_dtypes_and_devices_are_kept(any_backend):
+    for dtype in {"float32", any_backend.dtypes[0]}:
+        p = Problem(batch=(2, 4))
+        arrays, target = on(any_backend, p.arrays, dtype), any_backend.array(p.target, "int32")
+        output, loss = ax.adaptive_log_softmax_with_loss(target=target, **arrays)
+        log_prob, found = ax.adaptive_log_prob(**arrays), ax.adaptive_predict(**arrays)
+        g = output, loss
+        gradients = ax.adaptive_log_softmax_with_loss.vjp(g, target=target, **arrays)
+        same = ax.adaptive_log_prob.vjp(log_prob, **arrays)
+        assert gradients.keys() == same.keys() == arrays.keys()
+        for got, shape in (output, (2, 4)), (loss, ()), (log_prob, (2, 4, 12)), (found, (2, 4)):
+            assert tuple(got.shape) == shape
+            assert device(got) == device(target)
+            assert got is found or got.dtype == arrays["x"].dtype
+        assert mapped(_kind, gradients) == mapped(_kind, same) == mapped(_kind, arrays)
+
+
+def _kind(array):
+    return tuple(array.shape), array.dtype, device(array)
 
 
 @over(("tree", "batch", "bias"), CASES)
