@@ -292,7 +292,7 @@ def adaptive_predict(
     """
     ends = _ends("adaptive_predict", x, head_weight, tail_weights, head_bias)
     rows = _rows(xp, x)
-    head = log_softmax(_head(xp, rows, head_weight, head_bias))
+    head = _head(xp, rows, head_weight, head_bias)  # what its softmax adds is for all the same
     found = xp.argmax(head[:, : ends[0]], axis=1)
     best = chosen(xp, head, found)
     for i, (pair, start) in enumerate(zip(tail_weights, ends, strict=False), ends[0]):
@@ -389,8 +389,10 @@ class _Batch:
 
     def cluster(self, i: int) -> tuple[Any, Any]:
         """The rows of cluster i, from 1, and which of its classes each of them has."""
-        places = self.classes - self.starts[i]
-        return self.clusters.part(self.rows, i), self.clusters.part(places, i)
+        rows = self.clusters.part(self.rows, i)
+        if rows.shape[0] == 0:
+            rows = self.xp.zeros_like(rows)  # which autograd need not take back to all rows
+        return rows, self.clusters.part(self.classes - self.starts[i], i)
 
     def whole(self, array: Array) -> Any:
         """All rows, of an array of those that count; the others are 0."""
