@@ -104,6 +104,10 @@ def _itself(x: Any) -> Any:
     return x
 
 
+def _itself_without_chance(noise: Any, p: float, training: bool) -> Callable[[Any], Any] | None:
+    return None if training and p > 0 else _itself
+
+
 def _along_one_axis(kernel: Callable[..., Any]) -> Callable[..., Callable[[Any], Any] | None]:
     return lambda axis, where: (
         partial(kernel, dim=axis[0]) if where is None and len(axis) == 1 else None
@@ -140,6 +144,14 @@ NATIVE: dict[str, Native] = {
         )
     ),
     "leaky_relu": Native(lambda slope: partial(F.leaky_relu, negative_slope=slope)),
+    "rrelu": Native(
+        lambda noise, lower, upper, training: (
+            None if training else partial(F.leaky_relu, negative_slope=(lower + upper) / 2)
+        )
+    ),
+    "dropout": Native(_itself_without_chance),
+    "alpha_dropout": Native(_itself_without_chance),
+    "feature_alpha_dropout": Native(_itself_without_chance),
     "celu": Native(lambda alpha: partial(F.celu, alpha=alpha) if alpha < inf else None),
     "relu6": Native(lambda: F.relu6),
     "hard_tanh": Native(lambda low, high: partial(F.hardtanh, min_val=low, max_val=high)),

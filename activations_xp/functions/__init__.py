@@ -13,4 +13,5 @@ from .sigmoids import *  # noqa: F403
 from .simplex import *  # noqa: F403
 from .softpluses import *  # noqa: F403
 from .specials import *  # noqa: F403
+from .stochastic import *  # noqa: F403
 from .waves import *  # noqa: F403
