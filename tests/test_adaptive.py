@@ -492,6 +492,7 @@ def test_shapes_that_do_not_go_together(message, backend):
         (TypeError, "target must be an array of integers", {"target": [True] * 8}),
         (TypeError, "ignore_index must be an integer, got 1.5", {"ignore_index": 1.5}),
         (TypeError, "ignore_index must be an integer, got True", {"ignore_index": True}),
+        (ValueError, "ignore_index must have 32 bits, got 2147483648", {"ignore_index": 2**31}),
         (ValueError, "reduction must be 'mean', 'sum' or 'none'", {"reduction": "batchmean"}),
         (TypeError, "tail_weights must be a sequence of pairs", {"tail_weights": [np.ones(3)]}),
         (TypeError, "head_bias must be", {"head_bias": np.ones(5, "f4")}),

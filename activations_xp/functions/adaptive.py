@@ -365,6 +365,8 @@ class _Batch:
                 f"{function}: target of shape {tuple(target.shape)} must have the shape"
                 f" {tuple(x.shape[:-1])} with x of shape {tuple(x.shape)}"
             )
+        if not -(2**31) <= ignore_index < 2**31:  # what every library's integers hold
+            raise ValueError(f"{function}: ignore_index must have 32 bits, got {ignore_index}")
         classes = xp.astype(xp.reshape(target, (-1,)), xp.arange(0).dtype)
         is_class = (classes >= 0) & (classes < ends[-1])
         is_meant = classes != ignore_index
