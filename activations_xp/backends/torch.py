@@ -43,8 +43,11 @@ xp = generic.overlay(
     isdtype=compat.isdtype,
     can_read=_can_read,
     cumulative_sum=torch.cumsum,
+    nonzero=lambda x: torch.nonzero(x, as_tuple=True),
     permute_dims=torch.permute,
     sort=lambda x, axis=-1: torch.sort(x, dim=axis).values,
+    take=lambda x, indices, axis: torch.index_select(x, axis, indices),
+    take_along_axis=lambda x, indices, axis=-1: torch.take_along_dim(x, indices, axis),
     min=torch.amin,
     # torch takes no axis for all of them
     max=lambda x, axis, keepdims=False: x if axis == () else torch.amax(x, axis, keepdims),
