@@ -10,18 +10,21 @@ import pytest
 
 import activations_xp as ax
 from activations_xp import functions
+from activations_xp._operation import operations
 
 PACKAGE = Path(inspect.getfile(ax)).parent
 FAMILIES = sorted(p for p in (PACKAGE / "functions").glob("*.py") if p.stem != "__init__")
 BACKENDS = sorted(p for p in (PACKAGE / "backends").glob("*.py") if p.stem != "__init__")
+
+ARROWS = ("_activation", "_operation", "_parameters", "_special", "_typing")
 
 pytestmark = pytest.mark.once
 
 
 def test_every_public_name_is_registered_and_every_function_public():
     public = {name for name in vars(functions) if inspect.isfunction(vars(functions)[name])}
-    assert public >= set(ax.names())
-    assert public <= set(ax.names(aliases=True))
+    assert public >= set(ax.names()) | set(operations())
+    assert public <= set(ax.names(aliases=True)) | set(operations())
 
 
 @pytest.mark.parametrize("path", FAMILIES, ids=lambda p: p.stem)
@@ -43,19 +46,21 @@ def test_the_mathematics_imports_no_library(path):
         if isinstance(node, ast.ImportFrom) and node.level == 0:
             assert node.module in ("__future__", "collections.abc", "itertools", "math", "typing")
         if isinstance(node, ast.ImportFrom) and node.level == 2:
-            assert node.module in ("_activation", "_parameters", "_special", "_typing")
+            assert node.module in ARROWS
 
 
 @pytest.mark.parametrize("path", BACKENDS, ids=lambda p: p.stem)
 def test_a_backend_names_functions_only_in_its_native_table(path):
     tree = ast.parse(path.read_text())
     native = [
-        node for node in tree.body if isinstance(node, ast.AnnAssign) and node.target.id == "NATIVE"
+        node
+        for node in tree.body
+        if isinstance(node, ast.AnnAssign) and node.target.id in ("NATIVE", "OPERATIONS")
     ]
     inside = {id(n) for table in native for n in ast.walk(table)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and id(node) not in inside:
-            assert node.value not in ax.names(aliases=True)
+            assert node.value not in {*ax.names(aliases=True), *operations()}
 
 
 def test_the_page_of_a_function_is_whole(activation):

@@ -140,15 +140,15 @@ def filled(
 def perform(operation: Operation, xp: Namespace, values: tuple[Any, ...]) -> Any:
     """The computation of several arrays; what has 16 bits is computed in 32 and rounded once."""
     result = operation.first(values).dtype
-    if xp.finfo(result).bits >= 32:
-        return operation.compute(xp, values)
 
     def cast(array: Any, dtype: Any) -> Any:
         is_floating = hasattr(array, "dtype") and xp.isdtype(array.dtype, "real floating")
-        return xp.astype(array, dtype) if is_floating else array
+        return xp.astype(array, dtype) if is_floating and array.dtype != dtype else array
 
-    wide = (each(lambda part: cast(part, xp.float32), value) for value in values)
-    return each(lambda part: cast(part, result), operation.compute(xp, wide))
+    if xp.finfo(result).bits < 32:
+        values = tuple(each(lambda part: cast(part, xp.float32), value) for value in values)
+    # of another dtype under torch.autocast
+    return each(lambda part: cast(part, result), operation.compute(xp, values))
 
 
 def _narrowed(xp: Namespace, y: Any, dtype: Any) -> Any:

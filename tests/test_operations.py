@@ -1,0 +1,122 @@
+"""What holds for every function of several arrays."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+
+import numpy as np
+import pytest
+
+import activations_xp as ax
+from activations_xp import _parameters
+from activations_xp._operation import operations
+
+OPERATIONS = list(operations().values())
+ARRAYS = {
+    _parameters._floats: ("float32", "real"),
+    _parameters._random_floats: ("float32", "real"),
+    _parameters._booleans: ("bool", "bool"),
+    _parameters._integers: ("int64", "integral"),
+}
+"""What a kind of array wants, and what that begins with."""
+
+over_operations = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda f: f.__name__)
+
+
+def _is_array(kind):
+    return kind.check in ARRAYS or kind.check is _parameters._pairs
+
+
+def _arrays(operation, backend):
+    """Arrays of the right dtype for all parameters that must have one, of whatever shape."""
+    given = {}
+    for name, parameter in inspect.signature(operation).parameters.items():
+        if parameter.default is parameter.empty:
+            kind = operation.definition.parameters[name]
+            dtype = ARRAYS[kind.check][0] if kind.check in ARRAYS else None
+            given[name] = () if kind.check is _parameters._pairs else 1
+            given[name] = backend.array(np.ones((2, 2)), dtype) if dtype else given[name]
+    return given
+
+
+@over_operations
+@pytest.mark.once
+def test_it_is_a_plain_function_with_a_page(operation):
+    assert inspect.isfunction(operation)
+    assert pickle.loads(pickle.dumps(operation)) is operation is getattr(ax, operation.__name__)
+    computation = inspect.signature(operation.definition.computation)
+    drawn = ["rng"] if operation.definition.shape is not None else []
+    for form in (operation, operation.native, operation.portable):
+        signature = inspect.signature(form)
+        assert list(signature.parameters) == [*list(computation.parameters)[1:], *drawn]
+        for name, parameter in signature.parameters.items():
+            if name != "rng":
+                expected = computation.parameters[name]
+                assert (parameter.kind, parameter.default) == (expected.kind, expected.default)
+    for title in ("Parameters", "Returns", "Raises", "Examples", "References"):
+        assert f"\n{title}\n{'-' * len(title)}\n" in inspect.getdoc(operation)
+    for name in inspect.signature(operation).parameters:
+        assert name in operation.__doc__
+
+
+@over_operations
+def test_the_first_array_says_what_is_wrong_with_it(operation, backend):
+    given = _arrays(operation, backend)
+    first = operation.definition.reference
+    for bad, got in (
+        ([1.0], r"\[1.0\]"),
+        (None, "None"),
+        (1.0, "1.0"),
+        (np.ma.masked_array([1.0]), "MaskedArray"),
+        (backend.array(np.ones((2, 2)), "complex64"), "complex64"),
+        (backend.array(np.ones((2, 2)), "int64"), "int64"),
+    ):
+        for form in (operation, operation.native, operation.portable):
+            words = rf"^{operation.__name__}: {first} must be an array of real .*, got .*{got}"
+            with pytest.raises(TypeError, match=words):
+                form(**{**given, first: bad})
+
+
+@over_operations
+def test_other_arrays_must_go_with_the_first(operation, backend):
+    given = _arrays(operation, backend)
+    first = operation.definition.reference
+    foreign = np.ones((2, 2), "f4")
+    if backend.library == "numpy":
+        import array_api_strict
+
+        foreign = array_api_strict.ones((2, 2), dtype=array_api_strict.float32)
+    for name, kind in operation.definition.parameters.items():
+        if name == first or not _is_array(kind):
+            continue
+        wrong = "float64" if kind.check is not _parameters._random_floats else "int64"
+        array = backend.array(np.ones((2, 2)), wrong)
+        bad = [[1.0], "x", 1j, foreign, array]
+        if kind.check is _parameters._pairs:
+            bad = [1, "xy", [(foreign,)], [(foreign, foreign)], [(array, array)]]
+        for value in bad:
+            words = rf"^{operation.__name__}: {name} must be .* of {first}'s library.*, got "
+            with pytest.raises(TypeError, match=words):
+                operation(**{**given, name: value})
+
+
+@over_operations
+def test_arrays_on_another_device(operation, backend):
+    if backend.library != "torch":
+        return
+    given = _arrays(operation, backend)
+    for name, kind in operation.definition.parameters.items():
+        if name != operation.definition.reference and kind.check in ARRAYS:
+            there = backend.array(np.ones((2, 2)), ARRAYS[kind.check][0]).to("meta")
+            with pytest.raises(ValueError, match=rf"{name} is on device meta but .* device cpu"):
+                operation(**{**given, name: there})
+
+
+@over_operations
+def test_unknown_and_missing_arguments(operation, backend):
+    given = _arrays(operation, backend)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'masks'"):
+        operation(**given, masks=None)
+    with pytest.raises(TypeError, match="missing"):
+        operation()
