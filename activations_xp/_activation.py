@@ -490,7 +490,7 @@ def _public(
     made: dict[str, Any] = {}
     exec(compile(source, f"<activations_xp {name}>", "exec"), author.__globals__, made)
     into = functools.partial(_dispatch.into, definition.name)
-    public: Any = made["make"](kernels, resolve, into, functools.partial(_drawn, definition))
+    public: Any = made["make"](kernels, resolve, into, functools.partial(_drawn, definition, which))
     public.__qualname__ = definition.name if which is None else f"{definition.name}.{which}"
     public.__module__ = author.__module__
     public.__defaults__ = tuple(definition.defaults[p] for p in plain if p in definition.defaults)
@@ -502,9 +502,18 @@ def _public(
     return cast(Form[...], public)
 
 
-def _drawn(definition: Definition, x: Any, rng: Any, noise: Any) -> Any:
-    """The noise for x: what is given, or what is drawn."""
+def _drawn(
+    definition: Definition,
+    which: _dispatch.Implementation | None,
+    x: Any,
+    rng: Any,
+    noise: Any,
+) -> Any:
+    """The noise for x: what is given, or what is drawn; None if the library's own kernel draws."""
     shape = cast(Any, definition.noise)
+    if rng is None and noise is None and _dispatch.draws(definition, which, x):
+        shape(tuple(x.shape))  # or an error
+        return None
     return _dispatch.draw(definition.name, x, lambda: shape(tuple(x.shape)), rng, noise)
 
 

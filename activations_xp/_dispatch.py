@@ -179,6 +179,15 @@ def perform(operation: Operation, which: Implementation | None, values: tuple[An
         return generic.perform(operation, namespace(x), values)
 
 
+def draws(definition: Definition, which: Implementation | None, x: Any) -> bool:
+    """Whether the library that owns x has a kernel that draws its random numbers itself."""
+    if library(x) != "torch":
+        return False
+    from .backends import torch
+
+    return torch.draws(definition, which or _chosen, type(x))
+
+
 def blank(function: str, rng: Any, dtype: Any) -> Any:
     """An empty array, of the library that a random number generator is for."""
     torch = sys.modules.get("torch")

@@ -118,6 +118,30 @@ def test_gumbel_softmax_samples_with_the_probabilities_of_softmax(backend, seede
     np.testing.assert_allclose(soft.sum(-1), 1, rtol=1e-6)
 
 
+def test_torch_draws_what_it_always_did(backend):
+    """From its global state as it does itself: code that is switched over gives the same."""
+    if backend.library != "torch":
+        return
+    import torch
+    import torch.nn.functional as F  # noqa: N812
+
+    x = torch.randn(20, 30, 2)
+    for ours in (ax.rrelu, *DROPOUTS):
+        theirs = getattr(F, ours.__name__)
+        for dtype in (torch.float32, torch.bfloat16):
+            results = []
+            for function in (ours, theirs):
+                torch.manual_seed(3)
+                leaf = x.to(dtype).requires_grad_()
+                y = function(leaf, training=True)
+                results.append((y, *torch.autograd.grad(y.sum(), leaf)))
+            torch.testing.assert_close(*results, rtol=0, atol=0)
+        # ours is distributed as theirs, from the same state but by other numbers
+        torch.manual_seed(3)
+        portable = ours.portable(x, training=True)
+        assert not torch.equal(portable, results[1][0])
+
+
 def test_the_same_seed_gives_the_same_and_another_does_not(backend, seeded):
     for function in STOCHASTIC:
         x = backend.array(np.linspace(-3, 2.9, 240).reshape(12, 20), "float32")

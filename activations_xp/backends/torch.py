@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from .._operation import Operation
 
 
+PLAIN = (torch.Tensor, torch.nn.Parameter)
+"""Other classes, of what is sharded or of rows of unequal length, may lack torch's own kernels."""
+
 is_tracing = torch.compiler.is_dynamo_compiling
 
 
@@ -32,7 +35,7 @@ def _is_transformed() -> bool:
 
 
 def _can_read(x: Any) -> bool:
-    is_plain = type(x) in (torch.Tensor, torch.nn.Parameter) and not x.is_meta
+    is_plain = type(x) in PLAIN and not x.is_meta
     return is_plain and not is_tracing() and not _is_transformed()
 
 
@@ -69,10 +72,14 @@ class Undifferentiated(NamedTuple):
 
 
 class Native(NamedTuple):
-    """torch's kernel for given parameters (None: it has none), and dtypes in which it is amiss."""
+    """torch's kernel for given parameters (None: it has none), and dtypes in which it is amiss.
+
+    One that draws random numbers does so where none are given.
+    """
 
     bind: Callable[..., Callable[[Any], Any] | Undifferentiated | None]
     amiss: frozenset[torch.dtype] = frozenset()
+    draws: bool = False
 
 
 def _ndtr(x: Any) -> Any:
@@ -104,8 +111,19 @@ def _itself(x: Any) -> Any:
     return x
 
 
-def _itself_without_chance(noise: Any, p: float, training: bool) -> Callable[[Any], Any] | None:
-    return None if training and p > 0 else _itself
+def _dropping(kernel: Callable[..., Any]) -> Callable[..., Callable[[Any], Any] | None]:
+    def bind(noise: Any, p: float, training: bool) -> Callable[[Any], Any] | None:
+        if not training or p == 0:
+            return _itself
+        return partial(kernel, p=p, training=True) if noise is None and p < 1 else None
+
+    return bind
+
+
+def _rrelu(noise: Any, lower: float, upper: float, training: bool) -> Callable[[Any], Any] | None:
+    if not training:
+        return partial(F.leaky_relu, negative_slope=(lower + upper) / 2)
+    return partial(F.rrelu, lower=lower, upper=upper, training=True) if noise is None else None
 
 
 def _along_one_axis(kernel: Callable[..., Any]) -> Callable[..., Callable[[Any], Any] | None]:
@@ -144,14 +162,11 @@ NATIVE: dict[str, Native] = {
         )
     ),
     "leaky_relu": Native(lambda slope: partial(F.leaky_relu, negative_slope=slope)),
-    "rrelu": Native(
-        lambda noise, lower, upper, training: (
-            None if training else partial(F.leaky_relu, negative_slope=(lower + upper) / 2)
-        )
-    ),
-    "dropout": Native(_itself_without_chance),
-    "alpha_dropout": Native(_itself_without_chance),
-    "feature_alpha_dropout": Native(_itself_without_chance),
+    "rrelu": Native(_rrelu, draws=True),
+    # theirs of an infinite number is NaN where it is dropped
+    "dropout": Native(_dropping(F.dropout), draws=True),
+    "alpha_dropout": Native(_dropping(F.alpha_dropout), draws=True),
+    "feature_alpha_dropout": Native(_dropping(F.feature_alpha_dropout), draws=True),
     "celu": Native(lambda alpha: partial(F.celu, alpha=alpha) if alpha < inf else None),
     "relu6": Native(lambda: F.relu6),
     "hard_tanh": Native(lambda low, high: partial(F.hardtanh, min_val=low, max_val=high)),
@@ -207,10 +222,9 @@ NATIVE: dict[str, Native] = {
 
 def bind(definition: Definition, which: Implementation, kind: type) -> Kernel:
     """A kernel that runs torch's own or the computation."""
-    plain = kind in (torch.Tensor, torch.nn.Parameter)
+    plain = kind in PLAIN
     if which == "compiled" and plain:
         return _bind_compiled(definition, kind)
-    # what other subclasses are made of (shards, rows of unequal length) torch's kernels may lack
     native = NATIVE.get(definition.name) if plain and which != "portable" else None
 
     def make(x: Any, parameters: tuple[Any, ...]) -> tuple[Callable[[Any], Any], bool]:
@@ -449,6 +463,12 @@ class BothWays(Reverse):
     @staticmethod
     def jvp(ctx: Any, _: Any, *tangents: Any) -> Any:
         return ctx.plan.push(tangents, *ctx.saved_tensors)
+
+
+def draws(definition: Definition, which: Implementation, kind: type) -> bool:
+    """Whether torch's own kernel draws the numbers from torch's global state."""
+    native = NATIVE.get(definition.name)
+    return native is not None and native.draws and which != "portable" and kind in PLAIN
 
 
 def uniform(x: Any, shape: tuple[int, ...], rng: Any) -> Any:

@@ -151,7 +151,8 @@ def dropout(
 
     Notes
     -----
-    What is dropped is 0 and has no gradient, whatever it was.
+    What is dropped is 0 and has no gradient, whatever it was; but for an infinite number, which
+    PyTorch's own kernel makes NaN of. That runs where PyTorch draws from its global state.
 
     Examples
     --------

@@ -462,4 +462,4 @@ def test_nothing_is_written_to_the_input(function):
     before = x.clone()
     y = function(x, **given)
     assert torch.equal(x, before)
-    assert function is ax.identity or y.data_ptr() != x.data_ptr()
+    assert function.definition.formula == "x" or y.data_ptr() != x.data_ptr()
