@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property, reduce
+from functools import reduce
 from math import ceil, inf, nan, prod, sqrt
 from operator import add, and_
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
@@ -459,7 +459,6 @@ class _Heads:
         size = self.in_proj_weight.shape[0] // 3
         return [self.in_proj_weight[i * size : (i + 1) * size, :] for i in range(3)]
 
-    @cached_property
     def inputs(self) -> list[Any]:
         """Query, key and value with their time before the embedding, and 0 for what is masked."""
         query, key, value = (self._inward(x) for x in (self.query, self.key, self.value))
@@ -498,14 +497,13 @@ class _Heads:
         heads = of_key * self.num_heads // embedding
         return [self.num_heads, heads, heads]
 
-    @cached_property
     def projected(self) -> list[Any]:
         """Query, key and value of each head, with the keys and values that are added."""
         xp, start = self.xp, 0
         result: list[Any] = []
         added = (None, self.bias_k, self.bias_v)
         for x, weight, heads, more in zip(
-            self.inputs, self.weights, self._number_of_heads, added, strict=True
+            self.inputs(), self.weights, self._number_of_heads, added, strict=True
         ):
             stop = start + weight.shape[0]
             bias = None if self.in_proj_bias is None else self.in_proj_bias[start:stop]
@@ -521,7 +519,6 @@ class _Heads:
     def _constant(self, like: Callable[..., Any], shape: tuple[int, ...], **dtype: Any) -> Any:
         return self.xp.broadcast_to(like(self.out_proj_weight[:1, :1], **dtype), shape)
 
-    @cached_property
     def options(self) -> dict[str, Any]:
         """What else decides who attends to whom; what is added is open to all."""
         xp, is_causal, masks = self.xp, self.is_causal, []
@@ -557,53 +554,56 @@ class _Heads:
 
     # what comes of it
 
-    @cached_property
-    def found(self) -> Any:
-        """What the heads found, side by side."""
-        return self._merged(scaled_dot_product_attention(*self.projected, **self.options))
+    def found(self, projected: list[Any], options: dict[str, Any]) -> Any:
+        """What the heads find, side by side."""
+        return self._merged(scaled_dot_product_attention(*projected, **options))
 
-    @cached_property
-    def attention(self) -> _Attention:
+    def attention(self, projected: list[Any], options: dict[str, Any]) -> _Attention:
         """All queries and keys as one block."""
-        arrays = dict(zip(("query", "key", "value"), self.projected, strict=True))
-        options = {**self.options}
-        arrays |= {name: options.pop(name) for name in ("mask", "bias", "noise")}
+        arrays: dict[str, Any] = dict(zip(("query", "key", "value"), projected, strict=True))
+        arrays |= {name: options[name] for name in ("mask", "bias", "noise")}
+        others = {name: options[name] for name in ("is_causal", "scale", "dropout")}
         sizes = _sizes(**arrays)
-        attention = _attention(self.xp, sizes, arrays, softcap=None, **options)
+        attention = _attention(self.xp, sizes, arrays, softcap=None, **others)
         return replace(attention, block=(sizes.rows, sizes.columns))
 
     def result(self) -> tuple[Any, Any]:
         """The projection of what was found, and the weights of the values."""
-        xp = self.xp
-        result = _linear(xp, self.found, self.out_proj_weight, self.out_proj_bias)
+        xp, projected, options = self.xp, self.projected(), self.options()
+        found = self.found(projected, options)
+        result = _linear(xp, found, self.out_proj_weight, self.out_proj_bias)
         weights = None
         if self.need_weights:
-            weights = xp.reshape(self.attention.all_weights(), self.scores)
+            weights = xp.reshape(self.attention(projected, options).all_weights(), self.scores)
             if self.average_attn_weights:
                 weights = xp.mean(weights, axis=-3)
         return self._outward(result), weights
 
     def gradients(self, g: Any) -> dict[str, Any]:
         """Those of all arrays, from those of the result and of the weights."""
-        xp = self.xp
+        xp, projected, options = self.xp, self.projected(), self.options()
+        of_heads = self.found(projected, options)
         g, g_weights = g if isinstance(g, tuple) else (g, None)
-        g = zero(xp, self.result()[0]) if g is None else g
-        pulled, *own = _linear_gradients(xp, self._inward(g), self.found, self.out_proj_weight)
+        if g is None:
+            g = zero(xp, self.result()[0])
+        pulled, *own = _linear_gradients(xp, self._inward(g), of_heads, self.out_proj_weight)
         found = dict(zip(("out_proj_weight", "out_proj_bias"), own, strict=True))
         heads = scaled_dot_product_attention.vjp(
-            self._split(pulled, self.num_heads), *self.projected, **self.options
+            self._split(pulled, self.num_heads), *projected, **options
         )
         if g_weights is not None:
             if self.average_attn_weights:
                 g_weights = g_weights[..., None, :, :] * (1 / self.num_heads)
             g_weights = xp.broadcast_to(g_weights, self.scores)
-            for name, part in self.attention.gradients_by_weights(g_weights).items():
+            for name, part in (
+                self.attention(projected, options).gradients_by_weights(g_weights).items()
+            ):
                 heads[name] = heads[name] + xp.reshape(part, heads[name].shape)
         if self.bias is not None:
             found["bias"] = gathered(xp, heads["bias"][..., : self.columns], self.bias.shape)
         slopes, biases = [], []
         for name, x, weight in zip(
-            ("query", "key", "value"), self.inputs, self.weights, strict=True
+            ("query", "key", "value"), self.inputs(), self.weights, strict=True
         ):
             part, time = self._merged(heads[name]), x.shape[-2]
             if name != "query" and self.bias_k is not None:
@@ -791,8 +791,10 @@ class _Attention:
     @property
     def size(self) -> int:
         """The scores of a block of one head."""
-        sizes = (self.arrays[name].shape[-2] for name in ("query", "key"))
-        return prod(map(min, sizes, self.block))
+        rows, columns = self.block
+        *_, time, _ = self.arrays["query"].shape
+        *_, key_time, _ = self.arrays["key"].shape
+        return int(min(time, rows) * min(key_time, columns))
 
     @property
     def share(self) -> float:
