@@ -8,5 +8,7 @@ from ._dispatch import implementation as implementation
 from ._threads import get_num_threads as get_num_threads
 from ._threads import set_num_threads as set_num_threads
 from .functions import *  # noqa: F403
+from .initializers import gain as gain
+from .initializers import lecun_normal as lecun_normal
 
 __version__ = "0.1.0"

@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol, cast, get_type_hints, overload
 
 from . import _dispatch, _parameters
 from ._docstring import complete
-from ._typing import A, Array, Formula, Kernel, Namespace, P
+from ._typing import A, Array, Formula, Gamble, Kernel, Namespace, P
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,7 @@ class Definition:
     axis: Literal["kept", "changed", "added"] | None
     closed_over_integers: bool
     properties: Properties
+    noise: Callable[[tuple[int, ...]], tuple[int, ...]] | None = None
     derivative: Definition | None = field(default=None, repr=False)
     parameter_derivatives: Definition | None = field(default=None, repr=False)
     vjp: Definition | None = field(default=None, repr=False)
@@ -146,6 +147,23 @@ class Activation(Form[P], Protocol[P]):
     vjp: Pullback[P]
 
 
+class Stochastic(Activation[P], Protocol[P]):
+    """An activation function that draws random numbers."""
+
+    computation: Any
+
+    @overload
+    def __call__(self, x: float, /, *args: P.args, **kwargs: P.kwargs) -> float: ...
+    @overload
+    def __call__(self, x: A, /, *args: P.args, **kwargs: P.kwargs) -> A: ...
+    @overload
+    def __call__(self, x: A, /, *args: Any, rng: Any, **kwargs: Any) -> A: ...
+    @overload
+    def __call__(self, x: A, /, *args: Any, noise: Any, **kwargs: Any) -> A: ...
+    @overload
+    def __call__(self, x: A, /, *args: Any, out: A | None, **kwargs: Any) -> A: ...
+
+
 _registry: dict[str, Activation[...]] = {}
 _names: dict[str, Callable[..., Any]] = {}
 _implied_by: dict[tuple[str, str], str] = {}
@@ -164,6 +182,7 @@ def activation(
     elsewhere: Mapping[str, str],
     axis: Literal["kept", "changed", "added"] | None = None,
     closed_over_integers: bool = False,
+    noise: Callable[[tuple[int, ...]], tuple[int, ...]] | None = None,
     **properties: Any,
 ) -> Callable[[Formula[P]], Activation[P]]:
     """Turn a computation ``f(xp, x, parameters)`` into a public, registered function.
@@ -181,6 +200,7 @@ def activation(
     axis : None if each element is on its own, else what becomes of the axis it works along: its
         size is "kept" or "changed", which is also said of one that goes, or it is "added"
     closed_over_integers : whether integers at the default parameters stay integers
+    noise : see `stochastic`
     properties : see `Properties`
     """
 
@@ -210,6 +230,7 @@ def activation(
             axis,
             closed_over_integers,
             Properties(**properties),
+            noise,
         )
         function = cast(Activation[P], _public(definition, None, computation))
         function.__doc__ = complete(definition)
@@ -220,6 +241,21 @@ def activation(
         return function
 
     return decorate
+
+
+def stochastic(
+    *, noise: Callable[[tuple[int, ...]], tuple[int, ...]], **words: Any
+) -> Callable[[Gamble[P]], Stochastic[P]]:
+    """`activation`, for a computation ``f(xp, x, noise, parameters)``.
+
+    Parameters
+    ----------
+    noise : the shape in which it is drawn for that of x: when `training`, or always if there is
+        no such parameter
+    words : as for `activation`
+    """
+    decorate: Any = activation(noise=noise, **words)
+    return decorate  # type: ignore[no-any-return]
 
 
 _compiled: dict[Any, Form[...]] = {}
@@ -264,7 +300,11 @@ def compiled(function: Form[P]) -> Form[P]:
     return cast(Form[P], _compiled[function])
 
 
-def derivative_of(function: Activation[P]) -> Callable[[Formula[P]], Formula[P]]:
+@overload
+def derivative_of(function: Stochastic[P]) -> Callable[[Gamble[P]], Gamble[P]]: ...
+@overload
+def derivative_of(function: Activation[P]) -> Callable[[Formula[P]], Formula[P]]: ...
+def derivative_of(function: Any) -> Any:
     """Give `function` its written derivative, of each element with respect to that of x.
 
     It becomes ``function.derivative``; ``function.value_and_derivative`` and ``function.vjp``
@@ -390,14 +430,18 @@ def _give(function: Activation[P], name: str, computation: Any) -> None:
 
 
 _TEMPLATE = """
-def make(kernels, resolve, into):
-    def {name}(x{first}, /{rest}{last}):
-        {check}return (kernels.get(type(x)) or resolve(x))(x, ({types}){first}{rest})
+def make(kernels, resolve, into, draw):
+    def {name}(x{first}, /{signature}):
+        {chance}{check}return (kernels.get(type(x)) or resolve(x))(x, ({types}){first}{rest})
     return {name}
 """
 _CHECK = """\
 if out is not None:
             return into(out, kernels.get(type(x)) or resolve(x), x, ({types}){first}{rest})
+        """
+_CHANCE = """\
+if {training}:
+            noise = draw(x, rng, noise)
         """
 
 
@@ -415,26 +459,53 @@ def _public(
     def resolve(x: Any) -> Kernel:
         return _dispatch.resolve(public.definition, kernels, which, x)
 
-    first = ", g" if "g" in definition.parameters else ""
-    rest = "".join(f", {name}" for name in definition.parameters if name != "g")
     name = definition.name.rpartition(".")[2]
-    made: dict[str, Any] = {}
-    types = "".join(f"type({parameter}), " for parameter in definition.parameters)
-    words = {"name": name, "first": first, "rest": rest, "types": types, "last": "", "check": ""}
+    parameters = [parameter for parameter in definition.parameters if parameter != "g"]
+    first = ", g" if "g" in definition.parameters else ""
+    last: dict[str, Any] = {}
+    words = {
+        "name": name,
+        "first": first,
+        "rest": "".join(f", {parameter}" for parameter in parameters),
+        "types": "".join(f"type({parameter}), " for parameter in definition.parameters),
+        "chance": "",
+        "check": "",
+    }
+    if definition.noise is not None:
+        is_part = "." in definition.name
+        last["noise"] = definition.defaults.get(
+            "noise", None if not is_part else inspect.Parameter.empty
+        )
+        if not is_part:
+            last["rng"] = None
+            training = "training is True" if "training" in parameters else "True"
+            words["chance"] = _CHANCE.format(training=training)
     if name not in ("value_and_derivative", "parameter_derivatives"):
-        words |= {"last": ", *, out=None", "check": _CHECK.format(**words)}
+        last["out"] = None
+        words["check"] = _CHECK.format(**words)
+    plain = [parameter for parameter in parameters if parameter != "noise"]
+    words["signature"] = "".join(f", {p}" for p in plain) + ", *" * bool(last)
+    words["signature"] += "".join(f", {p}" for p in last)
     source = _TEMPLATE.format(**words)
+    made: dict[str, Any] = {}
     exec(compile(source, f"<activations_xp {name}>", "exec"), author.__globals__, made)
     into = functools.partial(_dispatch.into, definition.name)
-    public: Any = made["make"](kernels, resolve, into)
+    public: Any = made["make"](kernels, resolve, into, functools.partial(_drawn, definition))
     public.__qualname__ = definition.name if which is None else f"{definition.name}.{which}"
     public.__module__ = author.__module__
-    public.__defaults__ = author.__defaults__
+    public.__defaults__ = tuple(definition.defaults[p] for p in plain if p in definition.defaults)
+    public.__kwdefaults__ = {p: v for p, v in last.items() if v is not inspect.Parameter.empty}
     public.__annotations__ = {
         name: hint for name, hint in author.__annotations__.items() if name != "xp"
     }
     public.definition = definition
     return cast(Form[...], public)
+
+
+def _drawn(definition: Definition, x: Any, rng: Any, noise: Any) -> Any:
+    """The noise for x: what is given, or what is drawn."""
+    shape = cast(Any, definition.noise)
+    return _dispatch.draw(definition.name, x, lambda: shape(tuple(x.shape)), rng, noise)
 
 
 def _register(function: Activation[...]) -> None:

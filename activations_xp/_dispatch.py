@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
@@ -179,13 +179,33 @@ def perform(operation: Operation, which: Implementation | None, values: tuple[An
         return generic.perform(operation, namespace(x), values)
 
 
-def draw(function: str, x: Any, shape: tuple[int, ...], rng: Any, noise: Any = None) -> Any:
+def blank(function: str, rng: Any, dtype: Any) -> Any:
+    """An empty array, of the library that a random number generator is for."""
+    torch = sys.modules.get("torch")
+    if isinstance(rng, np.random.Generator):
+        x = np.empty(0, dtype)
+    elif torch is not None and isinstance(rng, torch.Generator):
+        x = torch.empty(0, dtype=dtype, device=rng.device)
+    elif library(rng) == "jax":
+        x = sys.modules["jax"].numpy.empty(0, dtype)
+    else:
+        wanted = "a numpy.random.Generator, a torch.Generator or a key of JAX"
+        raise TypeError(f"{function}: rng must be {wanted}, got {describe(rng)}")
+    if not isdtype(x, ("real floating",)):
+        raise TypeError(f"{function}: dtype must be a real floating one, got {dtype!r}")
+    return x
+
+
+def draw(function: str, x: Any, shape: Callable[[], tuple[int, ...]], rng: Any, noise: Any) -> Any:
     """Numbers from 0 to 1, 1 excluded, for x: those given, or such as `rng` makes."""
     if noise is not None:
         if rng is not None:
             raise TypeError(f"{function}: takes rng or noise, got both")
         return noise
-    owner = "numpy" if isinstance(x, NUMBER) else library(x)
+    x = np.asarray(x) if isinstance(x, NUMBER) else x
+    owner = library(x)
+    if owner is None:
+        return None  # the kernel says what is wrong with x
     if owner == "numpy":
         from .backends.numpy import uniform
     elif owner == "torch":
@@ -196,7 +216,7 @@ def draw(function: str, x: Any, shape: tuple[int, ...], rng: Any, noise: Any = N
         hint = "" if rng is None else f", got rng={describe(rng)}"
         raise TypeError(f"{function}: noise must be given to arrays of this library{hint}")
     try:
-        return uniform(x, shape, rng)
+        return uniform(x, shape(), rng)
     except TypeError as error:
         raise TypeError(f"{function}: rng must be {error}, got {describe(rng)}") from None
     except ValueError as error:

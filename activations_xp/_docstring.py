@@ -19,6 +19,14 @@ out : array, optional
     Where the result is to be written, which may be x: an array of x's library
     and of the result's shape. It is returned."""
 
+_NOISE = """\
+noise : number or array, optional
+    Numbers from 0 to 1 that broadcast to x, in place of those that are drawn.
+    Of libraries other than NumPy, PyTorch and JAX it must be given.
+rng : random number generator, optional
+    Where they come from: a `numpy.random.Generator`, or one of PyTorch, whose
+    global state it is by default; for JAX, which has none, a key."""
+
 _RETURNS = {
     None: "Like x: same library, shape and device.",
     "kept": "Like x: same library, shape and device.",
@@ -49,7 +57,9 @@ def complete(definition: Definition) -> str:
     )
     conditions = ", ".join(condition.text for condition in definition.domain)
     sections = {
-        "Parameters": "\n".join(filter(None, [_X, own.pop("Parameters", ""), _OUT])),
+        "Parameters": "\n".join(
+            filter(None, [_X, own.pop("Parameters", ""), definition.noise and _NOISE, _OUT])
+        ),
         "Returns": "array\n" + _indent(_RETURNS[definition.axis], _DTYPE.format(integers=integers)),
         "Raises": _RAISES.format(domain=f"; it requires {conditions}" if conditions else ""),
         "Notes": "\n\n".join(

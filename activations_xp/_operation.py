@@ -6,13 +6,14 @@ is not: it takes arrays of one library whose shapes go together.
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar, cast, get_type_hints
+from typing import Any, Concatenate, Protocol, TypeVar, cast, get_type_hints, overload
 
 from . import _dispatch, _parameters
-from ._typing import Kernel, Namespace
+from ._typing import Kernel, Namespace, P
 
 C = TypeVar("C", bound=Callable[..., Any])
 
@@ -65,20 +66,28 @@ class Operation:
             return values
         given = dict(zip(self.parameters, values, strict=True))
         if given[self.chance] > 0:
-            x, noise = given[self.reference], given["noise"]
-            shape = self.shape(**given)
-            given["noise"] = _dispatch.draw(self.name, x, shape, rng, noise)
+            x, shape = given[self.reference], functools.partial(self.shape, **given)
+            given["noise"] = _dispatch.draw(self.name, x, shape, rng, given["noise"])
         return tuple(given.values())
 
 
-class Form(Generic[C]):
-    """What the type checkers see of a public operation."""
+class Form(Protocol[P]):
+    """A public callable, which takes the computation's parameters."""
 
-    __call__: C
-    __name__: str
     definition: Operation
-    native: C
-    portable: C
+
+    @overload
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any: ...
+    @overload
+    def __call__(self, *args: Any, rng: Any, **kwargs: Any) -> Any: ...
+
+
+class Public(Form[P], Protocol[P]):
+    """An operation, with its forms and its written derivative as attributes."""
+
+    __name__: str
+    native: Form[P]
+    portable: Form[P]
     vjp: Callable[..., dict[str, Any]]
 
 
@@ -88,7 +97,7 @@ def operation(
     elsewhere: Mapping[str, str],
     whole: bool = False,
     noise: tuple[str, Callable[..., tuple[int, ...]]] | None = None,
-) -> Callable[[C], Form[C]]:
+) -> Callable[[Callable[Concatenate[Namespace, P], Any]], Public[P]]:
     """Turn a computation ``f(xp, arrays and other parameters)`` into a public function.
 
     The first parameter says the library, the device and the dtype.
@@ -103,7 +112,7 @@ def operation(
         numbers, a function of all parameters
     """
 
-    def decorate(computation: C) -> Form[C]:
+    def decorate(computation: Callable[Concatenate[Namespace, P], Any]) -> Public[P]:
         parameters = _kinds(computation)
         definition = Operation(
             cast(Any, computation).__name__,
@@ -119,12 +128,12 @@ def operation(
         function.native = _public(definition, "native")
         function.portable = _public(definition, "portable")
         _registry[definition.name] = function
-        return cast(Form[C], function)
+        return cast(Public[P], function)
 
     return decorate
 
 
-def vjp_of(function: Form[Any]) -> Callable[[C], C]:
+def vjp_of(function: Public[...]) -> Callable[[C], C]:
     """Give `function` its written product of g with the Jacobian.
 
     The computation ``(xp, g, parameters)`` returns a dictionary: for the names of the floating

@@ -284,6 +284,14 @@ def arange(xp: Namespace, x: Any, n: int) -> Any:
     return xp.cumulative_sum(xp.broadcast_to(one, (n,)), axis=0) - 1
 
 
+def chosen(xp: Namespace, x: Array, index: Array) -> Any:
+    """The element of each row of a matrix at its index."""
+    column = xp.reshape(index, (-1, 1))
+    if hasattr(xp, "take_along_axis"):
+        return xp.take_along_axis(x, column, axis=1)[:, 0]
+    return xp.sum(xp.where(arange(xp, index, x.shape[1]) == column, x, 0.0), axis=1)
+
+
 def polynomial(t: Any, coefficients: tuple[float, ...]) -> Any:
     total = coefficients[-1]
     for c in coefficients[-2::-1]:

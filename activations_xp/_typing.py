@@ -39,5 +39,8 @@ P = ParamSpec("P")
 Formula: TypeAlias = Callable[Concatenate[Namespace, Any, P], Any]
 """A computation: the namespace, the array, the parameters."""
 
+Gamble: TypeAlias = Callable[Concatenate[Namespace, Any, Any, P], Any]
+"""A computation that takes random numbers after the array."""
+
 Kernel: TypeAlias = Callable[..., Any]
 """A computation bound to a library: of the array, the types of the parameters, and each of them."""

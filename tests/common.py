@@ -126,6 +126,8 @@ def with_value(function: Any, name: str, value: float) -> dict[str, Any]:
     """Those with one changed, and what a condition of the domain ties to it."""
     definition = function.definition
     given = {**needed(function), name: value}
+    if definition.noise is not None:
+        given.setdefault("noise", 0.5)
     for condition in definition.domain:
         known = {**dict.fromkeys(definition.parameters), **definition.defaults, **given}
         if name in condition.names and not condition.holds(known):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from .._dispatch import isdtype, library, namespace, write
-from .._typing import A, P
+from .._typing import A
 
 if TYPE_CHECKING:
     from .._activation import Form
@@ -55,10 +55,10 @@ def result_dtype(y: A, dtype: Any) -> A:
     return cast(A, xp.astype(y, dtype))
 
 
-def inplace_if(inplace: bool, function: Form[P], x: A, /, *args: P.args, **kwargs: P.kwargs) -> A:
+def inplace_if(inplace: bool, function: Form[...], x: A, /, *args: Any, **kwargs: Any) -> A:
     """The function of `x`, written to `x` itself if asked."""
     if not inplace:
-        return function(x, *args, **kwargs)
+        return cast(A, function(x, *args, **kwargs))
     # torch differentiates at an array that must stay as it is
     source = x.clone() if library(x) == "torch" else x  # type: ignore[attr-defined]
     value = function(source, *args, **kwargs)

@@ -6,7 +6,8 @@ integers they become the default floating dtype. A bad value is a ValueError and
 RuntimeError; its message has the names of `activations_xp`. Not good here are a `beta` of 0 in
 softplus, a `p` of 0 or less in normalize, and a negative `eps`.
 
-`rrelu`, `gumbel_softmax`, the dropouts and the attentions are not here yet.
+What is random takes `rng` besides, as in `activations_xp`, for JAX must be told its key. The same
+seed gives other numbers than torch's own functions draw.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ from .._typing import A
 from ._conventions import astype, inplace_if, raising
 
 __all__ = [
+    "alpha_dropout",
     "celu",
     "celu_",
+    "dropout",
     "elu",
     "elu_",
     "erf",
@@ -32,8 +35,10 @@ __all__ = [
     "erfinv",
     "exp",
     "expit",
+    "feature_alpha_dropout",
     "gelu",
     "glu",
+    "gumbel_softmax",
     "hardshrink",
     "hardsigmoid",
     "hardswish",
@@ -59,6 +64,8 @@ __all__ = [
     "relu6",
     "relu_",
     "rms_norm",
+    "rrelu",
+    "rrelu_",
     "selu",
     "selu_",
     "sigmoid",
@@ -148,6 +155,31 @@ def prelu(input: A, weight: A) -> A:
     return ax.prelu(input, _by_channel(weight, input))
 
 
+@raising(BadValueError)
+def rrelu(
+    input: A,
+    lower: float = 0.125,
+    upper: float = 0.3333333333333333,
+    training: bool = False,
+    inplace: bool = False,
+    *,
+    rng: Any = None,
+) -> A:
+    training = _flag("rrelu", training)
+    return inplace_if(inplace, ax.rrelu, input, lower, upper, training, rng=rng)
+
+
+def rrelu_(
+    input: A,
+    lower: float = 0.125,
+    upper: float = 0.3333333333333333,
+    training: bool = False,
+    *,
+    rng: Any = None,
+) -> A:
+    return rrelu(input, lower, upper, training, inplace=True, rng=rng)
+
+
 def hardtanh(input: A, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> A:
     return inplace_if(inplace, ax.hard_tanh, input, min_val, max_val)
 
@@ -213,6 +245,46 @@ def softmax(input: A, dim: int | None = None, _stacklevel: int = 3, dtype: Any =
 
 def log_softmax(input: A, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> A:
     return ax.log_softmax(astype(input, dtype), _axis("log_softmax", input, dim, _stacklevel))
+
+
+@raising(BadValueError)
+def gumbel_softmax(
+    logits: A,
+    tau: float = 1,
+    hard: bool = False,
+    eps: float = 1e-10,
+    dim: int = -1,
+    *,
+    rng: Any = None,
+) -> A:
+    if eps != 1e-10:
+        warnings.warn("`eps` parameter is deprecated and has no effect.", stacklevel=3)
+    if _is_a_scalars(logits, dim):
+        return ax.softmax(logits, ())
+    return ax.gumbel_softmax(logits, tau, bool(hard), dim, rng=rng)
+
+
+@raising(BadValueError)
+def dropout(
+    input: A, p: float = 0.5, training: bool = True, inplace: bool = False, *, rng: Any = None
+) -> A:
+    return inplace_if(inplace, ax.dropout, input, p, _flag("dropout", training), rng=rng)
+
+
+@raising(BadValueError)
+def alpha_dropout(
+    input: A, p: float = 0.5, training: bool = False, inplace: bool = False, *, rng: Any = None
+) -> A:
+    training = _flag("alpha_dropout", training)
+    return inplace_if(inplace, ax.alpha_dropout, input, p, training, rng=rng)
+
+
+@raising(BadValueError)
+def feature_alpha_dropout(
+    input: A, p: float = 0.5, training: bool = False, inplace: bool = False, *, rng: Any = None
+) -> A:
+    training = _flag("feature_alpha_dropout", training)
+    return inplace_if(inplace, ax.feature_alpha_dropout, input, p, training, rng=rng)
 
 
 @raising(BadValueError)
@@ -384,6 +456,12 @@ def _classes(x: Any, num_classes: int) -> int:
     if xp.any(x < 0):
         raise ValueError("one_hot: input must not be negative")
     return int(xp.max(x, axis=tuple(range(x.ndim)))) + 1
+
+
+def _flag(function: str, training: Any) -> bool:
+    if not isinstance(training, bool):
+        raise TypeError(f"{function}: training must be True or False, got {describe(training)}")
+    return training
 
 
 def _approximate(value: Any) -> Any:

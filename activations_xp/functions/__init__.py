@@ -1,5 +1,6 @@
 """What: the mathematics, by family. It imports no array library and knows no backend."""
 
+from .adaptive import *  # noqa: F403
 from .attention import *  # noqa: F403
 from .encodings import *  # noqa: F403
 from .exponentials import *  # noqa: F403
@@ -13,4 +14,5 @@ from .sigmoids import *  # noqa: F403
 from .simplex import *  # noqa: F403
 from .softpluses import *  # noqa: F403
 from .specials import *  # noqa: F403
+from .stochastic import *  # noqa: F403
 from .waves import *  # noqa: F403

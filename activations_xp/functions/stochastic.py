@@ -1,0 +1,387 @@
+"""Functions that leave something to chance.
+
+The computation is told the chance by `noise`, numbers from 0 to 1, which the public function draws
+by `rng` where it is not given.
+"""
+
+from __future__ import annotations
+
+from math import inf, sqrt
+from typing import Any
+
+from .._activation import derivative_of, stochastic, variant, vjp_of
+from .._parameters import NUMBER, Axis, Mask, Noise, Number
+from .._special import arange, halves, unit, zero
+from .._typing import Array, Namespace
+from .rectifiers import leaky_relu
+from .simplex import softmax
+
+__all__ = ["alpha_dropout", "dropout", "feature_alpha_dropout", "gumbel_softmax", "rrelu"]
+
+_LEAST = -1.7580993408473766
+"""The limit of selu at -inf."""
+
+_softmax_vjp: Any = softmax.definition.vjp.computation  # type: ignore[union-attr]
+
+_KEPT = f"(x - p * ({_LEAST})) / sqrt((1 - p) * (1 + p * ({_LEAST})**2))"
+
+
+def _each_element(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return shape
+
+
+def _each_channel(shape: tuple[int, ...]) -> tuple[int, ...]:
+    if len(shape) < 2:
+        raise ValueError(f"x must have samples and channels for axes, got shape {shape}")
+    return (*shape[:2], *(1 for _ in shape[2:]))
+
+
+@stochastic(
+    formula="where(x > 0, x, (lower + upper) / 2 * x)",
+    source="Xu et al., Empirical evaluation of rectified activations in convolutional network, "
+    "arXiv:1505.00853.",
+    domain=("lower <= upper",),
+    noise=_each_element,
+    variants=(
+        variant(
+            noise=0.25,
+            training=True,
+            formula="where(x > 0, x, (lower + (upper - lower) * noise) * x)",
+        ),
+    ),
+    elsewhere={
+        "torch": "torch.nn.functional.rrelu",
+        "tensorflow-addons": "tfa.activations.rrelu",
+    },
+    monotonic=True,
+    fixed_points=(0.0, 1.0, 7.5),
+    limits=(-inf, inf),
+    zero_centred=True,
+    lipschitz=1.0,
+    smoothness=0,
+    kinks=(0.0,),
+)
+def rrelu(
+    xp: Namespace,
+    x: Array,
+    noise: Noise | None = None,
+    lower: Number = 1 / 8,
+    upper: Number = 1 / 3,
+    training: bool = False,
+) -> Any:
+    """Randomized leaky rectified linear unit, x where x > 0, x times a random slope elsewhere.
+
+    Parameters
+    ----------
+    lower : number, optional
+        The least slope.
+    upper : number, optional
+        The largest slope.
+    training : bool, optional
+        Whether each element has a slope of its own, anywhere from `lower` to `upper`. Else all
+        have the one in the middle.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.rrelu(np.array([-1.0, 2.0]), 0.25, 0.75)
+    array([-0.5,  2. ])
+    >>> ax.rrelu(np.array([-1.0, 2.0]), 0.25, 0.75, training=True, noise=np.array([1.0, 0.0]))
+    array([-0.75,  2.  ])
+    """
+    return leaky_relu.computation(xp, x, _slope(xp, x, noise, lower, upper, training))
+
+
+@derivative_of(rrelu)
+def _(
+    xp: Namespace,
+    x: Array,
+    noise: Noise | None = None,
+    lower: Number = 1 / 8,
+    upper: Number = 1 / 3,
+    training: bool = False,
+) -> Any:
+    slope = _slope(xp, x, noise, lower, upper, training)
+    return leaky_relu.derivative.definition.computation(xp, x, slope)
+
+
+def _slope(xp: Namespace, x: Array, noise: Any, lower: float, upper: float, training: bool) -> Any:
+    if not training:
+        return (lower + upper) / 2
+    return lower + (upper - lower) * _given(xp, "rrelu", x, noise)
+
+
+@stochastic(
+    formula="x",
+    source="Srivastava et al., Dropout: a simple way to prevent neural networks from overfitting, "
+    "Journal of Machine Learning Research 15, 2014.",
+    domain=("0 <= p <= 1",),
+    noise=_each_element,
+    variants=(
+        variant(noise=0.75, training=True, formula="2 * x"),
+        variant(noise=0.25, p=0.0, training=True),
+    ),
+    elsewhere={
+        "torch": "torch.nn.functional.dropout (training=True)",
+        "keras": "keras.layers.Dropout",
+        "flax": "flax.linen.Dropout",
+        "equinox": "equinox.nn.Dropout",
+        "tensorflow": "tf.nn.dropout",
+        "mlx": "mlx.nn.Dropout",
+    },
+    monotonic=True,
+    parity="odd",
+    fixed_points=None,
+    limits=(-inf, inf),
+    zero_centred=True,
+    lipschitz=1.0,
+)
+def dropout(
+    xp: Namespace, x: Array, noise: Noise | None = None, p: Number = 0.5, training: bool = False
+) -> Any:
+    """Dropout, 0 with the probability p and x/(1 - p) else.
+
+    Parameters
+    ----------
+    p : number, optional
+        The probability, from 0 to 1.
+    training : bool, optional
+        Whether anything is dropped; else the result is x.
+
+    Notes
+    -----
+    What is dropped is 0 and has no gradient, whatever it was.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.dropout(np.array([1.0, 2.0, 3.0]), 0.25, training=True, noise=np.array([0.1, 0.3, 0.9]))
+    array([0.        , 2.66666667, 4.        ])
+    """
+    if not training or p == 0:
+        return x
+    if p == 1:
+        return zero(xp, x)
+    return xp.where(_given(xp, "dropout", x, noise) < p, 0.0, x / (1 - p))
+
+
+@derivative_of(dropout)
+def _(
+    xp: Namespace, x: Array, noise: Noise | None = None, p: Number = 0.5, training: bool = False
+) -> Any:
+    return dropout.computation(xp, unit(xp, x), noise, p, training)
+
+
+@stochastic(
+    formula="x",
+    source="Klambauer et al., Self-normalizing neural networks, arXiv:1706.02515.",
+    domain=("0 <= p <= 1",),
+    noise=_each_element,
+    variants=(
+        variant(noise=0.75, training=True, formula=_KEPT),
+        variant(noise=0.25, p=0.0, training=True),
+    ),
+    elsewhere={
+        "torch": "torch.nn.functional.alpha_dropout",
+        "keras": "keras.layers.AlphaDropout",
+    },
+    monotonic=True,
+    parity="odd",
+    fixed_points=None,
+    limits=(-inf, inf),
+    zero_centred=True,
+    lipschitz=1.0,
+)
+def alpha_dropout(
+    xp: Namespace, x: Array, noise: Noise | None = None, p: Number = 0.5, training: bool = False
+) -> Any:
+    """Alpha dropout, a*x + b, of which x is selu(-inf) with the probability p.
+
+    The a and b are those that keep a mean of 0 and a variance of 1.
+
+    Parameters
+    ----------
+    p : number, optional
+        The probability, from 0 to 1; with 1 the result is 0.
+    training : bool, optional
+        Whether anything is dropped; else the result is x.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.alpha_dropout(np.array([1.0, 1.0]), 0.5, training=True, noise=np.array([0.2, 0.7]))
+    array([-0.77919393,  1.66559883])
+    """
+    return _normal(xp, "alpha_dropout", x, noise, p, training)
+
+
+@derivative_of(alpha_dropout)
+def _(
+    xp: Namespace, x: Array, noise: Noise | None = None, p: Number = 0.5, training: bool = False
+) -> Any:
+    return _normal_slope(xp, "alpha_dropout", x, noise, p, training)
+
+
+@stochastic(
+    formula="x",
+    source="Klambauer et al., Self-normalizing neural networks, arXiv:1706.02515.",
+    domain=("0 <= p <= 1",),
+    noise=_each_channel,
+    variants=(
+        variant(noise=0.75, training=True, formula=_KEPT),
+        variant(noise=0.25, p=0.0, training=True),
+    ),
+    elsewhere={"torch": "torch.nn.functional.feature_alpha_dropout"},
+    monotonic=True,
+    parity="odd",
+    fixed_points=None,
+    limits=(-inf, inf),
+    zero_centred=True,
+    lipschitz=1.0,
+)
+def feature_alpha_dropout(
+    xp: Namespace, x: Array, noise: Noise | None = None, p: Number = 0.5, training: bool = False
+) -> Any:
+    """Alpha dropout of whole channels, a*x + b, of which x is selu(-inf) with the probability p.
+
+    Axis 0 has the samples and axis 1 the channels; the noise has 1 for the size of the others.
+
+    Parameters
+    ----------
+    p : number, optional
+        The probability, from 0 to 1; with 1 the result is 0.
+    training : bool, optional
+        Whether anything is dropped; else the result is x.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> noise = np.array([[[0.7], [0.2]]])
+    >>> ax.feature_alpha_dropout(np.ones((1, 2, 2)), training=True, noise=noise)
+    array([[[ 1.66559883,  1.66559883],
+            [-0.77919393, -0.77919393]]])
+    """
+    return _normal(xp, "feature_alpha_dropout", x, noise, p, training)
+
+
+@derivative_of(feature_alpha_dropout)
+def _(
+    xp: Namespace, x: Array, noise: Noise | None = None, p: Number = 0.5, training: bool = False
+) -> Any:
+    return _normal_slope(xp, "feature_alpha_dropout", x, noise, p, training)
+
+
+def _normal(xp: Namespace, function: str, x: Array, noise: Any, p: float, training: bool) -> Any:
+    if not training or p == 0:
+        return x
+    if p == 1:
+        return zero(xp, x)
+    mean, rest = halves(xp, p * _LEAST, x)
+    kept = (x - mean - rest) * _scale(p)
+    return xp.where(_given(xp, function, x, noise) < p, (1 - p) * _LEAST * _scale(p), kept)
+
+
+def _normal_slope(
+    xp: Namespace, function: str, x: Array, noise: Any, p: float, training: bool
+) -> Any:
+    if not training or p == 0:
+        return unit(xp, x)
+    if p == 1:
+        return zero(xp, x)
+    return xp.where(_given(xp, function, x, noise) < p, 0.0, _scale(p) * unit(xp, x))
+
+
+def _scale(p: float) -> float:
+    """One over the standard deviation of a normal x with what takes its place."""
+    return 1 / sqrt((1 - p) * (1 + p * _LEAST * _LEAST))
+
+
+@stochastic(
+    formula="exp((x - log(-log(noise))) / tau) / sum(exp((x - log(-log(noise))) / tau))",
+    source="Jang, Gu & Poole, Categorical reparameterization with Gumbel-softmax, "
+    "arXiv:1611.01144; Maddison, Mnih & Teh, The concrete distribution, arXiv:1611.00712.",
+    ulp=20.0,
+    domain=("tau > 0",),
+    noise=_each_element,
+    variants=(variant(noise=0.75), variant(noise=0.25, tau=0.5)),
+    elsewhere={
+        "torch": "torch.nn.functional.gumbel_softmax",
+        "optax": "optax.perturbations.make_perturbed_fun (more general)",
+    },
+    axis="kept",
+    range=(0.0, 1.0),
+    sums_to=1.0,
+)
+def gumbel_softmax(
+    xp: Namespace,
+    x: Array,
+    noise: Noise,
+    tau: Number = 1.0,
+    hard: bool = False,
+    axis: Axis = -1,
+    where: Mask | None = None,
+) -> Any:
+    """Gumbel-softmax, softmax((x - log(-log(u)))/tau) along an axis with uniform noise u.
+
+    The largest element is a sample of the classes, of which softmax(x) has the probabilities.
+
+    Parameters
+    ----------
+    tau : number, optional
+        The temperature; the lower it is, the nearer the result is to 1 at the sample.
+    hard : bool, optional
+        Whether the result is the sample itself, 1 there and 0 elsewhere. It has the gradient that
+        it has without (straight through).
+    axis : int, optional
+        The axis of the classes.
+    where : boolean array, optional
+        True takes part. The others get 0 and no gradient, whatever they hold; so does a slice of
+        which nothing takes part.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.gumbel_softmax(np.zeros(2), noise=np.array([0.9, 0.1]))
+    array([0.95624464, 0.04375536])
+    >>> ax.gumbel_softmax(np.zeros(2), hard=True, noise=np.array([0.9, 0.1]))
+    array([1., 0.])
+    """
+    y = softmax.computation(xp, _perturbed(xp, x, noise, tau), axis, where)
+    if not hard or 0 in x.shape:
+        return y
+    shape = tuple(n if i == axis else 1 for i, n in enumerate(x.shape))
+    classes = xp.reshape(arange(xp, x, x.shape[axis]), shape)
+    sample = xp.astype(xp.argmax(y, axis=axis, keepdims=True), x.dtype)
+    return xp.where(y > 0, xp.astype(classes == sample, x.dtype), y)
+
+
+@vjp_of(gumbel_softmax)
+def _(
+    xp: Namespace,
+    x: Array,
+    g: Any,
+    noise: Noise,
+    tau: Number = 1.0,
+    hard: bool = False,
+    axis: Axis = -1,
+    where: Mask | None = None,
+) -> Any:
+    z = _perturbed(xp, x, noise, tau)
+    return _softmax_vjp(xp, z, g, axis, where) / tau
+
+
+def _perturbed(xp: Namespace, x: Array, noise: Any, tau: float) -> Any:
+    noise = _given(xp, "gumbel_softmax", x, noise)
+    least = xp.finfo(x.dtype).smallest_normal  # for the noise may be 0
+    return (x - xp.log(-xp.log(xp.maximum(noise, float(least))))) / tau
+
+
+def _given(xp: Namespace, function: str, x: Array, noise: Any) -> Any:
+    if noise is None:
+        raise TypeError(f"{function}: noise must be given in training")
+    return noise * unit(xp, x) if isinstance(noise, NUMBER) else noise
