@@ -247,6 +247,11 @@ def can_read(xp: Namespace, *arrays: Array) -> bool:
     return judge is not None and all(judge(array) for array in arrays)
 
 
+def quick_exp(xp: Namespace, x: Array) -> Any:
+    """exp(x) to a few units, where x itself was rounded by more than that."""
+    return getattr(xp, "quick_exp", xp.exp)(x)
+
+
 def is_short(xp: Namespace, x: Array) -> bool:
     """Whether the digits of float32 are all that is asked for."""
     return x.dtype == xp.float32 or has_spare(xp)

@@ -53,7 +53,7 @@ def _can_read(x: Any) -> bool:
 
 
 _INEXACT = (np.exp, np.expm1, np.log)
-_plain = generic.overlay(np, isdtype=_isdtype, finfo=_finfo, can_read=_can_read)
+_plain = generic.overlay(np, isdtype=_isdtype, finfo=_finfo, can_read=_can_read, quick_exp=np.exp)
 xp = _with_log1p(generic.overlay(_plain, **{f.__name__: _by_float64(f) for f in _INEXACT}))
 """NumPy, where the bfloat16 of ml_dtypes is a floating dtype and none is refused with an error."""
 

@@ -482,23 +482,88 @@ def uniform(x: Any, shape: tuple[int, ...], rng: Any) -> Any:
     return torch.rand(shape, generator=rng, dtype=dtype, device=x.device)
 
 
-OPERATIONS: dict[str, Callable[..., Any]] = {}
+def _attention(
+    query: Any,
+    key: Any,
+    value: Any,
+    mask: Any,
+    bias: Any,
+    is_causal: bool | str,
+    scale: float | None,
+    softcap: float | None,
+    dropout: float,
+    noise: Any,
+) -> Any:
+    """torch's, which takes 0 times infinity for NaN: where that may matter, of finite numbers."""
+    arrays = (query, key, value)
+    if softcap is not None or dropout or is_causal == "lower_right" or query.ndim < 3:
+        return None
+    if any(0 in x.shape or x.shape[:-3] != query.shape[:-3] for x in arrays):
+        return None
+    if key.shape[:-1] != value.shape[:-1] or key.shape[-1] != query.shape[-1]:
+        return None
+    if query.shape[-3] % key.shape[-3]:
+        return None
+    added = bias if mask is None else mask
+    can_read = all(map(_can_read, arrays))
+    if (
+        (added is not None or is_causal)
+        and can_read
+        and not all(x.isfinite().all() for x in arrays)
+    ):
+        return None
+    scores = (*query.shape[:-1], key.shape[-2])
+    if added is not None:
+        is_both = is_causal or (mask is not None and bias is not None)
+        if is_both or not can_read:
+            return None
+        try:
+            wide = added.expand(scores)
+        except RuntimeError:  # of which our error says more
+            return None
+        # of what attends to nothing not every kernel makes 0
+        if not (added.isfinite().all() if mask is None else added.any(-1).all()):
+            return None
+        if added.ndim > 3 and query.ndim != 4:
+            added = wide.reshape(-1, *scores[-3:])
+    query, key, value = (x.reshape(-1, *x.shape[-3:]) for x in arrays)
+    result = F.scaled_dot_product_attention(
+        query,
+        key,
+        value,
+        added,
+        is_causal=bool(is_causal),
+        scale=scale,
+        enable_gqa=query.shape[-3] != key.shape[-3],
+    )
+    return result.reshape(*scores[:-1], value.shape[-1])
+
+
+OPERATIONS: dict[str, Callable[..., Any]] = {"scaled_dot_product_attention": _attention}
 """torch's kernels of several arrays: of all parameters by name; None where it has none as good."""
 
 
 def perform(operation: Operation, which: Implementation, values: tuple[Any, ...]) -> Any:
     """What torch's own kernel or the computation makes of these arrays."""
     native = OPERATIONS.get(operation.name) if which != "portable" else None
-    if native is not None:
-        result = native(**dict(zip(operation.parameters, values, strict=True)))
+    slots = tuple(i for i, v in enumerate(values) if isinstance(v, torch.Tensor))
+    is_told = operation.whole and operation.vjp is not None and forward_ad._current_level < 0
+    is_told &= torch.is_grad_enabled() and any(values[i].requires_grad for i in slots)
+    constants = tuple(None if i in slots else v for i, v in enumerate(values))
+    call = (operation, slots, constants)
+    tensors = [values[i] for i in slots]
+    if native is not None and forward_ad._current_level < 0 and not _is_transformed():
+        leaves = tensors
+        if is_told and not is_tracing():
+            leaves = [t.detach().requires_grad_(t.requires_grad) for t in tensors]
+        given = generic.filled(constants, slots, leaves)
+        result = native(**dict(zip(operation.parameters, given, strict=True)))
+        if result is not None and leaves is not tensors:
+            return cast(Any, Fused).apply((leaves, result), *call, *tensors)
         if result is not None:
             return result
-    if operation.whole and operation.vjp is not None and forward_ad._current_level < 0:
-        slots = tuple(i for i, v in enumerate(values) if isinstance(v, torch.Tensor))
-        tensors = [values[i] for i in slots]
-        if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
-            constants = tuple(None if i in slots else v for i, v in enumerate(values))
-            return cast(Any, Whole).apply(operation, slots, constants, *tensors)
+    if is_told:
+        return cast(Any, Whole).apply(*call, *tensors)
     return generic.perform(operation, xp, values)
 
 
@@ -525,3 +590,23 @@ class Whole(torch.autograd.Function):
         gradients = generic.perform(ctx.operation.vjp, xp, (given, *values))
         names = list(ctx.operation.parameters)
         return None, None, None, *(gradients.get(names[slot]) for slot in ctx.slots)
+
+
+class Fused(torch.autograd.Function):
+    """A node around a kernel of torch's and its gradient, which is ours where it has one itself."""
+
+    @staticmethod
+    def forward(ctx: Any, made: tuple[list[Any], Any], *call: Any) -> Any:
+        ctx.made = made
+        ctx.operation, ctx.slots, ctx.constants, *tensors = call
+        ctx.save_for_backward(*tensors)
+        return made[1].detach()
+
+    @staticmethod
+    def backward(ctx: Any, g: Any) -> Any:
+        if torch.is_grad_enabled():
+            return None, *Whole.backward(ctx, g)
+        leaves, result = ctx.made
+        wanted = [t for t in leaves if t.requires_grad]
+        found = iter(torch.autograd.grad(result, wanted, g, retain_graph=True))
+        return None, None, None, None, *(next(found) if t.requires_grad else None for t in leaves)

@@ -1,6 +1,7 @@
 """What: the mathematics, by family. It imports no array library and knows no backend."""
 
 from .adaptive import *  # noqa: F403
+from .attention import *  # noqa: F403
 from .encodings import *  # noqa: F403
 from .exponentials import *  # noqa: F403
 from .gates import *  # noqa: F403

@@ -62,7 +62,7 @@ def softmax(xp: Namespace, x: Array, axis: Axes = -1, where: Mask | None = None)
     # The exponentials may be off by any one factor if those of the largest elements neither
     # overflow nor are less than 1: that of the whole number nearest to 0 rounds hardly an exponent.
     room = 60.0 if x.dtype == xp.float32 else 680.0
-    level = _bounded(xp, x, xp.floor(top - xp.minimum(xp.maximum(top, 0.0), room)))
+    level = finite(xp, x, xp.floor(top - xp.minimum(xp.maximum(top, 0.0), room)))
     e = xp.exp(xp.minimum(x - level, room + 1))
     return e / _sum_or_one(xp, e, axis)
 
@@ -115,7 +115,7 @@ def log_softmax(xp: Namespace, x: Array, axis: Axes = -1, where: Mask | None = N
         return x
     x, top = _with_largest(xp, x, axis, where)
     # beside infinity what is less becomes -inf
-    far = xp.minimum(xp.maximum(top - _bounded(xp, x, top), 1.0), _largest(xp, x))
+    far = xp.minimum(xp.maximum(top - finite(xp, x, top), 1.0), _largest(xp, x))
     shifted = _less(xp, x, top) * far
     return shifted - xp.log(_sum_or_one(xp, xp.exp(shifted), axis))
 
@@ -413,10 +413,10 @@ def _with_largest(xp: Namespace, x: Array, axis: Axes, where: Mask | None) -> tu
 
 def _less(xp: Namespace, x: Array, top: Array) -> Any:
     """X less its largest element: 0 for infinity, and for what is less than that a huge number."""
-    return xp.minimum(x - _bounded(xp, x, top), 0.0)
+    return xp.minimum(x - finite(xp, x, top), 0.0)
 
 
-def _bounded(xp: Namespace, x: Array, level: Array) -> Any:
+def finite(xp: Namespace, x: Array, level: Array) -> Any:
     """The level, a finite number also where it is infinite."""
     largest = _largest(xp, x)
     return xp.maximum(xp.minimum(level, largest), -largest)
