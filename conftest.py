@@ -194,12 +194,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_ignore_collect(collection_path: Any, config: pytest.Config) -> bool | None:
     """Leave out programs beside the tests, and what needs a library that is not chosen."""
+    chosen = config.libraries  # type: ignore[attr-defined]
+    three = ("numpy", "torch", "jax")
+    if collection_path.stem == "test_layers":  # of these alone
+        return chosen.isdisjoint(three) or None
     if collection_path.parent.name == "tests" and collection_path.suffix == ".py":
         return not collection_path.name.startswith("test_") or None
     library = collection_path.stem.removeprefix("test_").partition("_")[0]
-    own = {"backends": ("numpy", "torch", "jax"), "dropin": ("torch", "jax")}
+    own = {"backends": three, "layers": three, "dropin": ("torch", "jax")}
     if library in own.get(collection_path.parent.name, ()):
-        return library not in config.libraries or None  # type: ignore[attr-defined]
+        return library not in chosen or None
     if collection_path.parent.name == "dropin" and library == "keras":
         return "KERAS_BACKEND" not in os.environ or None
     return None
