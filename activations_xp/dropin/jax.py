@@ -6,15 +6,21 @@ The derivative at a kink is the package's where JAX has another one: that of `le
 
 from __future__ import annotations
 
+from functools import reduce
+from math import inf
+from operator import and_
 from typing import Any, Literal, overload
 
 from .. import functions as ax
+from .._dispatch import namespace
 from .._parameters import Axes, Mask, Scalar
+from .._special import arange
 from .._typing import A
 from ._conventions import raising, result_dtype
 
 __all__ = [
     "celu",
+    "dot_product_attention",
     "elu",
     "gelu",
     "glu",
@@ -54,6 +60,68 @@ class BadValueError(ValueError, AssertionError):
 
 def celu(x: A, alpha: Scalar = 1.0) -> A:
     return ax.celu(x, alpha)
+
+
+def dot_product_attention(
+    query: A,
+    key: A,
+    value: A,
+    bias: A | None = None,
+    mask: A | None = None,
+    *,
+    scale: float | None = None,
+    is_causal: bool = False,
+    query_seq_lengths: A | None = None,
+    key_value_seq_lengths: A | None = None,
+    local_window_size: int | tuple[int, int] | None = None,
+    implementation: Literal["xla", "cudnn"] | None = None,
+    return_residual: bool = False,
+) -> Any:
+    """What attends to nothing gets 0, where JAX has the mean of all values.
+
+    The weights are computed in the query's dtype, where JAX's are in float32. `implementation`
+    makes no difference. The residual takes the memory of all scores, and has a gradient.
+    """
+    if implementation not in (None, "xla", "cudnn"):
+        got = f"None, 'xla' or 'cudnn', got {implementation!r}"
+        raise ValueError(f"dot_product_attention: implementation must be {got}")
+    xp, shape = namespace(query), query.shape
+    arrays: Any = (query, key, value)
+    if len(shape) == 3:
+        arrays = [x[None, ...] for x in arrays]
+    q, k, v = (xp.permute_dims(x, (0, 2, 1, 3)) for x in arrays)
+    wide = xp.astype(q, xp.float32)
+    i, j = arange(xp, wide, q.shape[2])[:, None], arange(xp, wide, k.shape[2])
+    masks = [] if mask is None else [mask]
+    if local_window_size is not None:
+        window: Any = local_window_size
+        left, right = (window, window) if isinstance(window, int) else window
+        masks.append((i - left <= j) & (j <= i + right))
+    for lengths, places in ((query_seq_lengths, i), (key_value_seq_lengths, j)):
+        if lengths is not None:
+            masks.append(places < xp.astype(lengths, xp.float32)[:, None, None, None])
+    given: dict[str, Any] = {"mask": reduce(and_, masks) if masks else None, "bias": bias}
+    result = ax.scaled_dot_product_attention(
+        q, k, v, **given, is_causal=bool(is_causal), scale=scale
+    )
+    result = xp.reshape(xp.permute_dims(result, (0, 2, 1, 3)), (*shape[:-1], v.shape[-1]))
+    if not return_residual:
+        return result
+    scores = _scores(xp, q, k, scale, bias, [*masks, *([j <= i] if is_causal else [])])
+    residual = xp.permute_dims(ax.logsumexp(scores, -1), (0, 2, 1))
+    return result, xp.reshape(residual, shape[:-1])
+
+
+def _scores(xp: Any, query: Any, key: Any, scale: float | None, bias: Any, masks: Any) -> Any:
+    """What `dot_product_attention` takes the softmax of."""
+    batch, heads, time, depth = query.shape
+    of_key = key.shape[1]
+    grouped = xp.reshape(query, (batch, of_key, heads // of_key, time, depth))
+    scores = xp.matmul(grouped, xp.permute_dims(key, (0, 1, 3, 2))[:, :, None, :, :])
+    scores = xp.reshape(scores, (batch, heads, time, key.shape[2]))
+    scores = scores * (depth**-0.5 if scale is None else scale)
+    scores = scores if bias is None else scores + bias
+    return xp.where(reduce(and_, masks), scores, -inf) if masks else scores
 
 
 def elu(x: A, alpha: Scalar = 1.0) -> A:

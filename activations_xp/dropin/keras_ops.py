@@ -45,6 +45,7 @@ from .keras import (
 
 __all__ = [
     "celu",
+    "dot_product_attention",
     "elu",
     "erf",
     "erfc",
@@ -87,6 +88,32 @@ __all__ = [
 ]
 
 EPSILON = 1e-7
+
+
+def dot_product_attention(
+    query: A,
+    key: A,
+    value: A,
+    bias: A | None = None,
+    mask: A | None = None,
+    scale: float | None = None,
+    is_causal: bool = False,
+    flash_attention: bool | None = None,
+    attn_logits_soft_cap: float | None = None,
+) -> A:
+    """What attends to nothing gets 0. `flash_attention` makes no difference, and the cap, which is
+    ``cap * tanh(scores / cap)``, is not for JAX on a TPU alone.
+    """
+    xp = namespace(query)
+    result = ax.scaled_dot_product_attention(
+        *(xp.permute_dims(x, (0, 2, 1, 3)) for x in (query, key, value)),
+        bias=bias,
+        mask=mask,
+        scale=scale,
+        is_causal=bool(is_causal),
+        softcap=attn_logits_soft_cap,
+    )
+    return xp.permute_dims(result, (0, 2, 1, 3))  # type: ignore[no-any-return]
 
 
 def erf(x: A) -> A:

@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from math import prod
 from operator import index
 from typing import Any, Literal, TypeAlias
 
 from .. import functions as ax
-from .._dispatch import isdtype, library, namespace
+from .._dispatch import device, isdtype, library, namespace
 from .._parameters import describe
 from .._typing import A
 from ._conventions import astype, inplace_if, raising
@@ -55,6 +56,7 @@ __all__ = [
     "logsigmoid",
     "logsumexp",
     "mish",
+    "multi_head_attention_forward",
     "ndtr",
     "ndtri",
     "normalize",
@@ -66,6 +68,7 @@ __all__ = [
     "rms_norm",
     "rrelu",
     "rrelu_",
+    "scaled_dot_product_attention",
     "selu",
     "selu_",
     "sigmoid",
@@ -87,6 +90,10 @@ Dims: TypeAlias = int | tuple[int, ...] | list[int]
 
 class BadValueError(ValueError, RuntimeError):
     """A bad value, which torch calls a RuntimeError."""
+
+
+class BadAttentionError(BadValueError, AssertionError):
+    """One for which torch has an assertion."""
 
 
 # torch.nn.functional
@@ -329,6 +336,121 @@ def tanh(input: A) -> A:
     return ax.tanh(input)
 
 
+@raising(BadValueError)
+def scaled_dot_product_attention(
+    query: A,
+    key: A,
+    value: A,
+    attn_mask: A | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+    rng: Any = None,
+) -> A:
+    heads = [x.shape[-3] for x in (query, key) if getattr(x, "ndim", 0) > 2]
+    if not enable_gqa and len(heads) == 2 and heads[1] not in (1, heads[0]):
+        raise ValueError(f"scaled_dot_product_attention: enable_gqa must be True for heads {heads}")
+    mask, bias = _mask_and_bias(attn_mask, query)
+    return ax.scaled_dot_product_attention(  # type: ignore[no-any-return]
+        query,
+        key,
+        value,
+        mask=mask,
+        bias=bias,
+        is_causal=bool(is_causal),
+        scale=scale,
+        dropout=dropout_p,
+        rng=rng,
+    )
+
+
+@raising(BadAttentionError)
+def multi_head_attention_forward(
+    query: A,
+    key: A,
+    value: A,
+    embed_dim_to_check: int,
+    num_heads: int,
+    in_proj_weight: A | None,
+    in_proj_bias: A | None,
+    bias_k: A | None,
+    bias_v: A | None,
+    add_zero_attn: bool,
+    dropout_p: float,
+    out_proj_weight: A,
+    out_proj_bias: A | None,
+    training: bool = True,
+    key_padding_mask: A | None = None,
+    need_weights: bool = True,
+    attn_mask: A | None = None,
+    use_separate_proj_weight: bool = False,
+    q_proj_weight: A | None = None,
+    k_proj_weight: A | None = None,
+    v_proj_weight: A | None = None,
+    static_k: A | None = None,
+    static_v: A | None = None,
+    average_attn_weights: bool = True,
+    is_causal: bool = False,
+    *,
+    rng: Any = None,
+) -> tuple[A, A | None]:
+    """Masks are True where there is no attention. What attends to nothing has 0, where torch has
+    NaN with `need_weights`.
+    """
+    name = "multi_head_attention_forward"
+    if query.shape[-1] != embed_dim_to_check:
+        got = f"{embed_dim_to_check} for shape {tuple(query.shape)}"
+        raise ValueError(f"{name}: embed_dim_to_check must be the query's last size, got {got}")
+    if is_causal and attn_mask is None:
+        raise ValueError(f"{name}: attn_mask must be given where is_causal says what it is")
+    is_told = bool(is_causal) and key_padding_mask is None and not need_weights
+    weights: dict[str, Any] = {"in_proj_weight": in_proj_weight, "in_proj_bias": in_proj_bias}
+    if use_separate_proj_weight:
+        weights = {"in_proj_bias": in_proj_bias, "q_proj_weight": q_proj_weight}
+        weights |= {"k_proj_weight": k_proj_weight, "v_proj_weight": v_proj_weight}
+    if static_k is not None or static_v is not None:
+        if bias_k is not None:
+            raise ValueError(f"{name}: bias_k and bias_v must be None with static_k or static_v")
+        key, value, weights = _fixed(query, key, value, static_k, static_v, weights)
+    if attn_mask is not None:
+        batch, rows, columns = tuple(query.shape[1:-1]), query.shape[0], key.shape[0]
+        full = (prod(batch) * num_heads, rows, columns)
+        if tuple(attn_mask.shape) not in (full, full[1:]):
+            given = tuple(attn_mask.shape)
+            raise ValueError(f"{name}: attn_mask must have shape {full[1:]} or {full}, got {given}")
+        if len(attn_mask.shape) == 3:
+            shape = (*batch, num_heads, rows, columns)
+            attn_mask = namespace(attn_mask).reshape(attn_mask, shape)
+    mask, bias = _mask_and_bias(None if is_told else attn_mask, query)
+    key_mask, more = _mask_and_bias(key_padding_mask, query)
+    if more is not None:
+        more = more[..., None, None, :]
+        bias = more if bias is None else bias + more
+    return ax.multi_head_attention(  # type: ignore[no-any-return]
+        query,
+        key,
+        value,
+        num_heads,
+        out_proj_weight,
+        **weights,
+        out_proj_bias=out_proj_bias,
+        bias_k=bias_k,
+        bias_v=bias_v,
+        add_zero_attn=bool(add_zero_attn),
+        mask=None if mask is None else ~mask,
+        key_mask=None if key_mask is None else ~key_mask,
+        bias=bias,
+        is_causal=is_told,
+        batch_first=False,
+        need_weights=bool(need_weights),
+        average_attn_weights=bool(average_attn_weights),
+        dropout=dropout_p if training else 0.0,
+        rng=rng,
+    )
+
+
 # torch and torch.special
 
 
@@ -440,6 +562,41 @@ def _by_channel(weight: Any, x: Any) -> Any:
         )
     shape = (weight.shape[0], *(1,) * (x.ndim - 2))
     return namespace(x).reshape(weight, shape[: x.ndim])
+
+
+def _mask_and_bias(mask: Any, query: Any) -> tuple[Any, Any]:
+    """A mask as it is if it is one of booleans, or what is to be added, in the query's dtype."""
+    if mask is None or library(mask) is None or not isdtype(mask, ("real floating",)):
+        return mask, None
+    xp = namespace(mask)
+    is_short = library(query) is not None and mask.dtype == xp.float32
+    return None, xp.astype(mask, query.dtype) if is_short else mask
+
+
+def _fixed(
+    query: Any, key: Any, value: Any, static_k: Any, static_v: Any, weights: dict[str, Any]
+) -> tuple[Any, Any, dict[str, Any]]:
+    """Keys and values that each head is given as they are: the identity projects them."""
+    xp, batch, size = namespace(query), tuple(query.shape[1:-1]), query.shape[-1]
+    thirds = [slice(i * size, (i + 1) * size) for i in range(3)]
+    bias, packed = weights["in_proj_bias"], weights.get("in_proj_weight")
+    biases = [None if bias is None else bias[third] for third in thirds]
+    names = ("q_proj_weight", "k_proj_weight", "v_proj_weight")
+    apart = [
+        weights[n] if packed is None else packed[t] for n, t in zip(names, thirds, strict=True)
+    ]
+    inputs = [query, key, value]
+    for i, static in ((1, static_k), (2, static_v)):
+        if static is not None:
+            *_, time, depth = static.shape
+            x = xp.reshape(static, (*batch, size // depth, time, depth))
+            x = xp.permute_dims(x, (x.ndim - 2, *range(x.ndim - 2), x.ndim - 1))
+            inputs[i] = xp.reshape(x, (time, *batch, size))
+            apart[i] = xp.eye(size, dtype=query.dtype, device=device(query))
+            biases[i] = None if bias is None else xp.zeros_like(biases[i])
+    weights = dict(zip(names, apart, strict=True))
+    weights["in_proj_bias"] = None if bias is None else xp.concat(biases, axis=0)
+    return inputs[1], inputs[2], weights
 
 
 def _classes(x: Any, num_classes: int) -> int:
