@@ -13,8 +13,6 @@ from common import FUNCTIONS
 import activations_xp as ax
 from activations_xp._oracle import truth
 
-pytestmark = pytest.mark.filterwarnings("error")
-
 
 @pytest.fixture
 def rng(backend):

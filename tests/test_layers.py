@@ -13,8 +13,6 @@ import pytest
 import activations_xp as ax
 from activations_xp.layers import _layers
 
-pytestmark = pytest.mark.filterwarnings("error")
-
 NAMES = _layers.__all__
 ARGUMENTS = {
     "Activation": ("gelu",),
@@ -65,6 +63,7 @@ def gradients(backend, layer, g, *inputs, **given):
         x = inputs[0].clone().requires_grad_()
         held = dict(layer.named_parameters())
         y = layer(x, *inputs[1:], **given)
+        y = y[0] if isinstance(y, tuple) else y
         found = torch.autograd.grad(y, [x, *held.values()], g)
         return found[0], dict(zip(held, found[1:], strict=True))
     import jax
@@ -292,3 +291,209 @@ def test_states_go_both_ways(name, args, kwargs, layers, backend):
     for n, array in state.items():
         assert str(here[n].dtype).endswith("float64")
         np.testing.assert_array_equal(np.asarray(here[n]), array)
+
+
+def _equal(backend, got, expected):
+    """To within what the order of sums makes of float64."""
+    got, expected = (np.asarray(taken(backend, a)) for a in (got, expected))
+    np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-12)
+
+
+ATTENTION = [
+    ({}, {}),
+    ({"batch_first": True, "bias": False}, {"need_weights": False}),
+    ({"kdim": 6, "vdim": 10, "add_bias_kv": True}, {"average_attn_weights": False}),
+    ({"add_zero_attn": True, "batch_first": True}, {"key_padding_mask": "bool"}),
+    ({"add_bias_kv": True}, {"attn_mask": "bool", "need_weights": False}),
+    ({}, {"attn_mask": "float", "key_padding_mask": "float"}),
+    ({}, {"attn_mask": "heads"}),
+    ({}, {"attn_mask": "causal", "is_causal": True}),
+]
+
+
+def _attention(backend, kwargs, call):
+    """Inputs and masks for the layer, of batch 3, 4 queries and 5 keys."""
+    rng = np.random.default_rng(7)
+    n, rows, columns = 3, 4, 4 if call.get("is_causal") else 5
+    order = (0, 1) if kwargs.get("batch_first") else (1, 0)
+    sizes = [(rows, 8), (columns, kwargs.get("kdim", 8)), (columns, kwargs.get("vdim", 8))]
+    inputs = [
+        backend.array(rng.standard_normal((n, t, d)).transpose(*order, 2), "float64")
+        for t, d in sizes
+    ]
+    masks = {
+        "bool": lambda shape: backend.array(rng.random(shape) < 0.3, "bool"),
+        "float": lambda shape: backend.array(rng.standard_normal(shape), "float64"),
+        "causal": lambda shape: backend.array(np.triu(np.ones(shape), 1) > 0, "bool"),
+        "heads": lambda shape: backend.array(rng.random((n * 2, *shape)) < 0.3, "bool"),
+    }
+    shapes = {"attn_mask": (rows, columns), "key_padding_mask": (n, columns)}
+    given = {k: masks[v](shapes[k]) if k in shapes else v for k, v in call.items()}
+    g = backend.array(rng.standard_normal((n, rows, 8)).transpose(*order, 2), "float64")
+    return inputs, given, g
+
+
+@pytest.mark.parametrize(("kwargs", "call"), ATTENTION)
+def test_attention(kwargs, call, layers, backend):
+    """As NumPy's, and as PyTorch's own where that is; with the gradients of all."""
+    state = _state("MultiheadAttention", 8, 2, **kwargs)
+    layer = layers.MultiheadAttention.from_state_dict(state, 8, 2, **kwargs)
+    inputs, given, g = _attention(backend, kwargs, call)
+    y, weights = layer(*inputs, **given)
+    (dq, dk, dv), found = layer.vjp((g, None), *inputs, **given)
+    others = importlib.import_module("activations_xp.layers.numpy")
+    plain = others.MultiheadAttention.from_state_dict(state, 8, 2, **kwargs)
+    here = [backend.asnumpy(x) for x in inputs]
+    here_given = {k: backend.asnumpy(v) if hasattr(v, "dtype") else v for k, v in given.items()}
+    expected, their_weights = plain(*here, **here_given)
+    _equal(backend, y, backend.array(expected))
+    assert (weights is None) == (their_weights is None)
+    if weights is not None:
+        _equal(backend, weights, backend.array(their_weights))
+    if backend.library != "torch":
+        return
+    import torch
+
+    own = _torch("MultiheadAttention", state, 8, 2, **kwargs)
+    leaves = [x.requires_grad_() for x in inputs]
+    expected, own_weights = own(*leaves, **given)
+    _equal(backend, y, expected)
+    if weights is not None:
+        _equal(backend, weights, own_weights)
+    held = dict(own.named_parameters())
+    slopes = torch.autograd.grad(expected, [*leaves, *held.values()], g)
+    for got, slope in zip((dq, dk, dv), slopes, strict=False):
+        _equal(backend, got, slope)
+    for name, slope in zip(held, slopes[3:], strict=True):
+        _equal(backend, found[name], slope)
+    of_q, of_held = gradients(backend, layer, g, *(x.detach() for x in inputs), **given)
+    _equal(backend, of_q, slopes[0])
+    for name, slope in zip(held, slopes[3:], strict=True):
+        _equal(backend, of_held[name], slope)
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"div_value": 2.0, "head_bias": True}])
+def test_adaptive_softmax(kwargs, layers, backend):
+    args = (16, 20, [4, 10])
+    state = _state("AdaptiveLogSoftmaxWithLoss", *args, **kwargs)
+    layer = layers.AdaptiveLogSoftmaxWithLoss.from_state_dict(state, *args, **kwargs)
+    rng = np.random.default_rng(8)
+    x = backend.array(rng.standard_normal((30, 16)), "float64")
+    target = backend.array(rng.integers(0, 20, 30), "int64")
+    others = importlib.import_module("activations_xp.layers.numpy")
+    plain = others.AdaptiveLogSoftmaxWithLoss.from_state_dict(state, *args, **kwargs)
+    output, loss = layer(x, target)
+    assert layer(x, target).loss.shape == ()
+    here, there = backend.asnumpy(x), backend.asnumpy(target)
+    expected, own_loss = plain(here, there)
+    _equal(backend, output, backend.array(expected))
+    _equal(backend, loss, backend.array(own_loss))
+    chances = layer.log_prob(x)
+    np.testing.assert_allclose(np.exp(taken(backend, chances)).sum(-1), 1, rtol=1e-12)
+    best = taken(backend, chances).argmax(-1)
+    np.testing.assert_array_equal(taken(backend, layer.predict(x)), best)
+    one = backend.array(1.0, "float64")
+    dx, found = layer.vjp((None, one), x, target)
+    if backend.library == "numpy":
+        return
+    if backend.library == "jax":
+        import jax
+
+        of_layer, of_x = jax.grad(lambda layer, x: layer(x, target).loss, (0, 1))(layer, x)
+        _equal(backend, dx, of_x)
+        for name, slope in found.items():
+            _equal(backend, slope, of_layer.held()[name])
+        return
+    import torch
+
+    own = _torch("AdaptiveLogSoftmaxWithLoss", state, *args, **kwargs)
+    leaf = x.requires_grad_()
+    expected = own(leaf, target)
+    _equal(backend, output, expected.output)
+    _equal(backend, loss, expected.loss)
+    _equal(backend, chances, own.log_prob(x))
+    assert torch.equal(layer.predict(x), own.predict(x))
+    held = dict(own.named_parameters())
+    slopes = torch.autograd.grad(expected.loss, [leaf, *held.values()])
+    _equal(backend, dx, slopes[0])
+    for name, slope in zip(held, slopes[1:], strict=True):
+        _equal(backend, found[name], slope)
+
+
+def test_in_the_modules_of_others(layers, backend):
+    """A step of gradient descent makes the loss less, whatever the layer is in."""
+    rng = np.random.default_rng(9)
+    x = backend.array(rng.standard_normal((16, 3)), "float32")
+    if backend.library == "torch":
+        import torch
+
+        model = torch.nn.Sequential(torch.nn.Linear(3, 3), layers.PReLU(3), layers.Swish())
+        compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        losses = []
+        for _ in range(2):
+            loss = (compiled(x) ** 2).sum()
+            losses.append(loss.item())
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        assert losses[1] < losses[0]
+        assert model[2].beta.item() != 1
+        state = torch.func.functional_call(model, dict(model.state_dict()), (x,))
+        torch.testing.assert_close(state, model(x))
+        assert layers.PReLU(3, dtype=torch.float64).to(torch.bfloat16)(x).dtype == x.dtype
+    if backend.library == "jax":
+        import equinox as eqx
+        import flax.linen
+        import flax.nnx
+        import jax
+        import jax.numpy as jnp
+
+        swish = layers.Swish(beta=2.0, dtype="float32")
+        expected = swish(x)
+
+        class Inside(eqx.Module):
+            act: layers.Swish
+
+            def __call__(self, x):
+                return self.act(x)
+
+        inside = Inside(swish)
+        slopes = eqx.filter_jit(eqx.filter_grad(lambda m, x: (m(x) ** 2).sum()))(inside, x)
+        alone = jax.grad(lambda m: (m(x) ** 2).sum())(swish)
+        np.testing.assert_allclose(slopes.act.beta, alone.beta, rtol=1e-6)
+
+        class Linen(flax.linen.Module):
+            @flax.linen.compact
+            def __call__(self, x):
+                return self.param("act", lambda key: swish)(x)
+
+        parameters = Linen().init(jax.random.key(0), x)
+        np.testing.assert_array_equal(Linen().apply(parameters, x), expected)
+        slopes = jax.grad(lambda p: (Linen().apply(p, x) ** 2).sum())(parameters)
+        np.testing.assert_allclose(slopes["params"]["act"].beta, alone.beta, rtol=1e-6)
+
+        class Nnx(flax.nnx.Module):
+            def __init__(self):
+                self.act = flax.nnx.data(swish)
+
+            def __call__(self, x):
+                return self.act(x)
+
+        np.testing.assert_array_equal(flax.nnx.jit(lambda m, x: m(x))(Nnx(), x), expected)
+
+        @jax.jit
+        def step(layer, x):
+            slopes = jax.grad(lambda layer: (layer(x) ** 2).sum())(layer)
+            return jax.tree.map(lambda p, s: p - 0.01 * s, layer, slopes)
+
+        layer = layers.PReLU(3, dtype="float32")
+        compiled = []
+        for _ in range(4):
+            layer = step(layer, x)
+            compiled.append(step._cache_size())
+        assert compiled[1] == compiled[3]
+        assert isinstance(layer, layers.PReLU)
+        assert (layer(x) ** 2).sum() < (layers.PReLU(3)(x) ** 2).sum()
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), layer, layer)
+        assert jax.vmap(lambda m: m(x))(stacked).shape == (2, 16, 3)

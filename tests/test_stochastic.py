@@ -15,8 +15,6 @@ STOCHASTIC = [f for f in map(ax.get, ax.names()) if f.definition.noise is not No
 SWITCHED = [f for f in STOCHASTIC if "training" in f.definition.parameters]
 DROPOUTS = [ax.dropout, ax.alpha_dropout, ax.feature_alpha_dropout]
 
-pytestmark = pytest.mark.filterwarnings("error")
-
 
 @pytest.fixture
 def seeded(backend):

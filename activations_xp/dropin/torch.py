@@ -414,20 +414,7 @@ def multi_head_attention_forward(
         if bias_k is not None:
             raise ValueError(f"{name}: bias_k and bias_v must be None with static_k or static_v")
         key, value, weights = _fixed(query, key, value, static_k, static_v, weights)
-    if attn_mask is not None:
-        batch, rows, columns = tuple(query.shape[1:-1]), query.shape[0], key.shape[0]
-        full = (prod(batch) * num_heads, rows, columns)
-        if tuple(attn_mask.shape) not in (full, full[1:]):
-            given = tuple(attn_mask.shape)
-            raise ValueError(f"{name}: attn_mask must have shape {full[1:]} or {full}, got {given}")
-        if len(attn_mask.shape) == 3:
-            shape = (*batch, num_heads, rows, columns)
-            attn_mask = namespace(attn_mask).reshape(attn_mask, shape)
-    mask, bias = _mask_and_bias(None if is_told else attn_mask, query)
-    key_mask, more = _mask_and_bias(key_padding_mask, query)
-    if more is not None:
-        more = more[..., None, None, :]
-        bias = more if bias is None else bias + more
+    sizes = (*query.shape[1:-1], num_heads, query.shape[0], key.shape[0])
     return ax.multi_head_attention(  # type: ignore[no-any-return]
         query,
         key,
@@ -439,9 +426,7 @@ def multi_head_attention_forward(
         bias_k=bias_k,
         bias_v=bias_v,
         add_zero_attn=bool(add_zero_attn),
-        mask=None if mask is None else ~mask,
-        key_mask=None if key_mask is None else ~key_mask,
-        bias=bias,
+        **masks(name, sizes, query, None if is_told else attn_mask, key_padding_mask),
         is_causal=is_told,
         batch_first=False,
         need_weights=bool(need_weights),
@@ -562,6 +547,32 @@ def _by_channel(weight: Any, x: Any) -> Any:
         )
     shape = (weight.shape[0], *(1,) * (x.ndim - 2))
     return namespace(x).reshape(weight, shape[: x.ndim])
+
+
+def masks(
+    function: str, sizes: tuple[int, ...], query: Any, attn_mask: Any, key_padding_mask: Any
+) -> dict[str, Any]:
+    """Ours of torch's masks, for scores of these sizes: batch, heads and both times."""
+    *batch, heads, rows, columns = sizes
+    if attn_mask is not None:
+        full = (prod(batch) * heads, rows, columns)
+        if tuple(attn_mask.shape) not in (full, full[1:]):
+            got = tuple(attn_mask.shape)
+            raise ValueError(
+                f"{function}: attn_mask must have shape {full[1:]} or {full}, got {got}"
+            )
+        if len(attn_mask.shape) == 3:
+            attn_mask = namespace(attn_mask).reshape(attn_mask, sizes)
+    mask, bias = _mask_and_bias(attn_mask, query)
+    key_mask, more = _mask_and_bias(key_padding_mask, query)
+    if more is not None:
+        more = more[..., None, None, :]
+        bias = more if bias is None else bias + more
+    return {
+        "mask": None if mask is None else ~mask,
+        "key_mask": None if key_mask is None else ~key_mask,
+        "bias": bias,
+    }
 
 
 def _mask_and_bias(mask: Any, query: Any) -> tuple[Any, Any]:

@@ -12,6 +12,7 @@ from .. import functions as ax
 from .._activation import get
 from .._dispatch import draw, namespace
 from .._parameters import NUMBER, aligned, describe, gathered
+from ..dropin.torch import masks
 
 __all__ = [
     "Activation",
@@ -386,16 +387,78 @@ class MultiheadAttention(Layer):
             Whether the weights are returned, and as a mean over the heads.
         attn_mask : array, (times) or (batch*heads, times), optional
         is_causal : bool, optional
-            Whether `attn_mask` is that of causality, which needs it in PyTorch.
+            Whether no query attends to a later key, whatever `attn_mask` is.
         training, rng, noise : optional
             Of the dropout.
         """
-        given = self._given(key_padding_mask, attn_mask, is_causal)
-        chance = self.chance(training, rng, noise)
-        if chance.pop("training", False):
-            given |= {"dropout": self.dropout, **chance}
-        given |= {"need_weights": need_weights, "average_attn_weights": average_attn_weights}
-        return ax.multi_head_attention(query, key, value, **given)
+        result, weights = ax.multi_head_attention(
+            query,
+            key,
+            value,
+            need_weights=need_weights,
+            average_attn_weights=average_attn_weights,
+            **self._given(query, key, attn_mask, key_padding_mask, is_causal),
+            **self._dropped(training, {"rng": rng, "noise": noise}),
+        )
+        return result, weights
+
+    def vjp(
+        self,
+        g: Any,
+        query: Any,
+        key: Any,
+        value: Any,
+        key_padding_mask: Any = None,
+        need_weights: bool = True,
+        attn_mask: Any = None,
+        average_attn_weights: bool = True,
+        is_causal: bool = False,
+        *,
+        training: bool | None = None,
+        noise: Any = None,
+    ) -> Any:
+        """The gradients of query, key and value, and by their names those of the parameters.
+
+        Parameters
+        ----------
+        g : tuple of two
+            The gradients of the result and of the weights; None is no gradient.
+
+        The others are those of the layer.
+        """
+        found = ax.multi_head_attention.vjp(
+            g,
+            query,
+            key,
+            value,
+            need_weights=need_weights,
+            average_attn_weights=average_attn_weights,
+            **self._given(query, key, attn_mask, key_padding_mask, is_causal),
+            **self._dropped(training, {"noise": noise}),
+        )
+        gradients = {name: found[name.replace(".", "_")] for name in self.held()}
+        return tuple(found[name] for name in ("query", "key", "value")), gradients
+
+    def _dropped(self, training: bool | None, chance: dict[str, Any]) -> dict[str, Any]:
+        training = self.training if training is None else training
+        return {"dropout": self.dropout, **chance} if training else {}
+
+    def _given(
+        self, query: Any, key: Any, attn_mask: Any, key_padding_mask: Any, is_causal: bool
+    ) -> dict[str, Any]:
+        """Our arguments for PyTorch's."""
+        held = {name.replace(".", "_"): array for name, array in self.held().items()}
+        time = -2 if self.batch_first else 0
+        lead = query.shape[:-2] if self.batch_first else query.shape[1:-1]
+        sizes = (*lead, self.num_heads, query.shape[time], key.shape[time])
+        return {
+            **held,
+            **masks("MultiheadAttention", sizes, query, attn_mask, key_padding_mask),
+            "num_heads": self.num_heads,
+            "add_zero_attn": self.add_zero_attn,
+            "batch_first": self.batch_first,
+            "is_causal": is_causal,
+        }
 
 
 class ASMoutput(NamedTuple):
