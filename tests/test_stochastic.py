@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import sqrt
 
+import mpmath
 import numpy as np
 import pytest
 
@@ -300,3 +301,20 @@ def test_under_transforms(backend):
         assert ((slope == 2) == (drop(key, x) == 2)).all()
         old = ax.dropout(x, training=True, rng=jax.random.PRNGKey(0))
         assert set(np.unique(old)) == {0.0, 2.0}
+
+
+@pytest.mark.parametrize("level", [0, 700, 1e4])
+def test_gumbel_softmax_loses_no_digits_of_large_logits(level, backend):
+    rng = np.random.default_rng(7)
+    for dtype in {"float32", "float64"} & set(backend.dtypes):
+        values = (3 * rng.standard_normal((20, 6)) + level).astype(dtype)
+        noise = rng.random((20, 6)).astype(dtype)
+        y = ax.gumbel_softmax(backend.array(values, dtype), noise=backend.array(noise, dtype))
+        with mpmath.workdps(40):
+            exact = np.frompyfunc(lambda v: mpmath.mpf(float(v)), 1, 1)
+            log, exp = (np.frompyfunc(f, 1, 1) for f in (mpmath.log, mpmath.exp))
+            e = exp(exact(values) - log(-log(exact(noise))))
+            truth = (e / e.sum(-1, keepdims=True)).astype("f8")
+        np.testing.assert_allclose(
+            backend.asnumpy(y).astype("f8"), truth, rtol=20 * np.finfo(dtype).eps
+        )

@@ -73,6 +73,22 @@ def refuses_the_rest(t: torch.Tensor) -> None:
         pass
 
 
+def draws_random_numbers(t: torch.Tensor, j: jax.Array, n: npt.NDArray[np.float32]) -> None:
+    assert_type(ax.dropout(t, 0.5, True), torch.Tensor)
+    assert_type(ax.rrelu(j, training=True, rng=jax.random.key(0)), jax.Array)
+    assert_type(ax.gumbel_softmax(n, 0.5, axis=0, noise=n), npt.NDArray[np.float32])
+    assert_type(F.dropout(n, 0.5, rng=np.random.default_rng()), npt.NDArray[np.float32])
+    ax.dropout(t, q=0.5)  # type: ignore
+    ax.gumbel_softmax(t, hard="yes")  # type: ignore
+    ax.dropout([1.0])  # type: ignore
+
+
+def takes_several_arrays(t: torch.Tensor, mask: torch.Tensor) -> None:
+    ax.scaled_dot_product_attention(t, t, t, mask=mask, dropout=0.1, rng=torch.Generator())
+    ax.scaled_dot_product_attention(t, t)  # type: ignore
+    ax.scaled_dot_product_attention(t, t, t, masks=mask)  # type: ignore
+
+
 def spells_like_others(n: npt.NDArray[np.float32], t: torch.Tensor, j: jax.Array) -> None:
     assert_type(nn.gelu(t, approximate=False), torch.Tensor)
     assert_type(nn.logsumexp(n, axis=0), npt.NDArray[np.float32])

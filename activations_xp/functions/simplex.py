@@ -210,7 +210,7 @@ def sparsemax(xp: Namespace, x: Array, axis: Axes = -1, where: Mask | None = Non
     """
     if 0 in x.shape:
         return x
-    below = -_shifted(xp, x, axis, where)
+    below = -shifted(xp, x, axis, where)
     ordered, k = _ordered(xp, below, axis)
     out = _from(xp, below, (1 + xp.cumulative_sum(ordered, axis=-1)) / k, axis)
     kept = xp.where(out, 0.0, below)
@@ -269,7 +269,7 @@ def _root(xp: Namespace, x: Array, axis: Axes, where: Mask | None) -> Any:
     """The square root of the weights, which is also how fast they move."""
     if 0 in x.shape:
         return x
-    below = _shifted(xp, x, axis, where) * -0.5
+    below = shifted(xp, x, axis, where) * -0.5
     ordered, k = _ordered(xp, below, axis)
     mean = xp.cumulative_sum(ordered, axis=-1) / k
     spread = xp.cumulative_sum(ordered * ordered, axis=-1) - k * mean * mean
@@ -367,7 +367,7 @@ def _found(
     xp: Namespace, x: Array, alpha: float, axis: Axes, n_iter: int, where: Mask | None
 ) -> tuple[Any, Any]:
     """The weights, and what they are a power of less 1, which does not cancel near alpha 1."""
-    below = _shifted(xp, x, axis, where)
+    below = shifted(xp, x, axis, where)
     rate = alpha - 1
 
     def weights(t: Any) -> tuple[Any, Any]:
@@ -399,7 +399,7 @@ def _pulled(xp: Namespace, pace: Any, g: Any, axis: Axes, where: Mask | None) ->
     return allowed(xp, pace * g, where)
 
 
-def _shifted(xp: Namespace, x: Array, axis: Axes, where: Mask | None) -> Any:
+def shifted(xp: Namespace, x: Array, axis: Axes, where: Mask | None) -> Any:
     """X less its largest element along the axis; -inf where masked and where nothing takes part."""
     return _less(xp, *_with_largest(xp, x, axis, where))
 

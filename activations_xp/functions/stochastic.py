@@ -14,7 +14,7 @@ from .._parameters import NUMBER, Axis, Mask, Noise, Number
 from .._special import arange, halves, unit, zero
 from .._typing import Array, Namespace
 from .rectifiers import leaky_relu
-from .simplex import softmax
+from .simplex import shifted, softmax
 
 __all__ = ["alpha_dropout", "dropout", "feature_alpha_dropout", "gumbel_softmax", "rrelu"]
 
@@ -352,7 +352,7 @@ def gumbel_softmax(
     >>> ax.gumbel_softmax(np.zeros(2), hard=True, noise=np.array([0.9, 0.1]))
     array([1., 0.])
     """
-    y = softmax.computation(xp, _perturbed(xp, x, noise, tau), axis, where)
+    y = softmax.computation(xp, _perturbed(xp, x, noise, tau, axis, where), axis, where)
     if not hard or 0 in x.shape:
         return y
     shape = tuple(n if i == axis else 1 for i, n in enumerate(x.shape))
@@ -372,14 +372,19 @@ def _(
     axis: Axis = -1,
     where: Mask | None = None,
 ) -> Any:
-    z = _perturbed(xp, x, noise, tau)
+    z = _perturbed(xp, x, noise, tau, axis, where)
     return _softmax_vjp(xp, z, g, axis, where) / tau
 
 
-def _perturbed(xp: Namespace, x: Array, noise: Any, tau: float) -> Any:
+def _perturbed(
+    xp: Namespace, x: Array, noise: Any, tau: float, axis: int, where: Mask | None
+) -> Any:
+    """What the softmax is of, where only the difference from the largest x is rounded."""
+    if 0 in x.shape:
+        return x
     noise = _given(xp, "gumbel_softmax", x, noise)
-    least = xp.finfo(x.dtype).smallest_normal  # for the noise may be 0
-    return (x - xp.log(-xp.log(xp.maximum(noise, float(least))))) / tau
+    least = float(xp.finfo(x.dtype).smallest_normal)  # for the noise may be 0
+    return (shifted(xp, x, axis, where) - xp.log(-xp.log(xp.maximum(noise, least)))) / tau
 
 
 def _given(xp: Namespace, function: str, x: Array, noise: Any) -> Any:
