@@ -524,7 +524,7 @@ def _attention(
         # of what attends to nothing not every kernel makes 0
         if not (added.isfinite().all() if mask is None else added.any(-1).all()):
             return None
-        if added.ndim > 3 and query.ndim != 4:
+        if added.ndim < 2 or (added.ndim > 3 and query.ndim != 4):
             added = wide.reshape(-1, *scores[-3:])
     query, key, value = (x.reshape(-1, *x.shape[-3:]) for x in arrays)
     result = F.scaled_dot_product_attention(

@@ -378,6 +378,8 @@ class _Heads:
         apart = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
         if any((weight is None) != (self.in_proj_weight is not None) for weight in apart):
             self._fail("in_proj_weight must be given, or q_, k_ and v_proj_weight instead")
+        if not 0 <= self.dropout <= 1:
+            self._fail(f"dropout must be from 0 to 1, got {self.dropout}")
         if (self.bias_k is None) != (self.bias_v is None):
             self._fail("bias_k and bias_v must be given together")
         for name in ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight"):
@@ -789,6 +791,11 @@ class _Attention:
         return self.xp.where(self.cut("noise", rows, columns) >= self.dropout, weights, 0.0)
 
     @property
+    def is_empty(self) -> bool:
+        """Whether there are no queries or no keys."""
+        return 0 in (self.arrays["query"].shape[-2], self.arrays["key"].shape[-2])
+
+    @property
     def size(self) -> int:
         """The scores of a block of one head."""
         rows, columns = self.block
@@ -841,7 +848,7 @@ class _Attention:
     def result(self) -> dict[str, Any]:
         """The means of the values."""
         xp = self.xp
-        if self.arrays["key"].shape[-2] == 0:
+        if self.is_empty:
             scores = xp.matmul(self.arrays["query"], _turned(xp, self.arrays["key"]))
             return {"result": xp.matmul(scores, self.arrays["value"])}
         return {"result": _joined(xp, [self.attended(rows)[0] for rows in self.rows()], -2)}
@@ -878,7 +885,7 @@ class _Attention:
         """Those of the arrays that have one, from that of the result."""
         xp = self.xp
         sums = _Sums(self)
-        for rows in self.rows() if self.arrays["key"].shape[-2] else ():
+        for rows in () if self.is_empty else self.rows():
             mean, level, total, block = self.attended(rows)
             g = xp.where(total == 0, 0.0, self.cut("g", rows)) / xp.where(total == 0, 1.0, total)
             own = xp.sum(g * mean, axis=-1, keepdims=True)
