@@ -315,7 +315,7 @@ def test_dropout_keeps_the_mean():
 
 
 @pytest.mark.once
-@over("time", in_sweep([4096, 16384]))
+@over("time", [4096, 16384])
 def test_memory_is_linear_in_time(time):
     """A quarter of the time has 64 MiB of scores, all of it a GiB."""
     x = np.random.default_rng(0).normal(size=(1, time, 64)).astype("f4")

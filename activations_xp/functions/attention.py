@@ -298,6 +298,10 @@ def multi_head_attention(
     >>> weights.round(2)
     array([[0.67, 0.33],
            [0.33, 0.67]])
+
+    References
+    ----------
+    Vaswani et al., Attention is all you need, arXiv:1706.03762.
     """
     return _Heads(**locals()).result()
 
