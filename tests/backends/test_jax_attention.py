@@ -1,0 +1,125 @@
+"""JAX: attention compiled, differentiated and mapped, beside ``jax.nn.dot_product_attention``."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import jax.test_util
+import numpy as np
+import pytest
+from common import over
+
+import activations_xp as ax
+
+sdpa, heads = ax.scaled_dot_product_attention, ax.multi_head_attention
+
+
+def _arrays(dtype="float64"):
+    rng = np.random.default_rng(0)
+    shapes = (2, 4, 5, 4), (2, 2, 7, 4), (2, 2, 7, 4)
+    return [jnp.asarray(rng.normal(size=shape), dtype) for shape in shapes]
+
+
+def _mask():
+    mask = np.random.default_rng(1).random((2, 1, 5, 7)) < 0.6
+    mask[:, :, :, 0] = True
+    return jnp.asarray(mask)
+
+
+def _theirs(query, key, value, **options):
+    swapped = (jnp.swapaxes(x, 1, 2) for x in (query, key, value))
+    return jnp.swapaxes(jax.nn.dot_product_attention(*swapped, **options), 1, 2)
+
+
+OPTIONS = {
+    "plain": {},
+    "causal": {"is_causal": True},
+    "mask": {"mask": _mask()},
+    "all": {"mask": _mask(), "bias": jnp.linspace(-1, 1, 7, dtype="float32"), "scale": 0.3},
+}
+
+
+@over("options", OPTIONS)
+def test_values_and_gradients_are_those_of_jax(options):
+    """In float32, in which JAX computes the weights."""
+    options, arrays = OPTIONS[options], _arrays("float32")
+    theirs = dict(options)
+    if "bias" in theirs:
+        theirs["bias"] = theirs["bias"][None, None, None]
+    y, pull = jax.vjp(lambda *a: sdpa(*a, **options), *arrays)
+    expected, other = jax.vjp(lambda *a: _theirs(*a, **theirs), *arrays)
+    for got, known in zip((y, *pull(y)), (expected, *other(y)), strict=True):
+        np.testing.assert_allclose(got, known, rtol=1e-4, atol=2e-6)
+
+
+def test_what_attends_to_nothing_beside_jax():
+    """JAX gives the mean of all values, and a gradient to them."""
+    query, key, value = _arrays("float32")
+    mask = _mask().at[0, 0, 2].set(False)
+    theirs = _theirs(query, key, value, mask=mask)
+    mean = jnp.repeat(value[0].mean(1), 2, 0)
+    np.testing.assert_allclose(theirs[0, :, 2], mean, rtol=1e-5)
+    y, pull = jax.vjp(lambda *a: sdpa(*a, mask=mask), query, key, value)
+    assert (y[0, :, 2] == 0).all()
+    g = jnp.zeros_like(y).at[0, :, 2].set(1.0)
+    assert all((part == 0).all() for part in pull(g))
+
+
+FULL = {"mask": _mask(), "is_causal": "lower_right", "softcap": 3.0, "dropout": 0.3}
+
+
+@over("options", [{}, FULL])
+def test_derivatives_forward_and_backward(options):
+    if options:
+        options = {**options, "noise": jax.random.uniform(jax.random.key(1), (2, 4, 5, 7))}
+    bias = jnp.linspace(-1, 1, 7)
+
+    def call(*arrays):
+        query, key, value, bias = map(jnp.asarray, arrays)
+        return sdpa(query, key, value, bias=bias, **options)
+
+    jax.test_util.check_grads(
+        jax.jit(call), (*_arrays(), bias), 2, modes=["fwd", "rev"], rtol=1e-5, atol=1e-5
+    )
+
+
+def test_transforms():
+    arrays = _arrays()
+    expected = sdpa(*arrays, is_causal=True)
+    call = jax.vmap(lambda *a: sdpa(*a, is_causal=True))
+    np.testing.assert_allclose(jax.jit(call)(*arrays), expected, rtol=1e-12)
+    hessian = jax.hessian(lambda q: sdpa(q, *arrays[1:], mask=_mask()).sum())(arrays[0])
+    assert np.isfinite(hessian).all()
+
+
+def test_a_key_is_required_to_drop_anything():
+    arrays = _arrays()
+    with pytest.raises(TypeError, match="rng must be a key of JAX"):
+        sdpa(*arrays, dropout=0.5)
+    first, second, again = (sdpa(*arrays, dropout=0.5, rng=jax.random.key(i)) for i in (0, 1, 0))
+    np.testing.assert_array_equal(first, again)
+    assert (first != second).any()
+
+
+def test_heads():
+    rng = np.random.default_rng(2)
+    x = jnp.asarray(rng.normal(size=(2, 3, 4)))
+    weights = {"in_proj_weight": jnp.asarray(rng.normal(size=(12, 4)))}
+    out = jnp.asarray(rng.normal(size=(4, 4)))
+
+    def call(x, out):
+        x, out = map(jnp.asarray, (x, out))
+        return heads(x, x, x, 2, out, **weights, need_weights=True, is_causal=True)
+
+    jax.test_util.check_grads(
+        jax.jit(call), (x, out), 1, modes=["fwd", "rev"], rtol=1e-5, atol=1e-5
+    )
+    mapped = jax.vmap(lambda x: call(x, out))(x)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), mapped, call(x, out))
+    named = {"query": x, "key": x, "value": x, "out_proj_weight": out, **weights}
+    g = jnp.ones((2, 3, 4)), None
+    pulled = jax.jit(lambda named: heads.vjp(g, **named, num_heads=2))(named)
+    slopes = jax.grad(lambda named: heads(**named, num_heads=2)[0].sum())(named)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12), pulled, slopes
+    )
