@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from math import prod
 from operator import index
 from typing import Any, Literal, TypeAlias
 
@@ -22,7 +21,7 @@ from .. import functions as ax
 from .._dispatch import device, isdtype, library, namespace
 from .._parameters import describe
 from .._typing import A
-from ._conventions import astype, inplace_if, raising
+from ._conventions import astype, inplace_if, mask_and_bias, masks, raising
 
 __all__ = [
     "alpha_dropout",
@@ -352,7 +351,7 @@ def scaled_dot_product_attention(
     heads = [x.shape[-3] for x in (query, key) if getattr(x, "ndim", 0) > 2]
     if not enable_gqa and len(heads) == 2 and heads[1] not in (1, heads[0]):
         raise ValueError(f"scaled_dot_product_attention: enable_gqa must be True for heads {heads}")
-    mask, bias = _mask_and_bias(attn_mask, query)
+    mask, bias = mask_and_bias(attn_mask, query)
     return ax.scaled_dot_product_attention(  # type: ignore[no-any-return]
         query,
         key,
@@ -547,41 +546,6 @@ def _by_channel(weight: Any, x: Any) -> Any:
         )
     shape = (weight.shape[0], *(1,) * (x.ndim - 2))
     return namespace(x).reshape(weight, shape[: x.ndim])
-
-
-def masks(
-    function: str, sizes: tuple[int, ...], query: Any, attn_mask: Any, key_padding_mask: Any
-) -> dict[str, Any]:
-    """Ours of torch's masks, for scores of these sizes: batch, heads and both times."""
-    *batch, heads, rows, columns = sizes
-    if attn_mask is not None:
-        full = (prod(batch) * heads, rows, columns)
-        if tuple(attn_mask.shape) not in (full, full[1:]):
-            got = tuple(attn_mask.shape)
-            raise ValueError(
-                f"{function}: attn_mask must have shape {full[1:]} or {full}, got {got}"
-            )
-        if len(attn_mask.shape) == 3:
-            attn_mask = namespace(attn_mask).reshape(attn_mask, sizes)
-    mask, bias = _mask_and_bias(attn_mask, query)
-    key_mask, more = _mask_and_bias(key_padding_mask, query)
-    if more is not None:
-        more = more[..., None, None, :]
-        bias = more if bias is None else bias + more
-    return {
-        "mask": None if mask is None else ~mask,
-        "key_mask": None if key_mask is None else ~key_mask,
-        "bias": bias,
-    }
-
-
-def _mask_and_bias(mask: Any, query: Any) -> tuple[Any, Any]:
-    """A mask as it is if it is one of booleans, or what is to be added, in the query's dtype."""
-    if mask is None or library(mask) is None or not isdtype(mask, ("real floating",)):
-        return mask, None
-    xp = namespace(mask)
-    is_short = library(query) is not None and mask.dtype == xp.float32
-    return None, xp.astype(mask, query.dtype) if is_short else mask
 
 
 def _fixed(

@@ -12,7 +12,7 @@ from .. import functions as ax
 from .._activation import get
 from .._dispatch import draw, namespace
 from .._parameters import NUMBER, aligned, describe, gathered
-from ..dropin.torch import masks
+from ..dropin._conventions import masks
 
 __all__ = [
     "Activation",
