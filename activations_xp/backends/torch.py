@@ -35,8 +35,9 @@ def _is_transformed() -> bool:
 
 
 def _can_read(x: Any) -> bool:
-    is_plain = type(x) in PLAIN and not x.is_meta
-    return is_plain and not is_tracing() and not _is_transformed()
+    if type(x) not in PLAIN or x.is_meta or is_tracing() or _is_transformed():
+        return False
+    return not (x.is_cuda and torch.cuda.is_current_stream_capturing())
 
 
 xp = generic.overlay(
