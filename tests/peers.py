@@ -25,6 +25,9 @@ ROWS = np.array([[5.0, 4.0, 1.0, -3.0], [0.1, 0.2, 0.3, 700.0], [-1e4, 0.0, 1e4,
 LABELS = np.array([[0, 2, 3, -1], [1, 1, 2, 0], [3, 3, 3, 3]])
 SHAPES = [(), (0, 4), (4,), (2, 4), (2, 6, 4)]
 
+ATTENTION = {"dot_product_attention"}
+"""Of several arrays, with tests of its own."""
+
 Given = Mapping[str, Any]
 Formula = str | Callable[..., Any]
 
@@ -59,8 +62,9 @@ class Peer:
 
     @property
     def names(self) -> list[str]:
-        """Those that the module does not have from another."""
-        return [n for n in self.own.__all__ if getattr(self.own, n).__module__ == self.own.__name__]
+        """Those that the module does not have from another, and that take one array."""
+        own = [n for n in self.own.__all__ if getattr(self.own, n).__module__ == self.own.__name__]
+        return [name for name in own if name not in ATTENTION]
 
     def given(self, name: str) -> Sequence[Given]:
         return self.samples.get(name, [{}])

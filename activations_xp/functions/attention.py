@@ -785,8 +785,8 @@ class _Attention:
         return scores if allowed is None else xp.where(allowed, scores, -inf), allowed, cap
 
     def weights(self, scores: Any, level: Any) -> Any:
-        """The exponentials of scores of which the largest is the level."""
-        return quick_exp(self.xp, self.xp.minimum(scores - level, 0.0))
+        """The exponentials of scores that are over the level by less than 1, or infinite."""
+        return quick_exp(self.xp, self.xp.minimum(scores - level, 1.0))
 
     def kept(self, weights: Any, rows: slice, columns: slice) -> Any:
         """What chance leaves of them."""
@@ -825,7 +825,8 @@ class _Attention:
         block: Any = None
         for columns in self.columns(rows):
             scores, allowed, cap = self.scores(rows, columns)
-            top = finite(xp, scores, xp.max(scores, axis=-1, keepdims=True))
+            # any level near the largest score does; that of whole numbers has no derivative
+            top = finite(xp, scores, xp.floor(xp.max(scores, axis=-1, keepdims=True)))
             if level is not None:
                 top = xp.maximum(level, top)
                 fade = quick_exp(xp, level - top)

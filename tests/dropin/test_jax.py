@@ -5,12 +5,12 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from common import over
-from peers import ROWS, Peer, bare, close, public
+from peers import ATTENTION, ROWS, Peer, bare, close, public
 
 import activations_xp.dropin.jax as dropin
 
-ATTENTION = {"dot_product_attention"}
 SCALED_MATRICES = {"get_scaled_dot_general_config", "scaled_dot_general", "scaled_matmul"}
 
 
@@ -63,7 +63,7 @@ NAMES = [name for name in dropin.__all__ if name not in ATTENTION]
 
 
 def test_every_function_is_there():
-    assert set(NAMES) == public(jax.nn) - ATTENTION - SCALED_MATRICES - {"initializers"}
+    assert set(dropin.__all__) == public(jax.nn) - SCALED_MATRICES - {"initializers"}
 
 
 @over("name", NAMES)
@@ -124,3 +124,51 @@ def test_standardize_takes_two_passes():
     x = jnp.asarray([10001.0, 10002.0, 10003.0], "float32")
     assert abs(jax.nn.standardize(x)).max() > 100
     np.testing.assert_allclose(dropin.standardize(x), [-(1.5**0.5), 0.0, 1.5**0.5], rtol=1e-4)
+
+
+ATTENDED = {
+    "plain": {},
+    "causal": {"is_causal": True, "scale": 0.3},
+    "bias and mask": {
+        "bias": jnp.linspace(-1, 1, 6, dtype="float32")[None, None, None],
+        "mask": (jnp.arange(5)[:, None] + jnp.arange(6) != 3)[None, None],
+    },
+    "lengths": {
+        "query_seq_lengths": jnp.array([5, 3], "int32"),
+        "key_value_seq_lengths": jnp.array([6, 2], "int32"),
+    },
+    "window": {"local_window_size": (2, 1)},
+    "one window": {"local_window_size": 1, "implementation": "xla"},
+}
+
+
+@over("batch", [True, False])
+@over("given", ATTENDED)
+def test_attention(given, batch):
+    """JAX computes the weights in float32, and the residual of what attends to nothing too."""
+    if not batch and given == "lengths":
+        return
+    rng = np.random.default_rng(0)
+    shapes = (2, 5, 4, 3), (2, 6, 2, 3), (2, 6, 2, 3)
+    arrays = [jnp.asarray(rng.normal(size=s[0 if batch else 1 :]), "float32") for s in shapes]
+    results = []
+    for function in (dropin.dot_product_attention, jax.nn.dot_product_attention):
+        y, pull = jax.vjp(lambda *a, f=function: f(*a, **ATTENDED[given]), *arrays)
+        _, residual = function(*arrays, **ATTENDED[given], return_residual=True)
+        results.append([y, *pull(y), jnp.maximum(residual, -1e30)])
+    for ours, theirs in zip(*results, strict=True):
+        if given == "lengths":  # beyond its length a query attends to nothing
+            seen = ours.shape[:2] != (2, 5) or jnp.arange(5) < jnp.array([[5], [3]])
+            shape = (2, 5, *(1,) * (ours.ndim - 2))
+            seen = seen if seen is True else seen.reshape(shape)
+            ours, theirs = (jnp.where(seen, part, 0.0) for part in (ours, theirs))
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=5e-6)
+
+
+def test_attention_is_spelled_as_in_jax():
+    assert bare(dropin.dot_product_attention) == bare(jax.nn.dot_product_attention)
+    x = jnp.ones((1, 2, 1, 3))
+    with pytest.raises(ValueError, match="implementation"):
+        dropin.dot_product_attention(x, x, x, implementation="flash")
+    with pytest.raises(ValueError, match="depth"):
+        dropin.dot_product_attention(x, x[..., :2], x)

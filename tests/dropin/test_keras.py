@@ -197,3 +197,17 @@ def test_arrays_as_parameters(name, given):
     there = {key: peer.asarray(value, "float32") for key, value in given.items()}
     ours, theirs = peer.results(name, peer.asarray(ROWS, "float32"), there)
     assert close(ours, theirs).all()
+
+
+@over("options", [{}, {"is_causal": True}, {"scale": 0.3}])
+def test_attention(options):
+    rng = np.random.default_rng(0)
+    shapes = (2, 5, 4, 3), (2, 5, 2, 3), (2, 5, 2, 3)
+    arrays = [keras.ops.convert_to_tensor(rng.normal(size=s), dtype="float32") for s in shapes]
+    mask = keras.ops.convert_to_tensor(rng.random((2, 1, 5, 5)) < 0.7 + np.eye(5))
+    for given in (options, {**options, "mask": mask}):
+        ours, theirs = (
+            keras.ops.convert_to_numpy(space.dot_product_attention(*arrays, **given))
+            for space in (activations_xp.dropin.keras_ops, keras.ops)
+        )
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
