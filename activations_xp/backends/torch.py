@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
-from math import inf, pi, sqrt
+from math import inf, isfinite, pi, sqrt
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import array_api_compat.torch as compat
@@ -483,6 +483,11 @@ def uniform(x: Any, shape: tuple[int, ...], rng: Any) -> Any:
     return torch.rand(shape, generator=rng, dtype=dtype, device=x.device)
 
 
+def _is_finite(x: Any) -> bool:
+    """Whether all numbers are, by their sum, which is not if it is too large as well."""
+    return isfinite(x.detach().sum(dtype=torch.float32 if x.dtype.itemsize < 4 else None))
+
+
 def _attention(
     query: Any,
     key: Any,
@@ -507,11 +512,7 @@ def _attention(
         return None
     added = bias if mask is None else mask
     can_read = all(map(_can_read, arrays))
-    if (
-        (added is not None or is_causal)
-        and can_read
-        and not all(x.isfinite().all() for x in arrays)
-    ):
+    if (added is not None or is_causal) and can_read and not all(map(_is_finite, arrays)):
         return None
     scores = (*query.shape[:-1], key.shape[-2])
     if added is not None:
