@@ -139,6 +139,8 @@ def bench(session: nox.Session) -> None:
     """How long all functions take beside others, written down; of those named, printed."""
     session.install("-e", ".[plot]", *group("test", "torch", "jax"))
     session.run("python", "tests/bench.py", *session.posargs)
+    if not session.posargs:
+        session.run("python", "tests/bench_operations.py")
 
 
 @nox.session(default=False, venv_params=["--system-site-packages"])

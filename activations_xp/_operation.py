@@ -124,9 +124,9 @@ def operation(
             whole,
             *(noise or ()),
         )
-        function = _public(definition, None)
-        function.native = _public(definition, "native")
-        function.portable = _public(definition, "portable")
+        function = _public(definition, None, computation)
+        function.native = _public(definition, "native", computation)
+        function.portable = _public(definition, "portable", computation)
         _registry[definition.name] = function
         return cast(Public[P], function)
 
@@ -136,8 +136,8 @@ def operation(
 def vjp_of(function: Public[...]) -> Callable[[C], C]:
     """Give `function` its written product of g with the Jacobian.
 
-    The computation ``(xp, g, parameters)`` returns a dictionary: for the names of the floating
-    arrays that were given, the gradients.
+    The computation ``(xp, g, parameters)``, which may take them as ``**given``, returns a
+    dictionary: for the names of the floating arrays that were given, the gradients.
     """
 
     def decorate(computation: C) -> C:
@@ -150,7 +150,7 @@ def vjp_of(function: Public[...]) -> Callable[[C], C]:
             chance="",
             shape=None,
         )
-        function.vjp = _public(part, None)
+        function.vjp = _public(part, None, definition.computation)
         function.vjp.__doc__ = _VJP.format(name=definition.name)
         for form in (function, function.native, function.portable):
             cast(Any, form).definition = replace(definition, vjp=part)
@@ -184,12 +184,10 @@ def make(run):
 """
 
 
-def _public(definition: Operation, which: _dispatch.Implementation | None) -> Any:
-    """The function that users call, with the signature that its author gave the computation."""
-    author: Any = definition.computation
-    given = list(inspect.signature(author).parameters.values())[1:]
-    words, is_keyword = [], False
-    for p in given:
+def _public(definition: Operation, which: _dispatch.Implementation | None, author: Any) -> Any:
+    """The function that users call, with the signature that its `author` gave the computation."""
+    words, is_keyword = ["g"] if "g" in definition.parameters else [], False
+    for p in list(inspect.signature(author).parameters.values())[1:]:
         if p.kind is p.KEYWORD_ONLY and not is_keyword:
             words.append("*")
             is_keyword = True
@@ -206,7 +204,7 @@ def _public(definition: Operation, which: _dispatch.Implementation | None) -> An
     source = _TEMPLATE.format(
         name=name,
         signature=", ".join(words),
-        names="".join(f"{p.name}, " for p in given),
+        names="".join(f"{name}, " for name in definition.parameters),
         rng="rng" if chance else "None",
     )
     made: dict[str, Any] = {}

@@ -289,12 +289,17 @@ def shares(names: list[str], size: int) -> dict[str, Share]:
     return table
 
 
-def page(table: Table, gains: dict[str, Share]) -> Iterator[str]:
+def conditions() -> str:
+    """On what the figures were taken, and when."""
     versions = ", ".join(f"{n} {version(n)}" for n in ("numpy", "torch", "jax", "scipy"))
+    threads = f"{ax.get_num_threads()} threads"
+    return f"{_processor()}, {threads},\n{datetime.date.today()}, {versions}"
+
+
+def page(table: Table, gains: dict[str, Share]) -> Iterator[str]:
     yield f"""# Performance
 
-Times and ratios in float32, `nox -s bench` on {_processor()}, {ax.get_num_threads()} threads,
-{datetime.date.today()}, {versions}.
+Times and ratios in float32, `nox -s bench` on {conditions()}.
 Behind each time of ours stands how many times as long the fastest of the others takes: above 1
 ours is faster. All take turns in one process; the figures are medians. For NumPy the others are
 the formula as it stands in NumPy's functions (with SciPy's erf), SciPy's own and PyTorch's on the

@@ -148,6 +148,20 @@ def peak(call: Callable[[], Any]) -> int:
         tracemalloc.stop()
 
 
+class Foreign:
+    """An array of some other library."""
+
+    dtype = np.dtype("f4")
+    shape = (4,)
+    ndim = 1
+
+    def __array__(self, dtype=None, copy=None):
+        return np.ones(4, dtype)
+
+    def __array_namespace__(self, api_version=None):
+        return np
+
+
 class Counter:
     """A compiler for PyTorch that compiles nothing and counts the graphs it is given."""
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from common import FUNCTIONS, with_value
+from common import FUNCTIONS, Foreign, with_value
 from common import needed as _needed
 from numpy.exceptions import AxisError
 
@@ -18,20 +18,6 @@ import activations_xp as ax
 from activations_xp import _parameters
 
 pytestmark = pytest.mark.usefixtures("uncompiled")
-
-
-class Foreign:
-    """An array of some other library."""
-
-    dtype = np.dtype("f4")
-    shape = (4,)
-    ndim = 1
-
-    def __array__(self, dtype=None, copy=None):
-        return np.ones(4, dtype)
-
-    def __array_namespace__(self, api_version=None):
-        return np
 
 
 class Convertible:

@@ -307,37 +307,8 @@ def multi_head_attention(
 
 
 @vjp_of(multi_head_attention)
-def _(
-    xp: Namespace,
-    g: Any,
-    query: Floats,
-    key: Floats,
-    value: Floats,
-    num_heads: Count,
-    out_proj_weight: Floats,
-    *,
-    in_proj_weight: Floats | None = None,
-    q_proj_weight: Floats | None = None,
-    k_proj_weight: Floats | None = None,
-    v_proj_weight: Floats | None = None,
-    in_proj_bias: Floats | None = None,
-    out_proj_bias: Floats | None = None,
-    bias_k: Floats | None = None,
-    bias_v: Floats | None = None,
-    add_zero_attn: bool = False,
-    mask: Allowed | None = None,
-    key_mask: Allowed | None = None,
-    bias: Floats | None = None,
-    is_causal: Causal = False,
-    batch_first: bool = True,
-    need_weights: bool = False,
-    average_attn_weights: bool = True,
-    scale: Number | None = None,
-    dropout: Number = 0.0,
-    noise: RandomFloats | None = None,
-) -> Any:
-    given = locals()
-    return _Heads(**{name: given[name] for name in given if name != "g"}).gradients(g)
+def _(xp: Namespace, g: Any, **given: Any) -> Any:
+    return _Heads(xp, **given).gradients(g)
 
 
 @dataclass(frozen=True)

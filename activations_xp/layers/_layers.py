@@ -107,7 +107,7 @@ class Activation(Layer):
     learned : sequence of str, optional
         Parameters of the function that may be arrays and are to be those of the layer. They begin
         with the number in `constants` or with the function's default.
-    rng, dtype, device : optional
+    dtype, device : optional
         Of the parameters.
     **constants
         The function's other parameters.
@@ -118,12 +118,11 @@ class Activation(Layer):
         name: str,
         *,
         learned: Sequence[str] = (),
-        rng: Any = None,
         dtype: Any = None,
         device: Any = None,
         **constants: Any,
     ):
-        self.begin(rng, dtype, device)
+        self.begin(None, dtype, device)
         function: Any = get({"name": name, **constants})
         self.name, self.learned = name, tuple(learned)
         self.function = getattr(function, "func", function)

@@ -30,9 +30,11 @@ def torch_spelled(x, qkv, out, up, down, scale, slopes):
     """A block of a transformer, and what else a network is made of."""
     h = F.layer_norm(x, (8,), scale, eps=1e-6) @ qkv
     q, k, v = F.normalize(h[:, :8], dim=-1), F.rms_norm(h[:, 8:16], [8]), h[:, 16:]
-    x = x + F.softmax(q @ k.T / 8**0.5, dim=-1) @ v @ out
-    x = x + F.glu(F.gelu(x @ up, approximate="tanh"), dim=-1) @ down
-    x = F.leaky_relu(F.silu(x) + F.mish(x), negative_slope=0.1) - F.elu(x, 0.5)
+    x = x + F.scaled_dot_product_attention(q, k, v) @ out
+    weights = (qkv.T, None, None, None, False, 0.1, out.T, None)
+    x = x + F.multi_head_attention_forward(x, x, x, 8, 2, *weights, training=False)[0]
+    x = x + F.glu(F.gelu(F.dropout(x, training=False) @ up, approximate="tanh"), dim=-1) @ down
+    x = F.leaky_relu(F.silu(x) + F.rrelu(x) + F.mish(x), negative_slope=0.1) - F.elu(x, 0.5)
     x = F.softplus(x, beta=2, threshold=10) * F.hardsigmoid(x) + F.prelu(F.selu(x), slopes)
     x = F.celu(x, alpha=0.5) * F.hardtanh(x, -2.0, 2.0) + F.softsign(x)
     return F.log_softmax(F.softshrink(x, 0.1) + F.threshold(F.erf(x), 0.2, -1.0), dim=1)
@@ -51,6 +53,7 @@ def jax_spelled(x, qkv, out, up, down, scale, slopes):
     h = nn.standardize(x) * scale @ qkv
     q, k, v = h[:, :8], h[:, 8:16], h[:, 16:] + slopes
     x = x + nn.softmax(q @ k.T / 8**0.5, axis=-1, where=q @ k.T > -9) @ v @ out
+    x = x + nn.dot_product_attention(*(h[:, None, i : i + 8] for i in (0, 8, 16)))[:, 0]
     x = x + nn.glu(nn.gelu(x @ up), axis=-1) @ down
     x = nn.leaky_relu(nn.swish(x) + nn.mish(x), 0.1) - nn.elu(x, alpha=0.5)
     x = nn.squareplus(x, b=1) * nn.hard_silu(x) + nn.sparse_plus(nn.selu(x))
