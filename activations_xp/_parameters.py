@@ -121,7 +121,8 @@ def _whole(value: Any, x: Array) -> int:
 def _array(value: Any, x: Array, kinds: tuple[str, ...]) -> Array:
     from ._dispatch import device, isdtype, library
 
-    if library(value) is None or library(value) != library(x) or not isdtype(value, kinds):
+    is_one = type(value) is type(x) or library(value) == library(x)  # that of x is known
+    if not is_one or not isdtype(value, kinds):
         raise TypeError
     if device(value) != device(x):
         raise ValueError(f"is on device {device(value)} but x is on device {device(x)}")
