@@ -306,12 +306,15 @@ def _counterparts(library):
     """Our functions and the library's own, with the keywords that our definition states."""
     for function in map(ax.get, ax.names()):
         where = function.definition.elsewhere.get(library)
-        if where is not None and _fits_a_layer(function.definition):
+        is_random = "noise" in _required(function.definition)
+        if where is not None and _fits_a_layer(function.definition) and not is_random:
             path, _, stated = re.fullmatch(r"([\w.]+)( \((.*)\))?", where).groups()
             call = ast.parse(f"f({stated or ''})", mode="eval").body
             values = {k.arg: ast.literal_eval(k.value) for k in call.keywords}
             stated = {**{a.id: None for a in call.args}, **values}
             own = found(path)
+            if stated.pop("training", False):  # in which nothing is the same twice
+                own = functools.partial(own, training=False)
             if "normalized_shape" in stated:
                 own = _by_shape(own, function.definition.defaults["epsilon"])
             yield function, own, stated
