@@ -272,9 +272,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("case", cases)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave what is the same with every library to the run with NumPy."""
-    if "numpy" in config.libraries:  # type: ignore[attr-defined]
+    """Leave what is the same with every library to the run with NumPy, what is slow to sweeps."""
+    libraries = config.libraries  # type: ignore[attr-defined]
+    for item in items:
+        slow = item.get_closest_marker("sweep_with")
+        if slow is not None and libraries <= set(slow.args):
+            item.add_marker("sweep")
+    if "numpy" in libraries:
         return
     once = [item for item in items if item.get_closest_marker("once")]
     config.hook.pytest_deselected(items=once)

@@ -86,6 +86,7 @@ def assert_near(function, x, y, got, error):
     assert (error <= allowed).all()
 
 
+@pytest.mark.sweep_with("jax")
 @over(("function", "parameters"), CASES)
 def test_slices_of_all_lengths(function, parameters, backend):
     formula, _ = formula_and_all(function, parameters)

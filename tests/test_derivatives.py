@@ -195,6 +195,7 @@ def test_vjp(case, backend):
         assert (error <= (4 * min(case.variant.ulp, 64) + 8) * np.array(size)).all()
 
 
+@pytest.mark.sweep_with("jax")
 @pytest.mark.usefixtures("uncompiled")
 def test_vjp_along_every_axis(case, backend):
     """It does to each slice what it does to that slice alone; an added axis has no slices of x."""

@@ -87,6 +87,7 @@ def test_values(case, backend, transform):
         assert error.max() <= max(ACCEPTED, bound(case, backend))
 
 
+@pytest.mark.sweep_with("jax")
 @pytest.mark.usefixtures("uncompiled")
 def test_slices_along_every_axis(case, backend):
     """A function along an axis does to each slice what it does to that slice alone."""

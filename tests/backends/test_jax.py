@@ -19,6 +19,7 @@ from common import (
     SMOOTH,
     VARIANTS,
     by_rows,
+    in_sweep,
     moved_within,
     needed,
     over,
@@ -220,14 +221,23 @@ def test_scalars(function):
             _close(y.astype("float64"), expected, float(jnp.finfo(dtype).eps))
 
 
+def _inside(function):
+    return jnp.asarray(moved_within(function.definition, np.linspace(-3, 3, 8)).reshape(2, 4))
+
+
+@over("function", in_sweep(FUNCTIONS))
+def test_no_tracer_leaks(function):
+    """To see that JAX traces all anew."""
+    f = functools.partial(function, **by_rows(function))
+    with jax.check_tracer_leaks():
+        jax.make_jaxpr(jax.grad(lambda x: f(x).sum()))(_inside(function))
+
+
 @over("function", FUNCTIONS)
-def test_no_tracer_leaks_and_loops(function):
-    given = by_rows(function)
-    x = jnp.asarray(moved_within(function.definition, np.linspace(-3, 3, 8)).reshape(2, 4))
+def test_loops(function):
+    given, x = by_rows(function), _inside(function)
     f = functools.partial(function, **given)
     expected = f(x)
-    with jax.check_tracer_leaks():
-        jax.make_jaxpr(jax.grad(lambda x: f(x).sum()))(x)
     _, rows = jax.lax.scan(lambda carry, row: (carry, f(row[None])[0]), 0, x)
     if given.get("axis") is None:
         _close(rows, expected)
