@@ -45,7 +45,7 @@ def attention() -> Iterator[tuple[str, str, Any, dict[str, Any]]]:
         for case, (ours, theirs) in cases.items():
             if case == "mask" and shape[2] > 10_000:
                 continue
-            what = f"attention {case} {shape[0] * shape[1]} x {shape[2]}"
+            what = f"attention{case and f' {case}'} {shape[0] * shape[1]} x {shape[2]}"
             peer = {
                 "PyTorch": functools.partial(F.scaled_dot_product_attention, *tensors, **theirs)
             }
