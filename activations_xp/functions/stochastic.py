@@ -178,6 +178,7 @@ def _(
 @stochastic(
     formula="x",
     source="Klambauer et al., Self-normalizing neural networks, arXiv:1706.02515.",
+    ulp=3.0,
     domain=("0 <= p <= 1",),
     noise=_each_element,
     variants=(
@@ -229,6 +230,7 @@ def _(
 @stochastic(
     formula="x",
     source="Klambauer et al., Self-normalizing neural networks, arXiv:1706.02515.",
+    ulp=3.0,
     domain=("0 <= p <= 1",),
     noise=_each_channel,
     variants=(
