@@ -53,7 +53,7 @@ def jax_spelled(x, qkv, out, up, down, scale, slopes):
     h = nn.standardize(x) * scale @ qkv
     q, k, v = h[:, :8], h[:, 8:16], h[:, 16:] + slopes
     x = x + nn.softmax(q @ k.T / 8**0.5, axis=-1, where=q @ k.T > -9) @ v @ out
-    x = x + nn.dot_product_attention(*(h[:, None, i : i + 8] for i in (0, 8, 16)))[:, 0]
+    x = x + nn.dot_product_attention(*(h[:, None, i : i + 8] for i in (0, 8, 16)))[:, 0, :]
     x = x + nn.glu(nn.gelu(x @ up), axis=-1) @ down
     x = nn.leaky_relu(nn.swish(x) + nn.mish(x), 0.1) - nn.elu(x, alpha=0.5)
     x = nn.squareplus(x, b=1) * nn.hard_silu(x) + nn.sparse_plus(nn.selu(x))
