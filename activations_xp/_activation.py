@@ -472,12 +472,9 @@ def _public(
         "check": "",
     }
     if definition.noise is not None:
-        is_part = "." in definition.name
-        last["noise"] = definition.defaults.get(
-            "noise", None if not is_part else inspect.Parameter.empty
-        )
-        if not is_part:
-            last["rng"] = None
+        last["noise"] = definition.defaults.get("noise", inspect.Parameter.empty)
+        if definition.name == name:  # its parts are told
+            last |= {"noise": None, "rng": None}
             training = "training is True" if "training" in parameters else "True"
             words["chance"] = _CHANCE.format(training=training)
     if name not in ("value_and_derivative", "parameter_derivatives"):

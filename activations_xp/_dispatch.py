@@ -172,7 +172,7 @@ def perform(operation: Operation, which: Implementation | None, values: tuple[An
     if owner == "jax":
         from .backends import jax
 
-        return jax.perform(operation, which, values)
+        return jax.perform(operation, values)
     from .backends import generic
 
     with np.errstate(all="ignore"):  # many a library is made of NumPy

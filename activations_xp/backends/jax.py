@@ -143,37 +143,25 @@ def uniform(x: Any, shape: tuple[int, ...], rng: Any) -> Any:
     return jax.random.uniform(rng, shape, dtype if dtype.itemsize > 2 else jnp.float32)
 
 
-OPERATIONS: dict[str, Callable[..., Any]] = {}
-"""JAX's functions of several arrays: of all parameters by name; None where it has none as good."""
-
-
-def perform(operation: Operation, which: Implementation, values: tuple[Any, ...]) -> Any:
-    """What JAX's own function or the computation makes of these arrays, compiled."""
+def perform(operation: Operation, values: tuple[Any, ...]) -> Any:
+    """What the computation makes of these arrays, compiled; none of JAX's own is as good."""
     leaves, tree = jax.tree_util.tree_flatten(values)
     slots = tuple(i for i, leaf in enumerate(leaves) if isinstance(leaf, jax.Array))
     constants = tuple(None if i in slots else leaf for i, leaf in enumerate(leaves))
-    run = _performing(operation, which, tree, constants, slots)
+    run = _performing(operation, tree, constants, slots)
     return run(*(leaves[i] for i in slots))
 
 
 @functools.lru_cache(generic.PLANS)
 def _performing(
-    operation: Operation,
-    which: Implementation,
-    tree: Any,
-    constants: tuple[Any, ...],
-    slots: tuple[int, ...],
+    operation: Operation, tree: Any, constants: tuple[Any, ...], slots: tuple[int, ...]
 ) -> Callable[..., Any]:
     def values(arrays: tuple[Any, ...]) -> tuple[Any, ...]:
         leaves = generic.filled(constants, slots, arrays)
         return cast("tuple[Any, ...]", jax.tree_util.tree_unflatten(tree, leaves))
 
     def compute(*arrays: Any) -> Any:
-        native = OPERATIONS.get(operation.name) if which != "portable" else None
-        result = None
-        if native is not None:
-            result = native(**dict(zip(operation.parameters, values(arrays), strict=True)))
-        return generic.perform(operation, xp, values(arrays)) if result is None else result
+        return generic.perform(operation, xp, values(arrays))
 
     vjp = operation.vjp
     if not operation.whole or vjp is None:

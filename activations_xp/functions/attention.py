@@ -567,7 +567,7 @@ class _Heads:
         of_heads = self.found(projected, options)
         g, g_weights = g if isinstance(g, tuple) else (g, None)
         if g is None:
-            g = zero(xp, self.result()[0])
+            g = self._outward(zero(xp, _linear(xp, of_heads, self.out_proj_weight, None)))
         pulled, *own = _linear_gradients(xp, self._inward(g), of_heads, self.out_proj_weight)
         found = dict(zip(("out_proj_weight", "out_proj_bias"), own, strict=True))
         heads = scaled_dot_product_attention.vjp(

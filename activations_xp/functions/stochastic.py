@@ -6,6 +6,7 @@ by `rng` where it is not given.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf, sqrt
 from typing import Any
 
@@ -161,11 +162,7 @@ def dropout(
     >>> ax.dropout(np.array([1.0, 2.0, 3.0]), 0.25, training=True, noise=np.array([0.1, 0.3, 0.9]))
     array([0.        , 2.66666667, 4.        ])
     """
-    if not training or p == 0:
-        return x
-    if p == 1:
-        return zero(xp, x)
-    return xp.where(_given(xp, "dropout", x, noise) < p, 0.0, x / (1 - p))
+    return _dropped(xp, "dropout", x, noise, p, training, lambda: (x / (1 - p), 0.0))
 
 
 @derivative_of(dropout)
@@ -279,23 +276,36 @@ def _(
 
 
 def _normal(xp: Namespace, function: str, x: Array, noise: Any, p: float, training: bool) -> Any:
-    if not training or p == 0:
-        return x
-    if p == 1:
-        return zero(xp, x)
-    mean, rest = halves(xp, p * _LEAST, x)
-    kept = (x - mean - rest) * _scale(p)
-    return xp.where(_given(xp, function, x, noise) < p, (1 - p) * _LEAST * _scale(p), kept)
+    def parts() -> tuple[Any, Any]:
+        mean, rest = halves(xp, p * _LEAST, x)
+        return (x - mean - rest) * _scale(p), (1 - p) * _LEAST * _scale(p)
+
+    return _dropped(xp, function, x, noise, p, training, parts)
 
 
 def _normal_slope(
     xp: Namespace, function: str, x: Array, noise: Any, p: float, training: bool
 ) -> Any:
+    one = unit(xp, x)
+    return _dropped(xp, function, one, noise, p, training, lambda: (_scale(p) * one, 0.0))
+
+
+def _dropped(
+    xp: Namespace,
+    function: str,
+    x: Array,
+    noise: Any,
+    p: float,
+    training: bool,
+    parts: Callable[[], tuple[Any, Any]],
+) -> Any:
+    """X itself, or 0 where all is dropped; else what is kept and what comes instead, in `parts`."""
     if not training or p == 0:
-        return unit(xp, x)
+        return x
     if p == 1:
         return zero(xp, x)
-    return xp.where(_given(xp, function, x, noise) < p, 0.0, _scale(p) * unit(xp, x))
+    kept, instead = parts()
+    return xp.where(_given(xp, function, x, noise) < p, instead, kept)
 
 
 def _scale(p: float) -> float:

@@ -36,12 +36,11 @@ class Layer:
     """
 
     training: bool
+    _rng: Any
     begin: Callable[[Any, Any, Any], None]
     """Make it an object of the library, with `rng`, `dtype` and `device` for its parameters."""
     full: Callable[[tuple[int, ...], float], Any]
     """An array of one number, of that dtype on that device."""
-    generator: Callable[[], Any]
-    """A random number generator, which has not been used if it keeps no state."""
     hold: Callable[[str, Any], None]
     held: Callable[[], dict[str, Any]]
     """All that was held, by name."""
@@ -83,10 +82,13 @@ class Layer:
         noise = draw(type(self).__name__, blank, lambda: shape, self.generator(), None)
         self.hold(name, namespace(blank).astype((noise * 2 - 1) * bound, blank.dtype))
 
-    def chance(self, training: bool | None, rng: Any, noise: Any) -> dict[str, Any]:
-        """The arguments of a random function."""
-        training = self.training if training is None else training
-        return {"training": True, "rng": rng, "noise": noise} if training else {}
+    def generator(self) -> Any:
+        """A random number generator, which has not been used if it keeps no state."""
+        return self._rng
+
+    def in_training(self, training: bool | None, arguments: dict[str, Any]) -> dict[str, Any]:
+        """The arguments, if it is training."""
+        return arguments if (self.training if training is None else training) else {}
 
     def described(self) -> str:
         """What it was made with, but for the parameters."""
@@ -171,11 +173,10 @@ class Activation(Layer):
         return self.function.vjp(x, g, **given), gradients
 
     def _given(self, x: Any, training: bool | None, rng: Any, noise: Any) -> dict[str, Any]:
-        given = {**self.constants, **self.held()}
+        given, chance = {**self.constants, **self.held()}, {"rng": rng, "noise": noise}
         if "training" in self.function.definition.parameters:
-            return given | self.chance(training, rng, noise)
-        is_random = self.function.definition.noise is not None
-        return given | ({"rng": rng, "noise": noise} if is_random else {})
+            return given | self.in_training(training, {"training": True, **chance})
+        return given if self.function.definition.noise is None else given | chance
 
 
 class PReLU(Activation):
@@ -397,7 +398,7 @@ class MultiheadAttention(Layer):
             need_weights=need_weights,
             average_attn_weights=average_attn_weights,
             **self._given(query, key, attn_mask, key_padding_mask, is_causal),
-            **self._dropped(training, {"rng": rng, "noise": noise}),
+            **self.in_training(training, {"dropout": self.dropout, "rng": rng, "noise": noise}),
         )
         return result, weights
 
@@ -433,14 +434,10 @@ class MultiheadAttention(Layer):
             need_weights=need_weights,
             average_attn_weights=average_attn_weights,
             **self._given(query, key, attn_mask, key_padding_mask, is_causal),
-            **self._dropped(training, {"noise": noise}),
+            **self.in_training(training, {"dropout": self.dropout, "noise": noise}),
         )
         gradients = {name: found[name.replace(".", "_")] for name in self.held()}
         return tuple(found[name] for name in ("query", "key", "value")), gradients
-
-    def _dropped(self, training: bool | None, chance: dict[str, Any]) -> dict[str, Any]:
-        training = self.training if training is None else training
-        return {"dropout": self.dropout, **chance} if training else {}
 
     def _given(
         self, query: Any, key: Any, attn_mask: Any, key_padding_mask: Any, is_causal: bool
@@ -542,9 +539,8 @@ class AdaptiveLogSoftmaxWithLoss(Layer):
         x : array, (..., in_features)
         target : array of integers, (...)
         """
-        words = {"ignore_index": self.ignore_index, "reduction": self.reduction}
-        given = self._given()
-        return ASMoutput(*ax.adaptive_log_softmax_with_loss(x, target, **given, **words))
+        given = {**self._given(), **self._loss()}
+        return ASMoutput(*ax.adaptive_log_softmax_with_loss(x, target, **given))
 
     def log_prob(self, x: Any) -> Any:
         """The log-probabilities of all classes, (..., n_classes)."""
@@ -556,15 +552,17 @@ class AdaptiveLogSoftmaxWithLoss(Layer):
 
     def vjp(self, g: tuple[Any, Any], x: Any, target: Any) -> Any:
         """The gradient of x from those of the results, and by their names of the parameters."""
-        words = {"ignore_index": self.ignore_index, "reduction": self.reduction}
-        vjp = ax.adaptive_log_softmax_with_loss.vjp
-        found = vjp(tuple(g), x, target, **self._given(), **words)
+        given = {**self._given(), **self._loss()}
+        found = ax.adaptive_log_softmax_with_loss.vjp(tuple(g), x, target, **given)
         gradients = {"head.weight": found["head_weight"]}
         if self.head_bias:
             gradients["head.bias"] = found["head_bias"]
         for i, pair in enumerate(found["tail_weights"]):
             gradients |= {f"tail.{i}.{j}.weight": part for j, part in enumerate(pair)}
         return found["x"], gradients
+
+    def _loss(self) -> dict[str, Any]:
+        return {"ignore_index": self.ignore_index, "reduction": self.reduction}
 
     def _given(self) -> dict[str, Any]:
         held = self.held()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
+from .._dispatch import library
 from ._layers import Layer
 
 
@@ -14,6 +15,8 @@ class Plain(Layer):
     """A layer that keeps its arrays in a dictionary; those without a dot are attributes, too."""
 
     training = False
+    asarray: Callable[[Any, Any], Any]
+    """The numbers of NumPy's as an array of the library, in the dtype of another."""
 
     def begin(self, rng: Any, dtype: Any, device: Any) -> None:
         self._arrays: dict[str, Any] = {}
@@ -26,10 +29,6 @@ class Plain(Layer):
         return dict(self._arrays)
 
     state_dict = held
-
-    def asarray(self, value: Any, like: Any) -> Any:
-        """The numbers of NumPy's as an array of the library, in the dtype of `like`."""
-        raise NotImplementedError
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take the parameters of a ``state_dict``, in the dtypes that they have here.
@@ -87,7 +86,7 @@ class Plain(Layer):
 
 def numbers(value: Any) -> Any:
     """An array of any library as one of NumPy's."""
-    if hasattr(value, "detach"):
+    if library(value) == "torch":
         value = value.detach().cpu()
         if str(value.dtype) == "torch.bfloat16":
             value = value.float()  # NumPy has no such dtype

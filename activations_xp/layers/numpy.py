@@ -26,9 +26,6 @@ class NumpyLayer(Plain):
     def full(self, shape: tuple[int, ...], value: float) -> Any:
         return np.full(shape, value, np.float64 if self._dtype is None else self._dtype)
 
-    def generator(self) -> Any:
-        return self._rng
-
     def asarray(self, value: Any, like: Any) -> Any:
         return value.astype(like.dtype)
 

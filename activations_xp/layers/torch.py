@@ -32,9 +32,6 @@ class TorchLayer(Layer, torch.nn.Module):
         dtype = self._dtype or torch.get_default_dtype()
         return torch.full(shape, value, dtype=dtype, device=self._device)
 
-    def generator(self) -> Any:
-        return self._rng
-
     def hold(self, name: str, array: Any) -> None:
         *path, name = name.split(".")
         module: torch.nn.Module = self
