@@ -39,6 +39,9 @@ JAX = {
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
 }
 
+TOOLS = {"PYTHONPATH": os.pathsep.join([".", "tests"])}
+"""Where the tools find the oracle and the backends of the tests."""
+
 
 def group(*names: str) -> list[str]:
     """The requirements in these dependency groups."""
@@ -117,8 +120,8 @@ def types(session: nox.Session) -> None:
     """The package under mypy, and what users see under mypy and pyright."""
     session.install("-e", ".[cli]", *group("types", "torch", "jax"))
     session.run("mypy")
-    session.run("mypy", "--strict", "tests/typing_examples.py")
-    session.run("pyright", "tests/typing_examples.py")
+    session.run("mypy", "--strict", "tests/tools/typing_examples.py")
+    session.run("pyright", "tests/tools/typing_examples.py")
 
 
 @nox.session(default=False)
@@ -130,7 +133,7 @@ def tables(session: nox.Session) -> None:
     _, end, tail = rest.partition("<!-- end of functions -->\n")
     table = session.run("python", "-m", "activations_xp", "list", "--markdown", silent=True)
     readme.write_text(f"{head}<!-- functions -->\n{table}{end}{tail}")
-    page = session.run("python", "tests/conventions.py", silent=True)
+    page = session.run("python", "tests/tools/conventions.py", silent=True)
     Path("docs/conventions.md").write_text(page)
 
 
@@ -138,24 +141,24 @@ def tables(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """How long all functions take beside others, written down; of those named, printed."""
     session.install("-e", ".[plot]", *group("test", "torch", "jax"))
-    session.run("python", "tests/bench.py", *session.posargs)
+    session.run("python", "tests/tools/bench.py", *session.posargs, env=TOOLS)
     if not session.posargs:
-        session.run("python", "tests/bench_operations.py")
+        session.run("python", "tests/tools/bench_operations.py", env=TOOLS)
 
 
 @nox.session(default=False, venv_params=["--system-site-packages"])
 def bench_gpu(session: nox.Session) -> None:
     """The same on a CUDA device, with the torch and the jax that the machine has for it."""
     session.install("-e", ".", *group("test"))
-    session.run("python", "tests/bench_gpu.py", *session.posargs)
+    session.run("python", "tests/tools/bench_gpu.py", *session.posargs, env=TOOLS)
 
 
 @nox.session(default=False)
 def accuracy(session: nox.Session) -> None:
     """The errors of all functions, ours and others', written down; of those named, printed."""
     session.install("-e", ".[cli]", *group("test", "torch", "jax"))
-    command = ("python", "tests/accuracy.py", *session.posargs)
-    page = session.run(*command, silent=not session.posargs, env={"PYTHONPATH": "."})
+    command = ("python", "tests/tools/accuracy.py", *session.posargs)
+    page = session.run(*command, silent=not session.posargs, env=TOOLS)
     if not session.posargs:
         Path("docs/accuracy.md").write_text(page)
 
@@ -164,4 +167,4 @@ def accuracy(session: nox.Session) -> None:
 def memory(session: nox.Session) -> None:
     """What PyTorch keeps for the backward pass of every function."""
     session.install("-e", ".[cli]", *group("test", "torch"))
-    session.run("python", "tests/memory.py")
+    session.run("python", "tests/tools/memory.py", env=TOOLS)

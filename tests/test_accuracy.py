@@ -5,7 +5,7 @@ from __future__ import annotations
 import ml_dtypes
 import numpy as np
 import pytest
-from common import in_sweep
+from oracle import in_sweep
 
 import activations_xp as ax
 from conftest import DTYPES

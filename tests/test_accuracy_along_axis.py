@@ -15,7 +15,7 @@ import ml_dtypes
 import mpmath
 import numpy as np
 import pytest
-from common import FUNCTIONS, MASKED, by_rows, exact_values, over
+from oracle import FUNCTIONS, MASKED, exact_values, over, rowwise_parameters
 
 import activations_xp as ax
 from activations_xp._oracle import _ARRAYS, simplex
@@ -47,7 +47,7 @@ def formula_and_all(function, parameters):
     """What is evaluated, at which values of all parameters."""
     definition = function.definition
     (formula,) = (v.formula for v in definition.variants if v.parameters == parameters)
-    return formula, {**definition.defaults, **by_rows(function), **parameters}
+    return formula, {**definition.defaults, **rowwise_parameters(function), **parameters}
 
 
 def slices(n):
@@ -95,7 +95,7 @@ def test_slices_of_all_lengths(function, parameters, backend):
             if n != 1000 and "simplex" in formula:  # which takes long
                 continue
             x = backend.array(slices(n), dtype)
-            got = backend.asnumpy(function.portable(x, **by_rows(function) | parameters))
+            got = backend.asnumpy(function.portable(x, **rowwise_parameters(function) | parameters))
             x = backend.asnumpy(x)
             assert got.dtype == x.dtype
             x = x.astype("f8")
@@ -114,7 +114,7 @@ def test_short_slices_in_float64(function, parameters, backend):
     formula, given = formula_and_all(function, parameters)
     x = slices(12) * [[1.0], [1.0], [4.0], [7.0]]
     y = np.stack([np.ravel(exact_values(formula, row, given)) for row in x])
-    got = function.portable(backend.array(x), **by_rows(function) | parameters)
+    got = function.portable(backend.array(x), **rowwise_parameters(function) | parameters)
     got = backend.asnumpy(got)
     error = np.abs(np.frompyfunc(mpmath.mpf, 1, 1)(got.reshape(y.shape)) - y)
     assert_near(function, x, y.astype("f8"), got, error.astype("f8"))
@@ -128,7 +128,7 @@ def test_a_slice_longer_than_the_largest_float16(function, name, backend):
         return
     n = 70_000
     for form in (function, function.portable):
-        y = backend.asnumpy(form(backend.array(np.zeros(n), name), **by_rows(function)))
+        y = backend.asnumpy(form(backend.array(np.zeros(n), name), **rowwise_parameters(function)))
         one = np.array(1 / n).astype(y.dtype)
         assert one > 0
         np.testing.assert_array_max_ulp(
@@ -183,9 +183,9 @@ def test_masks_of_long_slices(function, backend):
     mask = rng.random(3000) < 0.5
     x[~mask] = rng.choice([inf, nan, -inf, 1e30], (~mask).sum())
     dtype = backend.dtypes[-1]
-    parameters = {**by_rows(function), "where": backend.array(mask, "bool")}
+    parameters = {**rowwise_parameters(function), "where": backend.array(mask, "bool")}
     got = backend.asnumpy(function.portable(backend.array(x, dtype), **parameters))
-    alone = function.portable(x[mask].astype(dtype), **by_rows(function))
+    alone = function.portable(x[mask].astype(dtype), **rowwise_parameters(function))
     taken = got[mask] if got.shape == x.shape else got
     np.testing.assert_allclose(taken, alone, rtol=2e-5 if dtype == "float32" else 1e-11)
     if got.shape == x.shape:

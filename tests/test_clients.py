@@ -15,7 +15,7 @@ import re
 import numpy as np
 import pytest
 from array_api_compat import array_namespace
-from common import by_rows, found, needed
+from oracle import import_object, required_parameters, rowwise_parameters
 from sklearn.datasets import load_digits
 
 import activations_xp as ax
@@ -110,7 +110,7 @@ def _width(activation):
 def test_a_forward_pass_with_an_activation_written_by_hand(case, backend):
     if not _fits_a_layer(case.definition):
         return
-    own = _by_hand(case.definition, case.variant)
+    own = _by_hand(case.definition, case.case)
     weights = _weights(_width(own))
     expected = Classifier(own, _softmax, weights).predict_proba(PIXELS)
     for dtype in set(backend.dtypes) & set(TOLERANCE):
@@ -172,7 +172,7 @@ def test_a_training_loop_written_with_vjp(case, backend):
     """NumPy learns what autograd learns, from the same arrays and the same function."""
     if "float64" not in backend.dtypes or case.definition.properties.defined != REALS:
         return
-    given = by_rows(case.function) | case.parameters
+    given = rowwise_parameters(case.function) | case.parameters
     for learned in ({}, _trained(case)) if _trained(case) else ({},):
         weights = _weights(_rows(np, case.function(np.zeros((1, HIDDEN)), **given)).shape[1])
         weights |= {name: np.full(1, value) for name, value in learned.items()}
@@ -312,7 +312,7 @@ def _counterparts(library):
             call = ast.parse(f"f({stated or ''})", mode="eval").body
             values = {k.arg: ast.literal_eval(k.value) for k in call.keywords}
             stated = {**{a.id: None for a in call.args}, **values}
-            own = found(path)
+            own = import_object(path)
             if stated.pop("training", False):  # in which nothing is the same twice
                 own = functools.partial(own, training=False)
             if "normalized_shape" in stated:
@@ -335,7 +335,7 @@ def _same(function, own, stated):
     # library counts from the end
     default = definition.defaults.get("axis")
     axis = dict.fromkeys(stated.keys() - ours.keys(), 1 if default == -1 else default)
-    numbers = {k: v for k, v in needed(function).items() if k in _required(definition)}
+    numbers = {k: v for k, v in required_parameters(function).items() if k in _required(definition)}
     for name in _learned(definition):
         del numbers[name]
     return (
@@ -420,7 +420,10 @@ def test_the_activation_of_the_library_replaced(backend):
         ours, own = _same(function, own, stated)
         if library == "scipy":
             own = functools.partial(_through_numpy, backend, own)
-        learned = [np.full(1, needed(function)[name]) for name in _learned(function.definition)]
+        learned = [
+            np.full(1, required_parameters(function)[name])
+            for name in _learned(function.definition)
+        ]
         for dtype in set(backend.dtypes) & set(TOLERANCE):
             got, expected = (client(backend, dtype, f, learned) for f in (ours, own))
             assert got.keys() == expected.keys()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import conventions
 import numpy as np
 import pytest
+from tools import conventions
 
 pytestmark = pytest.mark.usefixtures("uncompiled")
 

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from common import FUNCTIONS, Foreign, with_value
-from common import needed as _needed
 from numpy.exceptions import AxisError
+from oracle import FUNCTIONS, ForeignArray, parameters_with
+from oracle import required_parameters as _needed
 
 import activations_xp as ax
 from activations_xp import _parameters
@@ -118,7 +118,7 @@ def _wrong_shapes(dtype, way="to"):
 
 def _stranger(backend):
     """An array of a library that is not the backend's."""
-    return Foreign() if backend.library == "numpy" else np.ones(4, "f4")
+    return ForeignArray() if backend.library == "numpy" else np.ones(4, "f4")
 
 
 def _bad(value, error=TypeError, got=None):
@@ -135,7 +135,7 @@ _NEVER = [
 ]
 _NOT_NUMBERS = [*_NEVER, _bad([1.0]), _bad((1.0,)), _bad([]), _bad(None)]
 _STRANGE_ARRAYS = [
-    Bad("foreign", lambda _: Foreign(), TypeError, "Foreign"),
+    Bad("foreign", lambda _: ForeignArray(), TypeError, "Foreign"),
     Bad("other library", _stranger, TypeError, "float32"),
     Bad("complex array", _array_of(4, "complex64"), TypeError, "complex64"),
 ]
@@ -249,7 +249,7 @@ def _twins():
 def test_a_bad_value_is_bad_also_after_an_equal_good_one(function, name, good, twin, backend):
     x = backend.array(np.ones((2, 4)), "float32")
     for form in _forms(function):
-        form(x, **with_value(function, name, good))
+        form(x, **parameters_with(function, name, good))
         with pytest.raises((TypeError, ValueError), match=rf"^{function.__name__}.*: {name} must"):
             form(x, **{**_needed(function), name: twin})
 
@@ -345,7 +345,7 @@ def test_a_number_takes_no_array_of_another_shape_or_library(elementwise, backen
             given = {**_needed(elementwise), name: np.ones(4)}
             if kind.check is not _parameters._operand:
                 _refused(ValueError, [name, "(4,)"], elementwise, 1.0, **given)
-            given[name] = Foreign()
+            given[name] = ForeignArray()
             _refused(TypeError, [name, "Foreign"], elementwise, 1.0, **given)
 
 

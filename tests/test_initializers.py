@@ -8,7 +8,7 @@ from math import erf, exp, pi, sqrt
 import mpmath
 import numpy as np
 import pytest
-from common import FUNCTIONS
+from oracle import FUNCTIONS
 
 import activations_xp as ax
 from activations_xp._oracle import truth

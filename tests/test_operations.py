@@ -7,7 +7,7 @@ import pickle
 
 import numpy as np
 import pytest
-from common import Foreign
+from oracle import ForeignArray
 
 import activations_xp as ax
 from activations_xp import _parameters
@@ -83,7 +83,7 @@ def test_the_first_array_says_what_is_wrong_with_it(operation, backend):
 def test_other_arrays_must_go_with_the_first(operation, backend):
     given = _arrays(operation, backend)
     first = operation.definition.reference
-    foreign = Foreign() if backend.library == "numpy" else np.ones((2, 2), "f4")
+    foreign = ForeignArray() if backend.library == "numpy" else np.ones((2, 2), "f4")
     for name, kind in operation.definition.parameters.items():
         if name == first or not _is_array(kind):
             continue

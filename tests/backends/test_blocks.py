@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from common import FUNCTIONS, SCALARS, needed, over, peak
+from oracle import ARRAY_PARAMETERS, FUNCTIONS, over, peak_memory, required_parameters
 
 import activations_xp as ax
 from activations_xp import _threads
@@ -85,10 +85,10 @@ def test_zeros_keep_their_signs_at_any_size(function, parameters):
             same(function.portable(x, **parameters)[:4], few)
 
 
-@over(("function", "name"), [s for s in SCALARS if s[0] in WHOLE])
+@over(("function", "name"), [s for s in ARRAY_PARAMETERS if s[0] in WHOLE])
 def test_parameters_of_the_size_of_x(function, name, small_blocks, monkeypatch):
     x = points(function.definition, "float64", (7, 61))
-    parameters = {**function.definition.defaults, **needed(function)}
+    parameters = {**function.definition.defaults, **required_parameters(function)}
     if parameters[name] is None:
         parameters[name] = 0.75
     parameters[name] = np.full(x.shape, float(parameters[name]))
@@ -202,7 +202,7 @@ def test_no_memory_but_the_result():
             y = function(x)
             for out in (None, y):
                 result = x.nbytes if out is None else 0
-                assert peak(functools.partial(function, x, out=out)) < result + 8 * 2**20
+                assert peak_memory(functools.partial(function, x, out=out)) < result + 8 * 2**20
 
 
 def test_from_many_threads_at_once():
