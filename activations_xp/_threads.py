@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ._parameters import describe
+from ._errors import describe_value as describe
 
 T = TypeVar("T")
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from . import _activation, _dispatch
+from ._dispatch import backend_of, empty_for_rng, sample_uniform
+from ._registry import get, name_of
 from .functions import ndtri
 
 __all__ = ["gain", "lecun_normal"]
@@ -81,10 +82,10 @@ def lecun_normal(
             f"lecun_normal: in_axis and out_axis must differ, got {in_axis} and {out_axis}"
         )
     fan = prod(n for i, n in enumerate(sizes) if i not in outs)
-    like = _dispatch.blank("lecun_normal", rng, dtype)
-    noise = _dispatch.draw("lecun_normal", like, lambda: sizes, rng, None)
+    like = empty_for_rng("lecun_normal", rng, dtype)
+    noise = sample_uniform("lecun_normal", lambda: sizes, like, rng)
     normal = ndtri(noise * (1 - 2 * _TAIL) + _TAIL)
-    xp = _dispatch.namespace(like)
+    xp = backend_of(like).xp
     return xp.astype(normal * (1 / (_SPREAD * sqrt(max(fan, 1)))), like.dtype)
 
 
@@ -134,12 +135,12 @@ def gain(function: Any, **parameters: Any) -> float:
     ----------
     He et al., Delving deep into rectifiers, arXiv:1502.01852.
     """
-    function = _activation.get(function) if isinstance(function, str) else function
-    name = _activation.name_of(function)
+    function = get(function) if isinstance(function, str) else function
+    name = name_of(function)
     name = name if isinstance(name, str) else name["name"]
     f = functools.partial(function, **parameters)
     definition = getattr(function, "func", function).definition
-    if definition.axis is not None:
+    if not definition.is_elementwise:
         raise ValueError(f"gain: function must be one of each element, got {name}")
 
     def weighted(z: Any) -> Any:

@@ -132,10 +132,12 @@ def in_rows(
             return run(part(x, start), *(part(v, start) for v in others))
 
     first = made(0)
-    whole = generic.each(lambda _: np.empty_like(x, dtype), first) if out is None else out
+    whole = generic.tree_map(lambda _: np.empty_like(x, dtype), first) if out is None else out
 
     def put(start: int, parts: Any) -> None:
-        for target, value in zip(generic.listed(whole), generic.listed(parts), strict=True):
+        for target, value in zip(
+            generic.tree_leaves(whole), generic.tree_leaves(parts), strict=True
+        ):
             np.copyto(part(target, start), value)
 
     put(0, first)

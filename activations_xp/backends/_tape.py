@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from .._parameters import NUMBER
+from .._typing import NUMBER
 from . import _blocks, generic
 
 if TYPE_CHECKING:
-    from .._activation import Definition
+    from .._definition import Definition
 
 
 ALIGNED = 64
@@ -221,7 +221,7 @@ def namespace(xp: Any) -> Any:
     """NumPy's functions of arrays as those of records."""
     # all arrays have one shape
     others = {"where": _where, "astype": _astype, "round": np.rint, "reshape": lambda x, shape: x}
-    return generic.overlay(xp, **others)
+    return generic.extend_namespace(xp, **others)
 
 
 class Program:
@@ -242,7 +242,7 @@ class Program:
                 r = tape.add(functools.partial(_copy), r, dtype=r.dtype)
             goals.append(r.number)
 
-        generic.each(reach, results)
+        generic.tree_map(reach, results)
         needed = set(goals)
         for step in reversed(tape.steps.values()):
             if step.target in needed:
@@ -314,7 +314,7 @@ def bind({", ".join([*others, *self.registers.values()])}):
             self.play(*[array.ravel() for array in arrays])
         else:
             _blocks.in_blocks(self.play, inputs, made, self.width * self.memories)
-        return generic.rearranged(made, self.results)
+        return generic.tree_unflatten(made, self.results)
 
     @np.errstate(all="ignore")
     def play(self, *ends: Any) -> None:

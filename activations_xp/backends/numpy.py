@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from .._parameters import check
+from .._definition import Definition
+from .._gradients import shape_of_parameter
 from .._special import log1p
-from .._typing import Kernel
+from .._typing import NUMBER, Kernel, Precision
 from . import _blocks, _tape, generic
-
-if TYPE_CHECKING:
-    from .._activation import Definition
-    from .._dispatch import Implementation
+from .base import Backend
 
 _KINDS = {"b": "bool", "i": "integral", "u": "integral", "f": "real floating"}
 
@@ -45,7 +43,7 @@ def _by_float64(function: Any) -> Callable[[Any], Any]:
 
 def _with_log1p(xp: Any) -> Any:
     """Its own log1p is not as accurate as ours."""
-    return generic.overlay(xp, log1p=functools.partial(log1p, xp))
+    return generic.extend_namespace(xp, log1p=functools.partial(log1p, xp))
 
 
 def _can_read(x: Any) -> bool:
@@ -53,11 +51,13 @@ def _can_read(x: Any) -> bool:
 
 
 _INEXACT = (np.exp, np.expm1, np.log)
-_plain = generic.overlay(np, isdtype=_isdtype, finfo=_finfo, can_read=_can_read, quick_exp=np.exp)
-xp = _with_log1p(generic.overlay(_plain, **{f.__name__: _by_float64(f) for f in _INEXACT}))
+_plain = generic.extend_namespace(
+    np, isdtype=_isdtype, finfo=_finfo, is_concrete=_can_read, fast_exp=np.exp
+)
+xp = _with_log1p(generic.extend_namespace(_plain, **{f.__name__: _by_float64(f) for f in _INEXACT}))
 """NumPy, where the bfloat16 of ml_dtypes is a floating dtype and none is refused with an error."""
 
-_spare = generic.overlay(_plain, spare=True)
+_spare = generic.extend_namespace(_plain, rounds_to_float32=True)
 """The same for float64 of which float32 is to be made."""
 
 _recording, _recording_spare = _with_log1p(_tape.namespace(_plain)), _tape.namespace(_spare)
@@ -80,55 +80,45 @@ NATIVE: dict[str, Callable[..., Callable[[Any], Any] | None]] = {
 """For parameters, NumPy's own function of one array, if it has it."""
 
 
-def bind(definition: Definition, which: Implementation, kind: type) -> Kernel:
+def bind(definition: Definition, which: Precision, kind: type) -> Kernel:
     """A kernel that runs NumPy's own function or the computation."""
     if kind is not np.ndarray:
         plain = bind(definition, which, np.ndarray)
-        if issubclass(kind, np.generic):
+        if issubclass(kind, (np.generic, *NUMBER)):
             return _on_scalars(plain)
         return lambda x, *parameters, **out: plain(np.asarray(x), *parameters, **out)
-    native = NATIVE.get(definition.name) if which != "portable" else None
+    native = NATIVE.get(definition.name) if which == "fast" else None
 
     def make(x: Any, parameters: tuple[Any, ...]) -> tuple[Callable[[Any], Any], bool]:
-        values = check(definition, x, parameters)
+        values = definition.check(x, parameters, BACKEND)
         default = np.dtype(np.float64)
-        compute, result = generic.precision(definition, xp, x, values, default, wide=True)
+        compute, result = generic.compute_and_result_dtypes(
+            definition, xp, x, values, default, exact_rounding=True
+        )
         constant = not any(isinstance(value, np.ndarray) for value in values)
         own = native(*values) if native and constant and compute == result else None
         if own is None:
             native_bytes = np.dtype(compute).newbyteorder("=")  # or it is not xp.float32
             run = _portable(definition, values, x.dtype, native_bytes, result)
-            if definition.axis is None and constant and x.dtype == result and result.itemsize == 2:
+            if (
+                definition.is_elementwise
+                and constant
+                and x.dtype == result
+                and result.itemsize == 2
+            ):
                 run = _looked_up(run, result.newbyteorder("="))
-            elif which == "compiled" and constant and x.dtype in (np.float32, np.float64):
-                run = _by_torch(definition, parameters, run)
             return run, constant
         if x.dtype != result or not result.isnative:
             return lambda x, out=None: _exactly(own(x.astype(result)), result), constant
         return _in_blocks(own, result), constant
 
-    return generic.planned(definition, make)
-
-
-def uniform(x: Any, shape: tuple[int, ...], rng: Any) -> Any:
-    """Random numbers in the dtype that x is computed in."""
-    rng = np.random.default_rng() if rng is None else rng
-    if not isinstance(rng, np.random.Generator):
-        raise TypeError("a numpy.random.Generator or None")
-    dtype = getattr(x, "dtype", np.dtype(np.float64))
-    short = _isdtype(dtype, "real floating") and dtype.itemsize <= 4
-    return rng.random(shape, np.float32 if short else np.float64)
-
-
-def bind_numbers(definition: Definition, which: Implementation) -> Kernel:
-    """A kernel for Python numbers, which count as NumPy scalars."""
-    return _on_scalars(bind(definition, which, np.ndarray))
+    return generic.cached_kernel(definition, make)
 
 
 def _on_scalars(kernel: Kernel) -> Kernel:
     def on_scalar(x: Any, *parameters: Any, out: Any = None) -> Any:
         value = kernel(np.asarray(x), *parameters, out=out)
-        return value if value is out else generic.each(lambda part: part[()], value)
+        return value if value is out else generic.tree_map(lambda part: part[()], value)
 
     return on_scalar
 
@@ -139,12 +129,12 @@ def _portable(
     arrays = [v for v in values if isinstance(v, np.ndarray)]
     told = tuple(v.dtype if isinstance(v, np.ndarray) else v for v in values)
     space, recording = xp, _recording
-    if definition.axis is None and compute == np.float32 and _takes_64_bits(definition, told):
+    if definition.is_elementwise and compute == np.float32 and _takes_64_bits(definition, told):
         compute, space, recording = np.dtype(np.float64), _spare, _recording_spare
-    is_recorded = definition.axis is None and result.itemsize in (4, 8)
+    is_recorded = definition.is_elementwise and result.itemsize in (4, 8)
     axes = dict(zip(definition.parameters, values, strict=True)).get("axis")
     axes = axes if isinstance(axes, tuple) else (axes,)
-    in_rows = definition.axis == "kept"
+    in_rows = definition.output_axis == "kept"
     program: _tape.Program | None = None
     was_run = False
 
@@ -166,42 +156,9 @@ def _portable(
         if in_rows and len(axes) < x.ndim and x.size * compute.itemsize > _blocks.BLOCK:
             return _in_rows(definition, x, values, axes, compute, result, out)
         was_run = True  # what is never called again is not worth a record
-        return _exactly(evaluate(x), result)
+        return _exactly(evaluate(x))
 
     return run
-
-
-def _by_torch(
-    definition: Definition, parameters: tuple[Any, ...], small: Callable[..., Any]
-) -> Callable[..., Any]:
-    """Large arrays as PyTorch's tensors in the same memory, by a kernel its compiler makes."""
-    try:
-        from torch import from_numpy
-
-        from .torch import by_compiler
-    except ImportError:
-        raise ImportError(
-            f"{definition.name}: compiled takes PyTorch, which is not installed"
-        ) from None
-
-    def run(x: Any, out: Any = None) -> Any:
-        if x.size <= _blocks.LARGE or not x.dtype.isnative or min(x.strides) < 0:
-            return small(x, out)
-        if not x.flags.writeable:  # which tensors cannot be told
-            x = np.asarray(_Writeable(x))
-        value = by_compiler(definition, parameters, from_numpy(x))
-        return generic.each(lambda tensor: tensor.numpy(), value)
-
-    return run
-
-
-class _Writeable:
-    """What says of the same memory that it can be written to."""
-
-    def __init__(self, x: Any):
-        address, _ = x.__array_interface__["data"]
-        self.__array_interface__ = {**x.__array_interface__, "data": (address, False)}
-        self.owner = x
 
 
 class _Takes64BitsError(Exception):
@@ -212,7 +169,7 @@ def _raise(x: Any) -> Any:
     raise _Takes64BitsError
 
 
-_asking = _with_log1p(generic.overlay(_plain, **{f.__name__: _raise for f in _INEXACT}))
+_asking = _with_log1p(generic.extend_namespace(_plain, **{f.__name__: _raise for f in _INEXACT}))
 
 
 @functools.lru_cache(_tape.PROGRAMS, typed=True)
@@ -240,7 +197,7 @@ def _in_rows(
     """The computation of an array so large that it is done part by part."""
     varies = [
         isinstance(value, np.ndarray)
-        and generic.aligned_to(definition, values, name, value, x) == value.shape
+        and shape_of_parameter(definition, values, name, value, x) == value.shape
         for name, value in zip(definition.parameters, values, strict=True)
     ]
 
@@ -284,8 +241,8 @@ def _looked_up(run: Callable[[Any], Any], dtype: Any) -> Callable[[Any], Any]:
             table = run(np.arange(PATTERNS, dtype=np.uint16).view(dtype))
         if x.size <= _blocks.LARGE:
             index = x.astype(dtype, copy=False).view(np.uint16)
-            return generic.each(lambda part: np.asarray(part[index]), table)
-        parts = generic.listed(table)
+            return generic.tree_map(lambda part: np.asarray(part[index]), table)
+        parts = generic.tree_leaves(table)
 
         def fill(x: Any, *results: Any) -> None:
             index = x.astype(dtype, copy=False).view(np.uint16)
@@ -298,11 +255,46 @@ def _looked_up(run: Callable[[Any], Any], dtype: Any) -> Callable[[Any], Any]:
             made = [np.empty_like(x, dtype) for _ in parts]
         width = np.dtype(np.intp).itemsize  # which the index becomes
         _blocks.in_blocks(fill, (x,), made, width)
-        return generic.rearranged(made, table)
+        return generic.tree_unflatten(made, table)
 
     return look_up
 
 
-def _exactly(value: Any, dtype: Any) -> Any:
+def _exactly(value: Any, dtype: Any = None) -> Any:
     """As arrays of this dtype, where NumPy makes scalars of 0-d arrays and swaps bytes."""
-    return generic.each(lambda part: np.asarray(part, dtype=dtype), value)
+    return generic.tree_map(
+        lambda part: part if part is None else np.asarray(part, dtype=dtype), value
+    )
+
+
+class NumpyBackend(Backend):
+    """NumPy, and Python numbers as its scalars."""
+
+    name = "numpy"
+    xp = xp
+
+    def owns(self, x: Any) -> bool:
+        is_array = isinstance(x, (np.ndarray, np.generic))
+        return is_array and not isinstance(x, (np.ma.MaskedArray, np.matrix))
+
+    def device(self, x: Any) -> Any:
+        return None
+
+    def bind(self, definition: Definition, precision: Precision, kind: type) -> Kernel:
+        return bind(definition, precision, kind)
+
+    def uniform(self, shape: tuple[int, ...], like: Any, rng: Any) -> Any:
+        rng = np.random.default_rng() if rng is None else rng
+        if not isinstance(rng, np.random.Generator):
+            raise TypeError("a numpy.random.Generator or None")
+        is_short = self.isdtype(like, ("real floating",)) and like.dtype.itemsize <= 4
+        return rng.random(shape, np.float32 if is_short else np.float64)
+
+    def empty_for(self, rng: Any, dtype: Any) -> Any:
+        return np.empty(0, dtype) if isinstance(rng, np.random.Generator) else None
+
+    def call_with_out(self, out: Any, is_own: bool, call: Callable[..., Any], x: Any) -> Any:
+        return call(x, out=out if is_own else None)
+
+
+BACKEND = NumpyBackend()
