@@ -153,11 +153,15 @@ def sample_noise(
     """
     spec, name = definition.noise, definition.name
     assert spec is not None
+    arguments = definition.bind(values)
+    if spec.probability and isinstance(arguments[spec.probability], NUMBER):
+        if not arguments[spec.probability] > 0:
+            return noise
     x = np.asarray(x) if isinstance(x, NUMBER) else x
     backend = backend_of(x)
     if backend is None:
         return None
-    arguments = {definition.first: x, **definition.bind(values)}
+    arguments[definition.first] = x
     if spec.probability:
         arguments |= definition.bind(definition.check(x, values, backend))
         if not arguments[spec.probability] > 0:

@@ -87,7 +87,7 @@ class ParameterSpec:
         raise ValueError(f"must be {self.text}, got {value!r}")
 
     def _check_array(self, value: Any, first: str, x: Array, backend: Owner) -> Array:
-        array = check_array(value, self.dtypes, first, x, backend)
+        array: Array = check_array(value, self.dtypes, first, x, backend)
         if self.same_dtype and array.dtype != x.dtype:
             raise TypeError
         pairs = zip(array.shape[::-1], x.shape[::-1], strict=False)
