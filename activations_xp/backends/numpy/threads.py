@@ -1,4 +1,4 @@
-"""How many threads share the work on a large NumPy array, and how they share it."""
+"""The number of threads that share the work on a large array, and the pool that runs them."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ._parameters import describe
+from ..._parameters import describe
 
 T = TypeVar("T")
 
 VARIABLE = "ACTIVATIONS_XP_NUM_THREADS"
 
-_number: int | None = None
+_num_threads: int | None = None
 _pool: ThreadPoolExecutor | None = None
 
 
 def set_num_threads(number: int) -> None:
-    """Choose how many threads share the work on a large NumPy array.
+    """Set the number of threads that share the work on a large NumPy array.
 
-    The results are the same, bit by bit, for any number. Without a choice it is that of the
-    environment variable ``ACTIVATIONS_XP_NUM_THREADS``, or else the processors that this process
-    may use.
+    Results are the same, bit by bit, for any number. The default is the environment variable
+    ``ACTIVATIONS_XP_NUM_THREADS`` or, where it is not set, the number of processors that this
+    process may use.
 
     Parameters
     ----------
     number : int
-        At least 1, which is the caller's thread alone.
+        At least 1, which is the thread of the caller alone.
 
     Raises
     ------
     TypeError, ValueError
-        If it is no positive integer.
+        If `number` is not a positive integer.
 
     Examples
     --------
@@ -44,24 +44,24 @@ def set_num_threads(number: int) -> None:
     >>> ax.get_num_threads()
     2
     """
-    global _number
+    global _num_threads
     if isinstance(number, bool) or not isinstance(number, int):
         raise TypeError(f"set_num_threads: number must be an integer, got {describe(number)}")
     if number < 1:
         raise ValueError(f"set_num_threads: number must be at least 1, got {number}")
-    _number = number
-    _forget()
+    _num_threads = number
+    _drop_pool()
 
 
 def get_num_threads() -> int:
-    """How many threads share the work on a large NumPy array; see `set_num_threads`."""
-    global _number
-    if _number is None:
-        _number = _from_environment() or _processors()
-    return _number
+    """Return the number of threads that share the work on an array; see `set_num_threads`."""
+    global _num_threads
+    if _num_threads is None:
+        _num_threads = _threads_from_environment() or _available_processors()
+    return _num_threads
 
 
-def _from_environment() -> int | None:
+def _threads_from_environment() -> int | None:
     text = os.environ.get(VARIABLE, "")
     if not text:
         return None
@@ -70,51 +70,51 @@ def _from_environment() -> int | None:
     return int(text)
 
 
-def _processors() -> int:
-    """Those that the affinity and the control group leave to this process."""
+def _available_processors() -> int:
+    """Return the number of processors that affinity and control group allow this process."""
     affinity = getattr(os, "sched_getaffinity", None)
     number = len(affinity(0)) if affinity else os.cpu_count() or 1
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        share = int(quota) // int(period)
-    except (OSError, ValueError):  # no control group, or one without a limit
-        share = number
-    return max(1, min(number, share))
+        limit = int(quota) // int(period)
+    except (OSError, ValueError):  # there is no control group, or it has no limit
+        limit = number
+    return max(1, min(number, limit))
 
 
-def _forget() -> None:
+def _drop_pool() -> None:
     """Let the threads end; a forked child does not have them."""
     global _pool
     _pool = None
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+    os.register_at_fork(after_in_child=_drop_pool)
 
 
-def shared(parts: Iterable[T], threads: int, do: Callable[[T], Any]) -> None:
-    """Do each part once, in the caller's thread or another."""
+def parallel_for(items: Iterable[T], threads: int, function: Callable[[T], Any]) -> None:
+    """Call a function once with each item, in the thread of the caller and in others."""
     global _pool
-    todo = deque(parts)
+    pending = deque(items)
 
     def work() -> None:
         while True:
             try:
-                part = todo.popleft()
+                item = pending.popleft()
             except IndexError:
                 return
-            do(part)
+            function(item)
 
     others: list[Future[None]] = []
-    if threads > 1 and len(todo) > 1:
+    if threads > 1 and len(pending) > 1:
         pool = _pool = _pool or ThreadPoolExecutor(get_num_threads(), "activations_xp")
-        with contextlib.suppress(RuntimeError):  # at its end the interpreter starts no thread
-            for _ in range(min(threads, len(todo)) - 1):
+        with contextlib.suppress(RuntimeError):  # the interpreter starts no thread when it ends
+            for _ in range(min(threads, len(pending)) - 1):
                 others.append(pool.submit(work))
     try:
         work()
     finally:
-        todo.clear()
+        pending.clear()
         for other in others:
-            if not other.cancel():  # one that has begun is writing into the result
+            if not other.cancel():  # it has begun and may be writing to the result
                 other.result()
