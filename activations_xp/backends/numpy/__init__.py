@@ -16,7 +16,7 @@ from ..._parameters import check
 from ..._special import log1p
 from ..._typing import Kernel
 from .. import generic
-from . import blocks, trace, ufuncs
+from . import blocks, ufuncs
 
 if TYPE_CHECKING:
     from ..._activation import Definition
@@ -61,9 +61,6 @@ xp = _with_log1p(generic.overlay(_plain, **{f.__name__: _through_float64(f) for 
 _float64 = generic.overlay(_plain, spare=True)
 """The namespace of float64 computations whose result is rounded to float32."""
 
-_tracing = _with_log1p(trace.tracing_namespace(_plain))
-_tracing_float64 = trace.tracing_namespace(_float64)
-
 BIT_PATTERNS = 2**16
 """The number of values of a 16-bit dtype."""
 
@@ -86,7 +83,7 @@ def _is_fast(precision: str) -> bool:
 
 
 def bind(definition: Definition, precision: str, kind: type) -> Kernel:
-    """Return a kernel for arrays of a type, which runs NumPy's own function or the implementation."""
+    """Return a kernel for a type of array: NumPy's own function or the implementation."""
     if kind is not np.ndarray:
         kernel = bind(definition, precision, np.ndarray)
         if issubclass(kind, np.generic):
@@ -140,10 +137,9 @@ def _native_kernel(function: Callable[..., Any], dtype: Any, result: Any) -> Cal
     def run(x: Any, out: Any = None) -> Any:
         if out is None and x.nbytes < blocks.BLOCK_BYTES:
             return function(x) if x.ndim else np.asarray(function(x))
-        if not blocks.can_write_to(out, (x,), result):
-            out = np.empty_like(x, result)
-        blocks.map_blocks(function, (x,), (out,))
-        return out
+        results = blocks.result_arrays((result,), (x,), out)
+        blocks.map_blocks(function, (x,), results)
+        return results[0]
 
     if dtype == result and result.isnative:
         return run
@@ -160,9 +156,9 @@ def _implementation_kernel(
     arrays = [v for v in values if isinstance(v, np.ndarray)]
     arguments = tuple(v.dtype if isinstance(v, np.ndarray) else v for v in values)
     is_elementwise = definition.axis is None
-    namespace, tracing = xp, _tracing
+    namespace = xp
     if is_elementwise and compute == np.float32 and _needs_float64(definition, arguments):
-        compute, namespace, tracing = np.dtype(np.float64), _float64, _tracing_float64
+        compute, namespace = np.dtype(np.float64), _float64
     is_traced = is_elementwise and result.itemsize in (4, 8)
     axes = dict(zip(definition.parameters, values, strict=True)).get("axis")
     axes = axes if isinstance(axes, tuple) else (axes,)
@@ -180,7 +176,7 @@ def _implementation_kernel(
             return program.run(x, out=out)
         is_large = x.size > blocks.BLOCKWISE_FROM
         if is_traced and (is_large or was_called) and all(v.shape == x.shape for v in arrays):
-            found = ufuncs.program(tracing, definition, dtype, compute, result, *arguments)
+            found = ufuncs.program(namespace, definition, dtype, compute, result, *arguments)
             program = None if arrays else found
             return found.run(x, *arrays, out=out)
         if is_sliced and len(axes) < x.ndim and x.size * compute.itemsize > blocks.BLOCK_BYTES:
@@ -191,15 +187,31 @@ def _implementation_kernel(
     return run
 
 
+class _NeedsFloat64Error(Exception):
+    """A function was called that is accurate in float32 only through float64."""
+
+
+def _refuse(x: Any) -> Any:
+    raise _NeedsFloat64Error
+
+
+_probing = _with_log1p(generic.overlay(_plain, **{f.__name__: _refuse for f in _INEXACT}))
+
+
 @functools.lru_cache(ufuncs.MAX_PROGRAMS, typed=True)
 def _needs_float64(definition: Definition, arguments: tuple[Any, ...]) -> bool:
-    """Return whether float32 is computed with functions that are accurate only through float64.
+    """Return whether float32 calls such a function: all of it is faster in float64 then.
 
-    The whole computation is faster in float64 then.
+    The implementation is called up to there, which takes less time than a trace.
     """
-    single = np.dtype(np.float32)
-    record = trace.record(_tracing, definition, single, single, single, *arguments)
-    return any(step.function in _INEXACT for step in record.instructions.values())
+    one = np.ones(1, np.float32)
+    values = tuple(one if isinstance(value, np.dtype) else value for value in arguments)
+    try:
+        with np.errstate(all="ignore"):
+            generic.evaluate(definition, _probing, one, values, one.dtype, one.dtype)
+    except _NeedsFloat64Error:
+        return True
+    return False
 
 
 def _run_slices(
@@ -212,21 +224,18 @@ def _run_slices(
     out: Any,
 ) -> Any:
     """Run the implementation on slices of a large array."""
-    is_sliced = [
-        isinstance(value, np.ndarray)
+    positions = tuple(
+        i
+        for i, (name, value) in enumerate(zip(definition.parameters, values, strict=True))
+        if isinstance(value, np.ndarray)
         and generic.aligned_to(definition, values, name, value, x) == value.shape
-        for name, value in zip(definition.parameters, values, strict=True)
-    ]
+    )
 
     def run(x: Any, *slices: Any) -> Any:
-        remaining = iter(slices)
-        pairs = zip(values, is_sliced, strict=True)
-        arguments = tuple(next(remaining) if sliced else value for value, sliced in pairs)
+        arguments = generic.filled(values, positions, slices)
         return generic.evaluate(definition, xp, x, arguments, compute, result)
 
-    others = [value for value, sliced in zip(values, is_sliced, strict=True) if sliced]
-    out = out if blocks.can_write_to(out, (x, *others), result) else None
-    return blocks.map_slices(run, x, others, axes, compute, result, out)
+    return blocks.map_slices(run, (x, *(values[i] for i in positions)), axes, compute, result, out)
 
 
 def _table_kernel(run: Callable[..., Any], dtype: Any) -> Callable[..., Any]:
@@ -250,10 +259,7 @@ def _table_kernel(run: Callable[..., Any], dtype: Any) -> Callable[..., Any]:
             for column, result in zip(columns, results, strict=True):
                 np.take(column, index, out=result, mode="wrap")  # "raise" would need a buffer
 
-        if blocks.can_write_to(out, (x,), dtype):
-            results = [out]
-        else:
-            results = [np.empty_like(x, dtype) for _ in columns]
+        results = blocks.result_arrays([dtype] * len(columns), (x,), out)
         blocks.map_blocks(fill, (x,), results, np.dtype(np.intp).itemsize)  # take copies the index
         return generic.rearranged(results, table)
 
@@ -261,5 +267,5 @@ def _table_kernel(run: Callable[..., Any], dtype: Any) -> Callable[..., Any]:
 
 
 def _as_arrays(value: Any, dtype: Any) -> Any:
-    """Convert results to arrays of a dtype: NumPy returns scalars for 0-d arrays and swaps bytes."""
+    """Return results as arrays of a dtype: NumPy makes scalars of 0-d arrays and swaps bytes."""
     return generic.each(lambda part: np.asarray(part, dtype=dtype), value)

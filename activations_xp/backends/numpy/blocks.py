@@ -27,8 +27,7 @@ SCRATCH_BYTES = 15 * 2**18
 def can_write_to(out: Any, inputs: Sequence[Any], dtype: Any) -> bool:
     """Return whether `out` can take, block by block, a result of this dtype."""
     return (
-        out is not None
-        and out.flags.writeable
+        out.flags.writeable
         and (out.shape, out.dtype) == (inputs[0].shape, dtype)
         and all(_is_same_memory(out, a) or not np.may_share_memory(out, a) for a in inputs)
     )
@@ -40,15 +39,19 @@ def _is_same_memory(a: Any, b: Any) -> bool:
     return layouts[0] == layouts[1]
 
 
+def result_arrays(dtypes: Sequence[Any], inputs: Sequence[Any], out: Any) -> list[Any]:
+    """Return arrays to write results of these dtypes to: `out` where it fits, or else new ones."""
+    if out is not None and can_write_to(out, inputs, dtypes[0]):
+        return [out]
+    return [np.empty_like(inputs[0], dtype) for dtype in dtypes]
+
+
 def map_blocks(
-    function: Callable[..., Any],
-    inputs: Sequence[Any],
-    results: Sequence[Any],
-    scratch_width: int = 0,
+    function: Callable[..., Any], inputs: Sequence[Any], results: Sequence[Any], scratch: int = 0
 ) -> None:
     """Call a function with one-dimensional blocks of the inputs and of the results to write.
 
-    The function needs `scratch_width` bytes an element for intermediate results.
+    The function needs `scratch` bytes per element for intermediate results.
     """
     order = sorted(range(inputs[0].ndim), key=lambda i: -abs(inputs[0].strides[i]))
     arrays = [array.transpose(order) for array in (*inputs, *results)]
@@ -62,9 +65,9 @@ def map_blocks(
     ]
     copied = [s for s in sources if not s.flags.c_contiguous]
     copied += [t for t, direct in zip(targets, is_direct, strict=True) if not direct]
-    scratch_width += sum(array.itemsize for array in copied)
+    scratch += sum(array.itemsize for array in copied)
     width = max(array.itemsize for array in arrays)
-    limit = min(BLOCK_BYTES // width, SCRATCH_BYTES // max(scratch_width, 1))
+    limit = min(BLOCK_BYTES // width, SCRATCH_BYTES // max(scratch, 1))
     size, threads = _block_size(inputs[0].size, limit)
 
     def run_block(index: Any) -> None:
@@ -105,19 +108,19 @@ def _block_indices(shape: tuple[int, ...], size: int) -> Iterator[Any]:
 
 def map_slices(
     function: Callable[..., Any],
-    x: Any,
-    others: Sequence[Any],
+    inputs: Sequence[Any],
     axes: Sequence[int],
     compute: Any,
     result: Any,
     out: Any = None,
 ) -> Any:
-    """Call a function with slices of x and of the other arrays, and assemble what it returns.
+    """Call a function with slices of the inputs, and assemble what it returns.
 
-    x is sliced along the longest axis that is not among `axes`; the other arrays broadcast to x.
-    The function computes in the dtype `compute`, and the results have the dtype `result`. A single
-    one may be written to `out`.
+    The first input is sliced along its longest axis that is not among `axes`; the others broadcast
+    to it. The function computes in the dtype `compute`, and the results have the dtype `result`. A
+    single one is written to `out` where that fits.
     """
+    x = inputs[0]
     axis = max((i for i in range(x.ndim) if i not in axes), key=lambda i: int(x.shape[i]))
     # a function calls fewer ufuncs than a program of elements, but each allocates its result,
     # and there are more of them if dtypes are converted
@@ -135,10 +138,11 @@ def map_slices(
 
     def compute_at(start: int) -> Any:
         with np.errstate(all="ignore"):
-            return function(slice_at(x, start), *(slice_at(v, start) for v in others))
+            return function(*(slice_at(array, start) for array in inputs))
 
     first = compute_at(0)
-    results = generic.each(lambda _: np.empty_like(x, result), first) if out is None else out
+    can_write = out is not None and can_write_to(out, inputs, result)
+    results = out if can_write else generic.each(lambda _: np.empty_like(x, result), first)
 
     def store(start: int, values: Any) -> None:
         for target, value in zip(generic.listed(results), generic.listed(values), strict=True):

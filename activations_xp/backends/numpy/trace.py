@@ -2,7 +2,7 @@
 
 An elementwise implementation neither reads values nor creates arrays, so `record` can call it with
 `Tracer` objects in place of arrays. A trace has inputs, constants, instructions and results. Its
-instructions name NumPy's functions without saying how they run: `ufuncs` is the engine that runs
+instructions name NumPy's functions without saying how they run; `ufuncs` is the engine that runs
 them.
 """
 
@@ -22,15 +22,14 @@ if TYPE_CHECKING:
 
 
 class Instruction(NamedTuple):
-    """A call of a function on numbered values, which defines the value numbered `target`."""
+    """A call of a function on numbered values."""
 
     function: Callable[..., Any]
     sources: tuple[int, ...]
-    target: int
 
 
 class Tracer(NDArrayOperatorsMixin):
-    """A stand-in for an array, which records the functions that are called on it."""
+    """A stand-in for an array, which records NumPy's functions that are called on it."""
 
     shape: tuple[int, ...] = ()
     ndim = 0
@@ -53,6 +52,20 @@ class Tracer(NDArrayOperatorsMixin):
             return first
         return self.trace.add(ufunc, *inputs)
 
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        x, *others = args
+        if function is np.astype and not kwargs:
+            dtype = np.dtype(others[0])
+            return x if x.dtype == dtype else self.trace.add(function, x, dtype=dtype)
+        if function is np.where:
+            dtype = next(v.dtype for v in others if isinstance(v, Tracer))
+            return self.trace.add(function, x, *others, dtype=dtype)
+        if function is np.round and not others:
+            return np.rint(x)
+        if function is np.reshape:  # all arrays of a trace have one shape
+            return x
+        return NotImplemented
+
 
 def _is_number(value: Any, number: int) -> bool:
     return isinstance(value, NUMBER) and value == number and not np.signbit(value)
@@ -61,7 +74,8 @@ def _is_number(value: Any, number: int) -> bool:
 class Trace:
     """The inputs, constants, instructions and results of a computation.
 
-    Its values are numbered in the order in which they are added.
+    Its values are numbered in the order in which they are added; an instruction is found under the
+    number of the value that it defines.
     """
 
     def __init__(self) -> None:
@@ -78,62 +92,34 @@ class Trace:
 
     def input(self, dtype: Any) -> Tracer:
         """Add an input."""
-        tracer = self._new_value(dtype)
-        self.inputs.append(tracer.number)
-        return tracer
+        self.inputs.append(len(self.values))
+        return self._new_value(dtype)
 
     def constant(self, number: Any, dtype: Any) -> Tracer:
         """Return a number as a constant, which is added unless it is there."""
         array = np.asarray(number, dtype)
         key = array.tobytes(), dtype
         if key not in self._known:
+            self.constants[len(self.values)] = array
             self._known[key] = self._new_value(dtype)
-            self.constants[self._known[key].number] = array
         return self._known[key]
 
     def add(self, function: Callable[..., Any], *inputs: Any, dtype: Any = None) -> Tracer:
         """Return the value of a call, whose instruction is added unless it is there.
 
-        Numbers among the inputs take the dtype of the first tracer. The dtype of the value must be
-        given if the function is not a ufunc.
+        The dtype of the value is given if the function is not a ufunc. Numbers among the inputs
+        take that dtype or, if there is none, that of the first tracer.
         """
-        default = next(v.dtype for v in inputs if isinstance(v, Tracer))
+        default = dtype or next(v.dtype for v in inputs if isinstance(v, Tracer))
         sources = [v if isinstance(v, Tracer) else self.constant(v, default) for v in inputs]
         if dtype is None:
             ufunc: Any = function
             dtype = ufunc.resolve_dtypes((*(s.dtype for s in sources), None))[-1]
-        key = function, tuple(s.number for s in sources), dtype
-        if key not in self._known:
-            self._known[key] = self.append(function, *sources, dtype=dtype)
-        return self._known[key]
-
-    def append(self, function: Callable[..., Any], *sources: Tracer, dtype: Any) -> Tracer:
-        """Return the value of a call, whose instruction is added even if it is there."""
-        target = self._new_value(dtype)
-        numbers = tuple(s.number for s in sources)
-        self.instructions[target.number] = Instruction(function, numbers, target.number)
-        return target
-
-
-def tracing_namespace(xp: Any) -> Any:
-    """Return a copy of NumPy's namespace whose functions also take tracers."""
-    return generic.overlay(
-        xp,
-        where=_where,
-        astype=_astype,
-        round=np.rint,
-        reshape=lambda x, shape: x,  # all arrays of a trace have one shape
-    )
-
-
-def _where(condition: Any, a: Any, b: Any) -> Any:
-    trace, dtype = condition.trace, next(v.dtype for v in (a, b) if isinstance(v, Tracer))
-    a, b = (v if isinstance(v, Tracer) else trace.constant(v, dtype) for v in (a, b))
-    return trace.add(np.where, condition, a, b, dtype=dtype)
-
-
-def _astype(x: Any, dtype: Any) -> Any:
-    return x if x.dtype == dtype else x.trace.add(np.astype, x, dtype=np.dtype(dtype))
+        instruction = Instruction(function, tuple(s.number for s in sources))
+        if (instruction, dtype) not in self._known:
+            self.instructions[len(self.values)] = instruction
+            self._known[instruction, dtype] = self._new_value(dtype)
+        return self._known[instruction, dtype]
 
 
 @np.errstate(all="ignore")

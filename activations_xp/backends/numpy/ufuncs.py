@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -55,7 +55,7 @@ def _select(a: Any, b: Any, mask: Any, out: Any) -> None:
 def _clip(a: Any, low: Any, high: Any, out: Any) -> None:
     if out.size > 4096:
         np.clip(a, low, high, out=out)
-    else:  # a call of clip takes longer than both of these
+    else:  # here the overhead of np.clip exceeds the time of both
         np.maximum(a, low, out=out)
         np.minimum(out, high, out=out)
 
@@ -78,7 +78,7 @@ def _lower(trace: Trace) -> Trace:
     lowered = Trace()
     new = {n: lowered.input(trace.values[n].dtype) for n in trace.inputs}
     new |= {n: lowered.constant(array, array.dtype) for n, array in trace.constants.items()}
-    for function, sources, target in trace.instructions.values():
+    for target, (function, sources) in trace.instructions.items():
         rule: Callable[..., Tracer] = _RULES.get(function, Trace.add)
         arguments = [new[s] for s in sources]
         new[target] = rule(lowered, function, *arguments, dtype=trace.values[target].dtype)
@@ -87,7 +87,8 @@ def _lower(trace: Trace) -> Trace:
     def add_result(tracer: Tracer) -> None:
         value = new[tracer.number]
         if value.number in (*lowered.inputs, *lowered.constants, *numbers):
-            value = lowered.append(_copy, value, dtype=value.dtype)
+            new_copy = functools.partial(_copy)  # which equals no other
+            value = lowered.add(new_copy, value, dtype=value.dtype)
         numbers.append(value.number)
 
     generic.each(add_result, trace.results)
@@ -95,24 +96,18 @@ def _lower(trace: Trace) -> Trace:
     return lowered
 
 
-def _lower_astype(trace: Trace, function: Any, x: Tracer, dtype: Any) -> Tracer:
-    return trace.add(_copy, x, dtype=dtype)
-
-
-def _lower_bound(trace: Trace, function: Any, a: Tracer, b: Tracer, dtype: Any) -> Tracer:
+def _lower_bound(trace: Trace, function: Any, a: Any, b: Any, dtype: Any) -> Tracer:
     """Use one instruction for a maximum and a minimum with constants."""
     opposite = np.minimum if function is np.maximum else np.maximum
     x, first = _sources(trace, a, opposite) or (a.number, a.number)
     bounds = (b.number, first) if function is np.maximum else (first, b.number)
-    # the sign of a zero that clip returns is another than that of maximum and minimum
+    # of two zeros np.clip returns another one than maximum and minimum do
     if all(trace.constants.get(n, 0) for n in bounds):
         return trace.add(_clip, *(trace.values[n] for n in (x, *bounds)), dtype=dtype)
     return trace.add(function, a, b, dtype=dtype)
 
 
-def _lower_where(
-    trace: Trace, function: Any, condition: Tracer, a: Tracer, b: Tracer, dtype: Any
-) -> Tracer:
+def _lower_where(trace: Trace, function: Any, condition: Any, a: Any, b: Any, dtype: Any) -> Tracer:
     """Select bits: `numpy.where` takes ten times as long if the condition is irregular."""
     if _sources(trace, condition, np.greater_equal) == (b.number, a.number):
         return _lower_bound(trace, np.minimum, b, a, dtype)
@@ -138,42 +133,39 @@ def _is_scaled_down(trace: Trace, value: Tracer, x: Tracer) -> bool:
 def _sources(trace: Trace, value: Tracer, function: Any) -> tuple[int, ...]:
     """Return the sources of the call of `function` that defines `value`, or () if none does."""
     instruction = trace.instructions.get(value.number)
-    is_call = instruction is not None and instruction.function is function
-    return instruction.sources if instruction and is_call else ()
+    return instruction.sources if instruction and instruction.function is function else ()
 
 
 _RULES: dict[Any, Callable[..., Tracer]] = {
-    np.astype: _lower_astype,
+    np.astype: lambda trace, function, x, dtype: trace.add(_copy, x, dtype=dtype),
     np.maximum: _lower_bound,
     np.minimum: _lower_bound,
     np.where: _lower_where,
 }
 
 
-def _live_instructions(trace: Trace) -> list[Instruction]:
+def _live_instructions(trace: Trace) -> dict[int, Instruction]:
     """Return the instructions on which the results depend."""
     needed = set(trace.results)
-    live = []
-    for instruction in reversed(trace.instructions.values()):
-        if instruction.target in needed:
+    for target, instruction in reversed(trace.instructions.items()):
+        if target in needed:
             needed.update(instruction.sources)
-            live.append(instruction)
-    return live[::-1]
+    return {n: instruction for n, instruction in trace.instructions.items() if n in needed}
 
 
 def _allocate_registers(
-    trace: Trace, instructions: Sequence[Instruction], arrays: Container[int]
+    trace: Trace, instructions: dict[int, Instruction], arrays: Container[int]
 ) -> dict[int, int]:
     """Return the memory of each value that is not among the arrays.
 
     A memory is free for another value once its value has been used for the last time.
     """
-    last_use = {s: i for i, (_, sources, _) in enumerate(instructions) for s in sources}
+    last_use = {s: n for n, (_, sources) in instructions.items() for s in sources}
     memory: dict[int, int] = {}
     free: list[int] = []
     number = 0
-    for i, (function, sources, target) in enumerate(instructions):
-        ending = [s for s in dict.fromkeys(sources) if s in memory and last_use[s] == i]
+    for target, (function, sources) in instructions.items():
+        ending = [s for s in dict.fromkeys(sources) if s in memory and last_use[s] == target]
         if target not in arrays:
             itemsize = trace.values[target].dtype.itemsize
             for s in sources[: IN_PLACE.get(function, 0)]:
@@ -191,13 +183,13 @@ def _allocate_registers(
 
 
 def _generate(
-    instructions: Sequence[Instruction], names: dict[int, str], bound: Sequence[str]
+    instructions: dict[int, Instruction], names: dict[int, str], bound: list[str]
 ) -> Callable[..., Callable[..., None]]:
     """Return a function that binds constants and registers and returns one of arrays alone."""
     functions: dict[str, Any] = {}
     lines = []
-    for function, sources, target in instructions:
-        name = getattr(function, "__name__", "").strip("_")
+    for target, (function, sources) in instructions.items():
+        name = getattr(function, "__name__", "copy").strip("_")
         functions[name] = function
         out = "out=" if function in (np.maximum, np.minimum) else ""  # by position is deprecated
         lines.append(f"{name}({', '.join(names[s] for s in sources)}, {out}{names[target]})")
@@ -220,10 +212,10 @@ class Program:
     def __init__(self, trace: Trace):
         self.results = trace.results
         self.is_unary = isinstance(self.results, Tracer) and len(trace.inputs) == 1
-        self.is_identity = isinstance(self.results, Tracer) and self.results.number == 0
+        self.is_identity = isinstance(self.results, Tracer) and self.results is trace.values[0]
         lowered = _lower(trace)
         instructions = _live_instructions(lowered)
-        used = {s for _, sources, _ in instructions for s in sources}
+        used = {s for _, sources in instructions.values() for s in sources}
         constants = [n for n in lowered.constants if n in used]
         names = {n: f"array{i}" for i, n in enumerate((*lowered.inputs, *lowered.results))}
         names |= {n: f"constant{i}" for i, n in enumerate(constants)}
@@ -237,7 +229,7 @@ class Program:
         self.constants = [lowered.constants[n] for n in constants]
         self.dtypes = [lowered.values[n].dtype for n in lowered.results]
         self.memories = len(set(memory.values()))
-        self.width = max(int(lowered.values[i.target].dtype.itemsize) for i in instructions)
+        self.width = max(int(lowered.values[n].dtype.itemsize) for n in instructions)
 
     def run(self, *inputs: Any, out: Any = None) -> Any:
         """Return the results for arrays of one shape, in the memory layout of the first.
@@ -247,23 +239,15 @@ class Program:
         x = inputs[0]
         if self.is_identity:
             return x
-        if (
-            out is None
-            and self.is_unary
-            and x.size <= blocks.BLOCKWISE_FROM
-            and x.flags.c_contiguous
-        ):  # with as little Python as possible
+        is_small = x.size <= blocks.BLOCKWISE_FROM
+        if is_small and out is None and self.is_unary and x.flags.c_contiguous:
+            # with as little Python as possible
             result = np.empty(x.shape, self.dtypes[0])
             self.execute(x.ravel(), result.ravel())
             return result
-        if out is None or not blocks.can_write_to(out, inputs, self.dtypes[0]):
-            results = [np.empty_like(x, dtype) for dtype in self.dtypes]
-            overlaps = False
-        else:
-            results = [out]
-            overlaps = any(np.may_share_memory(out, array) for array in inputs)
+        results = blocks.result_arrays(self.dtypes, inputs, out)
+        overlaps = results[0] is out and any(np.may_share_memory(out, a) for a in inputs)
         arrays = [*inputs, *results]
-        is_small = x.size <= blocks.BLOCKWISE_FROM
         if is_small and not overlaps and all(a.flags.c_contiguous for a in arrays):
             self.execute(*[array.ravel() for array in arrays])
         else:
@@ -273,7 +257,7 @@ class Program:
     @np.errstate(all="ignore")
     def execute(self, *arrays: Any) -> None:
         """Compute the results for a block of the inputs."""
-        workspaces = _workspaces()
+        workspaces = _local.workspaces
         # a signal handler that runs meanwhile finds another one
         workspace = workspaces.pop() if workspaces else Workspace()
         workspace.bound_program(self, len(arrays[0]))(*arrays)
@@ -306,15 +290,14 @@ class Workspace:
         return execute
 
 
-_local = threading.local()
+class _Local(threading.local):
+    """The workspaces of a thread that are not in use."""
+
+    def __init__(self) -> None:
+        self.workspaces: list[Workspace] = []
 
 
-def _workspaces() -> list[Workspace]:
-    try:
-        return _local.workspaces  # type: ignore[no-any-return]
-    except AttributeError:
-        _local.workspaces = []
-        return _local.workspaces  # type: ignore[no-any-return]
+_local = _Local()
 
 
 @functools.lru_cache(MAX_PROGRAMS, typed=True)
