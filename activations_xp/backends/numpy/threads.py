@@ -63,11 +63,9 @@ def get_num_threads() -> int:
 
 def _threads_from_environment() -> int | None:
     text = os.environ.get(VARIABLE, "")
-    if not text:
-        return None
-    if not text.isdecimal() or int(text) < 1:
+    if text and not (text.isdecimal() and int(text)):
         raise ValueError(f"{VARIABLE} must be a positive integer, got {text!r}")
-    return int(text)
+    return int(text) if text else None
 
 
 def _available_processors() -> int:

@@ -82,17 +82,13 @@ def _lower(trace: Trace) -> Trace:
         rule: Callable[..., Tracer] = _RULES.get(function, Trace.add)
         arguments = [new[s] for s in sources]
         new[target] = rule(lowered, function, *arguments, dtype=trace.values[target].dtype)
-    numbers: list[int] = []
-
-    def add_result(tracer: Tracer) -> None:
+    lowered.results = []
+    for tracer in generic.listed(trace.results):
         value = new[tracer.number]
-        if value.number in (*lowered.inputs, *lowered.constants, *numbers):
-            new_copy = functools.partial(_copy)  # which equals no other
+        if value.number in (*lowered.inputs, *lowered.constants, *lowered.results):
+            new_copy = functools.partial(_copy)  # no other instruction equals one of it
             value = lowered.add(new_copy, value, dtype=value.dtype)
-        numbers.append(value.number)
-
-    generic.each(add_result, trace.results)
-    lowered.results = numbers
+        lowered.results.append(value.number)
     return lowered
 
 
@@ -163,7 +159,6 @@ def _allocate_registers(
     last_use = {s: n for n, (_, sources) in instructions.items() for s in sources}
     memory: dict[int, int] = {}
     free: list[int] = []
-    number = 0
     for target, (function, sources) in instructions.items():
         ending = [s for s in dict.fromkeys(sources) if s in memory and last_use[s] == target]
         if target not in arrays:
@@ -171,13 +166,9 @@ def _allocate_registers(
             for s in sources[: IN_PLACE.get(function, 0)]:
                 if s in ending and trace.values[s].dtype.itemsize == itemsize:
                     ending.remove(s)
-                    memory[target] = memory[s]
+                    free.append(memory[s])
                     break
-            else:
-                if not free:
-                    free.append(number)
-                    number += 1
-                memory[target] = free.pop()
+            memory[target] = free.pop() if free else len({*memory.values()})
         free += [memory[s] for s in ending]
     return memory
 
@@ -212,7 +203,7 @@ class Program:
     def __init__(self, trace: Trace):
         self.results = trace.results
         self.is_unary = isinstance(self.results, Tracer) and len(trace.inputs) == 1
-        self.is_identity = isinstance(self.results, Tracer) and self.results is trace.values[0]
+        self.is_identity = self.results is trace.values[0]
         lowered = _lower(trace)
         instructions = _live_instructions(lowered)
         used = {s for _, sources in instructions.values() for s in sources}
