@@ -15,9 +15,9 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
+from activations_xp._activation import Definition, Variant
 
 import activations_xp as ax
-from activations_xp._activation import Definition, Variant
 
 DTYPES = {"bfloat16": ml_dtypes.bfloat16, "float16": "f2", "float32": "f4", "float64": "f8"}
 

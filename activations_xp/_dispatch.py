@@ -154,9 +154,9 @@ def sample_noise(
     spec, name = definition.noise, definition.name
     assert spec is not None
     arguments = definition.bind(values)
-    if spec.probability and isinstance(arguments[spec.probability], NUMBER):
-        if not arguments[spec.probability] > 0:
-            return noise
+    probability = arguments.get(spec.probability)
+    if isinstance(probability, NUMBER) and not probability > 0:
+        return noise
     x = np.asarray(x) if isinstance(x, NUMBER) else x
     backend = backend_of(x)
     if backend is None:

@@ -53,7 +53,7 @@ def _binary(function):
     )
 
 
-for _name in "add sub mul truediv pow and or lt le gt ge eq ne".split():
+for _name in ["add", "sub", "mul", "truediv", "pow", "and", "or", "lt", "le", "gt", "ge", "eq", "ne"]:
     _forward, _backward = _binary(getattr(operator, f"__{_name}__"))
     setattr(Crate, f"__{_name}__", _forward)
     setattr(Crate, f"__r{_name}__", _backward)

@@ -14,7 +14,7 @@ import activations_xp as ax
 from activations_xp import _dispatch, _registry
 from activations_xp._define import Peer, activation, apply, case, operation
 from activations_xp._definition import Definition
-from activations_xp._parameters import Axis, ArrayOrNumber, FloatArray, Number
+from activations_xp._parameters import ArrayOrNumber, Axis, FloatArray, Number
 from activations_xp._typing import Array, Namespace
 
 pytestmark = pytest.mark.once

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from activations_xp._operation import operations
 
 import activations_xp as ax
 from activations_xp import functions
-from activations_xp._operation import operations
 
 PACKAGE = Path(inspect.getfile(ax)).parent
 FAMILIES = sorted(p for p in (PACKAGE / "functions").glob("*.py") if p.stem != "__init__")

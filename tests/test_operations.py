@@ -7,11 +7,11 @@ import pickle
 
 import numpy as np
 import pytest
+from activations_xp._operation import operations
 from common import Foreign
 
 import activations_xp as ax
 from activations_xp import _parameters
-from activations_xp._operation import operations
 
 OPERATIONS = list(operations().values())
 ARRAYS = {
