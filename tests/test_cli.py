@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import math
 import subprocess
@@ -15,7 +16,6 @@ import pytest
 
 from activations_xp import cli, gelu, get, names
 from activations_xp import prelu as prelu_function
-from activations_xp.backends import numpy as numpy_backend
 from activations_xp.cli import check, show
 from activations_xp.cli.apply import BLOCK_SIZE
 
@@ -56,6 +56,20 @@ def without_rich(monkeypatch):
 @pytest.fixture
 def without_extras(monkeypatch):
     hide(monkeypatch, "rich", "mpmath")
+
+
+def replace_on_numpy(monkeypatch, command, name, compute):
+    """Make a command call `compute` for arrays of NumPy in place of a function."""
+
+    @functools.wraps(get(name))
+    def function(x, **parameters):
+        return compute(x) if isinstance(x, np.ndarray) else get(name)(x, **parameters)
+
+    function.definition = get(name).definition
+    lookup = {name: function}
+    monkeypatch.setattr(
+        f"activations_xp.cli.{command}.lookup", lambda n: (lookup.get(n, get(n)), {})
+    )
 
 
 def at_a_terminal(monkeypatch):
@@ -220,13 +234,14 @@ def test_apply_parameters_and_aliases(tmp_path):
     same(y, np.maximum(x, 0))
 
 
-def test_apply_accurate(tmp_path, monkeypatch):
-    x = sample()
-    monkeypatch.setitem(numpy_backend.NATIVE, "tanh", lambda: lambda x: x * 0)
-    np.save(tmp_path / "in.npy", x)
+def test_apply_accurate(tmp_path):
+    pytest.importorskip("torch")
+    x = np.asarray([-8.0], np.float32)  # where PyTorch's gelu is 0
+    assert apply(tmp_path, x, "gelu", "--backend", "torch") == 0
     files = str(tmp_path / "in.npy"), str(tmp_path / "out.npy")
-    assert cli.main(["--precision", "accurate", "apply", "tanh", *files]) == 0
-    close(np.load(tmp_path / "out.npy"), np.tanh(x))
+    argv = ["--precision", "accurate", "apply", "gelu", *files, "--backend", "torch", "--force"]
+    assert cli.main(argv) == 0
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), -4.97677e-15, rtol=1e-5)
 
 
 # apply: files
@@ -286,7 +301,7 @@ def test_apply_failure_leaves_no_file(
             raise error
         return np.tanh(x)
 
-    monkeypatch.setitem(numpy_backend.NATIVE, "tanh", lambda: failing)
+    replace_on_numpy(monkeypatch, "apply", "tanh", failing)
     np.save(tmp_path / "in.npy", sample())
     (tmp_path / "out").mkdir()
     out = tmp_path / "out" / "out.npy"
@@ -444,7 +459,7 @@ def test_check_lists_functions_and_libraries(capsys, monkeypatch, precision):
 @pytest.mark.parametrize("factor", [1.00001, math.nan, math.inf])
 def test_check_fails_for_inaccurate_library(capsys, monkeypatch, factor):
     monkeypatch.setattr(check, "names", lambda: ["relu", "tanh"])
-    monkeypatch.setitem(numpy_backend.NATIVE, "tanh", lambda: lambda x: np.tanh(x) * factor)
+    replace_on_numpy(monkeypatch, "check", "tanh", lambda x: np.tanh(x) * factor)
     with np.errstate(invalid="ignore"):
         assert cli.main([]) == 1
     out, err = capsys.readouterr()
@@ -479,7 +494,7 @@ def test_check_continues_after_exception(capsys, monkeypatch):
         raise KeyError(x)
 
     monkeypatch.setattr(check, "names", lambda: ["relu", "tanh"])
-    monkeypatch.setitem(numpy_backend.NATIVE, "tanh", lambda: broken)
+    replace_on_numpy(monkeypatch, "check", "tanh", broken)
     assert cli.main([]) == 1
     out, err = capsys.readouterr()
     assert "KeyError !" in out

@@ -13,11 +13,12 @@ from typing import Any
 import mpmath
 import numpy as np
 
-from .. import __version__, get, names
+from .. import __version__, names
 from .._activation import Definition
 from .._oracle import ACCEPTED, difference, truth
 from .libraries import MAKERS, array_maker
 from .output import print_table, progress
+from .show import lookup
 
 _DIGITS = 120
 """The precision of the exact values in decimal digits, which is ample for float32."""
@@ -33,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
         except ImportError:
             continue
     # an operation of several arrays has no formula to compare with
-    functions: list[Any] = [get(name) for name in names()]
+    functions = [lookup(name)[0] for name in names()]
     functions = [f for f in functions if f.definition.formula is not None]
     rows, faults = [], []
     with progress("checking", len(functions)) as advance:

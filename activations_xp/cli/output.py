@@ -27,7 +27,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], caption: 
 
 
 def _print_plain_table(rows: Iterable[Sequence[str]], caption: str) -> None:
-    wrapped = [[textwrap.wrap(cell, 44) or [""] for cell in row] for row in rows]
+    wrapped = [[textwrap.wrap(cell, 38) or [""] for cell in row] for row in rows]
     widths = [
         max(len(line) for cell in column for line in cell) for column in zip(*wrapped, strict=True)
     ]
