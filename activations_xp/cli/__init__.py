@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import __version__, implementation
+from .. import __version__, precision
 from . import apply, show
 
 _REPORTED = (
@@ -22,8 +22,6 @@ _REPORTED = (
 )
 """Errors that are reported in one line; any other keeps its traceback."""
 
-_IMPLEMENTATIONS: Any = {"fast": "auto", "accurate": "portable"}
-
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> Any:
@@ -34,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command in `argv` and return its exit status."""
     args = _parser().parse_args(argv)
     try:
-        with implementation(_IMPLEMENTATIONS[args.precision]):
+        with precision(args.precision):
             status: int = args.run(args)
             return status
     except KeyboardInterrupt:
@@ -47,20 +45,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    precision: dict[str, Any] = {
+    levels: dict[str, Any] = {
         "choices": ("fast", "accurate"),
         "help": "fast (the default) runs a library's own kernel where its error is small enough; "
         "accurate always runs the implementation of this package",
     }
     parser = _Parser(prog="activations_xp", description=__doc__)
     parser.add_argument("--version", action="version", version=__version__)
-    parser.add_argument("--precision", default="fast", **precision)
+    parser.add_argument("--precision", default="fast", **levels)
     parser.set_defaults(run=_check)
     commands = parser.add_subparsers(metavar="COMMAND")
 
     text = "compare every function on every installed library with exact values (the default)"
     command = commands.add_parser("check", help=text, description=text)
-    command.add_argument("--precision", default=argparse.SUPPRESS, **precision)
+    command.add_argument("--precision", default=argparse.SUPPRESS, **levels)
 
     text = "apply a function to the array in a .npy file"
     command = commands.add_parser(

@@ -14,8 +14,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from .._activation import Definition
-from .._parameters import along, check
+from .._definition import Definition
+from .._dispatch import backend_of
+from ..numerics.arrays import broadcast_along
 from .libraries import array_maker
 from .output import progress
 from .show import lookup
@@ -28,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     """Write the function of the array in one file to another file."""
     function, bound = lookup(args.name)
     definition: Definition = function.definition
-    if definition.formula is None:
+    if not definition.is_activation:
         raise TypeError(f"{args.name} takes several arrays; apply needs a function of one")
     given = {**bound, **dict(_parse_parameter(text) for text in args.param)}
     for name in given:
@@ -53,7 +54,9 @@ def run(args: argparse.Namespace) -> int:
     if args.output.exists() and not args.force:
         raise FileExistsError(f"{args.output} exists; --force replaces it")
     values = tuple(given[name] for name in definition.parameters)
-    parameters = dict(zip(definition.parameters, check(definition, x, values), strict=True))
+    backend = backend_of(x)
+    assert backend is not None  # that of NumPy
+    parameters = definition.bind(definition.check(x, values, backend))
     with _replacing(args.output) as file:
         _write_result(file, function, x, parameters, make)
     return 0
@@ -142,7 +145,7 @@ def _expand(
     """Return a view of an array parameter in the shape of x, to be split into the same blocks."""
     axis = parameters.get("axis")
     axes = axis if isinstance(axis, tuple) else () if axis is None else (axis,)
-    value = along(np, definition.name, name, value, x, axes)
+    value = broadcast_along(np, definition.name, name, value, x, axes)
     return np.broadcast_to(value, x.shape)
 
 
@@ -150,7 +153,7 @@ def _num_splittable_axes(
     definition: Definition, ndim: int, fortran: bool, parameters: Mapping[str, Any]
 ) -> int:
     """Return how many axes, the outermost in storage first, precede those of the function."""
-    if definition.axis is None:
+    if definition.is_elementwise:
         return ndim
     axis = parameters["axis"]
     axes = axis if isinstance(axis, tuple) else (axis,)

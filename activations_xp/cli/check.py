@@ -14,7 +14,7 @@ import mpmath
 import numpy as np
 
 from .. import __version__, names
-from .._activation import Definition
+from .._definition import Definition
 from .._oracle import ACCEPTED, difference, truth
 from .libraries import MAKERS, array_maker
 from .output import print_table, progress
@@ -35,12 +35,12 @@ def run(args: argparse.Namespace) -> int:
             continue
     # an operation of several arrays has no formula to compare with
     functions = [lookup(name)[0] for name in names()]
-    functions = [f for f in functions if f.definition.formula is not None]
+    functions = [f for f in functions if f.definition.is_activation]
     rows, faults = [], []
     with progress("checking", len(functions)) as advance:
         for function in functions:
             cells, wrong = _check_function(function, makers, accurate)
-            rows.append([function.__name__, function.definition.variants[0].formula, *cells])
+            rows.append([function.__name__, function.definition.formula, *cells])
             faults += wrong
             advance(1)
     unit = "ulp" if accurate else "eps * max(|f|, min(|x|, 1))"
@@ -64,11 +64,11 @@ def _check_function(
 ) -> tuple[list[str], list[str]]:
     """Return the cells of a function's row, one for each library, and its faults."""
     definition: Definition = function.definition
-    name, case = definition.name, definition.variants[0]
+    name, case = definition.name, definition.cases[0]
     x = _sample_points(definition)
     exact = truth(case.formula, x, {**definition.defaults, **case.parameters}, digits=_DIGITS)
     # along an axis, an element may be negligible beside the elements that it is computed from
-    in_ulp = (accurate and definition.axis is None) or not definition.keeps_shape
+    in_ulp = (accurate and definition.is_elementwise) or not definition.keeps_shape
     bound = case.ulp if in_ulp else max(ACCEPTED, case.ulp)
     float32 = np.finfo(np.float32)
     size = abs(exact)
@@ -110,10 +110,10 @@ def _sample_points(definition: Definition) -> np.ndarray[Any, Any]:
     For a function along an axis they are of similar size, so that all of them matter.
     """
     points = [np.linspace(-20, 20, 402), np.asarray(definition.properties.kinks)]
-    if definition.axis is None:
+    if definition.is_elementwise:
         scales = np.logspace(-30, 3, 100)
         points += [scales, -scales]
-    low, high = definition.properties.defined
+    low, high = definition.properties.domain
     if high - low < math.inf:
         points.append(np.linspace(low, high, 402))
     x = np.unique(np.concatenate(points).astype(np.float32))

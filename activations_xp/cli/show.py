@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import functools
 import inspect
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -33,7 +32,7 @@ class _Entry:
     formula: str | None
     summary: str
     range: str
-    peers: list[tuple[str, str]]
+    peers: dict[str, list[str]]
     aliases: list[str]
 
 
@@ -74,9 +73,11 @@ def markdown_page() -> str:
     lines = [("function", "formula", "range", "other libraries", "aliases"), ("---",) * 5]
     for entry in _entries():
         formula = _code(entry.formula) if entry.formula else entry.summary
-        peers = ", ".join(f"{library} {_code(name)}" for library, name in entry.peers)
+        elsewhere = ", ".join(
+            f"{library} {', '.join(map(_code, peers))}" for library, peers in entry.peers.items()
+        )
         aliases = ", ".join(map(_code, entry.aliases))
-        lines.append((_code(entry.name), formula, entry.range, peers, aliases))
+        lines.append((_code(entry.name), formula, entry.range, elsewhere, aliases))
     return _HEADING + "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
@@ -92,10 +93,8 @@ def _entries() -> Iterator[_Entry]:
         formula = definition.formula
         summary = (function.__doc__ or "").partition("\n")[0]
         span = interval(definition.properties.range) if formula else ""
-        peers = [
-            (library, re.split(r"[ ,]", path)[0].rpartition(".")[2])
-            for library, path in definition.elsewhere.items()
-        ]
-        implied = [alias for v in definition.variants for alias in v.aliases]
-        aliases = [*definition.aliases, *implied, *definition.presets]
-        yield _Entry(name, formula, summary, span, peers, aliases)
+        peers = {
+            library: [*dict.fromkeys(peer.name.rpartition(".")[2] for peer in peers)]
+            for library, peers in definition.peers.items()
+        }
+        yield _Entry(name, formula, summary, span, peers, [*definition.aliases])
