@@ -572,8 +572,8 @@ def test_list_markdown_escapes_bar():
 def test_show_signature_and_documentation(capsys):
     assert cli.main(["show", "gelu"]) == 0
     out = capsys.readouterr().out
-    head = "gelu(x, /, approximate='none', *, out=None)\n\nGaussian error linear unit"
-    assert out.startswith(head)
+    opening = "gelu(x, /, approximate='none', *, out=None)\n\nGaussian error linear unit"
+    assert out.startswith(opening)
     assert "formula: ``x * erfc(-x / sqrt(2)) / 2``" in out
     assert gelu.__doc__ in out
 
@@ -585,8 +585,8 @@ def test_show_alias(capsys):
     )
     assert get("gelu_new").keywords == {"approximate": "tanh"}
     assert cli.main(["show", "swish"]) == 0
-    head = "swish is silu.\n\nsilu(x, /, beta=1.0, *, out=None)\n"
-    assert capsys.readouterr().out.startswith(head)
+    opening = "swish is silu.\n\nsilu(x, /, beta=1.0, *, out=None)\n"
+    assert capsys.readouterr().out.startswith(opening)
 
 
 def test_show_unknown_name(capsys):

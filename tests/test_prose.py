@@ -39,5 +39,5 @@ def test_docstrings_finds_all_kinds(tmp_path):
         '"""Module."""\nX = 1\n"""Variable."""\n\n\nclass A:\n    """Class."""\n\n'
         '    def f(self):\n        """Method."""\n        return "no docstring"\n'
     )
-    found = sorted(docstrings(tmp_path / "example.py"))
-    assert found == [(1, "Module."), (3, "Variable."), (7, "Class."), (10, "Method.")]
+    openings = sorted(docstrings(tmp_path / "example.py"))
+    assert openings == [(1, "Module."), (3, "Variable."), (7, "Class."), (10, "Method.")]

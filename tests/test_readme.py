@@ -44,10 +44,10 @@ def test_every_block_is_an_example():
 @pytest.mark.once
 def test_families_name_functions():
     rows = re.findall(r"^\| [a-z].*\| (`.*) and others \|$", README, re.MULTILINE)
-    listed = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    named = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
     assert len(rows) == 12
-    assert [name for name in listed if not hasattr(ax, name)] == []
-    assert len(set(listed)) == len(listed)
+    assert [name for name in named if not hasattr(ax, name)] == []
+    assert len(set(named)) == len(named)
 
 
 @pytest.mark.once
