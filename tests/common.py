@@ -59,17 +59,14 @@ def exact_values(
     formula: str,
     x: np.ndarray,
     parameters: dict[str, Any],
-    engine: str = "mpmath",
     digits: int = _oracle.DIGITS,
 ) -> np.ndarray:
     """What the oracle says, remembered."""
-    return remembered(_truth, formula, x, parameters, engine, digits)
+    return remembered(_truth, formula, x, parameters, digits)
 
 
-def _truth(
-    formula: str, x: np.ndarray, parameters: dict[str, Any], engine: str, digits: int
-) -> np.ndarray:
-    return _oracle.truth(formula, x, parameters, engine=engine, digits=digits)
+def _truth(formula: str, x: np.ndarray, parameters: dict[str, Any], digits: int) -> np.ndarray:
+    return _oracle.truth(formula, x, parameters, digits=digits)
 
 
 def over(names: Any, values: Any) -> Any:

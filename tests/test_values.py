@@ -51,13 +51,12 @@ def dtypes_of(backend, transform):
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("engine", ["mpmath", "decimal"])
-def test_the_formula_means_the_same_in_two_arithmetics(case, engine):
+def test_formula_has_enough_digits(case):
     x = np.concatenate([np.linspace(-30, 30, 12), [1e-20, -1e-20, 1e3, -1e3]])
     x = moved_within(case.definition, x)
     asked = case.variant.formula, x, case.all_parameters
-    exact = exact_values(*asked, engine)
-    other = exact_values(*asked, "mpmath", 2 * DIGITS)
+    exact = exact_values(*asked)
+    other = exact_values(*asked, 2 * DIGITS)
     np.testing.assert_allclose(exact.astype("f8"), other.astype("f8"), rtol=1e-15)
 
 
