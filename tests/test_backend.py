@@ -1,4 +1,4 @@
-"""A new array library by one Backend: a small made-up one, with everything that a backend provides."""
+"""A new array library by writing one Backend: a small made-up one."""
 
 from __future__ import annotations
 
@@ -53,7 +53,9 @@ def _binary(function):
     )
 
 
-for _name in ["add", "sub", "mul", "truediv", "pow", "and", "or", "lt", "le", "gt", "ge", "eq", "ne"]:
+OPERATORS = ("add", "sub", "mul", "truediv", "pow", "and", "or", "lt", "le", "gt", "ge", "eq", "ne")
+
+for _name in OPERATORS:
     _forward, _backward = _binary(getattr(operator, f"__{_name}__"))
     setattr(Crate, f"__{_name}__", _forward)
     setattr(Crate, f"__r{_name}__", _backward)
@@ -142,7 +144,9 @@ def test_new_library_draws_its_random_numbers():
     y = ax.dropout(x, 0.25, training=True, rng=np.random.default_rng(0))
     assert y.dtype == np.float32
     assert 0.2 < np.mean(y.content == 0) < 0.3
-    with pytest.raises(TypeError, match="dropout: rng must be a numpy.random.Generator, got 'x'"):
+    with pytest.raises(
+        TypeError, match=r"dropout: rng must be a numpy\.random\.Generator, got 'x'"
+    ):
         ax.dropout(x, 0.25, training=True, rng="x")
 
 

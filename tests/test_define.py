@@ -40,7 +40,7 @@ def test_parameter_names_of_the_generated_function():
         resolve: Number = 2.0,
         draw: Number = 3.0,
         kernels: Number = 4.0,
-        type: Number = 5.0,
+        type: Number = 5.0,  # noqa: A002
         out_: Number = 6.0,
     ):
         """Sum of the parameters times x."""
@@ -223,9 +223,9 @@ def test_kernel_of_a_precision_that_changes_while_it_is_resolved(monkeypatch):
 
 
 def test_precision_that_is_neither_is_refused():
-    with pytest.raises(ValueError, match="precision: level must be 'fast' or 'accurate', got 'x'"):
-        with ax.precision("x"):
-            pass
+    message = "precision: level must be 'fast' or 'accurate', got 'x'"
+    with pytest.raises(ValueError, match=message), ax.precision("x"):
+        pass
 
 
 def test_axis_parameter_is_checked_by_its_specification():
