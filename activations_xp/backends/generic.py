@@ -31,7 +31,7 @@ class StandardBackend(Backend):
     def device(self, x: Any) -> Any:
         return array_api_compat.device(x)
 
-    def bind(self, definition: Definition, precision: Precision, kind: type) -> Kernel:
+    def bind(self, definition: Definition, precision: Precision, array_type: type) -> Kernel:
         def kernel(x: Any, types: tuple[type, ...], *parameters: Any) -> Any:
             values = definition.check(x, parameters, self)
             dtypes = compute_and_result_dtypes(definition, self.xp, x, values)

@@ -52,7 +52,7 @@ class JaxBackend(Backend):
     def device(self, x: Any) -> Any:
         return None  # JAX places arrays itself, and says when it cannot
 
-    def bind(self, definition: Definition, precision: Precision, kind: type) -> Kernel:
+    def bind(self, definition: Definition, precision: Precision, array_type: type) -> Kernel:
         return _bind(definition, precision)
 
     def uniform(self, shape: tuple[int, ...], like: Any, rng: Any) -> Any:

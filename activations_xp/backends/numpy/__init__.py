@@ -94,10 +94,10 @@ class NumpyBackend(Backend):
     def device(self, x: Any) -> Any:
         return None
 
-    def bind(self, definition: Definition, precision: Precision, kind: type) -> Kernel:
-        if kind is not np.ndarray:
+    def bind(self, definition: Definition, precision: Precision, array_type: type) -> Kernel:
+        if array_type is not np.ndarray:
             kernel = self.bind(definition, precision, np.ndarray)
-            if issubclass(kind, (np.generic, *NUMBER)):
+            if issubclass(array_type, (np.generic, *NUMBER)):
                 return _on_scalars(kernel)
             return lambda x, *parameters, **out: kernel(np.asarray(x), *parameters, **out)
         native = NATIVE.get(definition.name) if precision == "fast" else None
