@@ -8,7 +8,7 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-from ._dispatch import isdtype, library, namespace
+from ._dispatch import backend_of
 
 
 def mask_kwargs(
@@ -26,7 +26,7 @@ def mask_kwargs(
                 f"{function}: attn_mask must have shape {per_head[1:]} or {per_head}, got {got}"
             )
         if len(attn_mask.shape) == 3:
-            attn_mask = namespace(attn_mask).reshape(attn_mask, score_shape)
+            attn_mask = backend_of(attn_mask).xp.reshape(attn_mask, score_shape)
     mask, bias = mask_and_bias(attn_mask, query)
     key_mask, key_bias = mask_and_bias(key_padding_mask, query)
     if key_bias is not None:
@@ -43,11 +43,14 @@ def mask_and_bias(mask: Any, query: Any) -> tuple[Any, Any]:
     """Return a boolean mask as the first, or numbers to add in the query's dtype as the second."""
     if not is_floating(mask):
         return mask, None
-    xp = namespace(mask)
+    xp = backend_of(mask).xp
     is_float32 = is_floating(query) and mask.dtype == xp.float32
     return None, xp.astype(mask, query.dtype) if is_float32 else mask
 
 
 def is_floating(value: Any) -> bool:
     """Return whether `value` is an array of a real floating dtype."""
-    return library(value) is not None and isdtype(value, ("real floating",))
+    try:
+        return backend_of(value).is_floating(value)
+    except TypeError:
+        return False

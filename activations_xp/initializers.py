@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _activation, _dispatch
+from . import _dispatch, _registry
 from .functions import ndtri
 
 __all__ = ["gain", "lecun_normal"]
@@ -81,10 +81,10 @@ def lecun_normal(
             f"lecun_normal: in_axis and out_axis must differ, got {in_axis} and {out_axis}"
         )
     fan_in = prod(n for i, n in enumerate(sizes) if i not in outs)
-    empty = _dispatch.blank("lecun_normal", rng, dtype)
-    sample = _dispatch.draw("lecun_normal", empty, lambda: sizes, rng, None)
+    empty = _dispatch.empty_for_rng("lecun_normal", rng, dtype)
+    sample = _dispatch.sample_uniform("lecun_normal", empty, lambda: sizes, rng, None)
     normal = ndtri(sample * (1 - 2 * _CDF_AT_MINUS_2) + _CDF_AT_MINUS_2)
-    xp = _dispatch.namespace(empty)
+    xp = _dispatch.backend_of(empty).xp
     return xp.astype(normal * (1 / (_TRUNCATED_STD * sqrt(max(fan_in, 1)))), empty.dtype)
 
 
@@ -134,12 +134,12 @@ def gain(function: Any, **parameters: Any) -> float:
     ----------
     He et al., Delving deep into rectifiers, arXiv:1502.01852.
     """
-    function = _activation.get(function) if isinstance(function, str) else function
-    name = _activation.name_of(function)
+    function = _registry.get(function) if isinstance(function, str) else function
+    name = _registry.name_of(function)
     name = name if isinstance(name, str) else name["name"]
     f = functools.partial(function, **parameters)
     definition = getattr(function, "func", function).definition
-    if definition.axis is not None:
+    if definition.output_axis is not None:
         raise ValueError(f"gain: function must be one of each element, got {name}")
 
     def weighted(z: Any) -> Any:

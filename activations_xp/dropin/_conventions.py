@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-from .._dispatch import isdtype, library, namespace, write
+from .._dispatch import assign, backend_of
 from .._typing import A
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -32,15 +32,19 @@ def reraise_as(kind: type[ValueError]) -> Callable[[F], F]:
 
 def is_array(value: Any) -> bool:
     """Return whether `value` is an array; where it is not, the function has the better error."""
-    return library(value) is not None
+    try:
+        backend_of(value)
+    except TypeError:
+        return False
+    return True
 
 
 def astype(x: A, dtype: Any) -> A:
     """Return `x` in a floating dtype of its library, or `x` itself if that is None."""
     if dtype is None or not is_array(x):
         return x
-    y = namespace(x).astype(x, dtype)
-    if not isdtype(y, ("real floating",)):
+    y = backend_of(x).xp.astype(x, dtype)
+    if not backend_of(y).is_floating(y):
         raise TypeError(f"dtype must be a real floating one, got {dtype!r}")
     return cast(A, y)
 
@@ -49,7 +53,7 @@ def result_dtype(y: A, dtype: Any) -> A:
     """Return `y` in a dtype of its library or of this name, or `y` itself if that is None."""
     if dtype is None:
         return y
-    xp = namespace(y)
+    xp = backend_of(y).xp
     if isinstance(dtype, str):
         if not hasattr(xp, dtype):
             raise TypeError(f"dtype must be one of x's library, got {dtype!r}")
@@ -64,4 +68,4 @@ def inplace_if(inplace: bool, function: Any, x: A, /, *args: Any, **kwargs: Any)
     # PyTorch differentiates at the tensor that the function took, which may not change
     source = x.clone() if hasattr(x, "clone") else x
     value = function(source, *args, **kwargs)
-    return cast(A, write(function.__name__, "inplace", x, value))
+    return cast(A, assign(function.__name__, "inplace", x, value))

@@ -12,10 +12,10 @@ from operator import and_
 from typing import Any, Literal, overload
 
 from .. import functions as ax
-from .._dispatch import namespace
-from .._parameters import Axes, Mask, Scalar
-from .._special import arange
+from .._dispatch import backend_of
+from .._parameters import ArrayOrNumber, Axes, Mask
 from .._typing import A
+from ..numerics.arrays import arange
 from ._conventions import reraise_as, result_dtype
 
 __all__ = [
@@ -58,7 +58,7 @@ class BadValueError(ValueError, AssertionError):
     """An axis that has no halves, for which JAX raises an AssertionError."""
 
 
-def celu(x: A, alpha: Scalar = 1.0) -> A:
+def celu(x: A, alpha: ArrayOrNumber = 1.0) -> A:
     """Return x where it is positive, and alpha*(exp(x/alpha) - 1) elsewhere."""
     return ax.celu(x, alpha)
 
@@ -88,7 +88,7 @@ def dot_product_attention(
     if implementation not in (None, "xla", "cudnn"):
         got = f"None, 'xla' or 'cudnn', got {implementation!r}"
         raise ValueError(f"dot_product_attention: implementation must be {got}")
-    xp, shape = namespace(query), query.shape
+    xp, shape = backend_of(query).xp, query.shape
     arrays: Any = (query, key, value)
     if len(shape) == 3:
         arrays = [x[None, ...] for x in arrays]
@@ -127,7 +127,7 @@ def _scores(xp: Any, query: Any, key: Any, scale: float | None, bias: Any, masks
     return xp.where(reduce(and_, masks), scores, -inf) if masks else scores
 
 
-def elu(x: A, alpha: Scalar = 1.0) -> A:
+def elu(x: A, alpha: ArrayOrNumber = 1.0) -> A:
     """Return x where it is positive, and alpha*(exp(x) - 1) elsewhere."""
     return ax.elu(x, alpha)
 
@@ -169,7 +169,7 @@ def identity(x: A) -> A:
     return ax.identity(x)
 
 
-def leaky_relu(x: A, negative_slope: Scalar = 0.01) -> A:
+def leaky_relu(x: A, negative_slope: ArrayOrNumber = 0.01) -> A:
     """Return x where it is positive, and negative_slope*x elsewhere."""
     return ax.leaky_relu(x, negative_slope)
 
@@ -198,7 +198,7 @@ def logmeanexp(x: A, axis: Axes = None, where: Mask | None = None, keepdims: boo
 def logsumexp(
     a: A,
     axis: Axes = None,
-    b: Scalar | None = None,
+    b: ArrayOrNumber | None = None,
     keepdims: bool = False,
     return_sign: Literal[False] = False,
     where: Mask | None = None,
@@ -207,7 +207,7 @@ def logsumexp(
 def logsumexp(
     a: A,
     axis: Axes = None,
-    b: Scalar | None = None,
+    b: ArrayOrNumber | None = None,
     keepdims: bool = False,
     *,
     return_sign: Literal[True],
@@ -216,7 +216,7 @@ def logsumexp(
 def logsumexp(
     a: Any,
     axis: Axes = None,
-    b: Scalar | None = None,
+    b: ArrayOrNumber | None = None,
     keepdims: bool = False,
     return_sign: bool = False,
     where: Mask | None = None,
@@ -288,7 +288,7 @@ def sparse_sigmoid(x: A) -> A:
     return ax.sparse_sigmoid(x)
 
 
-def squareplus(x: A, b: Scalar = 4) -> A:
+def squareplus(x: A, b: ArrayOrNumber = 4) -> A:
     """Return (x + sqrt(x*x + b))/2.
 
     JAX's is 0 for x far below 0 and overflows for x far from it; this one does neither.
@@ -299,8 +299,8 @@ def squareplus(x: A, b: Scalar = 4) -> A:
 def standardize(
     x: A,
     axis: Axes = -1,
-    mean: Scalar | None = None,
-    variance: Scalar | None = None,
+    mean: ArrayOrNumber | None = None,
+    variance: ArrayOrNumber | None = None,
     epsilon: float = 1e-5,
     where: Mask | None = None,
     *,

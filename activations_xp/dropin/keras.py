@@ -7,7 +7,7 @@ of Keras 2. Unlike in Keras, the thresholds and shrinkers keep a NaN.
 from __future__ import annotations
 
 from .. import functions as ax
-from .._parameters import Axes, Scalar
+from .._parameters import ArrayOrNumber, Axes
 from .._typing import A
 from ._conventions import reraise_as
 
@@ -52,12 +52,12 @@ class BadValueError(ValueError, RuntimeError, AssertionError):
 
 
 @reraise_as(BadValueError)
-def celu(x: A, alpha: Scalar = 1.0) -> A:
+def celu(x: A, alpha: ArrayOrNumber = 1.0) -> A:
     """Return x where it is positive, and alpha*(exp(x/alpha) - 1) elsewhere."""
     return ax.celu(x, alpha)
 
 
-def elu(x: A, alpha: Scalar = 1.0) -> A:
+def elu(x: A, alpha: ArrayOrNumber = 1.0) -> A:
     """Return x where it is positive, and alpha*(exp(x) - 1) elsewhere."""
     return ax.elu(x, alpha)
 
@@ -78,7 +78,7 @@ def glu(x: A, axis: int = -1) -> A:
     return ax.glu(x, axis)
 
 
-def hard_shrink(x: A, threshold: Scalar = 0.5) -> A:
+def hard_shrink(x: A, threshold: ArrayOrNumber = 0.5) -> A:
     """Return x where abs(x) > threshold, and 0 elsewhere."""
     return ax.hard_shrink(x, threshold)
 
@@ -101,7 +101,7 @@ def hard_tanh(x: A) -> A:
     return ax.hard_tanh(x)
 
 
-def leaky_relu(x: A, negative_slope: Scalar = 0.2) -> A:
+def leaky_relu(x: A, negative_slope: ArrayOrNumber = 0.2) -> A:
     """Return x where it is positive, and negative_slope*x elsewhere.
 
     Keras on NumPy exchanges the two where the slope is above 1.
@@ -131,9 +131,9 @@ def mish(x: A) -> A:
 
 def relu(
     x: A,
-    negative_slope: Scalar = 0.0,
-    max_value: Scalar | None = None,
-    threshold: Scalar = 0.0,
+    negative_slope: ArrayOrNumber = 0.0,
+    max_value: ArrayOrNumber | None = None,
+    threshold: ArrayOrNumber = 0.0,
 ) -> A:
     """Return x from `threshold` on, and negative_slope*(x - threshold) below.
 
@@ -166,7 +166,7 @@ swish = silu
 
 
 @reraise_as(BadValueError)
-def soft_shrink(x: A, threshold: Scalar = 0.5) -> A:
+def soft_shrink(x: A, threshold: ArrayOrNumber = 0.5) -> A:
     """Return x moved towards 0 by `threshold`, and 0 where abs(x) <= threshold."""
     return ax.soft_shrink(x, threshold)
 
@@ -204,7 +204,7 @@ def sparsemax(x: A, axis: int = -1) -> A:
     return ax.sparsemax(x, axis)
 
 
-def squareplus(x: A, b: Scalar = 4) -> A:
+def squareplus(x: A, b: ArrayOrNumber = 4) -> A:
     """Return (x + sqrt(x*x + b))/2.
 
     Keras's is 0 for x far below 0 and overflows for x far from it; this one does neither.
@@ -225,6 +225,6 @@ def tanh_shrink(x: A) -> A:
     return ax.tanh_shrink(x)
 
 
-def threshold(x: A, threshold: Scalar, default_value: Scalar) -> A:
+def threshold(x: A, threshold: ArrayOrNumber, default_value: ArrayOrNumber) -> A:
     """Return x where it exceeds `threshold`, and `default_value` elsewhere."""
     return ax.threshold(x, threshold, default_value)

@@ -7,7 +7,7 @@ defaults of the layers.
 from __future__ import annotations
 
 from .. import functions as ax
-from .._parameters import Axes, Scalar
+from .._parameters import ArrayOrNumber, Axes
 from .._typing import A
 from .keras import (
     elu,
@@ -51,12 +51,17 @@ def hard_sigmoid(x: A) -> A:
     return ax.hard_sigmoid(x, 0.2)
 
 
-def leaky_relu(x: A, alpha: Scalar = 0.3) -> A:
+def leaky_relu(x: A, alpha: ArrayOrNumber = 0.3) -> A:
     """Return x where it is positive, and alpha*x elsewhere."""
     return ax.leaky_relu(x, alpha)
 
 
-def relu(x: A, alpha: Scalar = 0.0, max_value: Scalar | None = None, threshold: Scalar = 0.0) -> A:
+def relu(
+    x: A,
+    alpha: ArrayOrNumber = 0.0,
+    max_value: ArrayOrNumber | None = None,
+    threshold: ArrayOrNumber = 0.0,
+) -> A:
     """Return x from `threshold` on, and alpha*(x - threshold) below.
 
     The result is at most `max_value`.
@@ -72,6 +77,6 @@ def softmax(x: A, axis: Axes = -1) -> A:
     return y
 
 
-def thresholded_relu(x: A, theta: Scalar = 1.0) -> A:
+def thresholded_relu(x: A, theta: ArrayOrNumber = 1.0) -> A:
     """Return x where it exceeds `theta`, and 0 elsewhere."""
     return ax.thresholded_relu(x, theta)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from .. import functions as ax
-from .._dispatch import namespace
-from .._parameters import Axes, Operand, Weight
+from .._dispatch import backend_of
+from .._parameters import Axes, BroadcastsWithOrNumber, ChannelArray
 from .._typing import A
 from ._conventions import result_dtype
 from .keras import (
@@ -107,7 +107,7 @@ def dot_product_attention(
     `flash_attention` makes no difference. The cap, which turns the scores into
     ``cap * tanh(scores / cap)``, works on every device, in Keras only on a TPU.
     """
-    xp = namespace(query)
+    xp = backend_of(query).xp
     result = ax.scaled_dot_product_attention(
         *(xp.permute_dims(x, (0, 2, 1, 3)) for x in (query, key, value)),
         bias=bias,
@@ -149,8 +149,8 @@ def gelu(x: A, approximate: bool = True) -> A:
 
 def layer_normalization(
     x: A,
-    gamma: Weight | None = None,
-    beta: Weight | None = None,
+    gamma: ChannelArray | None = None,
+    beta: ChannelArray | None = None,
     axis: Axes = -1,
     epsilon: float | None = None,
 ) -> A:
@@ -158,7 +158,7 @@ def layer_normalization(
     return ax.layer_norm(x, axis, gamma, beta, EPSILON if epsilon is None else epsilon)
 
 
-def logaddexp(x1: A, x2: Operand) -> A:
+def logaddexp(x1: A, x2: BroadcastsWithOrNumber) -> A:
     """Return log(exp(x1) + exp(x2))."""
     return ax.logaddexp(x1, x2)
 
@@ -183,7 +183,7 @@ def multi_hot(
         raise ValueError("multi_hot: num_classes must be given")
     label_axis = 1 if getattr(inputs, "ndim", 1) > 1 else 0
     y = _cast_dense(ax.multi_hot(inputs, num_classes, label_axis), dtype, sparse)
-    return namespace(y).moveaxis(y, label_axis, axis)  # type: ignore[no-any-return]
+    return backend_of(y).xp.moveaxis(y, label_axis, axis)  # type: ignore[no-any-return]
 
 
 def normalize(x: A, axis: Axes = -1, order: int = 2, epsilon: float | None = None) -> A:
@@ -208,7 +208,7 @@ def relu(x: A) -> A:
 
 
 def rms_normalization(
-    x: A, scale: Weight | None = None, axis: Axes = -1, epsilon: float | None = None
+    x: A, scale: ChannelArray | None = None, axis: Axes = -1, epsilon: float | None = None
 ) -> A:
     """Return scale*x/sqrt(mean(x*x) + epsilon) along `axis`."""
     return ax.rms_norm(x, axis, scale, EPSILON if epsilon is None else epsilon)

@@ -18,8 +18,8 @@ from operator import index
 from typing import Any, Literal, TypeAlias
 
 from .. import functions as ax
-from .._dispatch import device, isdtype, namespace
-from .._parameters import describe
+from .._dispatch import backend_of
+from .._errors import describe_value
 from .._torch_masks import is_floating, mask_and_bias, mask_kwargs
 from .._typing import A
 from ._conventions import astype, inplace_if, is_array, reraise_as
@@ -378,7 +378,7 @@ def one_hot(input: A, num_classes: int = -1) -> A:
     `num_classes` is -1.
     """
     y = ax.one_hot(input, _infer_num_classes(input, num_classes))
-    return namespace(input).astype(y, input.dtype)  # type: ignore[no-any-return]
+    return backend_of(input).xp.astype(y, input.dtype)  # type: ignore[no-any-return]
 
 
 def sigmoid(input: A) -> A:
@@ -621,14 +621,14 @@ def _broadcast_channels(weight: Any, x: Any) -> Any:
             f"prelu: weight must be one number or {channels}, got shape {tuple(weight.shape)}"
         )
     shape = (weight.shape[0], *(1,) * (x.ndim - 2))
-    return namespace(x).reshape(weight, shape[: x.ndim])
+    return backend_of(x).xp.reshape(weight, shape[: x.ndim])
 
 
 def _with_static(
     query: Any, key: Any, value: Any, static_k: Any, static_v: Any, weights: dict[str, Any]
 ) -> tuple[Any, Any, dict[str, Any]]:
     """Return keys, values and weights such that the identity projects what is static."""
-    xp, batch, size = namespace(query), tuple(query.shape[1:-1]), query.shape[-1]
+    xp, batch, size = backend_of(query).xp, tuple(query.shape[1:-1]), query.shape[-1]
     thirds = [slice(i * size, (i + 1) * size) for i in range(3)]
     bias, packed = weights["in_proj_bias"], weights.get("in_proj_weight")
     biases = [None if bias is None else bias[third] for third in thirds]
@@ -643,7 +643,7 @@ def _with_static(
             x = xp.reshape(static, (*batch, size // depth, length, depth))
             x = xp.permute_dims(x, (x.ndim - 2, *range(x.ndim - 2), x.ndim - 1))
             inputs[i] = xp.reshape(x, (length, *batch, size))
-            separate[i] = xp.eye(size, dtype=query.dtype, device=device(query))
+            separate[i] = xp.eye(size, dtype=query.dtype, device=backend_of(query).device(query))
             biases[i] = None if bias is None else xp.zeros_like(biases[i])
     weights = dict(zip(names, separate, strict=True))
     weights["in_proj_bias"] = None if bias is None else xp.concat(biases, axis=0)
@@ -654,13 +654,13 @@ def _infer_num_classes(x: Any, num_classes: int) -> int:
     """Return the number of classes; -1 stands for the least that suffices."""
     if not is_array(x):
         return num_classes
-    if not isdtype(x, ("integral",)):
-        raise ValueError(f"one_hot: input must be an array of integers, got {describe(x)}")
+    if not backend_of(x).xp.isdtype(x.dtype, "integral"):
+        raise ValueError(f"one_hot: input must be an array of integers, got {describe_value(x)}")
     if num_classes != -1:
         return num_classes
     if 0 in x.shape:
         raise ValueError("one_hot: num_classes must be given for an empty input")
-    xp = namespace(x)
+    xp = backend_of(x).xp
     if xp.any(x < 0):
         raise ValueError("one_hot: input must not be negative")
     return int(xp.max(x, axis=tuple(range(x.ndim)))) + 1
@@ -668,7 +668,9 @@ def _infer_num_classes(x: Any, num_classes: int) -> int:
 
 def _check_training(function: str, training: Any) -> bool:
     if not isinstance(training, bool):
-        raise TypeError(f"{function}: training must be True or False, got {describe(training)}")
+        raise TypeError(
+            f"{function}: training must be True or False, got {describe_value(training)}"
+        )
     return training
 
 
@@ -676,11 +678,11 @@ def _check_approximate(value: Any) -> Any:
     """Return `approximate` if torch takes it; the function itself takes more."""
     if not isinstance(value, str) or value not in ("none", "tanh"):
         kind = ValueError if isinstance(value, str) else TypeError
-        raise kind(f"gelu: approximate must be 'none' or 'tanh', got {describe(value)}")
+        raise kind(f"gelu: approximate must be 'none' or 'tanh', got {describe_value(value)}")
     return value
 
 
 def _default_eps(x: Any) -> float:
     """Return the machine epsilon of the dtype that torch computes in."""
-    is_float64 = is_floating(x) and namespace(x).finfo(x.dtype).bits > 32
+    is_float64 = is_floating(x) and backend_of(x).xp.finfo(x.dtype).bits > 32
     return 2.0**-52 if is_float64 else 2.0**-23

@@ -13,11 +13,11 @@ from math import sqrt
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeVar
 
 from .. import functions as ax
-from .._activation import get
-from .._dispatch import draw, namespace
-from .._parameters import NUMBER, aligned, describe, gathered
+from .._dispatch import backend_of, sample_uniform
+from .._errors import describe_value
+from .._registry import get
 from .._torch_masks import mask_kwargs
-from .._typing import A, P
+from .._typing import NUMBER, A, P
 
 __all__ = [
     "Activation",
@@ -110,8 +110,8 @@ class Layer(ABC):
     def _register_uniform(self, name: str, shape: tuple[int, ...], bound: float) -> None:
         """Add a parameter drawn uniformly from [-bound, bound)."""
         empty = self._full((0,), 0.0)
-        sample = draw(type(self).__name__, empty, lambda: shape, self._next_rng(), None)
-        self._register(name, namespace(empty).astype((sample * 2 - 1) * bound, empty.dtype))
+        sample = sample_uniform(type(self).__name__, empty, lambda: shape, self._next_rng(), None)
+        self._register(name, backend_of(empty).xp.astype((sample * 2 - 1) * bound, empty.dtype))
 
     def _next_rng(self) -> Any:
         """Return a generator that advances by itself, or a key that was not used before."""
@@ -166,15 +166,17 @@ class Activation(Layer):
     def _register_constant(self, name: str, shape: tuple[int, ...]) -> None:
         """Turn a constant into a parameter of this shape."""
         definition = self.function.definition
-        names = [n for n, kind in definition.parameters.items() if kind.is_scalar]
+        names = [n for n, p in definition.parameters.items() if p.number and p.differentiable]
         layer = type(self).__name__
         if name not in names:
             raise ValueError(
-                f"{layer}: learned must be of {names} of {self.name}, got {describe(name)}"
+                f"{layer}: learned must be of {names} of {self.name}, got {describe_value(name)}"
             )
         value = self.constants.pop(name, definition.defaults.get(name))
         if not isinstance(value, NUMBER):
-            raise TypeError(f"{layer}: {name} must begin with a number, got {describe(value)}")
+            raise TypeError(
+                f"{layer}: {name} must begin with a number, got {describe_value(value)}"
+            )
         self._register(name, self._full(shape, value))
 
     def forward(
@@ -201,19 +203,8 @@ class Activation(Layer):
         g : array of real floating numbers
             The gradient of the result, in its shape; the other arguments are those of the layer.
         """
-        return self._gradients(g, x, self._kwargs(x, training, noise=noise))
-
-    def _gradients(self, g: Any, x: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
-        gradients = {"x": self.function.vjp(x, g, **kwargs)}
-        parameters = self._named_parameters()
-        if parameters:
-            xp, axis = namespace(x), kwargs.get("axis")
-            axes = () if axis is None else (axis % x.ndim,)
-            derivatives = self.function.parameter_derivatives(x, **kwargs)
-            for name, value in parameters.items():
-                gradient = gathered(xp, g * derivatives[name], aligned(value.shape, x, axes))
-                gradients[name] = xp.reshape(gradient, value.shape)
-        return gradients
+        gradients = self.function.vjp(g, x, **self._kwargs(x, training, noise=noise))
+        return {name: gradients[name] for name in ("x", *self._named_parameters())}
 
     def _kwargs(self, x: Any, training: bool | None, **noise: Any) -> dict[str, Any]:
         definition = self.function.definition
