@@ -189,7 +189,7 @@ def test_precision_of_a_neighbour():
 
 def test_kernel_of_a_precision_that_changes_while_it_is_resolved(monkeypatch):
     """A kernel is remembered for the precision that it was resolved at."""
-    backend = _dispatch.backend_of(np.ones(1))
+    backend = _dispatch.find_backend(np.ones(1))
     levels = []
 
     @activation(**WORDS)

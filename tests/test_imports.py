@@ -31,6 +31,7 @@ ORDER = (
     "_define",
     "functions",
     "initializers",
+    "_torch_masks",
     "layers",
     "dropin",
     "",
