@@ -11,7 +11,7 @@ argument                   ranges over
 ``dtype``                  the real floating dtypes of the backend
 ``standard_dtype``         float32 and float64, as far as the backend has them
 ``half_dtype``             float16 and bfloat16, as far as the backend has them
-``transform``              what leaves a function of the backend's arrays what it is: eager, jit, vmap;
+``transform``              the transforms that preserve a function of one array (eager, jit, vmap);
                            under one a function has its first case, and one dtype
 ``activation``             every function of one array
 ``elementwise``            those without an axis

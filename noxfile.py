@@ -17,7 +17,7 @@ nox.options.default_venv_backend = "venv"
 PROJECT = nox.project.load_toml("pyproject.toml")
 
 CONTRACT = ("tests/test_contract.py", "tests/test_dispatch.py", "tests/backends/test_generic.py")
-"""What differs most from one array library, or one Python, to the next."""
+"""The tests whose results depend most on the array library and on the version of Python."""
 
 LIBRARIES: dict[str, list[tuple[str, ...]]] = {
     "numpy": [("--backend", "numpy")],
@@ -28,7 +28,7 @@ LIBRARIES: dict[str, list[tuple[str, ...]]] = {
     "torch": [("--backend", "torch", "--backend", "torch-meta")],
     "jax": [("--backend", "jax")],
 }
-"""What is tested with each library installed, and nothing of the others."""
+"""The options of each run of pytest, by the only array library that is installed."""
 
 
 JAX = {
@@ -126,20 +126,17 @@ def types(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def tables(session: nox.Session) -> None:
-    """Write the generated table into the README, and the page of conventions."""
+    """Write the generated pages docs/functions.md and docs/conventions.md."""
     session.install("-e", ".", *group("torch"))
-    readme = Path("README.md")
-    head, _, rest = readme.read_text().partition("<!-- functions -->\n")
-    _, end, tail = rest.partition("<!-- end of functions -->\n")
-    table = session.run("python", "-m", "activations_xp", "list", "--markdown", silent=True)
-    readme.write_text(f"{head}<!-- functions -->\n{table}{end}{tail}")
+    page = session.run("python", "-m", "activations_xp", "list", "--markdown", silent=True)
+    Path("docs/functions.md").write_text(page)
     page = session.run("python", "tests/tools/conventions.py", silent=True)
     Path("docs/conventions.md").write_text(page)
 
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """How long all functions take beside others, written down; of those named, printed."""
+    """Write the times of all functions and their peers, or print those of the functions named."""
     session.install("-e", ".[plot]", *group("test", "torch", "jax"))
     session.run("python", "tests/tools/bench.py", *session.posargs, env=TOOLS)
     if not session.posargs:
@@ -155,7 +152,7 @@ def bench_gpu(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def accuracy(session: nox.Session) -> None:
-    """The errors of all functions, ours and others', written down; of those named, printed."""
+    """Write the errors of all functions and their peers, or print those of the functions named."""
     session.install("-e", ".[cli]", *group("test", "torch", "jax"))
     command = ("python", "tests/tools/accuracy.py", *session.posargs)
     page = session.run(*command, silent=not session.posargs, env=TOOLS)
@@ -165,6 +162,6 @@ def accuracy(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def memory(session: nox.Session) -> None:
-    """What PyTorch keeps for the backward pass of every function."""
+    """Print the memory that PyTorch keeps for the backward pass of every function."""
     session.install("-e", ".[cli]", *group("test", "torch"))
     session.run("python", "tests/tools/memory.py", env=TOOLS)

@@ -1,278 +1,266 @@
-"""Whose array is this? The one place that tells array libraries apart."""
+"""Whose array is this? Dispatch by the type of the first array, and the choice of precision."""
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import Any
 
 import numpy as np
 
-from ._parameters import NUMBER, describe
-from ._typing import Kernel
+from ._definition import Definition
+from ._errors import array_hint, describe_value
+from ._typing import NUMBER, Kernel, Precision
+from .backends.base import Backend
 
-if TYPE_CHECKING:
-    from ._activation import Definition
-    from ._operation import Operation
+PRECISIONS: tuple[Precision, ...] = ("fast", "accurate")
 
-Implementation: TypeAlias = Literal["auto", "native", "portable", "compiled"]
-
-_CHOICES = "'auto', 'native', 'portable' or 'compiled'"
-
-_chosen: Implementation = "auto"
-_tables: list[dict[type, Kernel]] = []
-"""The kernels of every public function that follows `implementation`, by array type."""
-
-
-def table() -> dict[type, Kernel]:
-    """A new table of kernels that `implementation` empties when the choice changes."""
-    _tables.append({})
-    return _tables[-1]
+choice = [0]
+"""The index in `PRECISIONS` that is chosen for the process."""
 
 
 @contextmanager
-def implementation(which: Implementation) -> Iterator[None]:
-    """Choose which implementation runs inside a ``with`` block.
+def precision(level: Precision) -> Iterator[None]:
+    """Choose the precision inside a ``with`` block.
 
-    The choice holds for the whole process, as that of ``torch.backends`` does; for one call
-    there are ``f.native(x)`` and ``f.portable(x)``.
+    The choice holds for the whole process, like those of ``torch.backends``. For one call there is
+    ``f.accurate(x)``.
 
     Parameters
     ----------
-    which : {"auto", "native", "portable", "compiled"}
-        The library's own kernel where it is as accurate as ours (the default), wherever there
-        is one, or nowhere. "compiled" is the default, but on PyTorch as one kernel that its
-        compiler makes, and ours on large NumPy arrays as well, for which PyTorch must be installed.
+    level : {"fast", "accurate"}
+        "fast", the default, runs the library's own kernel if its error is at most
+        ``8 * eps * max(abs(f(x)), min(abs(x), 1))``. "accurate" always runs our implementation,
+        whose error is a few units in the last place on every library.
+
+    Raises
+    ------
+    ValueError
+        If `level` is neither.
 
     Examples
     --------
     >>> import numpy as np
     >>> import activations_xp as ax
-    >>> with ax.implementation("portable"):
+    >>> with ax.precision("accurate"):
     ...     ax.tanh(np.zeros(2))
     array([0., 0.])
     """
-    global _chosen
-    if which not in get_args(Implementation):
-        raise ValueError(f"implementation: must be {_CHOICES}, got {describe(which)}")
-    previous = _chosen
-    _choose(which)
+    if level not in PRECISIONS:
+        got = describe_value(level)
+        raise ValueError(f"precision: level must be 'fast' or 'accurate', got {got}")
+    previous, choice[0] = choice[0], PRECISIONS.index(level)
     try:
         yield
     finally:
-        _choose(previous)
+        choice[0] = previous
 
 
-def _choose(which: Implementation) -> None:
-    global _chosen
-    _chosen = which
-    for kernels in _tables:
-        kernels.clear()
+# literal imports, which dynamo can trace
 
 
-def library(value: Any) -> Any:
-    """What names the library that owns `value`: equal for two arrays that may meet; else None.
+def _numpy() -> Backend:
+    from .backends.numpy import BACKEND
 
-    A library that was never imported cannot own an array, so none is imported here.
+    return BACKEND
+
+
+def _torch() -> Backend:
+    from .backends.torch import BACKEND
+
+    return BACKEND
+
+
+def _jax() -> Backend:
+    from .backends.jax import BACKEND
+
+    return BACKEND
+
+
+_LOADERS: dict[str, Callable[[], Backend]] = {"numpy": _numpy, "torch": _torch, "jax": _jax}
+"""The backends by the module that must have been imported if it owns an array."""
+
+_BY_TYPE: dict[type, Backend] = {}
+
+
+def register(name: str, load: Callable[[], Backend]) -> None:
+    """Add the backend of a library, which is loaded once the module `name` is imported."""
+    _LOADERS[name] = load
+    _BY_TYPE.clear()
+
+
+def backend_of(x: Any) -> Backend:
+    """Return the backend of the library that owns x.
+
+    Raises
+    ------
+    TypeError
+        If x is not an array.
     """
-    if isinstance(value, (np.ndarray, np.generic)):
-        return None if isinstance(value, (np.ma.MaskedArray, np.matrix)) else "numpy"
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(value, torch.Tensor):
-        return "torch"
-    jax = sys.modules.get("jax")
-    if jax is not None and isinstance(value, jax.Array):
-        return "jax"
-    if not hasattr(value, "dtype") or not hasattr(value, "shape"):
-        return None
-    from array_api_compat import array_namespace
+    backend = find_backend(x)
+    if backend is None:
+        raise TypeError(f"expected an array, got {describe_value(x)}{array_hint(x)}")
+    return backend
 
+
+def find_backend(x: Any) -> Backend | None:
+    """Return the backend of the library that owns x, or None if x is not an array."""
+    kind = type(x)
     try:
-        return array_namespace(value)
-    except TypeError:
+        return _BY_TYPE[kind]
+    except KeyError:
+        backend = _search_backend(x)
+        # dynamo guards on the size of a dictionary that has grown while it traces
+        if backend is not None and not backend.is_tracing():
+            _BY_TYPE[kind] = backend
+        return backend
+
+
+def _search_backend(x: Any) -> Backend | None:
+    if isinstance(x, (np.ma.MaskedArray, np.matrix)):
         return None
-
-
-def device(value: Any) -> Any:
-    """Where `value` lives; None for JAX, which places its arrays itself and says when it cannot."""
-    owner = library(value)
-    if owner in ("numpy", "jax"):
+    for backend in loaded_backends():
+        if backend.owns(x):
+            return backend
+    if not hasattr(x, "dtype") or not hasattr(x, "shape"):
         return None
-    if owner == "torch":
-        return value.device
-    from array_api_compat import device
+    from .backends.generic import backend_for
 
-    return device(value)
+    return backend_for(x)
 
 
-def namespace(value: Any) -> Any:
-    """The standard's functions for the library that owns `value`, as its backend has them."""
-    owner = library(value)
-    if owner == "numpy":
-        from .backends.numpy import xp
-    elif owner == "torch":
-        from .backends.torch import xp
-    elif owner == "jax":
-        from .backends.jax import xp
-    else:
-        xp = owner
-    return xp
-
-
-def isdtype(value: Any, kinds: tuple[str, ...]) -> bool:
-    """Whether the array has one of these kinds of dtype; bfloat16 is a floating one everywhere."""
-    return bool(namespace(value).isdtype(value.dtype, kinds))
+def loaded_backends() -> Iterator[Backend]:
+    """Yield the backends of the libraries that have been imported."""
+    for name, load in _LOADERS.items():
+        if name in sys.modules:
+            yield load()
 
 
 def resolve(
-    definition: Definition, kernels: dict[type, Kernel], which: Implementation | None, x: Any
+    definition: Definition, level: Precision, x: Any, kernels: dict[type, Kernel]
 ) -> Kernel:
-    """The kernel for arrays like `x`, remembered in `kernels` by type."""
-    which = which or _chosen
-    owner = library(x)
-    tracing = False
-    if isinstance(x, NUMBER):
-        from .backends import numpy
-
-        kernel = numpy.bind_numbers(definition, which)
-    elif owner is None:
-        raise TypeError(f"{definition.name}: x must be an array, got {describe(x)}{_hint(x)}")
-    elif owner == "numpy":
-        from .backends import numpy
-
-        kernel = numpy.bind(definition, which, type(x))
-    elif owner == "torch":
-        from .backends import torch
-
-        kernel = torch.bind(definition, which, type(x))
-        tracing = torch.is_tracing()
-    elif owner == "jax":
-        from .backends import jax
-
-        kernel = jax.bind(definition, which)
-    else:
-        from .backends import generic
-
-        kernel = generic.bind(definition, owner)
-    if not tracing:  # inside a dynamo trace the guard on a grown table would recompile
+    """Return the kernel for arrays like x, and remember it by type."""
+    backend = _numpy() if isinstance(x, NUMBER) else find_backend(x)
+    if backend is None:
+        got = f"{describe_value(x)}{array_hint(x)}"
+        raise TypeError(f"{definition.name}: {definition.first} must be an array, got {got}")
+    kernel = backend.bind(definition, level, type(x))
+    if not backend.is_tracing():
         kernels[type(x)] = kernel
     return kernel
 
 
-def perform(operation: Operation, which: Implementation | None, values: tuple[Any, ...]) -> Any:
-    """What the library of the first array makes of several."""
-    which = which or _chosen
-    x = operation.first(values)
-    owner = library(x)
-    if owner == "torch":
-        from .backends import torch
+def sample_noise(
+    definition: Definition,
+    level: Precision,
+    x: Any,
+    rng: Any,
+    noise: Any,
+    values: tuple[Any, ...],
+) -> Any:
+    """Return the noise of a call: `noise`, or numbers drawn from `rng`.
 
-        return torch.perform(operation, which, values)
-    if owner == "jax":
-        from .backends import jax
-
-        return jax.perform(operation, values)
-    from .backends import generic
-
-    with np.errstate(all="ignore"):  # many a library is made of NumPy
-        return generic.perform(operation, namespace(x), values)
-
-
-def draws(definition: Definition, which: Implementation | None, x: Any) -> bool:
-    """Whether the library that owns x has a kernel that draws its random numbers itself."""
-    if library(x) != "torch":
-        return False
-    from .backends import torch
-
-    return torch.draws(definition, which or _chosen, type(x))
-
-
-def blank(function: str, rng: Any, dtype: Any) -> Any:
-    """An empty array, of the library that a random number generator is for."""
-    torch = sys.modules.get("torch")
-    if isinstance(rng, np.random.Generator):
-        x = np.empty(0, dtype)
-    elif torch is not None and isinstance(rng, torch.Generator):
-        x = torch.empty(0, dtype=dtype, device=rng.device)
-    elif library(rng) == "jax":
-        x = sys.modules["jax"].numpy.empty(0, dtype)
-    else:
-        wanted = "a numpy.random.Generator, a torch.Generator or a key of JAX"
-        raise TypeError(f"{function}: rng must be {wanted}, got {describe(rng)}")
-    if not isdtype(x, ("real floating",)):
-        raise TypeError(f"{function}: dtype must be a real floating one, got {dtype!r}")
-    return x
-
-
-def draw(function: str, x: Any, shape: Callable[[], tuple[int, ...]], rng: Any, noise: Any) -> Any:
-    """Numbers from 0 to 1, 1 excluded, for x: those given, or such as `rng` makes."""
-    if noise is not None:
-        if rng is not None:
-            raise TypeError(f"{function}: takes rng or noise, got both")
+    None means that the library's own kernel draws them, or that an argument is bad, of which the
+    kernel says more.
+    """
+    spec, name = definition.noise, definition.name
+    assert spec is not None
+    arguments = definition.bind(values)
+    probability = arguments.get(spec.probability)
+    if isinstance(probability, NUMBER) and not probability > 0:
         return noise
     x = np.asarray(x) if isinstance(x, NUMBER) else x
-    owner = library(x)
-    if owner is None:
-        return None  # the kernel says what is wrong with x
-    if owner == "numpy":
-        from .backends.numpy import uniform
-    elif owner == "torch":
-        from .backends.torch import uniform
-    elif owner == "jax":
-        from .backends.jax import uniform
-    else:
-        hint = "" if rng is None else f", got rng={describe(rng)}"
-        raise TypeError(f"{function}: noise must be given to arrays of this library{hint}")
+    backend = find_backend(x)
+    if backend is None:
+        return None
+    arguments[definition.first] = x
+    if spec.probability:
+        arguments |= definition.bind(definition.check(x, values, backend))
+        if not arguments[spec.probability] > 0:
+            return noise
+    if noise is not None:
+        if rng is not None:
+            raise TypeError(f"{name}: takes rng or noise, got both")
+        return noise
+    if rng is None and backend.samples_natively(definition, level, type(x)):
+        spec.shape(**arguments)  # which raises the error for a bad shape
+        return None
+    return sample_uniform(name, functools.partial(spec.shape, **arguments), x, rng)
+
+
+def sample_uniform(function: str, shape: Callable[[], tuple[int, ...]], like: Any, rng: Any) -> Any:
+    """Return numbers from [0, 1) that `rng` draws for arrays like `like`."""
     try:
-        return uniform(x, shape(), rng)
+        return backend_of(like).uniform(shape(), like, rng)
+    except LookupError:
+        hint = "" if rng is None else f", got rng={describe_value(rng)}"
+        message = f"{function}: noise must be given to arrays of this library{hint}"
+        raise TypeError(message) from None
     except TypeError as error:
-        raise TypeError(f"{function}: rng must be {error}, got {describe(rng)}") from None
+        got = describe_value(rng)
+        raise TypeError(f"{function}: rng must be {error}, got {got}") from None
     except ValueError as error:
         raise ValueError(f"{function}: {error}") from None
 
 
-def into(
+def empty_for_rng(function: str, rng: Any, dtype: Any) -> Any:
+    """Return an empty array of the library that a random number generator belongs to."""
+    arrays = (backend.empty_for(rng, dtype) for backend in loaded_backends())
+    x = next((x for x in arrays if x is not None), None)
+    if x is None:
+        wanted = "a numpy.random.Generator, a torch.Generator or a key of JAX"
+        raise TypeError(f"{function}: rng must be {wanted}, got {describe_value(rng)}")
+    if not is_floating(x):
+        raise TypeError(f"{function}: dtype must be a real floating one, got {dtype!r}")
+    return x
+
+
+def is_floating(x: Any) -> bool:
+    """Return whether x is an array with a real floating dtype."""
+    backend = find_backend(x)
+    return backend is not None and backend.isdtype(x, ("real floating",))
+
+
+def call_with_out(
     function: str, out: Any, kernel: Kernel, x: Any, types: tuple[type, ...], *parameters: Any
 ) -> Any:
-    """What the kernel makes of x, written to `out`."""
-    owner = "numpy" if isinstance(x, NUMBER) else library(x)
-    if owner != "numpy":  # no other library writes into the arrays of one
-        if out is x and getattr(x, "requires_grad", False):
-            x = x.clone()  # torch differentiates at an array that must stay as it is
-        return write(function, "out", out, kernel(x, types, *parameters))
-    value = kernel(x, types, *parameters, out=out if library(out) == owner else None)
-    return out if value is out else write(function, "out", out, value)
+    """Return `out`, to which the kernel's result has been written."""
+    backend = _numpy() if isinstance(x, NUMBER) else backend_of(x)
+
+    def call(x: Any, **options: Any) -> Any:
+        return kernel(x, types, *parameters, **options)
+
+    value = backend.call_with_out(out, find_backend(out) is backend, call, x)
+    return out if value is out else assign(function, "out", out, value)
 
 
-def write(function: str, argument: str, target: Any, value: Any) -> Any:
-    """Put the value into the array that the function's argument says."""
+def assign(function: str, argument: str, target: Any, value: Any) -> Any:
+    """Write a value to the array that an argument names, and return the array.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the array is of another library, shape or a dtype that is not floating, or read-only.
+    """
 
     def fail(kind: type[Exception], what: str, got: str) -> None:
         raise kind(f"{function}: {argument} needs an array {what}, got {got}")
 
     if isinstance(value, (tuple, dict)):
         raise TypeError(f"{function}: {argument} needs a single result, got {len(value)}")
-    if library(target) is None or library(target) != library(value):
-        fail(TypeError, "of x's library", describe(target))
+    backend = find_backend(target)
+    if backend is None or backend is not find_backend(value):
+        fail(TypeError, "of x's library", describe_value(target))
     if target.shape != value.shape:
         fail(ValueError, f"of shape {tuple(value.shape)}", str(tuple(target.shape)))
-    if target.dtype != value.dtype and not isdtype(target, ("real floating",)):
-        fail(TypeError, "of a floating dtype", describe(target))
+    if target.dtype != value.dtype and not is_floating(target):
+        fail(TypeError, "of a floating dtype", describe_value(target))
     try:
         target[...] = value
-    except (TypeError, ValueError) as error:  # immutable, or read-only
+    except (TypeError, ValueError) as error:  # an immutable or read-only array
         raise type(error)(
             f"{function}: {argument} needs an array that can be written to: {error}"
         ) from None
     return target
-
-
-def _hint(x: Any) -> str:
-    if isinstance(x, (list, tuple)):
-        return "; make it an array first, with numpy.asarray or torch.tensor"
-    if isinstance(x, np.ma.MaskedArray):
-        return "; pass x.filled(value), or the mask as where= where a function has it"
-    if isinstance(x, np.matrix):
-        return "; pass numpy.asarray(x)"
-    return ""

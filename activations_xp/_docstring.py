@@ -5,10 +5,8 @@ from __future__ import annotations
 import inspect
 import textwrap
 from math import inf
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from ._activation import Definition
+from ._definition import Definition
 
 _X = """\
 x : array of real numbers
@@ -30,7 +28,7 @@ rng : random number generator, optional
 _RETURNS = {
     None: "Like x: same library, shape and device.",
     "kept": "Like x: same library, shape and device.",
-    "changed": "Like x, but for the axis: same library and device.",
+    "resized": "Like x, but for the axis: same library and device.",
     "added": "Like x, with one more axis: same library and device.",
 }
 
@@ -48,25 +46,27 @@ ValueError
 
 def complete(definition: Definition) -> str:
     """The author's docstring with the sections that are the same for every function."""
-    summary, *rest = _sections(inspect.getdoc(definition.computation) or "")
+    summary, *rest = _sections(inspect.getdoc(definition.impl) or "")
     own = dict(rest)
     integers = (
         "Integers are kept at the default parameters."
-        if definition.closed_over_integers
+        if definition.preserves_integers
         else "Integers and booleans become the library's default floating dtype."
     )
-    conditions = ", ".join(condition.text for condition in definition.domain)
+    conditions = ", ".join(condition.text for condition in definition.constraints)
     sections = {
         "Parameters": "\n".join(
             filter(None, [_X, own.pop("Parameters", ""), definition.noise and _NOISE, _OUT])
         ),
-        "Returns": "array\n" + _indent(_RETURNS[definition.axis], _DTYPE.format(integers=integers)),
+        "Returns": "array\n"
+        + _indent(_RETURNS[definition.output_axis], _DTYPE.format(integers=integers)),
         "Raises": _RAISES.format(domain=f"; it requires {conditions}" if conditions else ""),
         "Notes": "\n\n".join(
             filter(None, [own.pop("Notes", ""), "Properties:", _properties(definition)])
         ),
         "Elsewhere": "\n".join(
-            f"* {library}: ``{name}``" for library, name in definition.elsewhere.items()
+            f"* {library}: " + ", ".join(f"``{peer}``" for peer in peers)
+            for library, peers in definition.peers.items()
         ),
         "References": textwrap.fill(definition.source, 80),
         **own,
@@ -96,14 +96,14 @@ def _properties(definition: Definition) -> str:
     p = definition.properties
     space = "\n  " if len(definition.formula) > 84 else " "
     facts = [f"formula:{space}``{definition.formula}``"]
-    if p.defined != (-inf, inf):
-        facts.append(f"defined on: {interval(p.defined)}; NaN outside")
+    if p.domain != (-inf, inf):
+        facts.append(f"defined on: {interval(p.domain)}; NaN outside")
     if p.range != (-inf, inf):
         facts.append(f"range: {interval(p.range)}")
     if p.limits is not None:
-        ends = zip(p.limits, p.defined, strict=True)
+        ends = zip(p.limits, p.domain, strict=True)
         facts.append("limits: " + ", ".join(f"{number(y)} at {number(x)}" for y, x in ends))
-    if definition.axis is None:
+    if definition.output_axis is None:
         facts.append("monotonic" if p.monotonic else "not monotonic")
         facts.append(
             {inf: "smooth", -1: "discontinuous"}.get(
@@ -135,3 +135,44 @@ def interval(ends: tuple[float, float]) -> str:
 
 def number(value: float) -> str:
     return f"{value:.5g}"
+
+
+PARTS = {
+    "derivative": "The derivative of `{name}` with respect to x, which has its parameters.",
+    "value_and_derivative": "`{name}` and its derivative with respect to x, in one pass.",
+    "parameter_derivatives": """\
+The derivatives of `{name}` with respect to its parameters.
+
+Returns
+-------
+dict
+    For the name of each parameter that may be an array and is not None, an array in the shape of
+    the result: the derivative of each element with respect to what the parameter is there. The
+    gradient of the parameter is the sum of its product with the gradient of the result, over the
+    elements that share a value of it.
+""",
+    "vjp": """\
+The vector-Jacobian product of `{name}`: the gradient of x from that of the result.
+
+Parameters
+----------
+x : array of real numbers
+    What the function was applied to.
+g : array of real floating numbers
+    The gradient of the result, in its shape.
+
+The parameters of `{name}` follow, and `out`.
+
+Returns
+-------
+array
+    The gradient of x, in its shape and its dtype; 0 where a mask keeps x out.
+
+Raises
+------
+TypeError
+    As `{name}` does, or if g is not an array of x's library with a real floating dtype.
+ValueError
+    As `{name}` does, or if g has another shape than the result.
+""",
+}

@@ -1,4 +1,4 @@
-"""Is this parameter good? The kinds of parameter, each an annotation with its check."""
+"""The parameters of functions: one specification, one check, and the annotations that name it."""
 
 from __future__ import annotations
 
@@ -6,22 +6,101 @@ import ast
 import operator
 import types
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal, Protocol, TypeAlias, Union, get_args, get_origin
 
 import numpy as np
 from numpy.exceptions import AxisError
 
-from ._typing import Array, Namespace
+from ._errors import describe_value
+from ._typing import NUMBER, Array
+from .numerics.arrays import broadcasts_to
 
-if TYPE_CHECKING:
-    from ._activation import Definition
-
-NUMBER = (int, float)
-_REAL = ("bool", "integral", "real floating")
+REAL = ("bool", "integral", "real floating")
+FLOATING = ("real floating",)
 
 
-def _number(value: Any, x: Array) -> float:
+class Owner(Protocol):
+    """The part of a backend that the check of an argument asks."""
+
+    def owns(self, x: Any) -> bool: ...
+    def device(self, x: Any) -> Any: ...
+    def isdtype(self, x: Any, kinds: tuple[str, ...]) -> bool: ...
+
+
+@dataclass(frozen=True)
+class ParameterSpec:
+    """The values that a parameter accepts.
+
+    text : the accepted values in words, for error messages
+    number : whether a real number is accepted; it becomes a Python float
+    dtypes : the kinds of dtype of accepted arrays
+    broadcasts : whether an array broadcasts "to" the first array or "with" it, or has the sizes
+        of the axes the function works "along", or holds "coefficients" for all elements along
+        its only axis; None leaves the shape to the function
+    same_dtype : whether an array has the dtype of the first array
+    convert : a check of its own, which returns the value to use
+    depends_on_ndim : whether a value may be right for some numbers of dimensions only
+    differentiable : whether an array has a gradient
+    choices : the accepted constants
+    optional : whether None is accepted
+    doc : the paragraph of the docstring where the function has none of its own
+    """
+
+    text: str
+    number: bool = False
+    dtypes: tuple[str, ...] = ()
+    broadcasts: Literal["to", "with", "along", "coefficients"] | None = None
+    same_dtype: bool = False
+    convert: Callable[[Any, str, Array, Owner], Any] | None = None
+    depends_on_ndim: bool = False
+    differentiable: bool = False
+    choices: tuple[Any, ...] = ()
+    optional: bool = False
+    doc: str = ""
+
+    @property
+    def is_floating(self) -> bool:
+        """Whether an array is converted to the dtype of the computation."""
+        return "real floating" in self.dtypes
+
+    def check(self, value: Any, first: str, x: Array, backend: Owner) -> Any:
+        """Return the value as implementations take it.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it is not accepted; the message does not name the parameter.
+        """
+        if (value is None and self.optional) or _is_choice(value, self.choices):
+            return value
+        if self.convert is not None:
+            return self.convert(value, first, x, backend)
+        if self.number:
+            try:
+                return as_number(value)
+            except TypeError:
+                pass
+        if self.dtypes:
+            return self._check_array(value, first, x, backend)
+        if self.number:
+            raise TypeError
+        raise ValueError(f"must be {self.text}, got {value!r}")
+
+    def _check_array(self, value: Any, first: str, x: Array, backend: Owner) -> Array:
+        array: Array = check_array(value, self.dtypes, first, x, backend)
+        if self.same_dtype and array.dtype != x.dtype:
+            raise TypeError
+        pairs = zip(array.shape[::-1], x.shape[::-1], strict=False)
+        if self.broadcasts == "to" and not broadcasts_to(array.shape, x.shape):
+            raise ValueError(f"of shape {_shape(array)} does not broadcast to {first} {_of(x)}")
+        if self.broadcasts == "with" and any(m != n and 1 not in (m, n) for m, n in pairs):
+            raise ValueError(f"of shape {_shape(array)} does not broadcast with {first} {_of(x)}")
+        return array
+
+
+def as_number(value: Any) -> float:
+    """Return a real number, of Python or a NumPy scalar, as a float."""
     if isinstance(value, (np.number, np.bool_)) and value.dtype.kind in "fiub":
         value = value.item()
     if not isinstance(value, NUMBER):
@@ -29,303 +108,215 @@ def _number(value: Any, x: Array) -> float:
     try:
         return float(value)
     except OverflowError:
-        raise ValueError(f"must be within the range of float64, got {describe(value)}") from None
+        got = describe_value(value)
+        raise ValueError(f"must be within the range of float64, got {got}") from None
 
 
-def _scalar(value: Any, x: Array) -> float | Array:
-    try:
-        return _number(value, x)
-    except TypeError:
-        return _broadcasting(_array(value, x, _REAL), x)
-
-
-def _operand(value: Any, x: Array) -> float | Array:
-    try:
-        return _number(value, x)
-    except TypeError:
-        return _companion(value, x)
-
-
-def _companion(value: Any, x: Array) -> Array:
-    array = _array(value, x, _REAL)
-    if any(
-        m != n and 1 not in (m, n) for m, n in zip(array.shape[::-1], x.shape[::-1], strict=False)
-    ):
-        raise ValueError(
-            f"of shape {tuple(array.shape)} does not broadcast with x of shape {tuple(x.shape)}"
-        )
-    return array
-
-
-def _cotangent(value: Any, x: Array) -> float | Array:
-    if x.ndim == 0 and isinstance(value, NUMBER):
-        return float(value)
-    return _array(value, x, ("real floating",))
-
-
-def _weight(value: Any, x: Array) -> float | Array:
-    try:
-        return _number(value, x)
-    except TypeError:
-        return _array(value, x, _REAL)
-
-
-def _mask(value: Any, x: Array) -> Array:
-    return _broadcasting(_array(value, x, ("bool",)), x)
-
-
-def _noise(value: Any, x: Array) -> float | Array:
-    try:
-        return _number(value, x)
-    except TypeError:
-        return _broadcasting(_array(value, x, ("real floating",)), x)
-
-
-def _floats(value: Any, x: Array) -> Array:
-    array = _array(value, x, ("real floating",))
-    if array.dtype != x.dtype:
+def check_array(value: Any, kinds: tuple[str, ...], first: str, x: Array, backend: Owner) -> Any:
+    """Return `value` if it is an array of x's library and device with such a dtype."""
+    is_same = type(value) is type(x) or backend.owns(value)  # x itself is the backend's
+    if not is_same or not backend.isdtype(value, kinds):
         raise TypeError
-    return array
+    places = backend.device(value), backend.device(x)
+    if places[0] != places[1]:
+        raise ValueError(f"is on device {places[0]} but {first} is on device {places[1]}")
+    return value
 
 
-def _cotangents(value: Any, x: Array) -> Any:
-    if isinstance(value, tuple):
-        return tuple(None if part is None else _floats(part, x) for part in value)
-    return _floats(value, x)
+def _shape(array: Array) -> tuple[int, ...]:
+    return tuple(array.shape)
 
 
-def _random_floats(value: Any, x: Array) -> Array:
-    return _array(value, x, ("real floating",))
+def _of(x: Array) -> str:
+    return f"of shape {tuple(x.shape)}"
 
 
-def _booleans(value: Any, x: Array) -> Array:
-    return _array(value, x, ("bool",))
-
-
-def _integers(value: Any, x: Array) -> Array:
-    return _array(value, x, ("integral",))
-
-
-def _pairs(value: Any, x: Array) -> tuple[tuple[Array, Array], ...]:
-    if not isinstance(value, Sequence) or isinstance(value, str):
-        raise TypeError
-    if any(not isinstance(pair, Sequence) or len(pair) != 2 for pair in value):
-        raise TypeError
-    return tuple((_floats(first, x), _floats(second, x)) for first, second in value)
-
-
-def _whole(value: Any, x: Array) -> int:
-    return _index(value)
-
-
-def _array(value: Any, x: Array, kinds: tuple[str, ...]) -> Array:
-    from ._dispatch import device, isdtype, library
-
-    is_one = type(value) is type(x) or library(value) == library(x)  # that of x is known
-    if not is_one or not isdtype(value, kinds):
-        raise TypeError
-    if device(value) != device(x):
-        raise ValueError(f"is on device {device(value)} but x is on device {device(x)}")
-    return value  # type: ignore[no-any-return]
-
-
-def _broadcasting(value: Array, x: Array, shaped: Array | None = None) -> Array:
-    """`value`, or what was made of its shape, if that broadcasts to x."""
-    result = value if shaped is None else shaped
-    if result.ndim > x.ndim or any(
-        n not in (1, m) for n, m in zip(result.shape[::-1], x.shape[::-1], strict=False)
-    ):
-        raise ValueError(
-            f"of shape {tuple(value.shape)} does not broadcast to x of shape {tuple(x.shape)}"
-        )
-    return result
-
-
-def along(xp: Namespace, function: str, name: str, value: Any, x: Array, axes: Any) -> Any:
-    """A number, an array with the sizes of x along `axes`, or one that broadcasts to x."""
-    if isinstance(value, NUMBER):
-        return value
-    shaped = xp.reshape(value, aligned(value.shape, x, axes))
-    try:
-        return _broadcasting(value, x, shaped)
-    except ValueError as error:
-        raise ValueError(f"{function}: {name} {error}") from None
-
-
-def aligned(shape: Any, x: Array, axes: Any) -> tuple[int, ...]:
-    """The shape that broadcasts to x of one that has the sizes along `axes`, or else itself."""
-    if len(shape) != len(axes):
-        return tuple(shape)
-    sizes = dict(zip(sorted(axes), shape, strict=True))
-    return tuple(sizes.get(i, 1) for i in range(x.ndim))
-
-
-def gathered(xp: Namespace, g: Any, shape: Any) -> Any:
-    """What broadcasting does to an array of this shape, turned round: the sum over its copies."""
-    shape = tuple(shape)
-    if isinstance(g, NUMBER) or tuple(g.shape) == shape:
-        return g
-    padded = (1,) * (g.ndim - len(shape)) + shape
-    copied = tuple(i for i, (m, n) in enumerate(zip(g.shape, padded, strict=True)) if m != n)
-    return xp.reshape(xp.sum(g, axis=copied, keepdims=True), shape)
-
-
-def must_have_shape(function: str, name: str, value: Any, shape: Any) -> None:
-    """One clear error unless the array has the shape."""
-    if not isinstance(value, NUMBER) and tuple(value.shape) != tuple(shape):
-        raise ValueError(
-            f"{function}: {name} of shape {tuple(value.shape)} must have the shape of the result,"
-            f" {tuple(shape)}"
-        )
-
-
-def _index(value: Any) -> int:
+def _integer(value: Any, *_: Any) -> int:
     if isinstance(value, (bool, np.bool_)):
         raise TypeError
     return operator.index(value)
 
 
-def _count(value: Any, x: Array) -> int:
-    if _index(value) < 1:
+def _count(value: Any, *_: Any) -> int:
+    if _integer(value) < 1:
         raise ValueError(f"must be a positive integer, got {value!r}")
-    return _index(value)
+    return _integer(value)
 
 
-def _axis(value: Any, x: Array) -> int:
-    axis = _index(value)
+def _axis(value: Any, first: str, x: Array, *_: Any) -> int:
+    axis = _integer(value)
     if not -x.ndim <= axis < x.ndim:
-        raise AxisError(f"{axis} is out of range for x with {x.ndim} dimensions")
+        raise AxisError(f"{axis} is out of range for {first} with {x.ndim} dimensions")
     return axis % x.ndim
 
 
-def _new_axis(value: Any, x: Array) -> int:
-    axis = _index(value)
+def _new_axis(value: Any, first: str, x: Array, *_: Any) -> int:
+    axis = _integer(value)
     if not -x.ndim - 1 <= axis <= x.ndim:
         raise AxisError(f"{axis} is out of range for a result with {x.ndim + 1} dimensions")
     return axis % (x.ndim + 1)
 
 
-def _axes(value: Any, x: Array) -> tuple[int, ...]:
+def _axes(value: Any, first: str, x: Array, *_: Any) -> tuple[int, ...]:
     if value is None:
         return tuple(range(x.ndim))
     if isinstance(value, tuple):
-        axes = tuple(_axis(v, x) for v in value)
+        axes = tuple(_axis(v, first, x) for v in value)
         if len(set(axes)) < len(axes):
             raise ValueError(f"{value!r} names an axis twice")
         return axes
-    return (_axis(value, x),)
+    return (_axis(value, first, x),)
+
+
+def _cotangent(value: Any, first: str, x: Array, backend: Owner) -> float | Array:
+    if x.ndim == 0 and isinstance(value, NUMBER):
+        return float(value)
+    array: Array = check_array(value, FLOATING, first, x, backend)
+    return array
+
+
+def _cotangents(value: Any, first: str, x: Array, backend: Owner) -> Any:
+    if isinstance(value, tuple):
+        check = replace(FLOAT_ARRAY, optional=True).check
+        return tuple(check(g, first, x, backend) for g in value)
+    return FLOAT_ARRAY.check(value, first, x, backend)
+
+
+def _coefficients(value: Any, first: str, x: Array, backend: Owner) -> tuple[float, ...] | Array:
+    if isinstance(value, (tuple, list)):
+        return tuple(map(as_number, value))
+    array: Array = check_array(value, REAL, first, x, backend)
+    if array.ndim != 1:
+        raise ValueError(f"must have one dimension, got shape {tuple(array.shape)}")
+    return array
+
+
+def _weight_pairs(
+    value: Any, first: str, x: Array, backend: Owner
+) -> tuple[tuple[Array, Array], ...]:
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise TypeError
+    if any(not isinstance(pair, Sequence) or len(pair) != 2 for pair in value):
+        raise TypeError
+    check = FLOAT_ARRAY.check
+    return tuple((check(a, first, x, backend), check(b, first, x, backend)) for a, b in value)
 
 
 _OR_ARRAY = "a real number or an array of x's library"
 
-Number: TypeAlias = Annotated[float, _number, "a real number"]
-Scalar: TypeAlias = Annotated[float | Array, _scalar, f"{_OR_ARRAY} that broadcasts to x"]
-Weight: TypeAlias = Annotated[float | Array, _weight, _OR_ARRAY]
-Operand: TypeAlias = Annotated[float | Array, _operand, f"{_OR_ARRAY} that broadcasts with x"]
-Companion: TypeAlias = Annotated[
-    Array, _companion, "an array of x's library that broadcasts with x"
-]
-Mask: TypeAlias = Annotated[Array, _mask, "a boolean array of x's library that broadcasts to x"]
-Noise: TypeAlias = Annotated[
-    float | Array, _noise, "a number or an array of x's library with a real floating dtype"
-]
-Count: TypeAlias = Annotated[int, _count, "a positive integer"]
-Integer: TypeAlias = Annotated[int, _whole, "an integer"]
-Axis: TypeAlias = Annotated[int, _axis, "an integer"]
-NewAxis: TypeAlias = Annotated[int, _new_axis, "an integer"]
-Axes: TypeAlias = Annotated[
-    int | tuple[int, ...] | None, _axes, "an integer, a tuple of integers, or None"
-]
-
-# of operations, whose first array has a name and a dtype
-
-Floats: TypeAlias = Annotated[Array, _floats, "an array of {first}'s library and dtype, {dtype}"]
-RandomFloats: TypeAlias = Annotated[
-    Array, _random_floats, "an array of {first}'s library with a real floating dtype"
-]
-Booleans: TypeAlias = Annotated[Array, _booleans, "a boolean array of {first}'s library"]
-Integers: TypeAlias = Annotated[Array, _integers, "an array of integers of {first}'s library"]
-Pairs: TypeAlias = Annotated[
-    Sequence[Sequence[Array]],
-    _pairs,
-    "a sequence of pairs of arrays of {first}'s library and dtype, {dtype}",
-]
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What a parameter's annotation says: its choices, or its check; and all that in words."""
-
-    choices: tuple[Any, ...]
-    check: Callable[[Any, Array], Any] | None
-    optional: bool
-    text: str
-
-    def checked(self, value: Any, x: Array) -> Any:
-        """The value as a computation wants it, or an error that does not say whose it is."""
-        if (value is None and self.optional) or _is_choice(value, self.choices):
-            return value
-        if self.check is None:
-            raise ValueError(f"must be {self.text}, got {value!r}")
-        return self.check(value, x)
-
-    @property
-    def is_scalar(self) -> bool:
-        """Whether a number is good, and an array of them."""
-        return self.check in (_scalar, _weight, _operand)
-
-    @property
-    def is_along_axis(self) -> bool:
-        """Whether an array may have the shape of the axes."""
-        return self.check is _weight
-
-    @property
-    def is_for_rank(self) -> bool:
-        """Whether a value may be good for an x of some number of dimensions alone."""
-        return self.check in (_axis, _new_axis, _axes, _cotangent)
-
-    @property
-    def is_real(self) -> bool:
-        """Whether an array is one of real numbers, to be computed with."""
-        return self.is_learned or self.check is _noise
-
-    @property
-    def is_learned(self) -> bool:
-        """Whether it may have a derivative."""
-        return self.is_scalar or self.check in (_companion, _cotangent)
-
-
-COTANGENT = Kind((), _cotangent, False, "an array of x's library with a real floating dtype")
-COTANGENTS = Kind(
-    (),
-    _cotangents,
-    False,
-    "an array of {first}'s library and dtype, {dtype}, or a tuple of them and None",
+NUMBER_SPEC = ParameterSpec("a real number", number=True)
+ARRAY_OR_NUMBER = ParameterSpec(
+    f"{_OR_ARRAY} that broadcasts to x",
+    number=True,
+    dtypes=REAL,
+    broadcasts="to",
+    differentiable=True,
+)
+CHANNEL_ARRAY = replace(ARRAY_OR_NUMBER, text=_OR_ARRAY, broadcasts="along")
+BROADCASTS_WITH_OR_NUMBER = replace(
+    ARRAY_OR_NUMBER, text=f"{_OR_ARRAY} that broadcasts with x", broadcasts="with"
+)
+BROADCASTS_WITH = replace(
+    BROADCASTS_WITH_OR_NUMBER,
+    text="an array of x's library that broadcasts with x",
+    number=False,
+)
+COEFFICIENTS = ParameterSpec(
+    "a tuple of real numbers or an array of x's library with one dimension",
+    dtypes=REAL,
+    broadcasts="coefficients",
+    convert=_coefficients,
+    differentiable=True,
+)
+MASK = ParameterSpec(
+    "a boolean array of x's library that broadcasts to x",
+    dtypes=("bool",),
+    broadcasts="to",
+    doc="""\
+where : boolean array, optional
+    True takes part. The others get 0 and no gradient, whatever they hold; so does a slice of
+    which nothing takes part.""",
+)
+NOISE = ParameterSpec(
+    "a number or an array of x's library with a real floating dtype",
+    number=True,
+    dtypes=FLOATING,
+    broadcasts="to",
+)
+COUNT = ParameterSpec("a positive integer", convert=_count)
+INTEGER = ParameterSpec("an integer", convert=_integer)
+AXIS = ParameterSpec("an integer", convert=_axis, depends_on_ndim=True)
+NEW_AXIS = replace(AXIS, convert=_new_axis)
+AXES = ParameterSpec(
+    "an integer, a tuple of integers, or None",
+    convert=_axes,
+    depends_on_ndim=True,
+    doc="""\
+axis : int, tuple of ints or None, optional
+    The axis or axes to sum over; None is all of them.""",
+)
+COTANGENT = ParameterSpec(
+    "an array of x's library with a real floating dtype",
+    dtypes=FLOATING,
+    convert=_cotangent,
+    depends_on_ndim=True,
+    differentiable=True,
 )
 
+# operations: {first} is the name of the first array, {dtype} its dtype
 
-@dataclass(frozen=True)
-class Condition:
-    """What some of the parameters must fulfil: in Python, and as a test of them."""
+FLOAT_ARRAY = ParameterSpec(
+    "an array of {first}'s library and dtype, {dtype}",
+    dtypes=FLOATING,
+    same_dtype=True,
+    differentiable=True,
+)
+NOISE_ARRAY = ParameterSpec(
+    "an array of {first}'s library with a real floating dtype", dtypes=FLOATING
+)
+BOOL_ARRAY = ParameterSpec("a boolean array of {first}'s library", dtypes=("bool",))
+INT_ARRAY = ParameterSpec("an array of integers of {first}'s library", dtypes=("integral",))
+WEIGHT_PAIRS = replace(
+    FLOAT_ARRAY,
+    text="a sequence of pairs of arrays of {first}'s library and dtype, {dtype}",
+    convert=_weight_pairs,
+)
+COTANGENTS = replace(
+    FLOAT_ARRAY,
+    text="an array of {first}'s library and dtype, {dtype}, or a tuple of them and None",
+    convert=_cotangents,
+)
 
-    text: str
-    names: tuple[str, ...]
-    judge: Callable[..., bool]
+Number: TypeAlias = Annotated[float, NUMBER_SPEC]
+ArrayOrNumber: TypeAlias = Annotated[float | Array, ARRAY_OR_NUMBER]
+ChannelArray: TypeAlias = Annotated[float | Array, CHANNEL_ARRAY]
+BroadcastsWithOrNumber: TypeAlias = Annotated[float | Array, BROADCASTS_WITH_OR_NUMBER]
+BroadcastsWith: TypeAlias = Annotated[Array, BROADCASTS_WITH]
+Coefficients: TypeAlias = Annotated[tuple[float, ...] | Array, COEFFICIENTS]
+Mask: TypeAlias = Annotated[Array, MASK]
+Noise: TypeAlias = Annotated[float | Array, NOISE]
+Count: TypeAlias = Annotated[int, COUNT]
+Integer: TypeAlias = Annotated[int, INTEGER]
+Axis: TypeAlias = Annotated[int, AXIS]
+NewAxis: TypeAlias = Annotated[int, NEW_AXIS]
+Axes: TypeAlias = Annotated[int | tuple[int, ...] | None, AXES]
+FloatArray: TypeAlias = Annotated[Array, FLOAT_ARRAY]
+NoiseArray: TypeAlias = Annotated[Array, NOISE_ARRAY]
+BoolArray: TypeAlias = Annotated[Array, BOOL_ARRAY]
+IntArray: TypeAlias = Annotated[Array, INT_ARRAY]
+WeightPairs: TypeAlias = Annotated[Sequence[Sequence[Array]], WEIGHT_PAIRS]
 
-    def holds(self, given: Mapping[str, Any]) -> bool:
-        return self.judge(*(given[name] for name in self.names))
 
-
-def kind(annotation: Any) -> Kind:
-    """Read an annotation such as ``Scalar | None`` or ``Literal["none", "tanh"] | bool``."""
-    union = get_origin(annotation) in (Union, types.UnionType)
+def parse_annotation(annotation: Any) -> ParameterSpec:
+    """Return the specification in an annotation such as ``Literal["none", "tanh"] | bool``."""
+    is_union = get_origin(annotation) in (Union, types.UnionType)
+    spec = ParameterSpec("")
     options: list[str] = []
     choices: list[Any] = []
-    check = None
-    for part in get_args(annotation) if union else (annotation,):
+    for part in get_args(annotation) if is_union else (annotation,):
         if hasattr(part, "__metadata__"):
-            check, text = part.__metadata__
-            options.append(text)
+            (spec,) = part.__metadata__
+            options.append(spec.text)
         elif part is type(None):
             options.append("None")
         elif part is bool or get_origin(part) is Literal:
@@ -334,55 +325,29 @@ def kind(annotation: Any) -> Kind:
             raise TypeError(f"a parameter cannot be annotated {annotation!r}")
     options = [*map(repr, choices), *options]
     text = ", ".join(options[:-1]) + " or " * (len(options) > 1) + options[-1]
-    return Kind(tuple(choices), check, "None" in options, text)
-
-
-def check(definition: Definition, x: Array, values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The parameters as the computation wants them, or one clear error."""
-    from ._dispatch import isdtype
-
-    if not isdtype(x, _REAL):
-        raise TypeError(f"{definition.name}: x must be an array of real numbers, got {describe(x)}")
-    good = []
-    for (name, kind), value in zip(definition.parameters.items(), values, strict=True):
-        try:
-            good.append(kind.checked(value, x))
-        except TypeError:
-            raise TypeError(
-                f"{definition.name}: {name} must be {kind.text}, got {describe(value)}"
-            ) from None
-        except ValueError as error:
-            raise type(error)(f"{definition.name}: {name} {error}") from None
-    given = dict(zip(definition.parameters, good, strict=True))
-    for condition in definition.domain:
-        if not condition.holds(given):
-            got = ", ".join(f"{name}={given[name]!r}" for name in condition.names)
-            raise ValueError(f"{definition.name}: requires {condition.text}, got {got}")
-    return tuple(good)
+    return replace(spec, text=text, choices=tuple(choices), optional="None" in options)
 
 
 def _is_choice(value: Any, choices: tuple[Any, ...]) -> bool:
     return isinstance(value, (str, bool)) and value in choices and type(value) in map(type, choices)
 
 
-def domain(conditions: tuple[str, ...], parameters: Mapping[str, Kind]) -> tuple[Condition, ...]:
-    """Each condition, which only judges Python numbers."""
-    compiled = []
-    for text in conditions:
-        words = {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
-        names = tuple(name for name in parameters if name in words)
-        judged = " and ".join(f"isinstance({name}, NUMBER)" for name in names)
-        source = f"lambda {', '.join(names)}: not ({judged}) or ({text})"
-        compiled.append(Condition(text, names, eval(source, {"NUMBER": NUMBER})))
-    return tuple(compiled)
+@dataclass(frozen=True)
+class Constraint:
+    """A condition on parameters: its Python text and its predicate."""
+
+    text: str
+    names: tuple[str, ...]
+    predicate: Callable[..., bool]
+
+    def holds(self, arguments: Mapping[str, Any]) -> bool:
+        """Return whether it holds; arrays are not judged."""
+        values = [arguments[name] for name in self.names]
+        return not all(isinstance(v, NUMBER) for v in values) or self.predicate(*values)
 
 
-def describe(value: Any) -> str:
-    """A value in an error message: a short repr for plain things, the type for the rest."""
-    if value is None or isinstance(value, (bool, int, float, complex, str, list, tuple)):
-        text = repr(value)
-        return text if len(text) <= 40 else f"{text[:37]}..."
-    kind = type(value)
-    where = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
-    dtype = f" of dtype {value.dtype}" if hasattr(value, "dtype") else ""
-    return f"{where}{kind.__qualname__}{dtype}"
+def parse_constraint(text: str, parameters: Mapping[str, ParameterSpec]) -> Constraint:
+    """Compile a condition such as ``"lower <= upper"``."""
+    words = {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
+    names = tuple(name for name in parameters if name in words)
+    return Constraint(text, names, eval(f"lambda {', '.join(names)}: {text}"))

@@ -8,8 +8,7 @@ from __future__ import annotations
 from math import exp, inf, log, sqrt
 from typing import Any
 
-from ._parameters import NUMBER
-from ._typing import Array, Namespace
+from ._typing import NUMBER, Array, Namespace
 
 FAR = 39.0
 """From here on the normal density, and the tail with it, is zero in float64."""
@@ -238,58 +237,17 @@ def has_spare(xp: Namespace) -> bool:
 
     There is no need then to keep what rounding loses, nor away from subnormal numbers.
     """
-    return getattr(xp, "spare", None) is True
-
-
-def can_read(xp: Namespace, *arrays: Array) -> bool:
-    """Whether the values of arrays may be looked at, by a library that has them already."""
-    judge = getattr(xp, "can_read", None)
-    return judge is not None and all(judge(array) for array in arrays)
+    return getattr(xp, "rounds_to_float32", None) is True
 
 
 def quick_exp(xp: Namespace, x: Array) -> Any:
     """exp(x) to a few units, where x itself was rounded by more than that."""
-    return getattr(xp, "quick_exp", xp.exp)(x)
+    return getattr(xp, "fast_exp", xp.exp)(x)
 
 
 def is_short(xp: Namespace, x: Array) -> bool:
     """Whether the digits of float32 are all that is asked for."""
     return x.dtype == xp.float32 or has_spare(xp)
-
-
-def unit(xp: Namespace, x: Array) -> Any:
-    """1 everywhere, and NaN where x is."""
-    return xp.where(x <= inf, 1.0, x)
-
-
-def zero(xp: Namespace, x: Array) -> Any:
-    """0 everywhere, also where x is NaN."""
-    return xp.astype(x < -inf, x.dtype)
-
-
-def allowed(xp: Namespace, value: Any, where: Any) -> Any:
-    """The value, and 0 where a mask keeps it out."""
-    return value if where is None else xp.where(where, value, 0.0)
-
-
-def part(x: Any, axis: int, cut: slice) -> Any:
-    """The slice `cut` of x along the axis."""
-    return x[(*(slice(None),) * axis, cut, ...)]
-
-
-def arange(xp: Namespace, x: Any, n: int) -> Any:
-    """0, 1, ..., n - 1 in the dtype of x, made of it to be of its kind, wherever it lives."""
-    nothing = x[(slice(0, 0),) * x.ndim]
-    one = xp.ones_like(xp.sum(nothing, axis=tuple(range(x.ndim))))
-    return xp.cumulative_sum(xp.broadcast_to(one, (n,)), axis=0) - 1
-
-
-def chosen(xp: Namespace, x: Array, index: Array) -> Any:
-    """The element of each row of a matrix at its index."""
-    column = xp.reshape(index, (-1, 1))
-    if hasattr(xp, "take_along_axis"):
-        return xp.take_along_axis(x, column, axis=1)[:, 0]
-    return xp.sum(xp.where(arange(xp, index, x.shape[1]) == column, x, 0.0), axis=1)
 
 
 def polynomial(t: Any, coefficients: tuple[float, ...]) -> Any:

@@ -1,16 +1,32 @@
-"""The words the rest is typed in."""
+"""The types that the rest of the package is annotated with."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeAlias, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeAlias, TypeVar
 
-Namespace: TypeAlias = Any
-"""A module-like object with the functions of the array API standard."""
+Precision: TypeAlias = Literal["fast", "accurate"]
+
+NUMBER = (int, float)
+"""The types of Python numbers that count as scalars."""
+
+
+class Namespace(Protocol):
+    """A module-like object with the functions of the array API standard.
+
+    A backend may add capabilities, which `numerics` asks for by name:
+
+    precision : "fast" or "accurate"
+    is_concrete : a function of an array, whether its values may be read
+    rounds_to_float32 : whether float64 computes what will be rounded to float32
+    fast_exp : an exponential that may be off by a few ulp
+    """
+
+    def __getattr__(self, name: str) -> Any: ...
 
 
 class Array(Protocol):
-    """What the computations ask of an array; every library's array type fits."""
+    """The operators that an implementation uses; every library's array type fits."""
 
     @property
     def dtype(self) -> Any: ...
@@ -36,11 +52,8 @@ class Array(Protocol):
 A = TypeVar("A", bound=Array)
 P = ParamSpec("P")
 
-Formula: TypeAlias = Callable[Concatenate[Namespace, Any, P], Any]
-"""A computation: the namespace, the array, the parameters."""
-
-Gamble: TypeAlias = Callable[Concatenate[Namespace, Any, Any, P], Any]
-"""A computation that takes random numbers after the array."""
+Impl: TypeAlias = Callable[Concatenate[Any, Any, P], Any]
+"""An implementation: a function of the namespace, the first array and the other arguments."""
 
 Kernel: TypeAlias = Callable[..., Any]
-"""A computation bound to a library: of the array, the types of the parameters, and each of them."""
+"""An implementation bound to a library: ``kernel(x, types of the others, *others)``."""

@@ -9,11 +9,10 @@ import importlib
 import inspect
 import os
 import pickle
-import re
 import threading
 import tracemalloc
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -25,63 +24,80 @@ import pytest
 
 import activations_xp as ax
 from activations_xp import _oracle
-from activations_xp._activation import Definition, Variant
+from activations_xp._definition import Case, Definition
 
 # how the package is asked; no test depends on these names but through here
 
 
-def cases_of(function: Any) -> tuple[Variant, ...]:
+def cases_of(function: Any) -> tuple[Case, ...]:
     """Return the sets of parameters at which a definition has a formula."""
-    return function.definition.variants
+    return function.definition.cases
 
 
 def output_axis(function: Any) -> str | None:
     """Return None for an elementwise function, else "kept", "resized" or "added"."""
-    axis = function.definition.axis
-    return "resized" if axis == "changed" else axis
+    return function.definition.output_axis
 
 
 def domain_of(definition: Any) -> tuple[float, float]:
     """Return the interval on which the function is a real number."""
-    return definition.properties.defined
+    return definition.properties.domain
 
 
 def constraints_of(definition: Any) -> Any:
     """Return the conditions on the parameters."""
-    return definition.domain
+    return definition.constraints
 
 
 def preserves_integers(function: Any) -> bool:
-    return function.definition.closed_over_integers
+    return function.definition.preserves_integers
 
 
 def takes_array(spec: Any) -> bool:
     """Return whether a parameter takes a number or an array of them."""
-    return spec.is_scalar
+    return spec.number and spec.differentiable
 
 
 def is_mask(spec: Any) -> bool:
-    return "boolean array" in spec.text
+    return spec.dtypes == ("bool",)
+
+
+def kind_of(spec: Any) -> Any:
+    """Return the specification without what differs from one parameter to another."""
+    return replace(spec, text="", choices=(), optional=False, doc="")
 
 
 def accurate(function: Any) -> Callable[..., Any]:
     """Return the function as the package computes it itself, the same with every library."""
-    return function.portable
+    return function.accurate
 
 
 def precision(name: str) -> contextlib.AbstractContextManager[Any]:
     """Compute "fast" or "accurate" within a ``with`` statement."""
-    return ax.implementation({"fast": "auto", "accurate": "portable"}[name])
+    return ax.precision(name)
 
 
 def vjp(function: Any, g: Any, x: Any, /, **parameters: Any) -> Any:
     """Return the gradient with respect to x for the cotangent `g`."""
-    return function.vjp(x, g, **parameters)
+    return function.vjp(g, x, **parameters)["x"]
 
 
-def parameter_derivatives(function: Any, x: Any, /, **parameters: Any) -> dict[str, Any]:
-    """Return the derivatives with respect to the parameters at each element of x."""
-    return function.parameter_derivatives(x, **parameters)
+def parameter_derivatives(
+    function: Any, x: np.ndarray, asarray: Callable[[Any], Any] = np.asarray, /, **parameters: Any
+) -> dict[str, Any]:
+    """Return the derivatives with respect to the parameters at each element of x.
+
+    A parameter that is given as an array of the shape of x has as many gradients.
+    """
+    definition = function.definition
+    values = {**definition.defaults, **parameters}
+    arrays = {
+        name: asarray(np.full_like(x, values[name]))
+        for name, spec in definition.parameters.items()
+        if takes_array(spec) and values[name] is not None
+    }
+    found = function.vjp(asarray(np.ones_like(x)), asarray(x), **{**parameters, **arrays})
+    return {name: gradient for name, gradient in found.items() if name != "x"}
 
 
 def has_parameter_derivatives(function: Any) -> bool:
@@ -96,7 +112,7 @@ class FunctionCase:
     """A function at one of its cases."""
 
     function: Any
-    case: Variant
+    case: Case
 
     @property
     def definition(self) -> Definition:
@@ -134,7 +150,8 @@ class FunctionCase:
         return f"{self.definition.name}({values})"
 
 
-FUNCTIONS = [ax.get(name) for name in ax.names()]
+FUNCTIONS = [f for f in map(ax.get, ax.names()) if f.definition.is_activation]
+OPERATIONS = [f for f in map(ax.get, ax.names()) if not f.definition.is_activation]
 ELEMENTWISE = [f for f in FUNCTIONS if output_axis(f) is None]
 ALONG_AXIS = [f for f in FUNCTIONS if output_axis(f) is not None]
 CASES = [FunctionCase(f, case) for f in FUNCTIONS for case in cases_of(f)]
@@ -227,17 +244,16 @@ def exact_values(
     formula: str,
     x: np.ndarray,
     parameters: dict[str, Any],
-    engine: str = "mpmath",
     digits: int = _oracle.DIGITS,
 ) -> np.ndarray:
     """Return the values of a formula in many digits."""
-    return cached_on_disk(_formula_values, formula, x, parameters, engine, digits)
+    return cached_on_disk(_formula_values, formula, x, parameters, digits)
 
 
 def _formula_values(
-    formula: str, x: np.ndarray, parameters: dict[str, Any], engine: str, digits: int
+    formula: str, x: np.ndarray, parameters: dict[str, Any], digits: int
 ) -> np.ndarray:
-    return _oracle.truth(formula, x, parameters, engine=engine, digits=digits)
+    return _oracle.truth(formula, x, parameters, digits=digits)
 
 
 def exact_derivative(
@@ -487,15 +503,15 @@ def peer_of(definition: Any, library: str) -> Any:
 
     Where a number is stated, it is left with that.
     """
-    stated = definition.elsewhere.get(library, "")
-    parsed = re.fullmatch(r"([\w.]+)(?: \((\w+)=(True|False|None|[\d.]+)\))?", stated)
-    if parsed is None:
+    peers = definition.peers.get(library, ())
+    if len(peers) != 1 or peers[0].note or len(peers[0].parameters) > 1:
         return None
-    path, key, value = parsed.groups()
+    (peer,) = peers
     # its own default is stated where it is another than ours
-    ours = {"True": False, "False": True, "None": -1}
-    function = import_object(path)
-    return functools.partial(function, **{key: ours[value]}) if value in ours else function
+    ours = {True: False, False: True, None: -1}
+    given = {k: ours[v] for k, v in peer.parameters.items() if v is None or isinstance(v, bool)}
+    function = import_object(peer.name)
+    return functools.partial(function, **given) if given else function
 
 
 class ForeignArray:

@@ -17,12 +17,11 @@ from activations_xp._oracle import ACCEPTED, DIGITS, difference
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("engine", ["mpmath", "decimal"])
-def test_formula_in_two_arithmetics(case, engine):
+def test_formula_has_enough_digits(case):
     x = np.concatenate([np.linspace(-30, 30, 12), [1e-20, -1e-20, 1e3, -1e3]])
-    arguments = case.formula, map_into_domain(case.definition, x), case.all_parameters
-    exact = exact_values(*arguments, engine)
-    other = exact_values(*arguments, "mpmath", 2 * DIGITS)
+    asked = case.formula, map_into_domain(case.definition, x), case.all_parameters
+    exact = exact_values(*asked)
+    other = exact_values(*asked, 2 * DIGITS)
     np.testing.assert_allclose(exact.astype("f8"), other.astype("f8"), rtol=1e-15)
 
 

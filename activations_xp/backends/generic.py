@@ -1,100 +1,117 @@
-"""Any library of the array API standard: the computation as it is; and what all backends share."""
+"""The backend of any library that follows the array API standard, and tools of all backends."""
 
 from __future__ import annotations
 
+import functools
 import types
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import array_api_compat
 import numpy as np
-from array_api_compat import device
 
-from .._parameters import NUMBER, aligned, check
+from .._definition import Definition
 from .._special import leading
-from .._typing import Array, Kernel, Namespace
+from .._typing import NUMBER, Kernel, Namespace, Precision
+from .base import Backend
 
-if TYPE_CHECKING:
-    from .._activation import Definition
-    from .._operation import Operation
-
-
-PLANS = 256
-"""How many plans a kernel remembers; a parameter that never stays the same may not fill memory."""
+MAX_CACHED_KERNELS = 256
+"""The entries of a cache by parameters; one that changes at each call may not fill the memory."""
 
 
-def bind(definition: Definition, xp: Namespace) -> Kernel:
-    """The computation on `xp`, checked at every call."""
+class StandardBackend(Backend):
+    """A library without a backend of its own: implementations run on it operation by operation."""
 
-    def kernel(x: Any, types: tuple[type, ...], *parameters: Any) -> Any:
-        values = check(definition, x, parameters)
-        dtypes = precision(definition, xp, x, values)
-        with np.errstate(all="ignore"):  # many a library is made of NumPy
-            return evaluate(definition, xp, x, values, *dtypes)
+    def __init__(self, xp: Any) -> None:
+        self.name, self.xp = xp.__name__, xp
 
-    return kernel
+    def owns(self, x: Any) -> bool:
+        return backend_for(x) is self
+
+    def device(self, x: Any) -> Any:
+        return array_api_compat.device(x)
+
+    def bind(self, definition: Definition, precision: Precision, array_type: type) -> Kernel:
+        def kernel(x: Any, types: tuple[type, ...], *parameters: Any) -> Any:
+            values = definition.check(x, parameters, self)
+            dtypes = compute_and_result_dtypes(definition, self.xp, x, values)
+            with np.errstate(all="ignore"):  # many libraries compute with NumPy
+                return evaluate(definition, self.xp, x, values, *dtypes)
+
+        return kernel
 
 
-def precision(
+def backend_for(x: Any) -> StandardBackend | None:
+    """Return the backend of an array of any library, or None if x is not an array."""
+    try:
+        return _standard_backend(array_api_compat.array_namespace(x))
+    except TypeError:
+        return None
+
+
+_standard_backend = functools.cache(StandardBackend)
+
+
+def compute_and_result_dtypes(
     definition: Definition,
     xp: Namespace,
-    x: Array,
+    x: Any,
     values: tuple[Any, ...],
     default: Any = None,
-    wide: bool = False,
+    exact_rounding: bool = False,
 ) -> tuple[Any, Any]:
-    """The dtype to compute in and the dtype to return, for this array and these parameters.
+    """Return the dtype to compute in and the dtype of the result.
 
-    What has 16 bits is computed in 32; if it is to be `wide` in 64, which leaves nothing to the
-    library's last digit: all libraries then give the same bits.
+    16-bit floats are computed in 32 bits; for `exact_rounding` in 64, so that all libraries give
+    the same bits. Integers become the default floating dtype unless the function preserves them.
     """
     dtype = x.dtype
     if xp.isdtype(dtype, "real floating"):
         if xp.finfo(dtype).bits < 32:
-            return (xp.float64 if wide else xp.float32), dtype
+            is_wide = exact_rounding and definition.is_activation
+            return (xp.float64 if is_wide else xp.float32), dtype
         return dtype, dtype
-    if keeps_integers(definition, values) and xp.isdtype(dtype, "integral"):
+    is_default = values == tuple(definition.defaults.values())
+    if definition.preserves_integers and is_default and xp.isdtype(dtype, "integral"):
         return dtype, dtype
     if default is None:
         info = xp.__array_namespace_info__()
-        default = info.default_dtypes(device=device(x))["real floating"]
+        device = array_api_compat.device(x)
+        default = info.default_dtypes(device=device)["real floating"]
     return default, default
 
 
-def keeps_integers(definition: Definition, values: tuple[Any, ...]) -> bool:
-    """Whether the function is closed over the integers at these parameters."""
-    return definition.closed_over_integers and values == tuple(definition.defaults.values())
-
-
-def planned(
+def cached_kernel(
     definition: Definition,
     make: Callable[[Any, tuple[Any, ...]], tuple[Callable[..., Any], bool]],
     is_tracing: Callable[[], bool] | None = None,
 ) -> Kernel:
-    """A kernel that plans once for each dtype and set of parameters.
+    """Return a kernel that checks and prepares once for each dtype and set of parameters.
 
-    The number of dimensions counts, too, where a parameter may be right for some alone.
-
-    ``make(x, parameters)`` checks them, and returns a function of x alone and whether that is
-    true for all such x: it is not if it holds an array. While a compiler traces the kernel,
-    nothing is remembered. A function that is given `out` as well may write the result to it.
+    Parameters
+    ----------
+    make : ``make(x, parameters)`` checks them, and returns a function of x alone and whether it is
+        right for all such x, which it is not if it holds an array. The function may accept `out`.
+    is_tracing : whether a compiler is tracing the kernel; nothing is remembered then
     """
-    plans: dict[Any, Callable[..., Any]] = {}
-    is_ranked = any(kind.is_for_rank for kind in definition.parameters.values())
+    cache: dict[Any, Callable[..., Any]] = {}
+    by_ndim = any(spec.depends_on_ndim for spec in definition.parameters.values())
 
     def kernel(x: Any, types: tuple[type, ...], *parameters: Any, out: Any = None) -> Any:
         if is_tracing is not None and is_tracing():
             return make(x, parameters)[0](x)
-        # with the types, for an axis of 1 is not one of True
-        key = x.dtype, parameters, types, x.ndim if is_ranked else None
+        # the types tell an axis of 1 from one of True
+        key = x.dtype, parameters, types, x.ndim if by_ndim else None
         try:
-            plan = plans[key]
-        except (KeyError, TypeError):  # new, or not hashable
-            plan, constant = make(x, parameters)
-            if constant and tuple not in types:  # whose elements may be equal and of other types
-                if len(plans) >= PLANS:
-                    plans.clear()
-                plans[key] = plan
-        return plan(x) if out is None else plan(x, out)
+            run = cache[key]
+        except (KeyError, TypeError):  # a new key, or one that cannot be hashed
+            run, is_constant = make(x, parameters)
+            # the elements of a tuple of axes may be equal but of other types
+            if is_constant and not (by_ndim and tuple in types):
+                if len(cache) >= MAX_CACHED_KERNELS:
+                    cache.clear()
+                cache[key] = run
+        return run(x) if out is None else run(x, out)
 
     return kernel
 
@@ -106,105 +123,110 @@ def evaluate(
     values: tuple[Any, ...],
     compute: Any,
     result: Any,
+    impl: Callable[..., Any] | None = None,
+    g: Any = None,
 ) -> Any:
-    """The computation in the dtype `compute`, rounded to the dtype `result`."""
+    """Return the result of an implementation run in one dtype and rounded to another.
+
+    `impl` is one of the functions of `_gradients` in place of the implementation, `g` its
+    cotangent. Gradients, in a dictionary, have the dtypes of their arguments.
+    """
 
     def cast(array: Any, dtype: Any) -> Any:
         return array if array.dtype == dtype else xp.astype(array, dtype)
 
-    def rounded(part: Any) -> Any:
-        if result != compute == xp.float64 and xp.finfo(result).bits < 32:
-            return _narrowed(xp, part, result)
-        return cast(part, result)
+    def prepare(value: Any) -> Any:
+        if value is None or isinstance(value, (*NUMBER, str)):
+            return value
+        return cast(value, compute)
 
-    parameters = [
-        value
-        if value is None or isinstance(value, (*NUMBER, str)) or not kind.is_real
-        else cast(value, compute)
-        for kind, value in zip(definition.parameters.values(), values, strict=True)
-    ]
-    value = definition.computation(xp, cast(x, compute), *parameters)
-    return each(rounded, value)
+    def finish(part: Any, dtype: Any) -> Any:
+        if part is None or part.dtype == dtype:
+            return part
+        if not (definition.is_activation or xp.isdtype(part.dtype, "real floating")):
+            return part
+        if compute != dtype and compute == xp.float64 and xp.finfo(dtype).bits < 32:
+            return _round_to_16_bit(xp, part, dtype)
+        return xp.astype(part, dtype)
+
+    specs = definition.parameters.values()
+    prepared = tuple(
+        tree_map(prepare, value) if spec.is_floating else value
+        for spec, value in zip(specs, values, strict=True)
+    )
+    if impl is None:
+        found = definition.call(definition.impl, xp, cast(x, compute), values=prepared)
+    else:
+        cotangents = () if g is None else (tree_map(prepare, g),)
+        found = impl(definition, xp, *cotangents, cast(x, compute), prepared)
+    if not isinstance(found, dict):
+        return tree_map(lambda part: finish(part, result), found)
+    arguments = {definition.first: x, **definition.bind(values)}
+    dtypes = {name: _gradient_dtype(xp, arguments[name], result) for name in found}
+    return {
+        name: tree_map(functools.partial(finish, dtype=dtypes[name]), gradient)
+        for name, gradient in found.items()
+    }
 
 
-def filled(
-    constants: tuple[Any, ...], slots: tuple[int, ...], arrays: Iterable[Any]
+def _gradient_dtype(xp: Namespace, argument: Any, result: Any) -> Any:
+    dtype = getattr(argument, "dtype", None)
+    return dtype if dtype is not None and xp.isdtype(dtype, "real floating") else result
+
+
+def _round_to_16_bit(xp: Namespace, y: Any, dtype: Any) -> Any:
+    """Round float64 to a 16-bit dtype at once; some libraries round to float32 in between."""
+    digits, least = (8, 2.0**-126) if "bfloat16" in str(dtype) else (11, 2.0**-14)
+    single = xp.astype(y, xp.float32)
+    near = xp.minimum(xp.maximum(y, -1e40), 1e40)
+    hi = leading(near, 53 - digits)  # float32 holds a tie, which may be rounded either way
+    is_exact = (xp.astype(single, xp.float64) == y) | (xp.abs(y) < least)
+    return xp.astype(xp.where(is_exact, single, xp.astype(hi, xp.float32)), dtype)
+
+
+def merge_args(
+    static_args: tuple[Any, ...], array_positions: tuple[int, ...], arrays: Iterable[Any]
 ) -> tuple[Any, ...]:
-    """The constants, with the arrays put in their slots."""
-    values = list(constants)
-    for slot, array in zip(slots, arrays, strict=True):
-        values[slot] = array
+    """Return the static arguments with the arrays put in their positions."""
+    values = list(static_args)
+    for position, array in zip(array_positions, arrays, strict=True):
+        values[position] = array
     return tuple(values)
 
 
-def perform(operation: Operation, xp: Namespace, values: tuple[Any, ...]) -> Any:
-    """The computation of several arrays; what has 16 bits is computed in 32 and rounded once."""
-    result = operation.first(values).dtype
-
-    def cast(array: Any, dtype: Any) -> Any:
-        is_floating = hasattr(array, "dtype") and xp.isdtype(array.dtype, "real floating")
-        return xp.astype(array, dtype) if is_floating and array.dtype != dtype else array
-
-    if xp.finfo(result).bits < 32:
-        values = tuple(each(lambda part: cast(part, xp.float32), value) for value in values)
-    # of another dtype under torch.autocast
-    return each(lambda part: cast(part, result), operation.compute(xp, values))
+def tree_map(function: Callable[[Any], Any], tree: Any) -> Any:
+    """Apply a function to an array, or to each array in tuples and dictionaries."""
+    if isinstance(tree, tuple):
+        return tuple(tree_map(function, branch) for branch in tree)
+    if isinstance(tree, dict):
+        return {name: tree_map(function, branch) for name, branch in tree.items()}
+    return function(tree)
 
 
-def _narrowed(xp: Namespace, y: Any, dtype: Any) -> Any:
-    """64 bits rounded to 16 at once, which some libraries do by way of 32."""
-    digits, least = (8, 2.0**-126) if "bfloat16" in str(dtype) else (11, 2.0**-14)
-    by_32 = xp.astype(y, xp.float32)
-    near = xp.minimum(xp.maximum(y, -1e40), 1e40)
-    head = leading(near, 53 - digits)  # a tie, which may go either way, 32 bits hold
-    settled = (xp.astype(by_32, xp.float64) == y) | (xp.abs(y) < least)
-    return xp.astype(xp.where(settled, by_32, xp.astype(head, xp.float32)), dtype)
+def tree_leaves(tree: Any) -> list[Any]:
+    """Return the arrays in a tree, which `tree_unflatten` puts back."""
+    leaves: list[Any] = []
+    tree_map(leaves.append, tree)
+    return leaves
 
 
-def each(function: Callable[[Any], Any], value: Any) -> Any:
-    """The function of an array, or of each in a tuple or a dictionary of them."""
-    if isinstance(value, tuple):
-        return tuple(each(function, part) for part in value)
-    if isinstance(value, dict):
-        return {name: each(function, part) for name, part in value.items()}
-    return function(value)
+def tree_unflatten(leaves: Iterable[Any], like: Any) -> Any:
+    """Return the leaves in a tree of the structure of `like`."""
+    rest = iter(leaves)
+    return tree_map(lambda _: next(rest), like)
 
 
-def listed(value: Any) -> list[Any]:
-    """The array, or those in a tuple or a dictionary, which `rearranged` puts back."""
-    parts: list[Any] = []
-    each(parts.append, value)
-    return parts
-
-
-def rearranged(parts: Iterable[Any], like: Any) -> Any:
-    """The parts as an array, a tuple or a dictionary, as `like` is one."""
-    rest = iter(parts)
-    return each(lambda _: next(rest), like)
-
-
-def aligned_to(
-    definition: Definition, values: tuple[Any, ...], name: str, parameter: Any, x: Any
-) -> tuple[int, ...]:
-    """The shape in which the array of a parameter broadcasts to x, at these parameters."""
-    if not definition.parameters[name].is_along_axis:
-        return tuple(parameter.shape)
-    axis = dict(zip(definition.parameters, values, strict=True)).get("axis")
-    axes = axis if isinstance(axis, tuple) else () if axis is None else (axis,)
-    return aligned(parameter.shape, x, axes)
-
-
-def overlay(xp: Any, **functions: Any) -> Any:
-    """A namespace like the module `xp`, with `functions` put over its own."""
+def extend_namespace(xp: Any, **functions: Any) -> Any:
+    """Return a namespace like the module `xp` in which `functions` replace or extend its own."""
     module = types.ModuleType(xp.__name__)
     vars(module).update(vars(xp), **functions)
     return module
 
 
 def one_sided(xp: Any) -> dict[str, Any]:
-    """maximum, minimum and abs for a library that differentiates through them.
+    """Return maximum, minimum and abs for a library that differentiates through them.
 
-    At a tie all three have their derivative from the left. Libraries choose otherwise, and each
+    At a tie all three have their derivative from the left. Libraries choose differently, and each
     for itself, so that a smooth function composed of them, such as
     ``maximum(x, 0) + log1p(exp(-abs(x)))``, has a wrong derivative at 0; from one side it is right
     to every order.

@@ -1,186 +1,201 @@
-"""JAX: the computation compiled once for each set of parameters, with the written derivative."""
+"""JAX: implementations compiled once for each set of parameters, with the written derivatives."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
 from .. import _special
-from .._parameters import check
-from .._typing import Kernel
+from .._definition import Definition
+from .._gradients import derivative, gradients, parameter_derivatives, tangent_of_parameter
+from .._typing import Kernel, Precision
 from . import generic
+from .base import Backend
 
-if TYPE_CHECKING:
-    from .._activation import Definition
-    from .._dispatch import Implementation
-    from .._operation import Operation
-
-_one_sided = generic.overlay(jnp, **generic.one_sided(jnp))
+_one_sided = generic.extend_namespace(jnp, **generic.one_sided(jnp))
 
 
-def _ours(function: Callable[..., Any], slope: Callable[[Any, Any], Any]) -> Callable[..., Any]:
-    """A function in place of XLA's, with the slope of x and y: an infinite gradient may reach it,
-    of which a polynomial would make NaN where x is 0.
+def _replace(function: Callable[..., Any], dy_dx: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+    """Return our function in place of XLA's, with its derivative as a function of x and y.
+
+    An infinite cotangent may reach it, which a polynomial would turn into NaN at 0.
     """
-    own = jax.custom_jvp(functools.partial(function, _one_sided))
-    own.defjvps(lambda tangent, y, x: tangent * slope(x, y))
-    return own
+    ours = jax.custom_jvp(functools.partial(function, _one_sided))
+    ours.defjvps(lambda tangent, y, x: tangent * dy_dx(x, y))
+    return ours
 
 
-xp = generic.overlay(
+_XP = generic.extend_namespace(
     _one_sided,
-    expm1=_ours(_special.expm1, lambda x, y: jnp.exp(x)),
-    log1p=_ours(_special.log1p, lambda x, y: 1 / (1 + x)),
-    tanh=_ours(_special.tanh, lambda x, y: (1 - y) * (1 + y)),
+    expm1=_replace(_special.expm1, lambda x, y: jnp.exp(x)),
+    log1p=_replace(_special.log1p, lambda x, y: 1 / (1 + x)),
+    tanh=_replace(_special.tanh, lambda x, y: (1 - y) * (1 + y)),
 )
-"""jax.numpy, where XLA's functions that are 5 to 120 units off are ours."""
+"""jax.numpy, where our functions replace those of XLA that are 5 to 120 ulp off."""
+
+
+class JaxBackend(Backend):
+    """JAX on any device."""
+
+    name = "jax"
+    xp = _XP
+
+    def owns(self, x: Any) -> bool:
+        return isinstance(x, jax.Array)
+
+    def device(self, x: Any) -> Any:
+        return None  # JAX places arrays itself, and says when it cannot
+
+    def bind(self, definition: Definition, precision: Precision, array_type: type) -> Kernel:
+        return _bind(definition, precision)
+
+    def uniform(self, shape: tuple[int, ...], like: Any, rng: Any) -> Any:
+        is_array = isinstance(rng, jax.Array)
+        is_typed = is_array and jnp.issubdtype(rng.dtype, jax.dtypes.prng_key) and rng.ndim == 0
+        is_raw = is_array and rng.dtype == jnp.uint32 and rng.ndim == 1
+        if not (is_typed or is_raw):
+            raise TypeError("a key of JAX, such as jax.random.key(0)")
+        is_floating = jnp.issubdtype(like.dtype, jnp.floating)
+        dtype = like.dtype if is_floating else jnp.result_type(float)
+        return jax.random.uniform(rng, shape, dtype if dtype.itemsize > 2 else jnp.float32)
+
+    def empty_for(self, rng: Any, dtype: Any) -> Any:
+        return jnp.empty(0, dtype) if isinstance(rng, jax.Array) else None
+
+
+BACKEND = JaxBackend()
 
 
 @functools.cache
-def bind(definition: Definition, which: Implementation) -> Kernel:
-    """A kernel compiled for each set of parameters; array parameters are arguments of it."""
+def _bind(definition: Definition, precision: Precision) -> Kernel:
+    """Return a kernel that is compiled for each set of parameters, whose arrays are arguments."""
 
     def make(x: Any, parameters: tuple[Any, ...]) -> tuple[Callable[[Any], Any], bool]:
-        check(definition, x, parameters)
-        slots = tuple(i for i, p in enumerate(parameters) if isinstance(p, jax.Array))
-        constants = tuple(None if i in slots else p for i, p in enumerate(parameters))
-        wide = which == "portable" and x.dtype.itemsize < 4
-        compiled = _compiled(definition, wide, constants, slots)
-        if not slots:
-            return compiled, True
-        arrays = [parameters[i] for i in slots]
-        return (lambda x: compiled(x, *arrays)), False
+        definition.check(x, parameters, BACKEND)
+        leaves, tree = jax.tree_util.tree_flatten(parameters)
+        positions = tuple(i for i, leaf in enumerate(leaves) if isinstance(leaf, jax.Array))
+        static = tuple(None if i in positions else leaf for i, leaf in enumerate(leaves))
+        exact_rounding = precision == "accurate" and x.dtype.itemsize < 4
+        run = _compile(definition, exact_rounding, tree, static, positions)
+        if not positions:
+            return run, True
+        arrays = [leaves[i] for i in positions]
+        return (lambda x: run(x, *arrays)), False
 
-    return generic.planned(definition, make)
-
-
-@functools.lru_cache(generic.PLANS)
-def _compiled(
-    definition: Definition, wide: bool, constants: tuple[Any, ...], slots: tuple[int, ...]
-) -> Callable[..., Any]:
-    compute = _computation(definition, wide, constants, slots)
-    learned = any(list(definition.parameters.values())[i].is_learned for i in slots)
-    if definition.vjp is not None and (definition.parameter_derivatives or not learned):
-        compute = jax.custom_jvp(compute)
-        compute.defjvp(_rule(definition, wide, constants, slots, compute), symbolic_zeros=True)
-    return jax.jit(compute, inline=True)
+    return generic.cached_kernel(definition, make)
 
 
-def _rule(
+@functools.lru_cache(generic.MAX_CACHED_KERNELS)
+def _compile(
     definition: Definition,
-    wide: bool,
-    constants: tuple[Any, ...],
-    slots: tuple[int, ...],
-    compute: Callable[..., Any],
+    exact_rounding: bool,
+    tree: Any,
+    static: tuple[Any, ...],
+    positions: tuple[int, ...],
 ) -> Callable[..., Any]:
-    """The written derivatives as JAX wants them: how tangents move the value."""
+    """Return the compiled function of the arrays among the arguments.
 
-    def part(definition: Definition | None) -> Callable[..., Any]:
-        return _computation(cast("Definition", definition), wide, constants, slots)
+    Both precisions share it, but for 16-bit floats.
+    """
+    call = _Call(definition, exact_rounding, tree, static, positions)
+    return jax.jit(call.differentiable(), inline=True)
 
-    def moved(value: Any, tangent: Any, x: Any, *arrays: Any) -> Any:
-        """How the tangent of x does."""
-        if definition.derivative is not None:
-            return tangent * part(definition.derivative)(x, *arrays)
-        whole, places = (None, *constants), (0, *(i + 1 for i in slots))
-        vjp = _computation(cast("Definition", definition.vjp), wide, whole, places)
-        return jax.linear_transpose(lambda g: vjp(x, g, *arrays), value)(tangent)[0]
 
-    def rule(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
-        result = compute(*primals)
-        value, *rest = result if isinstance(result, tuple) else (result,)
+class _Call:
+    """An implementation with all arguments but its arrays."""
+
+    def __init__(
+        self,
+        definition: Definition,
+        exact_rounding: bool,
+        tree: Any,
+        static: tuple[Any, ...],
+        positions: tuple[int, ...],
+    ) -> None:
+        self.definition, self.exact_rounding = definition, exact_rounding
+        self.tree, self.static, self.positions = tree, static, positions
+        places = definition.bind(jax.tree_util.tree_unflatten(tree, range(len(static))))
+        names = {
+            leaf: name
+            for name, place in places.items()
+            for leaf in jax.tree_util.tree_leaves(place)
+        }
+        self.names = [definition.first, *(names[i] for i in positions)]
+        """The argument that each array belongs to."""
+
+    def differentiable(self) -> Callable[..., Any]:
+        """Return the function of the arrays, with the written derivative if it has all that."""
+        definition = self.definition
+        learned = any(definition.parameters[name].differentiable for name in self.names[1:])
+        is_written = definition.derivative is not None or definition.vjp is not None
+        if definition.is_activation and learned:
+            is_written &= definition.parameter_derivatives is not None
+        if not (is_written and definition.use_custom_vjp):
+            return self.value
+        value = jax.custom_jvp(self.value)
+        value.defjvp(self.jvp, symbolic_zeros=True)
+        return value
+
+    def value(self, x: Any, *arrays: Any) -> Any:
+        """Return the result."""
+        return self._evaluate(x, self._parameters(arrays))
+
+    def jvp(self, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
+        """Return the result and its tangent: only the first of several results has one."""
         x, *arrays = primals
-        kinds = list(definition.parameters.values())
-        is_learned = [True, *(kinds[slot].is_learned for slot in slots)]
-        is_moving = [
-            learned and type(t) is not SymbolicZero
-            for learned, t in zip(is_learned, tangents, strict=True)
-        ]
+        result = self.value(*primals)
+        value, *rest = result if isinstance(result, tuple) else (result,)
+        definition, first = self.definition, self.definition.first
+        parameters = self._parameters(arrays)
+        moving = {
+            name: tangent
+            for name, tangent in zip(self.names, tangents, strict=True)
+            if type(tangent) is not SymbolicZero
+            and (name == first or definition.parameters[name].differentiable)
+        }
         total = jnp.zeros_like(value)
-        if is_moving[0]:
-            total = total + moved(value, tangents[0], x, *arrays)
-        if any(is_moving[1:]):
-            values = check(definition, x, generic.filled(constants, slots, arrays))
-            slopes = part(definition.parameter_derivatives)(*primals)
-            for i, slot in enumerate(slots, 1):
-                if is_moving[i]:
-                    name = list(definition.parameters)[slot]
-                    shape = generic.aligned_to(definition, values, name, arrays[i - 1], x)
-                    total = total + tangents[i].reshape(shape) * slopes[name]
+        if first in moving and definition.derivative is not None:
+            dy_dx = self._evaluate(x, parameters, derivative)
+            total = total + moving.pop(first) * dy_dx
+        others = [name for name in moving if name != first]
+        if others and definition.parameter_derivatives is not None:
+            values = definition.check(x, parameters, BACKEND)
+            found = self._evaluate(x, parameters, parameter_derivatives)
+            for name in others:
+                tangent, dy = moving.pop(name), found[name]
+                moved = tangent_of_parameter(definition, _XP, values, name, tangent, x, dy)
+                total = total + moved
+        if moving:
+            impl = functools.partial(gradients, wrt=list(moving))
+            vjp = jax.linear_transpose(lambda g: self._evaluate(x, parameters, impl, g), value)
+            total = total + vjp(moving)[0]
         total = total.astype(value.dtype)
         return result, (total, *map(jnp.zeros_like, rest)) if rest else total
 
-    return rule
+    def _parameters(self, arrays: Iterable[Any]) -> tuple[Any, ...]:
+        leaves = generic.merge_args(self.static, self.positions, arrays)
+        parameters: tuple[Any, ...] = jax.tree_util.tree_unflatten(self.tree, leaves)
+        return parameters
 
-
-def _computation(
-    definition: Definition, wide: bool, constants: tuple[Any, ...], slots: tuple[int, ...]
-) -> Callable[..., Any]:
-    def compute(x: Any, *arrays: Any) -> Any:
-        values = check(definition, x, generic.filled(constants, slots, arrays))
-        dtypes = generic.precision(definition, xp, x, values, jnp.result_type(float), wide)
-        # which gives float64 also where it is switched off
-        with jax.enable_x64(True) if wide and dtypes[0] != dtypes[1] else nullcontext():
-            return generic.evaluate(definition, xp, x, values, *dtypes)
-
-    return compute
-
-
-def uniform(x: Any, shape: tuple[int, ...], rng: Any) -> Any:
-    """Random numbers in the dtype that x is computed in."""
-    typed = isinstance(rng, jax.Array) and jnp.issubdtype(rng.dtype, jax.dtypes.prng_key)
-    raw = isinstance(rng, jax.Array) and rng.dtype == jnp.uint32 and rng.ndim == 1
-    if not ((typed and rng.ndim == 0) or raw):
-        raise TypeError("a key of JAX, such as jax.random.key(0)")
-    floating = jnp.issubdtype(x.dtype, jnp.floating)
-    dtype = x.dtype if floating else jnp.result_type(float)
-    return jax.random.uniform(rng, shape, dtype if dtype.itemsize > 2 else jnp.float32)
-
-
-def perform(operation: Operation, values: tuple[Any, ...]) -> Any:
-    """What the computation makes of these arrays, compiled; none of JAX's own is as good."""
-    leaves, tree = jax.tree_util.tree_flatten(values)
-    slots = tuple(i for i, leaf in enumerate(leaves) if isinstance(leaf, jax.Array))
-    constants = tuple(None if i in slots else leaf for i, leaf in enumerate(leaves))
-    run = _performing(operation, tree, constants, slots)
-    return run(*(leaves[i] for i in slots))
-
-
-@functools.lru_cache(generic.PLANS)
-def _performing(
-    operation: Operation, tree: Any, constants: tuple[Any, ...], slots: tuple[int, ...]
-) -> Callable[..., Any]:
-    def values(arrays: tuple[Any, ...]) -> tuple[Any, ...]:
-        leaves = generic.filled(constants, slots, arrays)
-        return cast("tuple[Any, ...]", jax.tree_util.tree_unflatten(tree, leaves))
-
-    def compute(*arrays: Any) -> Any:
-        return generic.perform(operation, xp, values(arrays))
-
-    vjp = operation.vjp
-    if not operation.whole or vjp is None:
-        return jax.jit(compute, inline=True)
-
-    def rule(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
-        """The written derivative as JAX wants it: how tangents move the value."""
-        result = compute(*primals)
-        moving = [i for i, t in enumerate(tangents) if type(t) is not SymbolicZero]
-        names = jax.tree_util.tree_unflatten(tree, range(len(constants)))
-        places = {leaf: name for name, leaf in zip(operation.parameters, names, strict=True)}
-
-        def pull(g: Any) -> list[Any]:
-            gradients = generic.perform(vjp, xp, (g, *values(primals)))
-            return [gradients[places[slots[i]]] for i in moving]
-
-        moved = jax.linear_transpose(pull, result)([tangents[i] for i in moving])
-        return result, moved[0]
-
-    told = jax.custom_jvp(compute)
-    told.defjvp(rule, symbolic_zeros=True)
-    return jax.jit(told, inline=True)
+    def _evaluate(
+        self,
+        x: Any,
+        parameters: tuple[Any, ...],
+        impl: Callable[..., Any] | None = None,
+        g: Any = None,
+    ) -> Any:
+        definition = self.definition
+        values = definition.check(x, parameters, BACKEND)
+        compute, result = generic.compute_and_result_dtypes(
+            definition, _XP, x, values, jnp.result_type(float), self.exact_rounding
+        )
+        # float64 may be switched off
+        is_wider = self.exact_rounding and compute != result
+        with jax.enable_x64(True) if is_wider else nullcontext():
+            return generic.evaluate(definition, _XP, x, values, compute, result, impl, g)

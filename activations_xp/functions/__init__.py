@@ -1,8 +1,9 @@
-"""What: the mathematics, by family. It imports no array library and knows no backend."""
+"""The functions, by family; they import no array library and know no backend."""
 
 from .adaptive import *  # noqa: F403
 from .attention import *  # noqa: F403
 from .encodings import *  # noqa: F403
+from .error_functions import *  # noqa: F403
 from .exponentials import *  # noqa: F403
 from .gates import *  # noqa: F403
 from .normalizers import *  # noqa: F403
@@ -13,6 +14,5 @@ from .shrinkers import *  # noqa: F403
 from .sigmoids import *  # noqa: F403
 from .simplex import *  # noqa: F403
 from .softpluses import *  # noqa: F403
-from .specials import *  # noqa: F403
 from .stochastic import *  # noqa: F403
 from .waves import *  # noqa: F403

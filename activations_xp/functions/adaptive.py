@@ -6,10 +6,11 @@ from itertools import accumulate, pairwise
 from math import nan, prod
 from typing import Any, Literal
 
-from .._operation import operation, vjp_of
-from .._parameters import Floats, Integer, Integers, Pairs, describe, must_have_shape
-from .._special import arange, can_read, chosen
+from .._define import apply, operation
+from .._errors import check_shape, describe_value
+from .._parameters import FloatArray, IntArray, Integer, WeightPairs
 from .._typing import Array, Namespace
+from ..numerics.arrays import arange, is_concrete, take_rows
 from .simplex import log_softmax
 
 __all__ = ["adaptive_log_prob", "adaptive_log_softmax_with_loss", "adaptive_predict"]
@@ -21,15 +22,15 @@ _SOURCE = (
 _TORCH = "torch.nn.AdaptiveLogSoftmaxWithLoss"
 
 
-@operation(source=_SOURCE, elsewhere={"torch": _TORCH})
+@operation(source=_SOURCE, peers={"torch": _TORCH})
 def adaptive_log_softmax_with_loss(
     xp: Namespace,
-    x: Floats,
-    target: Integers,
-    head_weight: Floats,
-    tail_weights: Pairs,
+    x: FloatArray,
+    target: IntArray,
+    head_weight: FloatArray,
+    tail_weights: WeightPairs,
     *,
-    head_bias: Floats | None = None,
+    head_bias: FloatArray | None = None,
     ignore_index: Integer = -100,
     reduction: Literal["mean", "sum", "none"] = "mean",
 ) -> Any:
@@ -97,13 +98,13 @@ def adaptive_log_softmax_with_loss(
     function = "adaptive_log_softmax_with_loss"
     ends = _ends(function, x, head_weight, tail_weights, head_bias)
     batch = _Batch(xp, function, x, target, ends, ignore_index)
-    head = log_softmax(_head(xp, batch.rows, head_weight, head_bias))
-    first = chosen(xp, head, batch.entries)
+    head = apply(xp, log_softmax, _head(xp, batch.rows, head_weight, head_bias))
+    first = take_rows(xp, head, batch.entries)
     logs = [batch.clusters.part(first, 0)]
     for i, pair in enumerate(tail_weights, 1):
         rows, places = batch.cluster(i)
-        within = log_softmax(_tail(xp, rows, pair))
-        logs.append(batch.clusters.part(first, i) + chosen(xp, within, places))
+        within = apply(xp, log_softmax, _tail(xp, rows, pair))
+        logs.append(batch.clusters.part(first, i) + take_rows(xp, within, places))
     output = batch.whole(batch.clusters.joined(logs))
     output = xp.reshape(xp.where(batch.is_wrong, nan, output), target.shape)
     loss = 0.0 - output
@@ -112,31 +113,31 @@ def adaptive_log_softmax_with_loss(
     return output, loss / batch.number if reduction == "mean" else loss
 
 
-@vjp_of(adaptive_log_softmax_with_loss)
+@adaptive_log_softmax_with_loss.defvjp
 def _(
-    xp: Namespace,
-    g: Any,
-    x: Array,
-    target: Array,
-    head_weight: Array,
-    tail_weights: Any,
+    xp,
+    g,
+    x,
+    target,
+    head_weight,
+    tail_weights,
     *,
-    head_bias: Array | None = None,
-    ignore_index: int = -100,
-    reduction: str = "mean",
-) -> Any:
+    head_bias,
+    ignore_index,
+    reduction,
+):
     function = "adaptive_log_softmax_with_loss.vjp"
     ends = _ends(function, x, head_weight, tail_weights, head_bias)
     batch = _Batch(xp, function, x, target, ends, ignore_index)
     if not isinstance(g, tuple) or len(g) != 2:
-        raise TypeError(f"{function}: g must be a tuple of two, got {describe(g)}")
+        raise TypeError(f"{function}: g must be a tuple of two, got {describe_value(g)}")
     g_output, g_loss = g
     total = xp.zeros_like(target, dtype=x.dtype)
     if g_output is not None:
-        must_have_shape(function, "g[0]", g_output, target.shape)
+        check_shape(function, "g[0]", g_output, target.shape)
         total = total + g_output
     if g_loss is not None:
-        must_have_shape(function, "g[1]", g_loss, target.shape if reduction == "none" else ())
+        check_shape(function, "g[1]", g_loss, target.shape if reduction == "none" else ())
         total = total - (g_loss / batch.number if reduction == "mean" else g_loss)
     g = batch.counted.part(xp.reshape(total, (-1,)), 0)
 
@@ -153,14 +154,14 @@ def _(
     return {"x": xp.reshape(g_x, x.shape), "tail_weights": tuple(g_tail), **gradients}
 
 
-@operation(source=_SOURCE, elsewhere={"torch": f"{_TORCH}.log_prob"})
+@operation(source=_SOURCE, peers={"torch": f"{_TORCH}.log_prob"})
 def adaptive_log_prob(
     xp: Namespace,
-    x: Floats,
-    head_weight: Floats,
-    tail_weights: Pairs,
+    x: FloatArray,
+    head_weight: FloatArray,
+    tail_weights: WeightPairs,
     *,
-    head_bias: Floats | None = None,
+    head_bias: FloatArray | None = None,
 ) -> Any:
     """Log-probabilities of all classes by the adaptive softmax.
 
@@ -205,26 +206,26 @@ def adaptive_log_prob(
     """
     ends = _ends("adaptive_log_prob", x, head_weight, tail_weights, head_bias)
     rows = _rows(xp, x)
-    head = log_softmax(_head(xp, rows, head_weight, head_bias))
+    head = apply(xp, log_softmax, _head(xp, rows, head_weight, head_bias))
     parts = [head[:, : ends[0]]]
     for i, pair in enumerate(tail_weights, ends[0]):
-        parts.append(head[:, i : i + 1] + log_softmax(_tail(xp, rows, pair)))
+        parts.append(head[:, i : i + 1] + apply(xp, log_softmax, _tail(xp, rows, pair)))
     return xp.reshape(xp.concat(parts, axis=1), (*x.shape[:-1], ends[-1]))
 
 
-@vjp_of(adaptive_log_prob)
+@adaptive_log_prob.defvjp
 def _(
-    xp: Namespace,
-    g: Any,
-    x: Array,
-    head_weight: Array,
-    tail_weights: Any,
+    xp,
+    g,
+    x,
+    head_weight,
+    tail_weights,
     *,
-    head_bias: Array | None = None,
-) -> Any:
+    head_bias,
+):
     function = "adaptive_log_prob.vjp"
     ends = _ends(function, x, head_weight, tail_weights, head_bias)
-    must_have_shape(function, "g", g, (*x.shape[:-1], ends[-1]))
+    check_shape(function, "g", g, (*x.shape[:-1], ends[-1]))
     rows, g = _rows(xp, x), _rows(xp, g)
     within = [g[:, start:end] for start, end in pairwise(ends)]
     sums = [xp.sum(part, axis=1, keepdims=True) for part in within]
@@ -238,14 +239,14 @@ def _(
     return {"x": xp.reshape(g_rows, x.shape), "tail_weights": tuple(g_tail), **gradients}
 
 
-@operation(source=_SOURCE, elsewhere={"torch": f"{_TORCH}.predict"})
+@operation(source=_SOURCE, peers={"torch": f"{_TORCH}.predict"})
 def adaptive_predict(
     xp: Namespace,
-    x: Floats,
-    head_weight: Floats,
-    tail_weights: Pairs,
+    x: FloatArray,
+    head_weight: FloatArray,
+    tail_weights: WeightPairs,
     *,
-    head_bias: Floats | None = None,
+    head_bias: FloatArray | None = None,
 ) -> Any:
     """Most probable class by the adaptive softmax, ``argmax(adaptive_log_prob(x))``.
 
@@ -294,13 +295,13 @@ def adaptive_predict(
     rows = _rows(xp, x)
     head = _head(xp, rows, head_weight, head_bias)  # what its softmax adds is for all the same
     found = xp.argmax(head[:, : ends[0]], axis=1)
-    best = chosen(xp, head, found)
+    best = take_rows(xp, head, found)
     for i, (pair, start) in enumerate(zip(tail_weights, ends, strict=False), ends[0]):
         may_win = head[:, i] > best
-        parts = _Parts(xp, [may_win, ~may_win], can_read(xp, head))
-        within = log_softmax(_tail(xp, parts.part(rows, 0), pair))
+        parts = _Parts(xp, [may_win, ~may_win], is_concrete(xp, head))
+        within = apply(xp, log_softmax, _tail(xp, parts.part(rows, 0), pair))
         first = xp.argmax(within, axis=1)
-        value = parts.part(head[:, i], 0) + chosen(xp, within, first)
+        value = parts.part(head[:, i], 0) + take_rows(xp, within, first)
         value = parts.joined([value, parts.part(best, 1)])
         first = parts.joined([start + first, parts.part(found, 1)])
         found, best = xp.where(value > best, first, found), xp.where(value > best, value, best)
@@ -371,7 +372,7 @@ class _Batch:
         is_class = (classes >= 0) & (classes < ends[-1])
         is_meant = classes != ignore_index
         self.is_wrong = is_meant & ~is_class
-        gathers = can_read(xp, x, target)
+        gathers = is_concrete(xp, x, target)
         if gathers and xp.any(self.is_wrong):
             got = int(classes[xp.nonzero(self.is_wrong)[0][0]])
             raise ValueError(
@@ -460,7 +461,7 @@ def _head_gradients(
     xp: Namespace, x: Array, weight: Array, bias: Array | None, g: Array
 ) -> tuple[Any, dict[str, Any]]:
     """Those of x, and of the weight and the bias, from that of the head's log-softmax."""
-    g = log_softmax.vjp(_head(xp, x, weight, bias), g)
+    g = apply(xp, log_softmax.vjp, g, _head(xp, x, weight, bias))["x"]
     gradients = {"head_weight": xp.matmul(xp.permute_dims(g, (1, 0)), x)}
     if bias is not None:
         gradients["head_bias"] = xp.sum(g, axis=0)
@@ -471,7 +472,7 @@ def _tail_gradients(xp: Namespace, x: Array, pair: Any, g: Array) -> tuple[Any, 
     """Those of x, and of the cluster's pair, from that of its log-softmax."""
     projection, classes = pair
     hidden = _linear(xp, x, projection)
-    g = log_softmax.vjp(_linear(xp, hidden, classes), g)
+    g = apply(xp, log_softmax.vjp, g, _linear(xp, hidden, classes))["x"]
     g_hidden = xp.matmul(g, classes)
     g_pair = (
         xp.matmul(xp.permute_dims(g_hidden, (1, 0)), x),

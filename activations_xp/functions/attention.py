@@ -9,10 +9,12 @@ from math import ceil, inf, nan, prod, sqrt
 from operator import add, and_
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
-from .._operation import operation, vjp_of
-from .._parameters import Booleans, Count, Floats, Number, RandomFloats, gathered, must_have_shape
-from .._special import allowed, arange, can_read, quick_exp, zero
+from .._define import NoiseSpec, apply, operation
+from .._errors import check_shape
+from .._parameters import BOOL_ARRAY, Count, FloatArray, NoiseArray, Number
+from .._special import quick_exp
 from .._typing import Array, Namespace
+from ..numerics.arrays import arange, is_concrete, mask_to_zero, unbroadcast, zeros_like
 from .simplex import finite, softmax
 
 __all__ = ["multi_head_attention", "scaled_dot_product_attention"]
@@ -29,8 +31,11 @@ _NAME = "scaled_dot_product_attention"
 
 Allowed: TypeAlias = Annotated[
     Array,
-    Booleans.__metadata__[0],
-    "a boolean array of {first}'s library, in which True attends (numbers to add are the bias)",
+    replace(
+        BOOL_ARRAY,
+        text="a boolean array of {first}'s library, in which True attends (numbers to add are the"
+        " bias)",
+    ),
 ]
 Causal: TypeAlias = bool | Literal["upper_left", "lower_right"]
 
@@ -43,28 +48,28 @@ def _shape_of_scores(
 
 @operation(
     source="Vaswani et al., Attention is all you need, arXiv:1706.03762.",
-    elsewhere={
+    peers={
         "torch": "torch.nn.functional.scaled_dot_product_attention",
         "jax": "jax.nn.dot_product_attention",
         "keras": "keras.ops.dot_product_attention",
         "mlx": "mx.fast.scaled_dot_product_attention",
     },
-    whole=True,
-    noise=("dropout", _shape_of_scores),
+    use_custom_vjp=True,
+    noise=NoiseSpec(_shape_of_scores, "dropout"),
 )
 def scaled_dot_product_attention(
     xp: Namespace,
-    query: Floats,
-    key: Floats,
-    value: Floats,
+    query: FloatArray,
+    key: FloatArray,
+    value: FloatArray,
     *,
     mask: Allowed | None = None,
-    bias: Floats | None = None,
+    bias: FloatArray | None = None,
     is_causal: Causal = False,
     scale: Number | None = None,
     softcap: Number | None = None,
     dropout: Number = 0.0,
-    noise: RandomFloats | None = None,
+    noise: NoiseArray | None = None,
 ) -> Any:
     """Attention, softmax(query @ key.T * scale + bias) @ value.
 
@@ -153,24 +158,24 @@ def scaled_dot_product_attention(
     return xp.reshape(_by_heads(attention, _Attention.result)["result"], sizes.result)
 
 
-@vjp_of(scaled_dot_product_attention)
+@scaled_dot_product_attention.defvjp
 def _(
-    xp: Namespace,
-    g: Array,
-    query: Floats,
-    key: Floats,
-    value: Floats,
+    xp,
+    g,
+    query,
+    key,
+    value,
     *,
-    mask: Allowed | None = None,
-    bias: Floats | None = None,
-    is_causal: Causal = False,
-    scale: Number | None = None,
-    softcap: Number | None = None,
-    dropout: Number = 0.0,
-    noise: RandomFloats | None = None,
-) -> Any:
+    mask,
+    bias,
+    is_causal,
+    scale,
+    softcap,
+    dropout,
+    noise,
+):
     sizes = _sizes(query, key, value, mask=mask, bias=bias, noise=noise)
-    must_have_shape(f"{_NAME}.vjp", "g", g, sizes.result)
+    check_shape(f"{_NAME}.vjp", "g", g, sizes.result)
     arrays: dict[str, Any] = {"query": query, "key": key, "value": value}
     arrays |= {"mask": mask, "bias": bias}
     attention = _attention(
@@ -186,41 +191,44 @@ def _shape_of_all_scores(**given: Any) -> tuple[int, ...]:
 
 @operation(
     source="Vaswani et al., Attention is all you need, arXiv:1706.03762.",
-    elsewhere={
-        "torch": "torch.nn.functional.multi_head_attention_forward, torch.nn.MultiheadAttention",
+    peers={
+        "torch": (
+            "torch.nn.functional.multi_head_attention_forward",
+            "torch.nn.MultiheadAttention",
+        ),
         "keras": "keras.layers.MultiHeadAttention",
         "flax": "flax.nnx.MultiHeadAttention",
         "mlx": "mlx.nn.MultiHeadAttention",
     },
-    noise=("dropout", _shape_of_all_scores),
+    noise=NoiseSpec(_shape_of_all_scores, "dropout"),
 )
 def multi_head_attention(
     xp: Namespace,
-    query: Floats,
-    key: Floats,
-    value: Floats,
+    query: FloatArray,
+    key: FloatArray,
+    value: FloatArray,
     num_heads: Count,
-    out_proj_weight: Floats,
+    out_proj_weight: FloatArray,
     *,
-    in_proj_weight: Floats | None = None,
-    q_proj_weight: Floats | None = None,
-    k_proj_weight: Floats | None = None,
-    v_proj_weight: Floats | None = None,
-    in_proj_bias: Floats | None = None,
-    out_proj_bias: Floats | None = None,
-    bias_k: Floats | None = None,
-    bias_v: Floats | None = None,
+    in_proj_weight: FloatArray | None = None,
+    q_proj_weight: FloatArray | None = None,
+    k_proj_weight: FloatArray | None = None,
+    v_proj_weight: FloatArray | None = None,
+    in_proj_bias: FloatArray | None = None,
+    out_proj_bias: FloatArray | None = None,
+    bias_k: FloatArray | None = None,
+    bias_v: FloatArray | None = None,
     add_zero_attn: bool = False,
     mask: Allowed | None = None,
     key_mask: Allowed | None = None,
-    bias: Floats | None = None,
+    bias: FloatArray | None = None,
     is_causal: Causal = False,
     batch_first: bool = True,
     need_weights: bool = False,
     average_attn_weights: bool = True,
     scale: Number | None = None,
     dropout: Number = 0.0,
-    noise: RandomFloats | None = None,
+    noise: NoiseArray | None = None,
 ) -> Any:
     """Attention by several heads, each to projections of its own, and a projection of all.
 
@@ -311,9 +319,10 @@ def multi_head_attention(
     return _Heads(**locals()).result()
 
 
-@vjp_of(multi_head_attention)
-def _(xp: Namespace, g: Any, **given: Any) -> Any:
-    return _Heads(xp, **given).gradients(g)
+@multi_head_attention.defvjp
+def _(xp, g, query, key, value, num_heads, out_proj_weight, **given):
+    weights = (num_heads, out_proj_weight)
+    return _Heads(xp, query, key, value, *weights, **given).gradients(g)
 
 
 @dataclass(frozen=True)
@@ -444,7 +453,7 @@ class _Heads:
     def inputs(self) -> list[Any]:
         """Query, key and value with their time before the embedding, and 0 for what is masked."""
         query, key, value = (self._inward(x) for x in (self.query, self.key, self.value))
-        return [query, *(allowed(self.xp, x, self._key_mask) for x in (key, value))]
+        return [query, *(mask_to_zero(self.xp, x, self._key_mask) for x in (key, value))]
 
     @property
     def _key_mask(self) -> Any:
@@ -538,7 +547,7 @@ class _Heads:
 
     def found(self, projected: list[Any], options: dict[str, Any]) -> Any:
         """What the heads find, side by side."""
-        return self._merged(scaled_dot_product_attention(*projected, **options))
+        return self._merged(apply(self.xp, scaled_dot_product_attention, *projected, **options))
 
     def attention(self, projected: list[Any], options: dict[str, Any]) -> _Attention:
         """All queries and keys as one block."""
@@ -567,12 +576,11 @@ class _Heads:
         of_heads = self.found(projected, options)
         g, g_weights = g if isinstance(g, tuple) else (g, None)
         if g is None:
-            g = self._outward(zero(xp, _linear(xp, of_heads, self.out_proj_weight, None)))
+            g = self._outward(zeros_like(xp, _linear(xp, of_heads, self.out_proj_weight, None)))
         pulled, *own = _linear_gradients(xp, self._inward(g), of_heads, self.out_proj_weight)
         found = dict(zip(("out_proj_weight", "out_proj_bias"), own, strict=True))
-        heads = scaled_dot_product_attention.vjp(
-            self._split(pulled, self.num_heads), *projected, **options
-        )
+        g_heads = self._split(pulled, self.num_heads)
+        heads = apply(xp, scaled_dot_product_attention.vjp, g_heads, *projected, **options)
         if g_weights is not None:
             if self.average_attn_weights:
                 g_weights = g_weights[..., None, :, :] * (1 / self.num_heads)
@@ -582,17 +590,17 @@ class _Heads:
             ):
                 heads[name] = heads[name] + xp.reshape(part, heads[name].shape)
         if self.bias is not None:
-            found["bias"] = gathered(xp, heads["bias"][..., : self.columns], self.bias.shape)
+            found["bias"] = unbroadcast(xp, heads["bias"][..., : self.columns], self.bias.shape)
         slopes, biases = [], []
         for name, x, weight in zip(
             ("query", "key", "value"), self.inputs(), self.weights, strict=True
         ):
             part, time = self._merged(heads[name]), x.shape[-2]
             if name != "query" and self.bias_k is not None:
-                more = gathered(xp, part[..., time : time + 1, :], (1, part.shape[-1]))
+                more = unbroadcast(xp, part[..., time : time + 1, :], (1, part.shape[-1]))
                 found[f"bias_{name[0]}"] = xp.reshape(more, (1, *more.shape))
             of_x, slope, bias = _linear_gradients(xp, part[..., :time, :], x, weight)
-            of_x = of_x if name == "query" else allowed(xp, of_x, self._key_mask)
+            of_x = of_x if name == "query" else mask_to_zero(xp, of_x, self._key_mask)
             found[name] = self._outward(of_x)
             found[f"{name[0]}_proj_weight"] = slope
             slopes.append(slope)
@@ -843,21 +851,21 @@ class _Attention:
     def all_weights(self) -> Any:
         """The weights themselves, of a single block."""
         rows, columns, scores, allowed = self.all_scores()
-        return self.kept(softmax(scores, -1, allowed), rows, columns) * self.share
+        return self.kept(apply(self.xp, softmax, scores, -1, allowed), rows, columns) * self.share
 
     def gradients_by_weights(self, g: Any) -> dict[str, Any]:
         """Those of the arrays from that of the weights."""
         xp, arrays = self.xp, self.arrays
         rows, columns, scores, allowed = self.all_scores()
         g = self.kept(xp.reshape(g, scores.shape) * self.share, rows, columns)
-        slope = softmax.vjp(scores, g, -1, allowed)
+        slope = apply(xp, softmax.vjp, g, scores, -1, allowed)["x"]
         found = {
             "query": xp.matmul(slope, arrays["key"]) * self.scale,
             "key": xp.matmul(_turned(xp, slope), arrays["query"]),
             "bias": slope,
         }
         return {
-            name: gathered(xp, part, arrays[name].shape)
+            name: unbroadcast(xp, part, arrays[name].shape)
             for name, part in found.items()
             if name in arrays
         }
@@ -903,7 +911,7 @@ class _Sums:
     def add(self, name: str, part: Any, rows: slice = ALL, columns: slice = ALL) -> None:
         """The part that a block has in the gradient; with others', where it broadcasts."""
         block = self.attention.cut(name, rows, columns)
-        part = gathered(self.attention.xp, part, block.shape)
+        part = unbroadcast(self.attention.xp, part, block.shape)
         at = self._place(name, rows, columns)
         self.parts[at] = self.parts[at] + part if at in self.parts else part
 
@@ -925,7 +933,7 @@ class _Sums:
 
         def part(name: str, i: slice, j: slice) -> Any:
             found = self.parts.get(self._place(name, i, j))
-            return zero(xp, self.attention.cut(name, i, j)) if found is None else found
+            return zeros_like(xp, self.attention.cut(name, i, j)) if found is None else found
 
         return {
             name: _joined(
@@ -959,7 +967,7 @@ def _attention(
     shift = _shift(is_causal, sizes.rows, sizes.columns)
     is_partial = shift is not None or "mask" in arrays or "bias" in arrays
     inputs = [arrays[name] for name in ("query", "key", "value")]
-    is_known = can_read(xp, *inputs)
+    is_known = is_concrete(xp, *inputs)
     if is_partial and not (is_known and all(xp.all(xp.isfinite(x)) for x in inputs)):
         for name in ("query", "key", "value"):
             bad = xp.logical_not(xp.isfinite(arrays[name]))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._activation import activation, variant, vjp_of
-from .._parameters import Axis, Count, NewAxis, must_have_shape
-from .._special import arange, unit
+from .._define import Peer, activation, case
+from .._errors import check_shape
+from .._parameters import Axis, Count, NewAxis
 from .._typing import Array, Namespace
+from ..numerics.arrays import arange, ones_like_nan
 
 __all__ = ["multi_hot", "one_hot"]
 
@@ -16,15 +17,15 @@ __all__ = ["multi_hot", "one_hot"]
     formula="where(reshape(x, (-1, 1)) == arange(num_classes), 1, 0)",
     source="JAX 0.10, jax.nn.one_hot.",
     ulp=0.0,
-    variants=(variant(num_classes=3), variant(num_classes=1)),
-    elsewhere={
-        "torch": "torch.nn.functional.one_hot (int64 in and out)",
+    cases=(case(num_classes=3), case(num_classes=1)),
+    peers={
+        "torch": Peer("torch.nn.functional.one_hot", note="int64 in and out"),
         "jax": "jax.nn.one_hot",
         "keras": "keras.ops.one_hot",
         "flax": "flax.linen.one_hot",
         "tensorflow": "tf.one_hot",
     },
-    axis="added",
+    output_axis="added",
     range=(0.0, 1.0),
 )
 def one_hot(xp: Namespace, x: Array, num_classes: Count, axis: NewAxis = -1) -> Any:
@@ -51,19 +52,19 @@ def one_hot(xp: Namespace, x: Array, num_classes: Count, axis: NewAxis = -1) -> 
     return _is_class(xp, x, num_classes, axis)
 
 
-@vjp_of(one_hot)
-def _(xp: Namespace, x: Array, g: Any, num_classes: Count, axis: NewAxis = -1) -> Any:
-    must_have_shape("one_hot.vjp", "g", g, (*x.shape[:axis], num_classes, *x.shape[axis:]))
-    return 0.0 * unit(xp, x)
+@one_hot.defvjp
+def _(xp, g, x, num_classes, axis):
+    check_shape("one_hot.vjp", "g", g, (*x.shape[:axis], num_classes, *x.shape[axis:]))
+    return {"x": 0.0 * ones_like_nan(xp, x)}
 
 
 @activation(
     formula="max(where(reshape(x, (-1, 1)) == arange(num_classes), 1, 0), axis=0)",
     source="Keras 3.15, keras.ops.multi_hot.",
     ulp=0.0,
-    variants=(variant(num_classes=3),),
-    elsewhere={"keras": "keras.ops.multi_hot"},
-    axis="changed",
+    cases=(case(num_classes=3),),
+    peers={"keras": "keras.ops.multi_hot"},
+    output_axis="resized",
     range=(0.0, 1.0),
 )
 def multi_hot(xp: Namespace, x: Array, num_classes: Count, axis: Axis = -1) -> Any:
@@ -89,10 +90,10 @@ def multi_hot(xp: Namespace, x: Array, num_classes: Count, axis: Axis = -1) -> A
     return xp.max(_is_class(xp, x, num_classes, axis), axis=axis + 1)
 
 
-@vjp_of(multi_hot)
-def _(xp: Namespace, x: Array, g: Any, num_classes: Count, axis: Axis = -1) -> Any:
-    must_have_shape("multi_hot.vjp", "g", g, (*x.shape[:axis], num_classes, *x.shape[axis + 1 :]))
-    return 0.0 * unit(xp, x)
+@multi_hot.defvjp
+def _(xp, g, x, num_classes, axis):
+    check_shape("multi_hot.vjp", "g", g, (*x.shape[:axis], num_classes, *x.shape[axis + 1 :]))
+    return {"x": 0.0 * ones_like_nan(xp, x)}
 
 
 def _is_class(xp: Namespace, x: Array, num_classes: int, axis: int) -> Any:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from math import factorial, inf
 from typing import Any
 
-from .._activation import activation, derivative_of, parameter_derivatives_of, variant
-from .._parameters import NUMBER, Scalar
-from .._special import polynomial, unit
-from .._typing import Array, Namespace
+from .._define import Peer, activation, case
+from .._parameters import ArrayOrNumber
+from .._special import polynomial
+from .._typing import NUMBER, Array, Namespace
+from ..numerics.arrays import ones_like_nan
 from .sigmoids import DEEP, LINEAR, beyond, bounded, isru
 
 __all__ = ["celu", "elu", "exponential", "isrlu", "selu", "soft_exponential", "xielu"]
@@ -27,12 +28,12 @@ _BEND_BACK = tuple((k + 1) / (k + 2) for k in range(28))
     formula="where(x > 0, x, alpha * expm1(x))",
     source="Clevert, Unterthiner & Hochreiter, Fast and accurate deep network learning by "
     "exponential linear units, arXiv:1511.07289.",
-    variants=(variant(alpha=0.5), variant(alpha=2.0)),
-    elsewhere={
+    cases=(case(alpha=0.5), case(alpha=2.0)),
+    peers={
         "torch": "torch.nn.functional.elu",
         "jax": "jax.nn.elu",
         "keras": "keras.activations.elu",
-        "tensorflow": "tf.nn.elu (no alpha)",
+        "tensorflow": Peer("tf.nn.elu", note="no alpha"),
         "mlx": "mlx.nn.elu",
         "timm": "elu",
     },
@@ -45,7 +46,7 @@ _BEND_BACK = tuple((k + 1) / (k + 2) for k in range(28))
     smoothness=1,
     kinks=(0.0,),
 )
-def elu(xp: Namespace, x: Array, alpha: Scalar = 1.0) -> Any:
+def elu(xp: Namespace, x: Array, alpha: ArrayOrNumber = 1.0) -> Any:
     """Exponential linear unit, x where x > 0, alpha*(exp(x) - 1) elsewhere.
 
     Parameters
@@ -63,27 +64,27 @@ def elu(xp: Namespace, x: Array, alpha: Scalar = 1.0) -> Any:
     return xp.maximum(x, 0.0) + alpha * xp.expm1(xp.minimum(x, 0.0))
 
 
-@derivative_of(elu)
-def _(xp: Namespace, x: Array, alpha: Scalar = 1.0) -> Any:
+@elu.defderivative
+def _(xp, x, alpha):
     return xp.where(x > 0, 1.0, _steep(xp, xp.minimum(x, 0.0), alpha))
 
 
-def _steep(xp: Namespace, low: Array, factor: Scalar) -> Any:
+def _steep(xp: Namespace, low: Array, factor: ArrayOrNumber) -> Any:
     """factor*exp(low), which may be normal where the exponential is not."""
     if isinstance(factor, NUMBER) and abs(factor) <= 1:
         return factor * xp.exp(low)
     return factor * xp.exp(bounded(xp, low)) * beyond(xp, low)
 
 
-@parameter_derivatives_of(elu)
-def _(xp: Namespace, x: Array, alpha: Scalar = 1.0) -> Any:
+@elu.defderivative("alpha")
+def _(xp, x, alpha):
     return {"alpha": xp.expm1(xp.minimum(x, 0.0))}
 
 
 @activation(
     formula=f"{_SCALE!r} * where(x > 0, x, {_ALPHA!r} * expm1(x))",
     source="Klambauer et al., Self-normalizing neural networks, arXiv:1706.02515.",
-    elsewhere={
+    peers={
         "torch": "torch.nn.functional.selu",
         "jax": "jax.nn.selu",
         "keras": "keras.activations.selu",
@@ -116,21 +117,21 @@ def selu(xp: Namespace, x: Array) -> Any:
     return _SCALE * xp.maximum(x, 0.0) + (_SCALE * _ALPHA) * xp.expm1(xp.minimum(x, 0.0))
 
 
-@derivative_of(selu)
-def _(xp: Namespace, x: Array) -> Any:
+@selu.defderivative
+def _(xp, x):
     return xp.where(x > 0, _SCALE, _steep(xp, xp.minimum(x, 0.0), _SCALE * _ALPHA))
 
 
 @activation(
     formula="where(x > 0, x, alpha * expm1(x / alpha))",
     source="Barron, Continuously differentiable exponential linear units, arXiv:1704.07483.",
-    domain=("alpha != 0",),
-    variants=(
-        variant(alpha=0.5),
-        variant(alpha=2.0),
-        variant(alpha=inf, formula="x"),
+    constraints=("alpha != 0",),
+    cases=(
+        case(alpha=0.5),
+        case(alpha=2.0),
+        case(alpha=inf, formula="x"),
     ),
-    elsewhere={
+    peers={
         "torch": "torch.nn.functional.celu",
         "jax": "jax.nn.celu",
         "keras": "keras.activations.celu",
@@ -146,7 +147,7 @@ def _(xp: Namespace, x: Array) -> Any:
     smoothness=1,
     kinks=(0.0,),
 )
-def celu(xp: Namespace, x: Array, alpha: Scalar = 1.0) -> Any:
+def celu(xp: Namespace, x: Array, alpha: ArrayOrNumber = 1.0) -> Any:
     """Continuously differentiable ELU, x where x > 0, alpha*(exp(x/alpha) - 1) elsewhere.
 
     Parameters
@@ -173,10 +174,10 @@ def celu(xp: Namespace, x: Array, alpha: Scalar = 1.0) -> Any:
     return xp.maximum(x, 0.0) + curve
 
 
-@derivative_of(celu)
-def _(xp: Namespace, x: Array, alpha: Scalar = 1.0) -> Any:
+@celu.defderivative
+def _(xp, x, alpha):
     if isinstance(alpha, NUMBER) and abs(alpha) == inf:
-        return unit(xp, x)
+        return ones_like_nan(xp, x)
     return xp.where(x > 0, 1.0, xp.exp(_over_alpha(xp, x, alpha)))
 
 
@@ -187,10 +188,10 @@ def _over_alpha(xp: Namespace, x: Array, alpha: Any) -> Any:
     return xp.where(is_deep, -1e4, xp.where(is_deep, 0.0, low) / alpha)
 
 
-@parameter_derivatives_of(celu)
-def _(xp: Namespace, x: Array, alpha: Scalar = 1.0) -> Any:
+@celu.defderivative("alpha")
+def _(xp, x, alpha):
     if isinstance(alpha, NUMBER) and abs(alpha) == inf:
-        return {"alpha": unit(xp, x) - 1}
+        return {"alpha": ones_like_nan(xp, x) - 1}
     is_near, near, far = _near_or_far(xp, _over_alpha(xp, x, alpha))
     curve = near * near * polynomial(near, _BEND)
     return {"alpha": xp.where(is_near, -curve, (1 - far) * xp.exp(far) - 1)}
@@ -206,9 +207,9 @@ def _near_or_far(xp: Namespace, t: Any) -> tuple[Any, Any, Any]:
     formula="where(x > 0, x, x / sqrt(1 + alpha * x * x))",
     source="Carlile et al., Improving deep learning by inverse square root linear units (ISRLUs), "
     "arXiv:1710.09967.",
-    domain=("alpha > 0",),
-    variants=(variant(alpha=0.25), variant(alpha=3.0)),
-    elsewhere={"echoAI": "echoAI.Activation.Torch.functional.isrlu"},
+    constraints=("alpha > 0",),
+    cases=(case(alpha=0.25), case(alpha=3.0)),
+    peers={"echoAI": "echoAI.Activation.Torch.functional.isrlu"},
     range=(-1.0, inf),
     monotonic=True,
     fixed_points=(0.0, 1.0, 7.5),
@@ -218,7 +219,7 @@ def _near_or_far(xp: Namespace, t: Any) -> tuple[Any, Any, Any]:
     smoothness=2,
     kinks=(0.0,),
 )
-def isrlu(xp: Namespace, x: Array, alpha: Scalar = 1.0) -> Any:
+def isrlu(xp: Namespace, x: Array, alpha: ArrayOrNumber = 1.0) -> Any:
     """Inverse square root linear unit, x where x > 0, x/sqrt(1 + alpha*x*x) elsewhere.
 
     Parameters
@@ -233,17 +234,17 @@ def isrlu(xp: Namespace, x: Array, alpha: Scalar = 1.0) -> Any:
     >>> ax.isrlu(np.array([-np.inf, 0.0, 2.0]), 0.25)
     array([-2.,  0.,  2.])
     """
-    return xp.maximum(x, 0.0) + isru.computation(xp, xp.minimum(x, 0.0), alpha)
+    return xp.maximum(x, 0.0) + isru.impl(xp, xp.minimum(x, 0.0), alpha)
 
 
-@derivative_of(isrlu)
-def _(xp: Namespace, x: Array, alpha: Scalar = 1.0) -> Any:
-    return xp.where(x > 0, 1.0, isru.derivative.definition.computation(xp, x, alpha))
+@isrlu.defderivative
+def _(xp, x, alpha):
+    return xp.where(x > 0, 1.0, isru.derivative.impl(xp, x, alpha))
 
 
-@parameter_derivatives_of(isrlu)
-def _(xp: Namespace, x: Array, alpha: Scalar = 1.0) -> Any:
-    y = isru.computation(xp, xp.minimum(x, 0.0), alpha)
+@isrlu.defderivative("alpha")
+def _(xp, x, alpha):
+    y = isru.impl(xp, xp.minimum(x, 0.0), alpha)
     return {"alpha": -0.5 * y * y * y}
 
 
@@ -251,7 +252,7 @@ def _(xp: Namespace, x: Array, alpha: Scalar = 1.0) -> Any:
     formula="exp(x)",
     source="Keras 3.15, keras.activations.exponential.",
     aliases=("exp",),
-    elsewhere={
+    peers={
         "torch": "torch.exp",
         "jax": "jax.numpy.exp",
         "keras": "keras.activations.exponential",
@@ -275,8 +276,8 @@ def exponential(xp: Namespace, x: Array) -> Any:
     return xp.exp(x)
 
 
-@derivative_of(exponential)
-def _(xp: Namespace, x: Array) -> Any:
+@exponential.defderivative
+def _(xp, x):
     return xp.exp(x)
 
 
@@ -285,12 +286,15 @@ def _(xp: Namespace, x: Array) -> Any:
     " alpha_n * (expm1(minimum(x, eps)) - x) + beta * x)",
     source="Huang & Schlag, Deriving activation functions using integration, arXiv:2411.13010.",
     ulp=24.0,  # beside its zero, where the parts have many times its size
-    variants=(
-        variant(alpha_p=0.8, alpha_n=0.8, eps=0.0),
-        variant(alpha_p=0.8, alpha_n=0.8),
-        variant(alpha_p=0.25, alpha_n=0.5, beta=1.0, eps=0.0),
+    cases=(
+        case(alpha_p=0.8, alpha_n=0.8, eps=0.0),
+        case(alpha_p=0.8, alpha_n=0.8),
+        case(alpha_p=0.25, alpha_n=0.5, beta=1.0, eps=0.0),
     ),
-    elsewhere={"transformers": "xielu (before softplus)", "mlx": "mlx_lm.models.activations.xielu"},
+    peers={
+        "transformers": Peer("xielu", note="before softplus"),
+        "mlx": "mlx_lm.models.activations.xielu",
+    },
     range=(-0.20575122409648211, inf),
     fixed_points=(0.0,),
     limits=(inf, inf),
@@ -301,10 +305,10 @@ def _(xp: Namespace, x: Array) -> Any:
 def xielu(
     xp: Namespace,
     x: Array,
-    alpha_p: Scalar,
-    alpha_n: Scalar,
-    beta: Scalar = 0.5,
-    eps: Scalar = -1e-6,
+    alpha_p: ArrayOrNumber,
+    alpha_n: ArrayOrNumber,
+    beta: ArrayOrNumber = 0.5,
+    eps: ArrayOrNumber = -1e-6,
 ) -> Any:
     """Expanded integral of the ELU, alpha_p*x*x + beta*x where x > 0, left of it exponential.
 
@@ -338,28 +342,28 @@ def xielu(
     return xp.where(x > 0, right * (alpha_p * right + beta), xp.where(left < -1, far, near))
 
 
-@derivative_of(xielu)
+@xielu.defderivative
 def _(
-    xp: Namespace,
-    x: Array,
-    alpha_p: Scalar,
-    alpha_n: Scalar,
-    beta: Scalar = 0.5,
-    eps: Scalar = -1e-6,
-) -> Any:
+    xp,
+    x,
+    alpha_p,
+    alpha_n,
+    beta,
+    eps,
+):
     left = alpha_n * xp.where(x > eps, -1.0, xp.expm1(xp.minimum(x, eps))) + beta
     return xp.where(x > 0, 2 * alpha_p * xp.maximum(x, 0.0) + beta, left)
 
 
-@parameter_derivatives_of(xielu)
+@xielu.defderivative("alpha_p", "alpha_n", "beta", "eps")
 def _(
-    xp: Namespace,
-    x: Array,
-    alpha_p: Scalar,
-    alpha_n: Scalar,
-    beta: Scalar = 0.5,
-    eps: Scalar = -1e-6,
-) -> Any:
+    xp,
+    x,
+    alpha_p,
+    alpha_n,
+    beta,
+    eps,
+):
     right, left = xp.maximum(x, 0.0), xp.minimum(x, 0.0)
     bounded = xp.minimum(left, eps)
     return {
@@ -375,12 +379,12 @@ def _(
     source="Godfrey & Gashler, A continuum among logarithmic, linear, and exponential functions, "
     "and its potential to improve generalization in neural networks, arXiv:1602.01321.",
     ulp=8.0,  # beside the zero of the exponential side
-    variants=(
-        variant(alpha=0.5),
-        variant(alpha=2.0),
-        variant(alpha=0.0, formula="x"),
+    cases=(
+        case(alpha=0.5),
+        case(alpha=2.0),
+        case(alpha=0.0, formula="x"),
     ),
-    elsewhere={
+    peers={
         "echoAI": "echoAI.Activation.Torch.soft_exponential.SoftExponential",
         "torch-activation": "torch_activation.SoftExponential",
     },
@@ -388,7 +392,7 @@ def _(
     monotonic=True,
     limits=(-1.5, inf),
 )
-def soft_exponential(xp: Namespace, x: Array, alpha: Scalar) -> Any:
+def soft_exponential(xp: Namespace, x: Array, alpha: ArrayOrNumber) -> Any:
     """Soft exponential, (exp(alpha*x) - 1)/alpha + alpha, or a logarithm where alpha < 0.
 
     That is -log(1 - alpha*(x + alpha))/alpha, which ends at 1/alpha - alpha and is NaN below; at
@@ -414,18 +418,18 @@ def soft_exponential(xp: Namespace, x: Array, alpha: Scalar) -> Any:
     return xp.where(alpha >= 0, _exponential_side(xp, x, high), _logarithm_side(xp, x, low))
 
 
-@derivative_of(soft_exponential)
-def _(xp: Namespace, x: Array, alpha: Scalar) -> Any:
+@soft_exponential.defderivative
+def _(xp, x, alpha):
     if isinstance(alpha, NUMBER):
         if alpha == 0:  # where exp(0*inf) is NaN
-            return unit(xp, x)
+            return ones_like_nan(xp, x)
         return xp.exp(alpha * x) if alpha > 0 else 1 / _argument(xp, x, alpha)
     high, low = xp.maximum(alpha, 0.0), xp.minimum(alpha, 0.0)
     return xp.where(alpha >= 0, xp.exp(high * x), 1 / _argument(xp, x, low))
 
 
-@parameter_derivatives_of(soft_exponential)
-def _(xp: Namespace, x: Array, alpha: Scalar) -> Any:
+@soft_exponential.defderivative("alpha")
+def _(xp, x, alpha):
     if isinstance(alpha, NUMBER):
         side = _exponential_by_alpha if alpha >= 0 else _logarithm_by_alpha
         return {"alpha": side(xp, x, alpha)}
@@ -438,7 +442,7 @@ def _exponential_by_alpha(xp: Namespace, x: Array, alpha: Any) -> Any:
     if isinstance(alpha, NUMBER) and alpha == 0:
         return 0.5 * x * x + 1
     is_near, near, far = _near_or_far(xp, alpha * x)
-    x, divisor = xp.where(is_near, x, 0.0), xp.where(is_near, unit(xp, x), alpha)
+    x, divisor = xp.where(is_near, x, 0.0), xp.where(is_near, ones_like_nan(xp, x), alpha)
     far = bounded(xp, far)
     root = xp.exp(far * 0.5)  # may be divided before it is squared
     curve = (1 / root + (far - 1) * root) / divisor * (root / divisor)
@@ -448,7 +452,7 @@ def _exponential_by_alpha(xp: Namespace, x: Array, alpha: Any) -> Any:
 def _logarithm_by_alpha(xp: Namespace, x: Array, alpha: Any) -> Any:
     u, y = alpha * (alpha + x), _argument(xp, x, alpha)
     is_near = xp.abs(u) < 0.25
-    x, divisor = xp.where(is_near, alpha + x, 0.0), xp.where(is_near, unit(xp, x), alpha)
+    x, divisor = xp.where(is_near, alpha + x, 0.0), xp.where(is_near, ones_like_nan(xp, x), alpha)
     near, far = xp.where(is_near, u, 0.0), xp.where(is_near, 1.0, y)
     # at the end inf, not inf - inf
     curve = (xp.log(xp.where(far > 0, far, 1.0)) + (1 / far - 1)) / divisor / divisor
@@ -480,6 +484,8 @@ def _logarithm_side(xp: Namespace, x: Array, alpha: Any) -> Any:
 def _argument(xp: Namespace, x: Array, alpha: Any) -> Any:
     """1 - alpha*(x + alpha) with its digits also near 0, and NaN below."""
     u = alpha * (alpha + x)
-    divisor = alpha if isinstance(alpha, NUMBER) else xp.where(u < 0.25, unit(xp, x), alpha)
+    divisor = (
+        alpha if isinstance(alpha, NUMBER) else xp.where(u < 0.25, ones_like_nan(xp, x), alpha)
+    )
     y = xp.where(u < 0.25, 1 - u, -alpha * (x - (1 / divisor - alpha)))
     return xp.where(y < 0, xp.sqrt(y), y)

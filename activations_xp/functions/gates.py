@@ -7,10 +7,12 @@ from itertools import zip_longest
 from math import inf
 from typing import Any, Literal, TypeAlias
 
-from .._activation import activation, parameter_derivatives_of, variant, vjp_of
-from .._parameters import Axis, Companion, Count, Number, gathered, must_have_shape
-from .._special import FAR, gaussian, mills, part, product, unit
+from .._define import Peer, activation, case
+from .._errors import check_shape
+from .._parameters import Axis, BroadcastsWith, Count, Number
+from .._special import FAR, gaussian, mills, product
 from .._typing import Array, Namespace
+from ..numerics.arrays import ones_like_nan, slice_axis, unbroadcast
 from .exponentials import selu
 from .rectifiers import identity, relu
 from .selfgates import QUICK, gelu, silu, tanh_argument
@@ -28,7 +30,7 @@ __all__ = [
     "swiglu",
 ]
 
-Gate: TypeAlias = Literal["last", "first"] | Companion
+Gate: TypeAlias = Literal["last", "first"] | BroadcastsWith
 
 _Slope: TypeAlias = Callable[[Any, Any], Any]
 """How fast the result moves with a or with b, of both."""
@@ -38,9 +40,9 @@ _Slope: TypeAlias = Callable[[Any, Any], Any]
     formula="max(reshape(x, (-1, num_units)), axis=0)",
     source="Goodfellow et al., Maxout networks, arXiv:1302.4389.",
     ulp=0.0,
-    variants=(variant(num_units=2), variant(num_units=1)),
-    elsewhere={"tensorflow-addons": "tfa.layers.Maxout"},
-    axis="changed",
+    cases=(case(num_units=2), case(num_units=1)),
+    peers={"tensorflow-addons": "tfa.layers.Maxout"},
+    output_axis="resized",
 )
 def maxout(xp: Namespace, x: Array, num_units: Count, axis: Axis = -1) -> Any:
     """Maxout, the largest of the channels of each unit.
@@ -75,10 +77,10 @@ def maxout(xp: Namespace, x: Array, num_units: Count, axis: Axis = -1) -> Any:
     return xp.max(xp.reshape(x, pieces), axis=axis)
 
 
-@vjp_of(maxout)
-def _(xp: Namespace, x: Array, g: Any, num_units: Count, axis: Axis = -1) -> Any:
-    y = maxout.computation(xp, x, num_units, axis)
-    must_have_shape("maxout.vjp", "g", g, y.shape)
+@maxout.defvjp
+def _(xp, g, x, num_units, axis):
+    y = maxout.impl(xp, x, num_units, axis)
+    check_shape("maxout.vjp", "g", g, y.shape)
     size = x.shape[axis] // num_units
     before, after = x.shape[:axis], x.shape[axis + 1 :]
     one = (*before, 1, num_units, *after)
@@ -86,7 +88,7 @@ def _(xp: Namespace, x: Array, g: Any, num_units: Count, axis: Axis = -1) -> Any
     is_largest = xp.reshape(x, (*before, size, num_units, *after)) == y
     share = xp.where(y != y, y, xp.astype(is_largest, x.dtype))
     share = share / xp.sum(share, axis=axis, keepdims=True)
-    return xp.reshape(share * xp.reshape(g, one), x.shape)
+    return {"x": xp.reshape(share * xp.reshape(g, one), x.shape)}
 
 
 @activation(
@@ -94,8 +96,8 @@ def _(xp: Namespace, x: Array, g: Any, num_units: Count, axis: Axis = -1) -> Any
     source="Shang et al., Understanding and improving convolutional neural networks via "
     "concatenated rectified linear units, arXiv:1603.05201.",
     ulp=0.0,
-    elsewhere={"tensorflow": "tf.nn.crelu", "torch-activation": "torch_activation.CReLU"},
-    axis="changed",
+    peers={"tensorflow": "tf.nn.crelu", "torch-activation": "torch_activation.CReLU"},
+    output_axis="resized",
     range=(0.0, inf),
 )
 def crelu(xp: Namespace, x: Array, axis: Axis = -1) -> Any:
@@ -113,24 +115,23 @@ def crelu(xp: Namespace, x: Array, axis: Axis = -1) -> Any:
     >>> ax.crelu(np.array([1.0, -3.0]))
     array([1., 0., 0., 3.])
     """
-    return xp.concat([relu.computation(xp, x), relu.computation(xp, -x)], axis=axis)
+    return xp.concat([relu.impl(xp, x), relu.impl(xp, -x)], axis=axis)
 
 
-@vjp_of(crelu)
-def _(xp: Namespace, x: Array, g: Any, axis: Axis = -1) -> Any:
+@crelu.defvjp
+def _(xp, g, x, axis):
     size = x.shape[axis]
-    must_have_shape("crelu.vjp", "g", g, (*x.shape[:axis], 2 * size, *x.shape[axis + 1 :]))
-    slope: Any = relu.definition.derivative
-    up, down = part(g, axis, slice(None, size)), part(g, axis, slice(size, None))
-    return up * slope.computation(xp, x) - down * slope.computation(xp, -x)
+    check_shape("crelu.vjp", "g", g, (*x.shape[:axis], 2 * size, *x.shape[axis + 1 :]))
+    up, down = slice_axis(g, axis, slice(None, size)), slice_axis(g, axis, slice(size, None))
+    return {"x": up * relu.derivative.impl(xp, x) - down * relu.derivative.impl(xp, -x)}
 
 
 @activation(
     formula="a / (1 + exp(-b))",
     source="Dauphin et al., Language modeling with gated convolutional networks, arXiv:1612.08083.",
     ulp=4.0,
-    variants=(variant(gate="first", formula="b / (1 + exp(-a))"),),
-    elsewhere={
+    cases=(case(gate="first", formula="b / (1 + exp(-a))"),),
+    peers={
         "torch": "torch.nn.functional.glu",
         "jax": "jax.nn.glu",
         "keras": "keras.activations.glu",
@@ -138,7 +139,7 @@ def _(xp: Namespace, x: Array, g: Any, axis: Axis = -1) -> Any:
         "mlx": "mlx.nn.glu",
         "timm": "timm.layers.GluMlp",
     },
-    axis="changed",
+    output_axis="resized",
 )
 def glu(xp: Namespace, x: Array, axis: Axis = -1, gate: Gate = "last") -> Any:
     """Gated linear unit, a*sigmoid(b) for the halves a and b of the axis.
@@ -160,17 +161,17 @@ def glu(xp: Namespace, x: Array, axis: Axis = -1, gate: Gate = "last") -> Any:
     array([0.5, 3. ])
     """
     a, b = _halves("glu", x, axis, gate)
-    gate, back = gated_high(xp, unit(xp, b), b)
+    gate, back = gated_high(xp, ones_like_nan(xp, b), b)
     return a * xp.abs(gate) * back
 
 
-@vjp_of(glu)
-def _(xp: Namespace, x: Array, g: Any, axis: Axis = -1, gate: Gate = "last") -> Any:
-    return _pulled(xp, "glu", x, g, axis, gate, *_slopes(xp, sigmoid))
+@glu.defvjp
+def _(xp, g, x, axis, gate):
+    return {"x": _pulled(xp, "glu", x, g, axis, gate, *_slopes(xp, sigmoid))}
 
 
-@parameter_derivatives_of(glu)
-def _(xp: Namespace, x: Array, axis: Axis = -1, gate: Gate = "last") -> Any:
+@glu.defderivative("gate")
+def _(xp, x, axis, gate):
     return _by_gate(x, gate, _slopes(xp, sigmoid))
 
 
@@ -185,7 +186,7 @@ def _halves(name: str, x: Any, axis: int, gate: Any, interleaved: bool = False) 
     cuts = [slice(None, middle), slice(middle, None)]
     if interleaved:
         cuts = [slice(None, None, 2), slice(min(1, size), None, 2)]
-    first, last = (part(x, axis, cut) for cut in cuts)
+    first, last = (slice_axis(x, axis, cut) for cut in cuts)
     return (first, last) if gate == "last" else (last, first)
 
 
@@ -203,9 +204,9 @@ def _pulled(
     """The gradient of x, joined from those of its halves unless the gate is an array."""
     a, b = _halves(name, x, axis, gate, interleaved)
     pairs = zip_longest(a.shape[::-1], b.shape[::-1], fillvalue=1)
-    must_have_shape(f"{name}.vjp", "g", g, [n if m == 1 else m for m, n in pairs][::-1])
+    check_shape(f"{name}.vjp", "g", g, [n if m == 1 else m for m, n in pairs][::-1])
     if not isinstance(gate, str):
-        return gathered(xp, g * by_value(a, b), x.shape)
+        return unbroadcast(xp, g * by_value(a, b), x.shape)
     halves = [g * by_value(a, b), g * by_gate(a, b)]
     if gate == "first":
         halves = halves[::-1]
@@ -217,10 +218,10 @@ def _pulled(
 
 def _slopes(xp: Namespace, function: Any, *parameters: Any) -> tuple[_Slope, _Slope]:
     """Those of a*function(b) by a and by b."""
-    derivative = function.definition.derivative.computation
+    derivative = function.derivative.impl
 
     def by_value(a: Any, b: Any) -> Any:
-        return function.computation(xp, b, *parameters)
+        return function.impl(xp, b, *parameters)
 
     def by_gate(a: Any, b: Any) -> Any:
         return a * derivative(xp, b, *parameters)
@@ -236,9 +237,9 @@ def _by_gate(x: Any, gate: Any, slopes: tuple[_Slope, _Slope]) -> dict[str, Any]
     formula="a * b",
     source="Shazeer, GLU variants improve transformer, arXiv:2002.05202.",
     ulp=0.5,
-    variants=(variant(gate="first", formula="b * a"),),
-    elsewhere={"megatron-lm": "LiGLU"},
-    axis="changed",
+    cases=(case(gate="first", formula="b * a"),),
+    peers={"megatron-lm": "LiGLU"},
+    output_axis="resized",
 )
 def bilinear_glu(xp: Namespace, x: Array, axis: Axis = -1, gate: Gate = "last") -> Any:
     """Bilinear gated linear unit, a*b for the halves a and b of the axis.
@@ -261,13 +262,13 @@ def bilinear_glu(xp: Namespace, x: Array, axis: Axis = -1, gate: Gate = "last") 
     return a * b
 
 
-@vjp_of(bilinear_glu)
-def _(xp: Namespace, x: Array, g: Any, axis: Axis = -1, gate: Gate = "last") -> Any:
-    return _pulled(xp, "bilinear_glu", x, g, axis, gate, *_slopes(xp, identity))
+@bilinear_glu.defvjp
+def _(xp, g, x, axis, gate):
+    return {"x": _pulled(xp, "bilinear_glu", x, g, axis, gate, *_slopes(xp, identity))}
 
 
-@parameter_derivatives_of(bilinear_glu)
-def _(xp: Namespace, x: Array, axis: Axis = -1, gate: Gate = "last") -> Any:
+@bilinear_glu.defderivative("gate")
+def _(xp, x, axis, gate):
     return _by_gate(x, gate, _slopes(xp, identity))
 
 
@@ -275,12 +276,12 @@ def _(xp: Namespace, x: Array, axis: Axis = -1, gate: Gate = "last") -> Any:
     formula="a * maximum(b, 0)",
     source="Shazeer, GLU variants improve transformer, arXiv:2002.05202.",
     ulp=0.5,
-    variants=(variant(gate="first", formula="b * maximum(a, 0)"),),
-    elsewhere={
-        "timm": "timm.layers.GluMlp (act_layer=ReLU)",
-        "torch-activation": "torch_activation.ReGLU (gate first)",
+    cases=(case(gate="first", formula="b * maximum(a, 0)"),),
+    peers={
+        "timm": Peer("timm.layers.GluMlp", act_layer="ReLU"),
+        "torch-activation": Peer("torch_activation.ReGLU", note="gate first"),
     },
-    axis="changed",
+    output_axis="resized",
 )
 def reglu(xp: Namespace, x: Array, axis: Axis = -1, gate: Gate = "last") -> Any:
     """ReLU-gated linear unit, a*relu(b) for the halves a and b of the axis.
@@ -300,16 +301,16 @@ def reglu(xp: Namespace, x: Array, axis: Axis = -1, gate: Gate = "last") -> Any:
     array([3., 0.])
     """
     a, b = _halves("reglu", x, axis, gate)
-    return a * relu.computation(xp, b)
+    return a * relu.impl(xp, b)
 
 
-@vjp_of(reglu)
-def _(xp: Namespace, x: Array, g: Any, axis: Axis = -1, gate: Gate = "last") -> Any:
-    return _pulled(xp, "reglu", x, g, axis, gate, *_slopes(xp, relu))
+@reglu.defvjp
+def _(xp, g, x, axis, gate):
+    return {"x": _pulled(xp, "reglu", x, g, axis, gate, *_slopes(xp, relu))}
 
 
-@parameter_derivatives_of(reglu)
-def _(xp: Namespace, x: Array, axis: Axis = -1, gate: Gate = "last") -> Any:
+@reglu.defderivative("gate")
+def _(xp, x, axis, gate):
     return _by_gate(x, gate, _slopes(xp, relu))
 
 
@@ -318,20 +319,20 @@ def _(xp: Namespace, x: Array, axis: Axis = -1, gate: Gate = "last") -> Any:
     source="Shazeer, GLU variants improve transformer, arXiv:2002.05202.",
     # more than gelu, for the square of the root of the density
     ulp=5.0,
-    variants=(
-        variant(gate="first", formula="b * a * erfc(-a / sqrt(2)) / 2"),
-        variant(
+    cases=(
+        case(gate="first", formula="b * a * erfc(-a / sqrt(2)) / 2"),
+        case(
             approximate="tanh",
             formula="a * b / 2 * (1 + tanh(sqrt(2 / pi) * (b + 0.044715 * b**3)))",
             ulp=4.0,
         ),
-        variant(approximate="sigmoid", formula="a * b / (1 + exp(-1.702 * b))", ulp=4.0),
+        case(approximate="sigmoid", formula="a * b / (1 + exp(-1.702 * b))", ulp=4.0),
     ),
-    elsewhere={
-        "timm": "timm.layers.GluMlp (act_layer=GELU)",
-        "torch-activation": "torch_activation.GEGLU (gate first)",
+    peers={
+        "timm": Peer("timm.layers.GluMlp", act_layer="GELU"),
+        "torch-activation": Peer("torch_activation.GEGLU", note="gate first"),
     },
-    axis="changed",
+    output_axis="resized",
 )
 def geglu(
     xp: Namespace,
@@ -371,26 +372,26 @@ def geglu(
     return xp.where(b >= 0, a * (b - slow * root * root), a * slow * root * root)
 
 
-@vjp_of(geglu)
+@geglu.defvjp
 def _(
-    xp: Namespace,
-    x: Array,
-    g: Any,
-    axis: Axis = -1,
-    gate: Gate = "last",
-    approximate: Literal["none", "tanh", "sigmoid"] | bool = "none",
-) -> Any:
-    return _pulled(xp, "geglu", x, g, axis, gate, *_slopes(xp, gelu, approximate))
+    xp,
+    g,
+    x,
+    axis,
+    gate,
+    approximate,
+):
+    return {"x": _pulled(xp, "geglu", x, g, axis, gate, *_slopes(xp, gelu, approximate))}
 
 
-@parameter_derivatives_of(geglu)
+@geglu.defderivative("gate")
 def _(
-    xp: Namespace,
-    x: Array,
-    axis: Axis = -1,
-    gate: Gate = "last",
-    approximate: Literal["none", "tanh", "sigmoid"] | bool = "none",
-) -> Any:
+    xp,
+    x,
+    axis,
+    gate,
+    approximate,
+):
     return _by_gate(x, gate, _slopes(xp, gelu, approximate))
 
 
@@ -399,14 +400,14 @@ def _(
     source="Shazeer, GLU variants improve transformer, arXiv:2002.05202; with the unit of "
     "Klambauer et al., Self-normalizing neural networks, arXiv:1706.02515.",
     ulp=5.0,
-    variants=(
-        variant(
+    cases=(
+        case(
             gate="first",
             formula="1.0507009873554805 * b * where(a > 0, a, 1.6732632423543772 * expm1(a))",
         ),
     ),
-    elsewhere={"timm": "timm.layers.GluMlp (act_layer=SELU)"},
-    axis="changed",
+    peers={"timm": Peer("timm.layers.GluMlp", act_layer="SELU")},
+    output_axis="resized",
 )
 def seglu(xp: Namespace, x: Array, axis: Axis = -1, gate: Gate = "last") -> Any:
     """SELU-gated linear unit, a*selu(b) for the halves a and b of the axis.
@@ -426,16 +427,16 @@ def seglu(xp: Namespace, x: Array, axis: Axis = -1, gate: Gate = "last") -> Any:
     array([ 1.05070099, -3.51619868])
     """
     a, b = _halves("seglu", x, axis, gate)
-    return a * selu.computation(xp, b)
+    return a * selu.impl(xp, b)
 
 
-@vjp_of(seglu)
-def _(xp: Namespace, x: Array, g: Any, axis: Axis = -1, gate: Gate = "last") -> Any:
-    return _pulled(xp, "seglu", x, g, axis, gate, *_slopes(xp, selu))
+@seglu.defvjp
+def _(xp, g, x, axis, gate):
+    return {"x": _pulled(xp, "seglu", x, g, axis, gate, *_slopes(xp, selu))}
 
 
-@parameter_derivatives_of(seglu)
-def _(xp: Namespace, x: Array, axis: Axis = -1, gate: Gate = "last") -> Any:
+@seglu.defderivative("gate")
+def _(xp, x, axis, gate):
     return _by_gate(x, gate, _slopes(xp, selu))
 
 
@@ -443,15 +444,15 @@ def _(xp: Namespace, x: Array, axis: Axis = -1, gate: Gate = "last") -> Any:
     formula="a * b / (1 + exp(-beta * b))",
     source="Shazeer, GLU variants improve transformer, arXiv:2002.05202.",
     ulp=4.0,
-    variants=(
-        variant(gate="first", formula="b * a / (1 + exp(-beta * a))"),
-        variant(beta=2.0),
+    cases=(
+        case(gate="first", formula="b * a / (1 + exp(-beta * a))"),
+        case(beta=2.0),
     ),
-    elsewhere={
-        "timm": "timm.layers.SwiGLUPacked (gate first)",
-        "torch-activation": "torch_activation.SwiGLU (gate first)",
+    peers={
+        "timm": Peer("timm.layers.SwiGLUPacked", note="gate first"),
+        "torch-activation": Peer("torch_activation.SwiGLU", note="gate first"),
     },
-    axis="changed",
+    output_axis="resized",
 )
 def swiglu(
     xp: Namespace,
@@ -482,26 +483,26 @@ def swiglu(
     return _times_gated(xp, a, b, *product(xp, beta, b))
 
 
-@vjp_of(swiglu)
+@swiglu.defvjp
 def _(
-    xp: Namespace,
-    x: Array,
-    g: Any,
-    axis: Axis = -1,
-    gate: Gate = "last",
-    beta: Number = 1.0,
-) -> Any:
-    return _pulled(xp, "swiglu", x, g, axis, gate, *_slopes(xp, silu, beta))
+    xp,
+    g,
+    x,
+    axis,
+    gate,
+    beta,
+):
+    return {"x": _pulled(xp, "swiglu", x, g, axis, gate, *_slopes(xp, silu, beta))}
 
 
-@parameter_derivatives_of(swiglu)
+@swiglu.defderivative("gate")
 def _(
-    xp: Namespace,
-    x: Array,
-    axis: Axis = -1,
-    gate: Gate = "last",
-    beta: Number = 1.0,
-) -> Any:
+    xp,
+    x,
+    axis,
+    gate,
+    beta,
+):
     return _by_gate(x, gate, _slopes(xp, silu, beta))
 
 
@@ -510,19 +511,19 @@ def _(
     " / (1 + exp(-alpha * minimum(b, limit)))",
     source="OpenAI, gpt-oss-120b & gpt-oss-20b model card, arXiv:2508.10925.",
     ulp=4.0,
-    domain=("limit > 0",),
-    variants=(
-        variant(
+    constraints=("limit > 0",),
+    cases=(
+        case(
             gate="first",
             interleaved=True,
             formula="(clip(reshape(x, (-1, 2))[:, 1], -limit, limit) + 1)"
             " * minimum(reshape(x, (-1, 2))[:, 0], limit)"
             " / (1 + exp(-alpha * minimum(reshape(x, (-1, 2))[:, 0], limit)))",
         ),
-        variant(alpha=1.0, limit=2.0),
+        case(alpha=1.0, limit=2.0),
     ),
-    elsewhere={"transformers": "transformers.models.gpt_oss.modeling_gpt_oss.GptOssExperts"},
-    axis="changed",
+    peers={"transformers": "transformers.models.gpt_oss.modeling_gpt_oss.GptOssExperts"},
+    output_axis="resized",
 )
 def clipped_swiglu(
     xp: Namespace,
@@ -562,32 +563,34 @@ def clipped_swiglu(
     return _times_gated(xp, a + 1, b, *product(xp, alpha, b))
 
 
-@vjp_of(clipped_swiglu)
+@clipped_swiglu.defvjp
 def _(
-    xp: Namespace,
-    x: Array,
-    g: Any,
-    axis: Axis = -1,
-    gate: Gate = "last",
-    alpha: Number = 1.702,
-    limit: Number = 7.0,
-    interleaved: bool = False,
-) -> Any:
-    return _pulled(
-        xp, "clipped_swiglu", x, g, axis, gate, *_clipped_slopes(xp, alpha, limit), interleaved
-    )
+    xp,
+    g,
+    x,
+    axis,
+    gate,
+    alpha,
+    limit,
+    interleaved,
+):
+    return {
+        "x": _pulled(
+            xp, "clipped_swiglu", x, g, axis, gate, *_clipped_slopes(xp, alpha, limit), interleaved
+        )
+    }
 
 
-@parameter_derivatives_of(clipped_swiglu)
+@clipped_swiglu.defderivative("gate")
 def _(
-    xp: Namespace,
-    x: Array,
-    axis: Axis = -1,
-    gate: Gate = "last",
-    alpha: Number = 1.702,
-    limit: Number = 7.0,
-    interleaved: bool = False,
-) -> Any:
+    xp,
+    x,
+    axis,
+    gate,
+    alpha,
+    limit,
+    interleaved,
+):
     return _by_gate(x, gate, _clipped_slopes(xp, alpha, limit))
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from math import inf, prod, sqrt
 from typing import Any
 
-from .._activation import activation, parameter_derivatives_of, variant, vjp_of
-from .._parameters import NUMBER, Axes, Mask, Number, Scalar, Weight, along
-from .._special import allowed, unit
-from .._typing import Array, Namespace
+from .._define import Peer, activation, case
+from .._parameters import ArrayOrNumber, Axes, ChannelArray, Mask, Number
+from .._typing import NUMBER, Array, Namespace
+from ..numerics.arrays import broadcast_along, mask_to_zero, ones_like_nan
 
 __all__ = ["layer_norm", "normalize", "rms_norm", "standardize"]
 
@@ -17,21 +17,21 @@ __all__ = ["layer_norm", "normalize", "rms_norm", "standardize"]
     formula="(x - average(x)) / sqrt(average((x - average(x)) ** 2) + epsilon)",
     source="The standard score of statistics; no publication claims it.",
     ulp=256.0,  # beside the mean, where it crosses zero; 4 of those of 1
-    domain=("epsilon >= 0",),
-    variants=(
-        variant(mean=1.0, formula="(x - mean) / sqrt(average((x - mean) ** 2) + epsilon)"),
-        variant(variance=4.0, formula="(x - average(x)) / sqrt(variance + epsilon)"),
-        variant(epsilon=0.5),
+    constraints=("epsilon >= 0",),
+    cases=(
+        case(mean=1.0, formula="(x - mean) / sqrt(average((x - mean) ** 2) + epsilon)"),
+        case(variance=4.0, formula="(x - average(x)) / sqrt(variance + epsilon)"),
+        case(epsilon=0.5),
     ),
-    elsewhere={"jax": "jax.nn.standardize", "flax": "flax.nnx.standardize"},
-    axis="kept",
+    peers={"jax": "jax.nn.standardize", "flax": "flax.nnx.standardize"},
+    output_axis="kept",
 )
 def standardize(
     xp: Namespace,
     x: Array,
     axis: Axes = -1,
-    mean: Scalar | None = None,
-    variance: Scalar | None = None,
+    mean: ArrayOrNumber | None = None,
+    variance: ArrayOrNumber | None = None,
     epsilon: Number = 1e-5,
     where: Mask | None = None,
 ) -> Any:
@@ -66,34 +66,34 @@ def standardize(
     return x if 0 in x.shape else _scored(xp, x, axis, mean, variance, epsilon, where)[0]
 
 
-@vjp_of(standardize)
-def _standardize_vjp(
-    xp: Namespace,
-    x: Array,
-    g: Any,
-    axis: Axes = -1,
-    mean: Scalar | None = None,
-    variance: Scalar | None = None,
-    epsilon: Number = 1e-5,
-    where: Mask | None = None,
-) -> Any:
+@standardize.defvjp
+def _(
+    xp,
+    g,
+    x,
+    axis,
+    mean,
+    variance,
+    epsilon,
+    where,
+):
     if 0 in x.shape:
-        return g
+        return {"x": g}
     y, rate, count = _scored(xp, x, axis, mean, variance, epsilon, where)
-    g = allowed(xp, g, where)
+    g = mask_to_zero(xp, g, where)
     if variance is None:
         g = _less_its_part_along(xp, y, g, axis, count)
     if mean is None:
         g = g - xp.sum(g, axis=axis, keepdims=True) / count
-    return allowed(xp, g * rate, where)
+    return {"x": mask_to_zero(xp, g * rate, where)}
 
 
 def _scored(
     xp: Namespace,
     x: Array,
     axis: Axes,
-    mean: Scalar | None,
-    variance: Scalar | None,
+    mean: ArrayOrNumber | None,
+    variance: ArrayOrNumber | None,
     epsilon: float,
     where: Mask | None,
 ) -> tuple[Any, Any, Any]:
@@ -103,36 +103,36 @@ def _scored(
         where = xp.broadcast_to(where, x.shape)
         count = xp.sum(xp.astype(where, x.dtype), axis=axis, keepdims=True)
         count = xp.where(count == 0, 1.0, count)
-    x = allowed(xp, x, where)
+    x = mask_to_zero(xp, x, where)
     if mean is not None:
-        x = allowed(xp, x - mean, where)
+        x = mask_to_zero(xp, x - mean, where)
     else:
         for _ in range(2):  # the second takes away the rounding of the first
-            x = allowed(xp, x - xp.sum(x, axis=axis, keepdims=True) / count, where)
+            x = mask_to_zero(xp, x - xp.sum(x, axis=axis, keepdims=True) / count, where)
     if variance is None:
         return *_over_root_mean_square(xp, x, axis, epsilon, count), count
     total = variance + epsilon
     root = sqrt(total) if isinstance(total, NUMBER) else xp.sqrt(total)
-    return allowed(xp, x / root, where), 1 / root, count
+    return mask_to_zero(xp, x / root, where), 1 / root, count
 
 
 @activation(
     formula="x / maximum(sum(abs(x) ** order) ** (1 / order), epsilon)",
     source="The unit vector of linear algebra; no publication claims it.",
     ulp=6.0,  # 4, but XLA adds up a slice in few chains
-    domain=("order > 0", "epsilon >= 0"),
-    variants=(
-        variant(order=1.0),
-        variant(order=3.0),
-        variant(order=inf, formula="x / maximum(max(abs(x)), epsilon)"),
-        variant(epsilon=1e5),
+    constraints=("order > 0", "epsilon >= 0"),
+    cases=(
+        case(order=1.0),
+        case(order=3.0),
+        case(order=inf, formula="x / maximum(max(abs(x)), epsilon)"),
+        case(epsilon=1e5),
     ),
-    elsewhere={
-        "torch": "torch.nn.functional.normalize (dim=1)",
-        "keras": "keras.ops.normalize (epsilon=1e-7)",
-        "tensorflow": "tf.math.l2_normalize (axis=None)",
+    peers={
+        "torch": Peer("torch.nn.functional.normalize", dim=1),
+        "keras": Peer("keras.ops.normalize", epsilon=1e-7),
+        "tensorflow": Peer("tf.math.l2_normalize", axis=None),
     },
-    axis="kept",
+    output_axis="kept",
     range=(-1.0, 1.0),
 )
 def normalize(
@@ -167,17 +167,17 @@ def normalize(
     return x / (norm if epsilon == 0 else xp.maximum(norm, epsilon / size))
 
 
-@vjp_of(normalize)
+@normalize.defvjp
 def _(
-    xp: Namespace,
-    x: Any,
-    g: Any,
-    axis: Axes = -1,
-    order: Number = 2.0,
-    epsilon: Number = 1e-12,
-) -> Any:
+    xp,
+    g,
+    x,
+    axis,
+    order,
+    epsilon,
+):
     if 0 in x.shape:
-        return g
+        return {"x": g}
     x, size, norm = _measured(xp, x, axis, order, epsilon)
     y = x / norm
     # how fast the norm moves with each element
@@ -193,9 +193,9 @@ def _(
         pace = xp.sign(y) * xp.pow(_or_one(xp, xp.abs(y)), order - 1)
     along = pace * xp.sum(g * y, axis=axis, keepdims=True)
     if epsilon == 0:
-        return (g - along) / norm / size
+        return {"x": (g - along) / norm / size}
     least = epsilon / size
-    return (g - xp.where(norm <= least, 0.0, along)) / xp.maximum(norm, least) / size
+    return {"x": (g - xp.where(norm <= least, 0.0, along)) / xp.maximum(norm, least) / size}
 
 
 def _measured(
@@ -221,31 +221,31 @@ def _measured(
     formula="(x - average(x)) / sqrt(average((x - average(x)) ** 2) + epsilon)",
     source="Ba, Kiros & Hinton, Layer normalization, arXiv:1607.06450.",
     ulp=256.0,  # as standardize
-    domain=("epsilon >= 0",),
-    variants=(
-        variant(
+    constraints=("epsilon >= 0",),
+    cases=(
+        case(
             weight=0.5,
             bias=2.0,
             formula="weight * (x - average(x)) / sqrt(average((x - average(x)) ** 2) + epsilon)"
             " + bias",
         ),
     ),
-    elsewhere={
-        "torch": "torch.nn.functional.layer_norm (normalized_shape)",
-        "keras": "keras.ops.layer_normalization (epsilon=1e-7)",
-        "flax": "flax.nnx.LayerNorm (epsilon=1e-6)",
+    peers={
+        "torch": Peer("torch.nn.functional.layer_norm", note="normalized_shape"),
+        "keras": Peer("keras.ops.layer_normalization", epsilon=1e-7),
+        "flax": Peer("flax.nnx.LayerNorm", epsilon=1e-6),
         "equinox": "equinox.nn.LayerNorm",
         "mlx": "mlx.core.fast.layer_norm",
-        "timm": "timm.layers.LayerNorm (eps=1e-6)",
+        "timm": Peer("timm.layers.LayerNorm", eps=1e-6),
     },
-    axis="kept",
+    output_axis="kept",
 )
 def layer_norm(
     xp: Namespace,
     x: Array,
     axis: Axes = -1,
-    weight: Weight | None = None,
-    bias: Weight | None = None,
+    weight: ChannelArray | None = None,
+    bias: ChannelArray | None = None,
     epsilon: Number = 1e-5,
 ) -> Any:
     """Layer normalization, weight*(x - mean)/sqrt(variance + epsilon) + bias along an axis.
@@ -272,39 +272,39 @@ def layer_norm(
     >>> ax.layer_norm(np.array([-1.0, 1.0]), weight=np.array([1.0, 2.0]), epsilon=0.0)
     array([-1.,  2.])
     """
-    y = standardize.computation(xp, x, axis, epsilon=epsilon)
+    y = standardize.impl(xp, x, axis, epsilon=epsilon)
     if weight is not None:
-        y = y * along(xp, "layer_norm", "weight", weight, x, axis)
-    return y if bias is None else y + along(xp, "layer_norm", "bias", bias, x, axis)
+        y = y * broadcast_along(xp, "layer_norm", "weight", weight, x, axis)
+    return y if bias is None else y + broadcast_along(xp, "layer_norm", "bias", bias, x, axis)
 
 
-@vjp_of(layer_norm)
+@layer_norm.defvjp
 def _(
-    xp: Namespace,
-    x: Array,
-    g: Any,
-    axis: Axes = -1,
-    weight: Weight | None = None,
-    bias: Weight | None = None,
-    epsilon: Number = 1e-5,
-) -> Any:
+    xp,
+    g,
+    x,
+    axis,
+    weight,
+    bias,
+    epsilon,
+):
     if weight is not None:
-        g = g * along(xp, "layer_norm", "weight", weight, x, axis)
-    return _standardize_vjp(xp, x, g, axis, epsilon=epsilon)
+        g = g * broadcast_along(xp, "layer_norm", "weight", weight, x, axis)
+    return standardize.vjp.impl(xp, g, x, axis, epsilon=epsilon)
 
 
-@parameter_derivatives_of(layer_norm)
+@layer_norm.defderivative("weight", "bias")
 def _(
-    xp: Namespace,
-    x: Array,
-    axis: Axes = -1,
-    weight: Weight | None = None,
-    bias: Weight | None = None,
-    epsilon: Number = 1e-5,
-) -> Any:
-    slopes = {} if bias is None else {"bias": unit(xp, x)}
+    xp,
+    x,
+    axis,
+    weight,
+    bias,
+    epsilon,
+):
+    slopes = {} if bias is None else {"bias": ones_like_nan(xp, x)}
     if weight is not None:
-        slopes["weight"] = standardize.computation(xp, x, axis, epsilon=epsilon)
+        slopes["weight"] = standardize.impl(xp, x, axis, epsilon=epsilon)
     return slopes
 
 
@@ -312,23 +312,23 @@ def _(
     formula="x / sqrt(average(x * x) + epsilon)",
     source="Zhang & Sennrich, Root mean square layer normalization, arXiv:1910.07467.",
     ulp=6.0,  # 4, but XLA adds up a slice in few chains
-    domain=("epsilon >= 0",),
-    variants=(variant(weight=0.5, formula="weight * x / sqrt(average(x * x) + epsilon)"),),
-    elsewhere={
-        "torch": "torch.nn.functional.rms_norm (normalized_shape, eps=None)",
-        "keras": "keras.ops.rms_normalization (epsilon=1e-7)",
+    constraints=("epsilon >= 0",),
+    cases=(case(weight=0.5, formula="weight * x / sqrt(average(x * x) + epsilon)"),),
+    peers={
+        "torch": Peer("torch.nn.functional.rms_norm", note="normalized_shape", eps=None),
+        "keras": Peer("keras.ops.rms_normalization", epsilon=1e-7),
         "flax": "flax.nnx.RMSNorm",
-        "equinox": "equinox.nn.RMSNorm (eps=1e-5)",
+        "equinox": Peer("equinox.nn.RMSNorm", eps=1e-5),
         "mlx": "mlx.core.fast.rms_norm",
         "timm": "timm.layers.RmsNorm",
     },
-    axis="kept",
+    output_axis="kept",
 )
 def rms_norm(
     xp: Namespace,
     x: Array,
     axis: Axes = -1,
-    weight: Weight | None = None,
+    weight: ChannelArray | None = None,
     epsilon: Number = 1e-6,
 ) -> Any:
     """Root mean square normalization, weight*x/sqrt(mean(x*x) + epsilon) along an axis.
@@ -354,35 +354,35 @@ def rms_norm(
     array([ 1., -1.], dtype=float32)
     """
     y = _rms_norm(xp, x, axis, epsilon)
-    return y if weight is None else y * along(xp, "rms_norm", "weight", weight, x, axis)
+    return y if weight is None else y * broadcast_along(xp, "rms_norm", "weight", weight, x, axis)
 
 
-@vjp_of(rms_norm)
+@rms_norm.defvjp
 def _(
-    xp: Namespace,
-    x: Array,
-    g: Any,
-    axis: Axes = -1,
-    weight: Weight | None = None,
-    epsilon: Number = 1e-6,
-) -> Any:
+    xp,
+    g,
+    x,
+    axis,
+    weight,
+    epsilon,
+):
     if 0 in x.shape:
-        return g
+        return {"x": g}
     if weight is not None:
-        g = g * along(xp, "rms_norm", "weight", weight, x, axis)
+        g = g * broadcast_along(xp, "rms_norm", "weight", weight, x, axis)
     count = _size(x, axis)
     y, rate = _over_root_mean_square(xp, x, axis, epsilon, count)
-    return _less_its_part_along(xp, y, g, axis, count) * rate
+    return {"x": _less_its_part_along(xp, y, g, axis, count) * rate}
 
 
-@parameter_derivatives_of(rms_norm)
+@rms_norm.defderivative("weight")
 def _(
-    xp: Namespace,
-    x: Array,
-    axis: Axes = -1,
-    weight: Weight | None = None,
-    epsilon: Number = 1e-6,
-) -> Any:
+    xp,
+    x,
+    axis,
+    weight,
+    epsilon,
+):
     return {} if weight is None else {"weight": _rms_norm(xp, x, axis, epsilon)}
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-from .._activation import activation, derivative_of, parameter_derivatives_of, variant
-from .._parameters import NUMBER, Axis, Scalar, Weight, along
-from .._special import unit, zero
-from .._typing import Array, Namespace
+from .._define import Peer, activation, case
+from .._parameters import ArrayOrNumber, Axis, ChannelArray
+from .._typing import NUMBER, Array, Namespace
+from ..numerics.arrays import broadcast_along, ones_like_nan, zeros_like
 
 __all__ = [
     "identity",
@@ -32,14 +32,14 @@ __all__ = [
     source="The linear unit; no publication claims it.",
     ulp=0.0,
     aliases=("linear",),
-    elsewhere={
+    peers={
         "torch": "torch.nn.Identity",
         "jax": "jax.nn.identity",
         "keras": "keras.activations.linear",
         "transformers": "linear",
         "timm": "identity",
     },
-    closed_over_integers=True,
+    preserves_integers=True,
     monotonic=True,
     parity="odd",
     fixed_points=None,
@@ -60,20 +60,20 @@ def identity(xp: Namespace, x: Array) -> Any:
     return x
 
 
-@derivative_of(identity)
-def _(xp: Namespace, x: Array) -> Any:
-    return unit(xp, x)
+@identity.defderivative
+def _(xp, x):
+    return ones_like_nan(xp, x)
 
 
 @activation(
     formula="maximum(x, 0)",
     source="Nair & Hinton, Rectified linear units improve restricted Boltzmann machines, "
     "ICML 2010.",
-    domain=("max_value >= 0",),
-    variants=(
-        variant(negative_slope=0.25, formula="where(x > 0, x, negative_slope * x)"),
-        variant(max_value=6.0, formula="minimum(maximum(x, 0), max_value)"),
-        variant(
+    constraints=("max_value >= 0",),
+    cases=(
+        case(negative_slope=0.25, formula="where(x > 0, x, negative_slope * x)"),
+        case(max_value=6.0, formula="minimum(maximum(x, 0), max_value)"),
+        case(
             negative_slope=0.5,
             max_value=2.0,
             threshold=1.0,
@@ -81,7 +81,7 @@ def _(xp: Namespace, x: Array) -> Any:
             " where(x > threshold, x, negative_slope * (x - threshold)))",
         ),
     ),
-    elsewhere={
+    peers={
         "torch": "torch.nn.functional.relu",
         "jax": "jax.nn.relu",
         "keras": "keras.activations.relu",
@@ -90,7 +90,7 @@ def _(xp: Namespace, x: Array) -> Any:
         "transformers": "relu",
         "timm": "relu",
     },
-    closed_over_integers=True,
+    preserves_integers=True,
     range=(0.0, inf),
     monotonic=True,
     fixed_points=(0.0, 1.0, 7.5),
@@ -102,9 +102,9 @@ def _(xp: Namespace, x: Array) -> Any:
 def relu(
     xp: Namespace,
     x: Array,
-    negative_slope: Scalar = 0.0,
-    max_value: Scalar | None = None,
-    threshold: Scalar = 0.0,
+    negative_slope: ArrayOrNumber = 0.0,
+    max_value: ArrayOrNumber | None = None,
+    threshold: ArrayOrNumber = 0.0,
 ) -> Any:
     """Rectified linear unit, max(x, 0), with Keras's parameters.
 
@@ -136,27 +136,27 @@ def relu(
     return y if max_value is None else xp.where(x >= max_value, max_value, y)
 
 
-@derivative_of(relu)
+@relu.defderivative
 def _(
-    xp: Namespace,
-    x: Array,
-    negative_slope: Scalar = 0.0,
-    max_value: Scalar | None = None,
-    threshold: Scalar = 0.0,
-) -> Any:
-    slope = xp.where(x > threshold, 1.0, negative_slope * unit(xp, x))
+    xp,
+    x,
+    negative_slope,
+    max_value,
+    threshold,
+):
+    slope = xp.where(x > threshold, 1.0, negative_slope * ones_like_nan(xp, x))
     return slope if max_value is None else xp.where(x >= max_value, 0.0, slope)
 
 
-@parameter_derivatives_of(relu)
+@relu.defderivative("negative_slope", "max_value", "threshold")
 def _(
-    xp: Namespace,
-    x: Array,
-    negative_slope: Scalar = 0.0,
-    max_value: Scalar | None = None,
-    threshold: Scalar = 0.0,
-) -> Any:
-    one = unit(xp, x)
+    xp,
+    x,
+    negative_slope,
+    max_value,
+    threshold,
+):
+    one = ones_like_nan(xp, x)
     is_open = x > threshold
     slopes = {
         "negative_slope": xp.where(is_open, 0.0, x - threshold),
@@ -172,12 +172,12 @@ def _(
     formula="where(x > 0, x, negative_slope * x)",
     source="Maas, Hannun & Ng, Rectifier nonlinearities improve neural network acoustic models, "
     "ICML 2013.",
-    variants=(variant(negative_slope=0.2), variant(negative_slope=3.0)),
-    elsewhere={
+    cases=(case(negative_slope=0.2), case(negative_slope=3.0)),
+    peers={
         "torch": "torch.nn.functional.leaky_relu",
         "jax": "jax.nn.leaky_relu",
-        "keras": "keras.activations.leaky_relu (negative_slope=0.2)",
-        "tensorflow": "tf.nn.leaky_relu (alpha=0.2)",
+        "keras": Peer("keras.activations.leaky_relu", negative_slope=0.2),
+        "tensorflow": Peer("tf.nn.leaky_relu", alpha=0.2),
         "mlx": "mlx.nn.leaky_relu",
         "transformers": "leaky_relu",
         "timm": "leaky_relu",
@@ -190,7 +190,7 @@ def _(
     smoothness=0,
     kinks=(0.0,),
 )
-def leaky_relu(xp: Namespace, x: Array, negative_slope: Scalar = 0.01) -> Any:
+def leaky_relu(xp: Namespace, x: Array, negative_slope: ArrayOrNumber = 0.01) -> Any:
     """Leaky rectified linear unit, x where x > 0, negative_slope*x elsewhere.
 
     Parameters
@@ -205,25 +205,25 @@ def leaky_relu(xp: Namespace, x: Array, negative_slope: Scalar = 0.01) -> Any:
     >>> ax.leaky_relu(np.array([-1.0, 2.0]), 0.25)
     array([-0.25,  2.  ])
     """
-    return relu.computation(xp, x, negative_slope)
+    return relu.impl(xp, x, negative_slope)
 
 
-@derivative_of(leaky_relu)
-def _(xp: Namespace, x: Array, negative_slope: Scalar = 0.01) -> Any:
-    return xp.where(x > 0, 1.0, negative_slope * unit(xp, x))
+@leaky_relu.defderivative
+def _(xp, x, negative_slope):
+    return xp.where(x > 0, 1.0, negative_slope * ones_like_nan(xp, x))
 
 
-@parameter_derivatives_of(leaky_relu)
-def _(xp: Namespace, x: Array, negative_slope: Scalar = 0.01) -> Any:
+@leaky_relu.defderivative("negative_slope")
+def _(xp, x, negative_slope):
     return {"negative_slope": xp.minimum(x, 0.0)}
 
 
 @activation(
     formula="where(x > 0, x, weight * x)",
     source="He et al., Delving deep into rectifiers, arXiv:1502.01852.",
-    variants=(variant(weight=0.25), variant(weight=0.25, axis=0)),
-    elsewhere={
-        "torch": "torch.nn.functional.prelu (axis=1)",
+    cases=(case(weight=0.25), case(weight=0.25, axis=0)),
+    peers={
+        "torch": Peer("torch.nn.functional.prelu", axis=1),
         "keras": "keras.layers.PReLU",
         "flax": "flax.nnx.PReLU",
         "equinox": "equinox.nn.PReLU",
@@ -239,7 +239,7 @@ def _(xp: Namespace, x: Array, negative_slope: Scalar = 0.01) -> Any:
     smoothness=0,
     kinks=(0.0,),
 )
-def prelu(xp: Namespace, x: Array, weight: Weight, axis: Axis | None = None) -> Any:
+def prelu(xp: Namespace, x: Array, weight: ChannelArray, axis: Axis | None = None) -> Any:
     """Parametric rectified linear unit, x where x > 0, weight*x elsewhere.
 
     Parameters
@@ -259,16 +259,16 @@ def prelu(xp: Namespace, x: Array, weight: Weight, axis: Axis | None = None) -> 
     array([[-0.5, -0.5],
            [ 2. , -1. ]])
     """
-    return relu.computation(xp, x, _slopes(xp, x, weight, axis))
+    return relu.impl(xp, x, _slopes(xp, x, weight, axis))
 
 
-@derivative_of(prelu)
-def _(xp: Namespace, x: Array, weight: Weight, axis: Axis | None = None) -> Any:
-    return xp.where(x > 0, 1.0, _slopes(xp, x, weight, axis) * unit(xp, x))
+@prelu.defderivative
+def _(xp, x, weight, axis):
+    return xp.where(x > 0, 1.0, _slopes(xp, x, weight, axis) * ones_like_nan(xp, x))
 
 
-@parameter_derivatives_of(prelu)
-def _(xp: Namespace, x: Array, weight: Weight, axis: Axis | None = None) -> Any:
+@prelu.defderivative("weight")
+def _(xp, x, weight, axis):
     _slopes(xp, x, weight, axis)  # which raises the error for a bad shape
     return {"weight": xp.minimum(x, 0.0)}
 
@@ -276,7 +276,7 @@ def _(xp: Namespace, x: Array, weight: Weight, axis: Axis | None = None) -> Any:
 @activation(
     formula="minimum(maximum(x, 0), 6)",
     source="Krizhevsky, Convolutional deep belief networks on CIFAR-10, 2010.",
-    elsewhere={
+    peers={
         "torch": "torch.nn.functional.relu6",
         "jax": "jax.nn.relu6",
         "keras": "keras.activations.relu6",
@@ -304,24 +304,24 @@ def relu6(xp: Namespace, x: Array) -> Any:
     >>> ax.relu6(np.array([-1.0, 0.5, 8.0]))
     array([0. , 0.5, 6. ])
     """
-    return relu.computation(xp, x, max_value=6.0)
+    return relu.impl(xp, x, max_value=6.0)
 
 
-@derivative_of(relu6)
-def _(xp: Namespace, x: Array) -> Any:
-    return xp.where((x <= 0) | (x >= 6), 0.0, unit(xp, x))
+@relu6.defderivative
+def _(xp, x):
+    return xp.where((x <= 0) | (x >= 6), 0.0, ones_like_nan(xp, x))
 
 
 @activation(
     formula="maximum(x, tau)",
     source="Singh & Krishnan, Filter response normalization layer, arXiv:1911.09737.",
-    variants=(
-        variant(tau=-1.0),
-        variant(tau=0.0),
-        variant(tau=0.5, alpha=0.25, formula="maximum(x, alpha * x + tau)"),
-        variant(tau=-1.0, alpha=2.0, formula="maximum(x, alpha * x + tau)"),
+    cases=(
+        case(tau=-1.0),
+        case(tau=0.0),
+        case(tau=0.5, alpha=0.25, formula="maximum(x, alpha * x + tau)"),
+        case(tau=-1.0, alpha=2.0, formula="maximum(x, alpha * x + tau)"),
     ),
-    elsewhere={"tensorflow-addons": "tfa.layers.TLU"},
+    peers={"tensorflow-addons": "tfa.layers.TLU"},
     range=(-1.0, inf),
     monotonic=True,
     fixed_points=(-1.0, 0.0, 7.5),
@@ -331,7 +331,7 @@ def _(xp: Namespace, x: Array) -> Any:
     smoothness=0,
     kinks=(-1.0,),
 )
-def tlu(xp: Namespace, x: Array, tau: Scalar, alpha: Scalar = 0.0) -> Any:
+def tlu(xp: Namespace, x: Array, tau: ArrayOrNumber, alpha: ArrayOrNumber = 0.0) -> Any:
     """Thresholded linear unit, max(x, tau); affine with alpha, max(x, alpha*x + tau).
 
     Parameters
@@ -351,15 +351,15 @@ def tlu(xp: Namespace, x: Array, tau: Scalar, alpha: Scalar = 0.0) -> Any:
     return xp.maximum(x, tau if _is_zero(alpha) else alpha * x + tau)
 
 
-@derivative_of(tlu)
-def _(xp: Namespace, x: Array, tau: Scalar, alpha: Scalar = 0.0) -> Any:
-    return xp.where((1 - alpha) * x > tau, 1.0, alpha * unit(xp, x))
+@tlu.defderivative
+def _(xp, x, tau, alpha):
+    return xp.where((1 - alpha) * x > tau, 1.0, alpha * ones_like_nan(xp, x))
 
 
-@parameter_derivatives_of(tlu)
-def _(xp: Namespace, x: Array, tau: Scalar, alpha: Scalar = 0.0) -> Any:
+@tlu.defderivative("tau", "alpha")
+def _(xp, x, tau, alpha):
     is_over = (1 - alpha) * x > tau
-    return {"tau": xp.where(is_over, 0.0, unit(xp, x)), "alpha": xp.where(is_over, 0.0, x)}
+    return {"tau": xp.where(is_over, 0.0, ones_like_nan(xp, x)), "alpha": xp.where(is_over, 0.0, x)}
 
 
 @activation(
@@ -368,7 +368,7 @@ def _(xp: Namespace, x: Array, tau: Scalar, alpha: Scalar = 0.0) -> Any:
     "arXiv:2109.08668.",
     ulp=0.5,
     aliases=("relu2", "squared_relu"),
-    elsewhere={
+    peers={
         "mlx": "mlx.nn.relu2",
         "transformers": "relu2",
         "timm": "timm.models.metaformer.SquaredReLU",
@@ -395,8 +395,8 @@ def relu_squared(xp: Namespace, x: Array) -> Any:
     return y * y
 
 
-@derivative_of(relu_squared)
-def _(xp: Namespace, x: Array) -> Any:
+@relu_squared.defderivative
+def _(xp, x):
     return 2 * xp.maximum(x, 0.0)
 
 
@@ -404,9 +404,9 @@ def _(xp: Namespace, x: Array) -> Any:
     formula="scale * maximum(x, 0)**2 + bias",
     source="Yu et al., MetaFormer baselines for vision, arXiv:2210.13452.",
     ulp=8.0,  # beside its zero
-    variants=(variant(scale=1.0, bias=0.0), variant(scale=0.5, bias=0.25)),
-    elsewhere={
-        "timm": "timm.models.metaformer.StarReLU (scale_value=1.0, bias_value=0.0)",
+    cases=(case(scale=1.0, bias=0.0), case(scale=0.5, bias=0.25)),
+    peers={
+        "timm": Peer("timm.models.metaformer.StarReLU", scale_value=1.0, bias_value=0.0),
         "torch-activation": "torch_activation.StarReLU",
     },
     range=(-0.4472, inf),
@@ -416,7 +416,9 @@ def _(xp: Namespace, x: Array) -> Any:
     smoothness=1,
     kinks=(0.0,),
 )
-def star_relu(xp: Namespace, x: Array, scale: Scalar = 0.8944, bias: Scalar = -0.4472) -> Any:
+def star_relu(
+    xp: Namespace, x: Array, scale: ArrayOrNumber = 0.8944, bias: ArrayOrNumber = -0.4472
+) -> Any:
     """Scaled and shifted square of the rectified linear unit, scale*max(x, 0)**2 + bias.
 
     At the default parameters it takes the standard normal distribution to mean 0 and variance 1.
@@ -440,15 +442,15 @@ def star_relu(xp: Namespace, x: Array, scale: Scalar = 0.8944, bias: Scalar = -0
     return scale * y * y + bias
 
 
-@derivative_of(star_relu)
-def _(xp: Namespace, x: Array, scale: Scalar = 0.8944, bias: Scalar = -0.4472) -> Any:
+@star_relu.defderivative
+def _(xp, x, scale, bias):
     return 2 * scale * xp.maximum(x, 0.0)
 
 
-@parameter_derivatives_of(star_relu)
-def _(xp: Namespace, x: Array, scale: Scalar = 0.8944, bias: Scalar = -0.4472) -> Any:
+@star_relu.defderivative("scale", "bias")
+def _(xp, x, scale, bias):
     y = xp.maximum(x, 0.0)
-    return {"scale": y * y, "bias": unit(xp, x)}
+    return {"scale": y * y, "bias": ones_like_nan(xp, x)}
 
 
 @activation(
@@ -456,8 +458,8 @@ def _(xp: Namespace, x: Array, scale: Scalar = 0.8944, bias: Scalar = -0.4472) -
     source="Konda, Memisevic & Krueger, Zero-bias autoencoders and the benefits of co-adapting "
     "features, arXiv:1402.3337.",
     ulp=0.0,
-    variants=(variant(theta=0.0), variant(theta=-2.0)),
-    elsewhere={
+    cases=(case(theta=0.0), case(theta=-2.0)),
+    peers={
         "tf_keras": "tf_keras.layers.ThresholdedReLU",
         "onnx": "ThresholdedRelu",
     },
@@ -468,7 +470,7 @@ def _(xp: Namespace, x: Array, scale: Scalar = 0.8944, bias: Scalar = -0.4472) -
     smoothness=-1,
     kinks=(1.0,),
 )
-def thresholded_relu(xp: Namespace, x: Array, theta: Scalar = 1.0) -> Any:
+def thresholded_relu(xp: Namespace, x: Array, theta: ArrayOrNumber = 1.0) -> Any:
     """Thresholded rectified linear unit, x where x > theta, 0 elsewhere.
 
     Parameters
@@ -483,29 +485,29 @@ def thresholded_relu(xp: Namespace, x: Array, theta: Scalar = 1.0) -> Any:
     >>> ax.thresholded_relu(np.array([-1.0, 1.0, 1.5]))
     array([0. , 0. , 1.5])
     """
-    return relu.computation(xp, x, threshold=theta)
+    return relu.impl(xp, x, threshold=theta)
 
 
-@derivative_of(thresholded_relu)
-def _(xp: Namespace, x: Array, theta: Scalar = 1.0) -> Any:
-    return xp.where(x <= theta, 0.0, unit(xp, x))
+@thresholded_relu.defderivative
+def _(xp, x, theta):
+    return xp.where(x <= theta, 0.0, ones_like_nan(xp, x))
 
 
-@parameter_derivatives_of(thresholded_relu)
-def _(xp: Namespace, x: Array, theta: Scalar = 1.0) -> Any:
-    return {"theta": zero(xp, x)}
+@thresholded_relu.defderivative("theta")
+def _(xp, x, theta):
+    return {"theta": zeros_like(xp, x)}
 
 
 @activation(
     formula="where(x > threshold, x, value)",
     source="PyTorch 2.13, torch.nn.Threshold.",
     ulp=0.5,
-    variants=(
-        variant(threshold=0.5, value=-0.25),
-        variant(threshold=0.0, value=0.0),
-        variant(threshold=-1.0, value=20.0),
+    cases=(
+        case(threshold=0.5, value=-0.25),
+        case(threshold=0.0, value=0.0),
+        case(threshold=-1.0, value=20.0),
     ),
-    elsewhere={
+    peers={
         "torch": "torch.nn.functional.threshold",
         "keras": "keras.activations.threshold",
     },
@@ -516,7 +518,7 @@ def _(xp: Namespace, x: Array, theta: Scalar = 1.0) -> Any:
     smoothness=-1,
     kinks=(0.5,),
 )
-def threshold(xp: Namespace, x: Array, threshold: Scalar, value: Scalar) -> Any:
+def threshold(xp: Namespace, x: Array, threshold: ArrayOrNumber, value: ArrayOrNumber) -> Any:
     """X where x > threshold, value elsewhere.
 
     Parameters
@@ -536,14 +538,17 @@ def threshold(xp: Namespace, x: Array, threshold: Scalar, value: Scalar) -> Any:
     return xp.where(x <= threshold, value, x)
 
 
-@derivative_of(threshold)
-def _(xp: Namespace, x: Array, threshold: Scalar, value: Scalar) -> Any:
-    return xp.where(x <= threshold, 0.0, unit(xp, x))
+@threshold.defderivative
+def _(xp, x, threshold, value):
+    return xp.where(x <= threshold, 0.0, ones_like_nan(xp, x))
 
 
-@parameter_derivatives_of(threshold)
-def _(xp: Namespace, x: Array, threshold: Scalar, value: Scalar) -> Any:
-    return {"threshold": zero(xp, x), "value": xp.where(x > threshold, 0.0, unit(xp, x))}
+@threshold.defderivative("threshold", "value")
+def _(xp, x, threshold, value):
+    return {
+        "threshold": zeros_like(xp, x),
+        "value": xp.where(x > threshold, 0.0, ones_like_nan(xp, x)),
+    }
 
 
 @activation(
@@ -551,8 +556,8 @@ def _(xp: Namespace, x: Array, threshold: Scalar, value: Scalar) -> Any:
     source="McCulloch & Pitts, A logical calculus of the ideas immanent in nervous activity, 1943.",
     ulp=0.0,
     aliases=("heaviside",),
-    variants=(variant(threshold=2.0), variant(threshold=-0.5)),
-    elsewhere={"keras": "keras.ops.heaviside (x2=1)", "mlx": "mlx.nn.step"},
+    cases=(case(threshold=2.0), case(threshold=-0.5)),
+    peers={"keras": Peer("keras.ops.heaviside", x2=1), "mlx": "mlx.nn.step"},
     range=(0.0, 1.0),
     monotonic=True,
     fixed_points=(1.0,),
@@ -560,7 +565,7 @@ def _(xp: Namespace, x: Array, threshold: Scalar, value: Scalar) -> Any:
     smoothness=-1,
     kinks=(0.0,),
 )
-def step(xp: Namespace, x: Array, threshold: Scalar = 0.0) -> Any:
+def step(xp: Namespace, x: Array, threshold: ArrayOrNumber = 0.0) -> Any:
     """Heaviside step, 1 where x >= threshold, 0 elsewhere.
 
     Its derivative is 0 everywhere, also at the step.
@@ -577,29 +582,29 @@ def step(xp: Namespace, x: Array, threshold: Scalar = 0.0) -> Any:
     >>> ax.step(np.array([-1.0, 0.0, 2.0]))
     array([0., 1., 1.])
     """
-    return xp.where(x < threshold, 0.0, unit(xp, x))
+    return xp.where(x < threshold, 0.0, ones_like_nan(xp, x))
 
 
-@derivative_of(step)
-def _(xp: Namespace, x: Array, threshold: Scalar = 0.0) -> Any:
-    return 0.0 * unit(xp, x)
+@step.defderivative
+def _(xp, x, threshold):
+    return 0.0 * ones_like_nan(xp, x)
 
 
-@parameter_derivatives_of(step)
-def _(xp: Namespace, x: Array, threshold: Scalar = 0.0) -> Any:
-    return {"threshold": zero(xp, x)}
+@step.defderivative("threshold")
+def _(xp, x, threshold):
+    return {"threshold": zeros_like(xp, x)}
 
 
 @activation(
     formula="x + (a_right - 1) * maximum(x - t_right, 0) + (a_left - 1) * minimum(x - t_left, 0)",
     source="Jin et al., Deep learning with S-shaped rectified linear activation units, "
     "arXiv:1512.07030.",
-    domain=("t_left <= t_right",),
-    variants=(
-        variant(t_left=-1.0, a_left=0.25, t_right=2.0, a_right=0.5),
-        variant(t_left=0.0, a_left=0.0, t_right=1.0, a_right=3.0),
+    constraints=("t_left <= t_right",),
+    cases=(
+        case(t_left=-1.0, a_left=0.25, t_right=2.0, a_right=0.5),
+        case(t_left=0.0, a_left=0.0, t_right=1.0, a_right=3.0),
     ),
-    elsewhere={"echoAI": "echoAI.Activation.Torch.srelu.SReLU"},
+    peers={"echoAI": "echoAI.Activation.Torch.srelu.SReLU"},
     monotonic=True,
     fixed_points=(-1.0, 0.0, 1.5),
     limits=(-inf, inf),
@@ -609,7 +614,12 @@ def _(xp: Namespace, x: Array, threshold: Scalar = 0.0) -> Any:
     kinks=(-1.0, 2.0),
 )
 def srelu(
-    xp: Namespace, x: Array, t_left: Scalar, a_left: Scalar, t_right: Scalar, a_right: Scalar
+    xp: Namespace,
+    x: Array,
+    t_left: ArrayOrNumber,
+    a_left: ArrayOrNumber,
+    t_right: ArrayOrNumber,
+    a_right: ArrayOrNumber,
 ) -> Any:
     """S-shaped rectified linear unit, x between two thresholds, other lines outside of them.
 
@@ -637,19 +647,15 @@ def srelu(
     return xp.where(x <= t_left, _line(x, t_left, a_left), y)
 
 
-@derivative_of(srelu)
-def _(
-    xp: Namespace, x: Array, t_left: Scalar, a_left: Scalar, t_right: Scalar, a_right: Scalar
-) -> Any:
-    slope = xp.where(x >= t_right, a_right * unit(xp, x), 1.0)
-    return xp.where(x <= t_left, a_left, slope) * unit(xp, x)
+@srelu.defderivative
+def _(xp, x, t_left, a_left, t_right, a_right):
+    slope = xp.where(x >= t_right, a_right * ones_like_nan(xp, x), 1.0)
+    return xp.where(x <= t_left, a_left, slope) * ones_like_nan(xp, x)
 
 
-@parameter_derivatives_of(srelu)
-def _(
-    xp: Namespace, x: Array, t_left: Scalar, a_left: Scalar, t_right: Scalar, a_right: Scalar
-) -> Any:
-    one = unit(xp, x)
+@srelu.defderivative("t_left", "a_left", "t_right", "a_right")
+def _(xp, x, t_left, a_left, t_right, a_right):
+    one = ones_like_nan(xp, x)
     not_left = x > t_left
     not_right = (x < t_right) | (x <= t_left)
     return {
@@ -660,15 +666,15 @@ def _(
     }
 
 
-def _line(x: Array, t: Scalar, slope: Scalar) -> Any:
+def _line(x: Array, t: ArrayOrNumber, slope: ArrayOrNumber) -> Any:
     return t if _is_zero(slope) else t + slope * (x - t)
 
 
 @activation(
     formula="alpha * maximum(x, 0) + beta",
     source="Pishchik, Trainable activations for image classification, Preprints 2023, 2023010463.",
-    variants=(variant(alpha=0.5, beta=0.25), variant(alpha=2.0, beta=-1.0)),
-    elsewhere={"torch-activation": "torch_activation.ShiLU"},
+    cases=(case(alpha=0.5, beta=0.25), case(alpha=2.0, beta=-1.0)),
+    peers={"torch-activation": "torch_activation.ShiLU"},
     range=(0.0, inf),
     monotonic=True,
     fixed_points=(0.0, 1.0, 7.5),
@@ -677,7 +683,7 @@ def _line(x: Array, t: Scalar, slope: Scalar) -> Any:
     smoothness=0,
     kinks=(0.0,),
 )
-def shilu(xp: Namespace, x: Array, alpha: Scalar = 1.0, beta: Scalar = 0.0) -> Any:
+def shilu(xp: Namespace, x: Array, alpha: ArrayOrNumber = 1.0, beta: ArrayOrNumber = 0.0) -> Any:
     """Scaled and shifted rectified linear unit, alpha*max(x, 0) + beta.
 
     Parameters
@@ -697,19 +703,19 @@ def shilu(xp: Namespace, x: Array, alpha: Scalar = 1.0, beta: Scalar = 0.0) -> A
     return alpha * xp.maximum(x, 0.0) + beta
 
 
-@derivative_of(shilu)
-def _(xp: Namespace, x: Array, alpha: Scalar = 1.0, beta: Scalar = 0.0) -> Any:
-    return xp.where(x <= 0, 0.0, alpha * unit(xp, x))
+@shilu.defderivative
+def _(xp, x, alpha, beta):
+    return xp.where(x <= 0, 0.0, alpha * ones_like_nan(xp, x))
 
 
-@parameter_derivatives_of(shilu)
-def _(xp: Namespace, x: Array, alpha: Scalar = 1.0, beta: Scalar = 0.0) -> Any:
-    return {"alpha": xp.maximum(x, 0.0), "beta": unit(xp, x)}
+@shilu.defderivative("alpha", "beta")
+def _(xp, x, alpha, beta):
+    return {"alpha": xp.maximum(x, 0.0), "beta": ones_like_nan(xp, x)}
 
 
-def _slopes(xp: Namespace, x: Array, weight: Weight, axis: Axis | None) -> Any:
-    return along(xp, "prelu", "weight", weight, x, () if axis is None else (axis,))
+def _slopes(xp: Namespace, x: Array, weight: ChannelArray, axis: Axis | None) -> Any:
+    return broadcast_along(xp, "prelu", "weight", weight, x, () if axis is None else (axis,))
 
 
-def _is_zero(parameter: Scalar) -> bool:
+def _is_zero(parameter: ArrayOrNumber) -> bool:
     return isinstance(parameter, NUMBER) and parameter == 0

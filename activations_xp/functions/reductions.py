@@ -5,10 +5,11 @@ from __future__ import annotations
 from math import inf, nan, prod
 from typing import Any
 
-from .._activation import activation, variant, vjp_of
-from .._parameters import NUMBER, Axes, Axis, Mask, Scalar, must_have_shape
-from .._special import allowed, part, unit
-from .._typing import Array, Namespace
+from .._define import Peer, activation, case
+from .._errors import check_shape
+from .._parameters import ArrayOrNumber, Axes, Axis, Mask
+from .._typing import NUMBER, Array, Namespace
+from ..numerics.arrays import mask_to_zero, ones_like_nan, slice_axis
 
 __all__ = ["logcumsumexp", "logmeanexp", "logsumexp"]
 
@@ -18,22 +19,22 @@ __all__ = ["logcumsumexp", "logmeanexp", "logsumexp"]
     source="Blanchard, Higham & Higham, Accurately computing the log-sum-exp and softmax "
     "functions, IMA J. Numer. Anal. 41, 2021.",
     ulp=2.0,
-    variants=(variant(b=0.5, formula="log(sum(b * exp(x)))"),),
-    elsewhere={
-        "torch": "torch.logsumexp (dim)",
+    cases=(case(b=0.5, formula="log(sum(b * exp(x)))"),),
+    peers={
+        "torch": Peer("torch.logsumexp", note="dim"),
         "jax": "jax.nn.logsumexp",
         "keras": "keras.ops.logsumexp",
         "scipy": "scipy.special.logsumexp",
         "tensorflow": "tf.math.reduce_logsumexp",
         "mlx": "mlx.core.logsumexp",
     },
-    axis="changed",
+    output_axis="resized",
 )
 def logsumexp(
     xp: Namespace,
     x: Array,
     axis: Axes = None,
-    b: Scalar | None = None,
+    b: ArrayOrNumber | None = None,
     keepdims: bool = False,
     return_sign: bool = False,
     where: Mask | None = None,
@@ -85,27 +86,27 @@ def logsumexp(
     return _without(xp, xp.where(sign < 0, nan, value), axis, keepdims)
 
 
-@vjp_of(logsumexp)
+@logsumexp.defvjp
 def _(
-    xp: Namespace,
-    x: Array,
-    g: Any,
-    axis: Axes = None,
-    b: Scalar | None = None,
-    keepdims: bool = False,
-    return_sign: bool = False,
-    where: Mask | None = None,
-) -> Any:
+    xp,
+    g,
+    x,
+    axis,
+    b,
+    keepdims,
+    return_sign,
+    where,
+):
     g = _kept(xp, "logsumexp.vjp", g, x, axis, keepdims)
-    return _pulled(xp, x, g, axis, b, where)
+    return {"x": _pulled(xp, x, g, axis, b, where)}
 
 
 @activation(
     formula="log(average(exp(x)))",
     source="The logsumexp less the logarithm of the size; no publication claims it.",
     ulp=2.0,
-    elsewhere={"jax": "jax.nn.logmeanexp"},
-    axis="changed",
+    peers={"jax": "jax.nn.logmeanexp"},
+    output_axis="resized",
 )
 def logmeanexp(
     xp: Namespace, x: Array, axis: Axes = None, where: Mask | None = None, keepdims: bool = False
@@ -152,31 +153,31 @@ def logmeanexp(
     return _without(xp, _unless(xp, top, level + logarithm), axis, keepdims)
 
 
-@vjp_of(logmeanexp)
+@logmeanexp.defvjp
 def _(
-    xp: Namespace,
-    x: Array,
-    g: Any,
-    axis: Axes = None,
-    where: Mask | None = None,
-    keepdims: bool = False,
-) -> Any:
+    xp,
+    g,
+    x,
+    axis,
+    where,
+    keepdims,
+):
     g = _kept(xp, "logmeanexp.vjp", g, x, axis, keepdims)
-    return _pulled(xp, x, g, axis, None, where)
+    return {"x": _pulled(xp, x, g, axis, None, where)}
 
 
 @activation(
     formula="log(cumsum(exp(x)))",
     source="Hillis & Steele, Data parallel algorithms, Commun. ACM 29, 1986.",
     ulp=128.0,  # beside a zero, which two logarithms come to; 2 of the larger of them
-    variants=(variant(reverse=True, formula="log(cumsum(exp(x)[::-1])[::-1])"),),
-    elsewhere={
-        "torch": "torch.logcumsumexp (dim)",
-        "jax": "jax.lax.cumlogsumexp (axis=0)",
-        "tensorflow": "tf.math.cumulative_logsumexp (axis=0)",
-        "mlx": "mlx.core.logcumsumexp (axis=None)",
+    cases=(case(reverse=True, formula="log(cumsum(exp(x)[::-1])[::-1])"),),
+    peers={
+        "torch": Peer("torch.logcumsumexp", note="dim"),
+        "jax": Peer("jax.lax.cumlogsumexp", axis=0),
+        "tensorflow": Peer("tf.math.cumulative_logsumexp", axis=0),
+        "mlx": Peer("mlx.core.logcumsumexp", axis=None),
     },
-    axis="kept",
+    output_axis="kept",
 )
 def logcumsumexp(xp: Namespace, x: Any, axis: Axis = -1, reverse: bool = False) -> Any:
     """Logarithms of the running sums of exponentials, log(cumsum(exp(x))) along an axis.
@@ -207,10 +208,10 @@ def logcumsumexp(xp: Namespace, x: Any, axis: Axis = -1, reverse: bool = False) 
     return x
 
 
-@vjp_of(logcumsumexp)
-def _(xp: Namespace, x: Any, g: Any, axis: Axis = -1, reverse: bool = False) -> Any:
+@logcumsumexp.defvjp
+def _(xp, g, x, axis, reverse):
     # of each running sum its largest term and what it is over that
-    top, total, n, step = x, unit(xp, x), x.shape[axis], 1
+    top, total, n, step = x, ones_like_nan(xp, x), x.shape[axis], 1
     while step < n:
         (a, b), (c, d) = _pair(top, axis, step), _pair(total, axis, step)
         larger = xp.maximum(a, b)
@@ -225,20 +226,20 @@ def _(xp: Namespace, x: Any, g: Any, axis: Axis = -1, reverse: bool = False) -> 
         both = d + c * _over(xp, b, a) if reverse else c + d * _over(xp, a, b)
         g = _beside(xp, g, both, axis, not reverse)
         step *= 2
-    return g * xp.where(x == -inf, 0.0, _over(xp, x, top))
+    return {"x": g * xp.where(x == -inf, 0.0, _over(xp, x, top))}
 
 
 def _pair(x: Any, axis: int, step: int) -> tuple[Any, Any]:
     """What has an element a step after it, and what has one a step before it."""
-    return part(x, axis, slice(None, -step)), part(x, axis, slice(step, None))
+    return slice_axis(x, axis, slice(None, -step)), slice_axis(x, axis, slice(step, None))
 
 
 def _beside(xp: Namespace, x: Any, new: Any, axis: int, reverse: bool) -> Any:
     """What is new, after the elements of x that have nothing before them; or all backwards."""
     step = x.shape[axis] - new.shape[axis]
     if reverse:
-        return xp.concat([new, part(x, axis, slice(-step, None))], axis=axis)
-    return xp.concat([part(x, axis, slice(None, step)), new], axis=axis)
+        return xp.concat([new, slice_axis(x, axis, slice(-step, None))], axis=axis)
+    return xp.concat([slice_axis(x, axis, slice(None, step)), new], axis=axis)
 
 
 def _over(xp: Namespace, x: Array, top: Array) -> Any:
@@ -263,7 +264,7 @@ def _kept(xp: Namespace, name: str, g: Any, x: Array, axis: Any, keepdims: bool)
     """The gradient g of the result with the axes that went, now of size 1."""
     kept = tuple(1 if i in axis else n for i, n in enumerate(x.shape))
     without = tuple(n for i, n in enumerate(x.shape) if i not in axis)
-    must_have_shape(name, "g", g, kept if keepdims else without)
+    check_shape(name, "g", g, kept if keepdims else without)
     return xp.reshape(g, kept)
 
 
@@ -272,7 +273,7 @@ def _taking_part(xp: Namespace, x: Any, b: Any, where: Mask | None) -> tuple[Any
     if where is not None:
         x = xp.where(where, x, -inf)
     if b is not None and not isinstance(b, NUMBER):
-        b = allowed(xp, b, where)
+        b = mask_to_zero(xp, b, where)
         x = xp.where(b == 0, -inf, x)
     return x, b
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from math import inf, pi, sqrt
 from typing import Any, Literal
 
-from .._activation import activation, derivative_of, parameter_derivatives_of, variant
-from .._parameters import NUMBER, Scalar
+from .._define import Peer, activation, case
+from .._parameters import ArrayOrNumber
 from .._special import (
     FAR,
     damped,
@@ -19,9 +19,9 @@ from .._special import (
     square,
     summed,
     summed_anyhow,
-    unit,
 )
-from .._typing import Array, Namespace
+from .._typing import NUMBER, Array, Namespace
+from ..numerics.arrays import ones_like_nan
 from .exponentials import elu
 from .sigmoids import (
     DEEP,
@@ -65,6 +65,15 @@ __all__ = [
 
 QUICK = 1.702
 
+_TANH_GELU_NAMES = (
+    "gelu_accurate",
+    "gelu_fast",
+    "gelu_new",
+    "gelu_python_tanh",
+    "gelu_pytorch_tanh",
+    "gelu_tanh",
+)
+
 
 @activation(
     formula="x / (1 + exp(-beta * x))",
@@ -72,12 +81,12 @@ QUICK = 1.702
     "Ramachandran, Zoph & Le, Searching for activation functions, arXiv:1710.05941.",
     ulp=2.5,
     aliases=("swish",),
-    variants=(variant(beta=2.0), variant(beta=-0.5)),
-    elsewhere={
+    cases=(case(beta=2.0), case(beta=-0.5)),
+    peers={
         "torch": "torch.nn.functional.silu",
         "jax": "jax.nn.silu",
         "keras": "keras.activations.silu",
-        "tensorflow": "tf.nn.swish (beta)",
+        "tensorflow": Peer("tf.nn.swish", note="beta"),
         "mlx": "mlx.nn.silu",
         "transformers": "silu",
         "timm": "swish",
@@ -88,7 +97,7 @@ QUICK = 1.702
     zero_centred=True,
     lipschitz=1.0998393201288669,
 )
-def silu(xp: Namespace, x: Array, beta: Scalar = 1.0) -> Any:
+def silu(xp: Namespace, x: Array, beta: ArrayOrNumber = 1.0) -> Any:
     """Sigmoid linear unit or swish, x*sigmoid(beta*x).
 
     Parameters
@@ -106,13 +115,13 @@ def silu(xp: Namespace, x: Array, beta: Scalar = 1.0) -> Any:
     return gated(xp, x, *product(xp, beta, x))
 
 
-@derivative_of(silu)
-def _(xp: Namespace, x: Array, beta: Scalar = 1.0) -> Any:
+@silu.defderivative
+def _(xp, x, beta):
     return gated_slope(xp, *product(xp, beta, x))
 
 
-@parameter_derivatives_of(silu)
-def _(xp: Namespace, x: Array, beta: Scalar = 1.0) -> Any:
+@silu.defderivative("beta")
+def _(xp, x, beta):
     return {"beta": _silu_by_beta(xp, x, *product(xp, beta, x))}
 
 
@@ -134,32 +143,27 @@ swish = silu
     formula="x * erfc(-x / sqrt(2)) / 2",
     source="Hendrycks & Gimpel, Gaussian error linear units, arXiv:1606.08415.",
     ulp=4.0,
-    aliases=("gelu_python",),
-    variants=(
-        variant(
+    aliases={
+        "gelu_python": {},
+        **{name: {"approximate": "tanh"} for name in _TANH_GELU_NAMES},
+        "quick_gelu": {"approximate": "sigmoid"},
+    },
+    cases=(
+        case(
             approximate="tanh",
             formula="x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))) / 2",
-            aliases=(
-                "gelu_accurate",
-                "gelu_fast",
-                "gelu_new",
-                "gelu_python_tanh",
-                "gelu_pytorch_tanh",
-                "gelu_tanh",
-            ),
             ulp=4.0,
         ),
-        variant(
+        case(
             approximate="sigmoid",
             formula="x / (1 + exp(-1.702 * x))",
-            aliases=("quick_gelu",),
             ulp=3.0,
         ),
     ),
-    elsewhere={
+    peers={
         "torch": "torch.nn.functional.gelu",
-        "jax": "jax.nn.gelu (approximate=True)",
-        "keras": "keras.activations.gelu, keras.ops.gelu (approximate=True)",
+        "jax": Peer("jax.nn.gelu", approximate=True),
+        "keras": ("keras.activations.gelu", Peer("keras.ops.gelu", approximate=True)),
         "tensorflow": "tf.nn.gelu",
         "mlx": "mlx.nn.gelu",
         "transformers": "gelu",
@@ -193,7 +197,7 @@ def gelu(
     array([-5.50724824e-88,  0.00000000e+00,  8.41344746e-01])
     """
     if approximate == "sigmoid":
-        return silu.computation(xp, x, QUICK)
+        return silu.impl(xp, x, QUICK)
     if approximate in ("tanh", True):
         return gated(xp, x, *tanh_argument(xp, x))
     near = xp.minimum(xp.maximum(x, -FAR), FAR)
@@ -202,12 +206,12 @@ def gelu(
     return xp.where(x >= 0, x - tail, tail)  # -0 is its own
 
 
-@derivative_of(gelu)
+@gelu.defderivative
 def _(
-    xp: Namespace,
-    x: Array,
-    approximate: Literal["none", "tanh", "sigmoid"] | bool = "none",
-) -> Any:
+    xp,
+    x,
+    approximate,
+):
     if approximate == "sigmoid":
         return gated_slope(xp, *product(xp, QUICK, x))
     if approximate in ("tanh", True):
@@ -274,7 +278,7 @@ _PARTS_64 = (
     formula="x * tanh(log(1 + exp(x)))",
     source="Misra, Mish: a self regularized non-monotonic activation function, arXiv:1908.08681.",
     ulp=4.0,
-    elsewhere={
+    peers={
         "torch": "torch.nn.functional.mish",
         "jax": "jax.nn.mish",
         "keras": "keras.activations.mish",
@@ -305,8 +309,8 @@ def mish(xp: Namespace, x: Array) -> Any:
     return held(xp, rest, x) * (n / (n + 2)) * rest
 
 
-@derivative_of(mish)
-def _(xp: Namespace, x: Array) -> Any:
+@mish.defderivative
+def _(xp, x):
     e, rest = _bounded_exp(xp, x, _FULL)
     below = e * (e + 2) + 2
     near = held(xp, rest, xp.minimum(x, _FULL))
@@ -321,7 +325,7 @@ _FULL = 22.0
 @activation(
     formula="x / 2 * minimum(maximum(x + 2, 0), 2)",
     source="Misra, H-Mish, github.com/digantamisra98/H-Mish; here as in timm 1.0.",
-    elsewhere={"timm": "hard_mish"},
+    peers={"timm": "hard_mish"},
     range=(-0.5, inf),
     fixed_points=(0.0, 1.0, 7.5),
     limits=(0.0, inf),
@@ -343,8 +347,8 @@ def hard_mish(xp: Namespace, x: Array) -> Any:
     return _hard_gated(xp, x, -2.0, 2.0)
 
 
-@derivative_of(hard_mish)
-def _(xp: Namespace, x: Array) -> Any:
+@hard_mish.defderivative
+def _(xp, x):
     return xp.where(x <= -2, 0.0, xp.minimum(x, 0.0) + 1)
 
 
@@ -358,15 +362,15 @@ def _hard_gated(xp: Namespace, x: Array, start: float, width: float) -> Any:
     formula="beta * x / (1 + exp(-x))",
     source="Alcaide, E-swish: adjusting activations to different network depths, arXiv:1801.07145.",
     ulp=3.0,
-    variants=(variant(beta=1.25),),
-    elsewhere={"echoAI": "echoAI.Activation.Torch.functional.eswish"},
+    cases=(case(beta=1.25),),
+    peers={"echoAI": "echoAI.Activation.Torch.functional.eswish"},
     range=(-0.48731294983187914, inf),
     fixed_points=(0.0,),
     limits=(0.0, inf),
     zero_centred=True,
     lipschitz=1.9247188102255171,
 )
-def eswish(xp: Namespace, x: Array, beta: Scalar = 1.75) -> Any:
+def eswish(xp: Namespace, x: Array, beta: ArrayOrNumber = 1.75) -> Any:
     """E-swish, beta*x*sigmoid(x).
 
     Parameters
@@ -384,13 +388,13 @@ def eswish(xp: Namespace, x: Array, beta: Scalar = 1.75) -> Any:
     return gated(xp, beta * x, xp.minimum(x, OPEN))
 
 
-@derivative_of(eswish)
-def _(xp: Namespace, x: Array, beta: Scalar = 1.75) -> Any:
+@eswish.defderivative
+def _(xp, x, beta):
     return gated_slope(xp, x, factor=beta)
 
 
-@parameter_derivatives_of(eswish)
-def _(xp: Namespace, x: Array, beta: Scalar = 1.75) -> Any:
+@eswish.defderivative("beta")
+def _(xp, x, beta):
     return {"beta": gated(xp, x, x)}
 
 
@@ -398,18 +402,24 @@ def _(xp: Namespace, x: Array, beta: Scalar = 1.75) -> Any:
     formula="(p1 - p2) * x / (1 + exp(-beta * (p1 - p2) * x)) + p2 * x",
     source="Ma et al., Activate or not: learning customized activation, arXiv:2009.04759.",
     ulp=3.0,
-    variants=(
-        variant(p1=1.25, p2=0.25, beta=2.0),
-        variant(p1=0.0, p2=1.0, formula="x / (1 + exp(-x))"),
+    cases=(
+        case(p1=1.25, p2=0.25, beta=2.0),
+        case(p1=0.0, p2=1.0, formula="x / (1 + exp(-x))"),
     ),
-    elsewhere={"torch-activation": "torch_activation.ACONC"},
+    peers={"torch-activation": "torch_activation.ACONC"},
     range=(-0.27846454276107380, inf),
     fixed_points=(0.0,),
     limits=(0.0, inf),
     zero_centred=True,
     lipschitz=1.0998393201288669,
 )
-def aconc(xp: Namespace, x: Array, p1: Scalar = 1.0, p2: Scalar = 0.0, beta: Scalar = 1.0) -> Any:
+def aconc(
+    xp: Namespace,
+    x: Array,
+    p1: ArrayOrNumber = 1.0,
+    p2: ArrayOrNumber = 0.0,
+    beta: ArrayOrNumber = 1.0,
+) -> Any:
     """ACON-C, (p1 - p2)*x*sigmoid(beta*(p1 - p2)*x) + p2*x, a smooth maximum of two lines.
 
     Parameters
@@ -443,8 +453,8 @@ def aconc(xp: Namespace, x: Array, p1: Scalar = 1.0, p2: Scalar = 0.0, beta: Sca
     return xp.where(is_small, 2.0**-30 * y, y)
 
 
-@derivative_of(aconc)
-def _(xp: Namespace, x: Array, p1: Scalar = 1.0, p2: Scalar = 0.0, beta: Scalar = 1.0) -> Any:
+@aconc.defderivative
+def _(xp, x, p1, p2, beta):
     if isinstance(p1, NUMBER) and p1 == 0:
         p1, p2 = p2, p1
     t, lost = _spread(xp, x, p1, p2, beta)
@@ -454,7 +464,9 @@ def _(xp: Namespace, x: Array, p1: Scalar = 1.0, p2: Scalar = 0.0, beta: Scalar 
     return slope + gated_slope(xp, -t, None if lost is None else -lost, factor=p2)
 
 
-def _spread(xp: Namespace, x: Array, p1: Scalar, p2: Scalar, beta: Scalar) -> tuple[Any, Any]:
+def _spread(
+    xp: Namespace, x: Array, p1: ArrayOrNumber, p2: ArrayOrNumber, beta: ArrayOrNumber
+) -> tuple[Any, Any]:
     """beta*(p1 - p2)*x and what its rounding lost."""
     gap, lost = summed_anyhow(p1, -p2)
     t, rest = product(xp, beta, x)
@@ -465,8 +477,8 @@ def _spread(xp: Namespace, x: Array, p1: Scalar, p2: Scalar, beta: Scalar) -> tu
     return t, more if rest is None else rest + more
 
 
-@parameter_derivatives_of(aconc)
-def _(xp: Namespace, x: Array, p1: Scalar = 1.0, p2: Scalar = 0.0, beta: Scalar = 1.0) -> Any:
+@aconc.defderivative("p1", "p2", "beta")
+def _(xp, x, p1, p2, beta):
     t, lost = _spread(xp, x, p1, p2, beta)
     bend = _within(xp, x, t) * gated_density(xp, t, t, lost)
     return {
@@ -481,7 +493,7 @@ def _(xp: Namespace, x: Array, p1: Scalar = 1.0, p2: Scalar = 0.0, beta: Scalar 
     source="Roy et al., LiSHT: non-parametric linearly scaled hyperbolic tangent activation "
     "function for neural networks, arXiv:1901.05894.",
     ulp=2.5,
-    elsewhere={
+    peers={
         "tensorflow-addons": "tfa.activations.lisht",
         "torch-activation": "torch_activation.LiSHT",
     },
@@ -504,8 +516,8 @@ def lisht(xp: Namespace, x: Array) -> Any:
     return x * xp.tanh(x)
 
 
-@derivative_of(lisht)
-def _(xp: Namespace, x: Array) -> Any:
+@lisht.defderivative
+def _(xp, x):
     return xp.tanh(x) + gated_density(xp, 4 * x, 2 * x)
 
 
@@ -515,7 +527,7 @@ def _(xp: Namespace, x: Array) -> Any:
     "lightweight neural networks, arXiv:2003.09855; as TeLU Fernandez & Mali, arXiv:2412.20269.",
     ulp=3.0,
     aliases=("telu",),
-    elsewhere={"torch-activation": "torch_activation.TanhExp"},
+    peers={"torch-activation": "torch_activation.TanhExp"},
     range=(-0.35328577784821127, inf),
     fixed_points=(0.0,),
     limits=(0.0, inf),
@@ -536,8 +548,8 @@ def tanhexp(xp: Namespace, x: Array) -> Any:
     return held(xp, rest, x) * xp.tanh(e) * rest
 
 
-@derivative_of(tanhexp)
-def _(xp: Namespace, x: Array) -> Any:
+@tanhexp.defderivative
+def _(xp, x):
     e, rest = _bounded_exp(xp, x, 4.0)
     q = xp.exp(-2 * e)
     near = held(xp, rest, xp.minimum(x, 4.0))
@@ -556,7 +568,7 @@ def _bounded_exp(xp: Namespace, x: Array, top: float, lost: Any = None) -> tuple
     source="Nag & Bhattacharyya, Serf: towards better training of deep neural networks using "
     "log-softplus error activation function, arXiv:2108.09598.",
     ulp=4.0,
-    elsewhere={"torch-activation": "torch_activation.Serf"},
+    peers={"torch-activation": "torch_activation.Serf"},
     range=(-0.34843745875960642, inf),
     fixed_points=(0.0,),
     limits=(0.0, inf),
@@ -574,12 +586,12 @@ def serf(xp: Namespace, x: Array) -> Any:
     array([-0.        ,  0.        ,  0.93672192])
     """
     rest = beyond(xp, x)
-    s = softplus.computation(xp, bounded(xp, x))
+    s = softplus.impl(xp, bounded(xp, x))
     return held(xp, rest, x) * erf(xp, s) * rest
 
 
-@derivative_of(serf)
-def _(xp: Namespace, x: Array) -> Any:
+@serf.defderivative
+def _(xp, x):
     e, rest = _bounded_exp(xp, x, _FULL)
     return _erf_slope(xp, xp.minimum(x, _FULL), xp.log1p(e), e / (1 + e)) * rest
 
@@ -588,7 +600,7 @@ def _(xp: Namespace, x: Array) -> Any:
     formula="where(x > 0, x, exp(x) - 1) / (1 + exp(-x))",
     source="Basirat & Roth, The quest for the golden activation function, arXiv:1808.00783.",
     ulp=3.0,
-    elsewhere={"echoAI": "echoAI.Activation.Torch.functional.elish"},
+    peers={"echoAI": "echoAI.Activation.Torch.functional.elish"},
     range=(-0.17157287525380990, inf),
     fixed_points=(0.0,),
     limits=(0.0, inf),
@@ -607,14 +619,14 @@ def elish(xp: Namespace, x: Array) -> Any:
     >>> ax.elish(np.array([-1.0, 0.0, 1.0]))
     array([-0.1700034 ,  0.        ,  0.73105858])
     """
-    return gated(xp, elu.computation(xp, x), x)
+    return gated(xp, elu.impl(xp, x), x)
 
 
-@derivative_of(elish)
-def _(xp: Namespace, x: Array) -> Any:
+@elish.defderivative
+def _(xp, x):
     e = xp.exp(xp.minimum(x, 0.0))
     left = (e * (e + 2) - 1) / (1 + e)
-    gate = sigmoid.computation(xp, x)
+    gate = sigmoid.impl(xp, x)
     return xp.where(x > 0, gated_slope(xp, x), left * gate)
 
 
@@ -622,7 +634,7 @@ def _(xp: Namespace, x: Array) -> Any:
     formula="x * tanh(x * erfc(-x / sqrt(2)) / 2)",
     source="Naveen, Phish: a novel hyper-optimizable activation function, TechRxiv 2022.",
     ulp=4.0,
-    elsewhere={"torch-activation": "torch_activation.Phish"},
+    peers={"torch-activation": "torch_activation.Phish"},
     range=(0.0, inf),
     fixed_points=(0.0,),
     limits=(0.0, inf),
@@ -640,18 +652,18 @@ def phish(xp: Namespace, x: Array) -> Any:
     """
     # far to the left tanh is its argument, which may be subnormal before the product is
     a = xp.minimum(xp.abs(x), FAR)
-    near = x * xp.tanh(gelu.computation(xp, x))
+    near = x * xp.tanh(gelu.impl(xp, x))
     slow, more = mills(xp, a, a)
     tail = slow if more is None else slow + more
     return xp.where(x > -_SMALL, near, gaussian(xp, a, factor=a * tail))
 
 
-@derivative_of(phish)
-def _(xp: Namespace, x: Array) -> Any:
+@phish.defderivative
+def _(xp, x):
     x = xp.minimum(x, _FULL)
     a = xp.minimum(xp.abs(x), FAR)
     bounded = xp.maximum(x, -_SMALL)
-    inner, slope = gelu.computation(xp, bounded), _gelu_derivative(xp, bounded)
+    inner, slope = gelu.impl(xp, bounded), _gelu_derivative(xp, bounded)
     near = xp.tanh(inner) + gated_density(xp, 4 * bounded * slope, 2 * inner)
     near = xp.where(a < LINEAR, bounded, near)  # gelu(x) is half of it, and may be subnormal
     far = gaussian(xp, a, factor=a * (a * (1 / sqrt(2 * pi)) - 2 * mills(xp, a)[0]))
@@ -667,7 +679,7 @@ _SMALL = 6.0
     source="Wang, Ren & Wang, Smish: a novel activation function for deep learning methods, "
     "Electronics 11(4), 2022.",
     ulp=4.0,
-    elsewhere={"torch-activation": "torch_activation.Smish"},
+    peers={"torch-activation": "torch_activation.Smish"},
     range=(-0.24999366366012950, inf),
     fixed_points=(0.0,),
     limits=(0.0, inf),
@@ -685,12 +697,12 @@ def smish(xp: Namespace, x: Array) -> Any:
     array([-0.        ,  0.        ,  0.49957011])
     """
     # tanh(log(1 + s)) = n/(n + 2) with n = s*(s + 2), which cancels nowhere
-    s = sigmoid.computation(xp, x)
+    s = sigmoid.impl(xp, x)
     return gated(xp, x, x) * ((s + 2) / (s * (s + 2) + 2))
 
 
-@derivative_of(smish)
-def _(xp: Namespace, x: Array) -> Any:
+@smish.defderivative
+def _(xp, x):
     rest, u = beyond(xp, x), shut(xp, x)
     s = 1 / (1 + u)
     below = s * (s + 2) + 2
@@ -703,7 +715,7 @@ def _(xp: Namespace, x: Array) -> Any:
     source="Zhu et al., Logish: a new nonlinear nonmonotonic activation function for "
     "convolutional neural network, Neurocomputing 458, 2021.",
     ulp=4.0,
-    elsewhere={"torch-activation": "torch_activation.Logish"},
+    peers={"torch-activation": "torch_activation.Logish"},
     range=(-0.25276881678944035, inf),
     fixed_points=(0.0,),
     limits=(0.0, inf),
@@ -721,12 +733,12 @@ def logish(xp: Namespace, x: Array) -> Any:
     array([-0.        ,  0.        ,  0.54873312])
     """
     rest = beyond(xp, x)
-    s = sigmoid.computation(xp, bounded(xp, x))
+    s = sigmoid.impl(xp, bounded(xp, x))
     return held(xp, rest, x) * xp.log1p(s) * rest
 
 
-@derivative_of(logish)
-def _(xp: Namespace, x: Array) -> Any:
+@logish.defderivative
+def _(xp, x):
     rest, u = beyond(xp, x), shut(xp, x)
     s = 1 / (1 + u)
     near = held(xp, rest, xp.minimum(x, DEEP))
@@ -738,7 +750,7 @@ def _(xp: Namespace, x: Array) -> Any:
     source="Howard et al., Searching for MobileNetV3, arXiv:1905.02244.",
     ulp=3.0,
     aliases=("hard_silu", "hardswish"),
-    elsewhere={
+    peers={
         "torch": "torch.nn.functional.hardswish",
         "jax": "jax.nn.hard_swish",
         "keras": "keras.activations.hard_swish",
@@ -768,8 +780,8 @@ def hard_swish(xp: Namespace, x: Array) -> Any:
     return _hard_gated(xp, x, -3.0, 6.0)
 
 
-@derivative_of(hard_swish)
-def _(xp: Namespace, x: Array) -> Any:
+@hard_swish.defderivative
+def _(xp, x):
     return xp.where(x <= -3, 0.0, xp.where(x >= 3, 1.0, (x + 1.5) / 3))
 
 
@@ -777,7 +789,7 @@ def _(xp: Namespace, x: Array) -> Any:
     formula="where(x > 0, x, exp(x) - 1) * minimum(maximum((x + 1) / 2, 0), 1)",
     source="Basirat & Roth, The quest for the golden activation function, arXiv:1808.00783.",
     ulp=3.0,
-    elsewhere={"echoAI": "echoAI.Activation.TF_Keras.custom_activation.HardELiSH"},
+    peers={"echoAI": "echoAI.Activation.TF_Keras.custom_activation.HardELiSH"},
     range=(-0.099673151528742618, inf),
     fixed_points=(0.0, 1.0, 7.5),
     limits=(0.0, inf),
@@ -797,11 +809,11 @@ def hard_elish(xp: Namespace, x: Array) -> Any:
     array([-0.   ,  0.   ,  0.375])
     """
     gate = xp.maximum(x + 1, 0.0) * 0.5
-    return elu.computation(xp, x) * xp.where(gate >= 1, 1.0, gate)
+    return elu.impl(xp, x) * xp.where(gate >= 1, 1.0, gate)
 
 
-@derivative_of(hard_elish)
-def _(xp: Namespace, x: Array) -> Any:
+@hard_elish.defderivative
+def _(xp, x):
     e = xp.exp(xp.minimum(x, 0.0))
     left = xp.where(x <= -1, 0.0, (e * (x + 1) + xp.expm1(xp.minimum(x, 0.0))) * 0.5)
     return xp.where(x > 0, xp.where(x >= 1, 1.0, x + 0.5), left)
@@ -811,10 +823,10 @@ def _(xp: Namespace, x: Array) -> Any:
     formula="minimum(maximum(x * erfc(-x / sqrt(2)) / 2, min_val), max_val)",
     source="Wu et al., Integer quantization for deep learning inference, arXiv:2004.09602.",
     ulp=4.0,
-    domain=("min_val <= max_val",),
+    constraints=("min_val <= max_val",),
     aliases=("gelu_10",),
-    variants=(variant(min_val=-0.125, max_val=6.0),),
-    elsewhere={"transformers": "gelu_10"},
+    cases=(case(min_val=-0.125, max_val=6.0),),
+    peers={"transformers": "gelu_10"},
     range=(-0.16997120747990369, 10.0),
     fixed_points=(0.0, 10.0),
     limits=(0.0, 10.0),
@@ -823,7 +835,9 @@ def _(xp: Namespace, x: Array) -> Any:
     smoothness=0,
     kinks=(10.0,),
 )
-def clipped_gelu(xp: Namespace, x: Array, min_val: Scalar = -10.0, max_val: Scalar = 10.0) -> Any:
+def clipped_gelu(
+    xp: Namespace, x: Array, min_val: ArrayOrNumber = -10.0, max_val: ArrayOrNumber = 10.0
+) -> Any:
     """Gaussian error linear unit clipped to [min_val, max_val], for quantization.
 
     Parameters
@@ -840,19 +854,19 @@ def clipped_gelu(xp: Namespace, x: Array, min_val: Scalar = -10.0, max_val: Scal
     >>> ax.clipped_gelu(np.array([-1.0, 0.0, 20.0]))
     array([-0.15865525,  0.        , 10.        ])
     """
-    y = xp.maximum(gelu.computation(xp, x), min_val)
+    y = xp.maximum(gelu.impl(xp, x), min_val)
     return xp.where(y >= max_val, max_val, y)
 
 
-@derivative_of(clipped_gelu)
-def _(xp: Namespace, x: Array, min_val: Scalar = -10.0, max_val: Scalar = 10.0) -> Any:
-    y = gelu.computation(xp, x)
+@clipped_gelu.defderivative
+def _(xp, x, min_val, max_val):
+    y = gelu.impl(xp, x)
     return xp.where((y <= min_val) | (y >= max_val), 0.0, _gelu_derivative(xp, x))
 
 
-@parameter_derivatives_of(clipped_gelu)
-def _(xp: Namespace, x: Array, min_val: Scalar = -10.0, max_val: Scalar = 10.0) -> Any:
-    y, one = gelu.computation(xp, x), unit(xp, x)
+@clipped_gelu.defderivative("min_val", "max_val")
+def _(xp, x, min_val, max_val):
+    y, one = gelu.impl(xp, x), ones_like_nan(xp, x)
     is_high = xp.maximum(y, min_val) >= max_val
     return {
         "min_val": xp.where((y <= min_val) & ~is_high, one, one - 1),
@@ -865,7 +879,7 @@ def _(xp: Namespace, x: Array, min_val: Scalar = -10.0, max_val: Scalar = 10.0) 
     source="Kaytan, Aydilek & Yeroglu, Gish: a novel activation function for image "
     "classification, Neural Computing and Applications 35, 2023.",
     ulp=4.0,
-    elsewhere={"torch-activation": "torch_activation.Gish"},
+    peers={"torch-activation": "torch_activation.Gish"},
     range=(-0.27815946089638691, inf),
     fixed_points=(0.0,),
     limits=(0.0, inf),
@@ -886,8 +900,8 @@ def gish(xp: Namespace, x: Array) -> Any:
     return held(xp, rest, x) * xp.log1p(-xp.expm1(-e)) * rest
 
 
-@derivative_of(gish)
-def _(xp: Namespace, x: Array) -> Any:
+@gish.defderivative
+def _(xp, x):
     e, rest = _bounded_exp(xp, x, 4.0)
     rise = -xp.expm1(-e)
     near = held(xp, rest, xp.minimum(x, 4.0))
@@ -900,16 +914,16 @@ def _(xp: Namespace, x: Array) -> Any:
     source="Patwardhan et al., ARiA: utilizing Richard's curve for controlling the "
     "non-monotonicity of the activation function in deep neural nets, arXiv:1805.08878.",
     ulp=4.0,
-    domain=("alpha > 0",),
-    variants=(variant(alpha=0.5, beta=1.0), variant(alpha=1.0, beta=-0.5)),
-    elsewhere={"torch-activation": "torch_activation.ARiA (nu=1/alpha)"},
+    constraints=("alpha > 0",),
+    cases=(case(alpha=0.5, beta=1.0), case(alpha=1.0, beta=-0.5)),
+    peers={"torch-activation": Peer("torch_activation.ARiA", nu="1/alpha")},
     range=(-0.069977641319701427, inf),
     fixed_points=(0.0,),
     limits=(0.0, inf),
     zero_centred=True,
     lipschitz=1.1411471904163208,
 )
-def aria2(xp: Namespace, x: Array, alpha: Scalar = 1.5, beta: Scalar = 2.0) -> Any:
+def aria2(xp: Namespace, x: Array, alpha: ArrayOrNumber = 1.5, beta: ArrayOrNumber = 2.0) -> Any:
     """ARiA2, x*sigmoid(beta*x)**alpha.
 
     Parameters
@@ -930,16 +944,16 @@ def aria2(xp: Namespace, x: Array, alpha: Scalar = 1.5, beta: Scalar = 2.0) -> A
     return held(xp, rest, x) * gate * rest
 
 
-@derivative_of(aria2)
-def _(xp: Namespace, x: Array, alpha: Scalar = 1.5, beta: Scalar = 2.0) -> Any:
+@aria2.defderivative
+def _(xp, x, alpha, beta):
     t, lost = product(xp, beta, x)
     gate, rest = _power_gate(xp, t, lost, alpha)
     t = held(xp, rest, t)
     return gate * (1 + alpha * gated(xp, t, -t)) * rest
 
 
-@parameter_derivatives_of(aria2)
-def _(xp: Namespace, x: Array, alpha: Scalar = 1.5, beta: Scalar = 2.0) -> Any:
+@aria2.defderivative("alpha", "beta")
+def _(xp, x, alpha, beta):
     t, lost = product(xp, beta, x)
     gate, rest = _power_gate(xp, t, lost, alpha)
     x = xp.where(t >= 1e4, 0.0, held(xp, rest, x))  # log(sigmoid(t)) and sigmoid(-t) are 0 there
@@ -949,7 +963,7 @@ def _(xp: Namespace, x: Array, alpha: Scalar = 1.5, beta: Scalar = 2.0) -> Any:
     return {"alpha": y * log, "beta": y * (alpha * gated(xp, x, -t))}
 
 
-def _power_gate(xp: Namespace, t: Any, lost: Any, alpha: Scalar) -> tuple[Any, Any]:
+def _power_gate(xp: Namespace, t: Any, lost: Any, alpha: ArrayOrNumber) -> tuple[Any, Any]:
     """sigmoid(t + lost)**alpha, and what is beyond exp(-DEEP) of it."""
     below = xp.minimum(t, 0.0)
     power, more = product(xp, alpha, below, lost)
@@ -961,7 +975,7 @@ def _power_gate(xp: Namespace, t: Any, lost: Any, alpha: Scalar) -> tuple[Any, A
     formula="x / (1 - x * exp(-x - exp(x)))",
     source="Vagerwal, Deeper learning with CoLU activation, arXiv:2112.12078.",
     ulp=4.0,
-    elsewhere={"torch-activation": "torch_activation.CoLU"},
+    peers={"torch-activation": "torch_activation.CoLU"},
     range=(-0.37715856839612915, inf),
     fixed_points=(0.0,),
     limits=(0.0, inf),
@@ -983,8 +997,8 @@ def colu(xp: Namespace, x: Array) -> Any:
     return xp.where(x > 0, xp.maximum(x, 0.0) / (1 - right * g), 4 * left / (h - left) * h * 0.25)
 
 
-@derivative_of(colu)
-def _(xp: Namespace, x: Array) -> Any:
+@colu.defderivative
+def _(xp, x):
     left, h, right, g = _collapse(xp, x)
     above, below = 1 - right * g, h - left
     bend = right * right * g * (1 + xp.exp(right))
@@ -1005,16 +1019,16 @@ def _collapse(xp: Namespace, x: Array) -> tuple[Any, Any, Any, Any]:
     source="Biswas et al., ErfAct and Pserf: non-monotonic smooth trainable activation functions, "
     "arXiv:2109.04386.",
     ulp=4.0,
-    domain=("alpha > 0",),
-    variants=(variant(alpha=0.75, beta=0.5), variant(alpha=1.0, beta=2.0)),
-    elsewhere={"torch-activation": "torch_activation.ErfAct (a=1.0, b=0.5)"},
+    constraints=("alpha > 0",),
+    cases=(case(alpha=0.75, beta=0.5), case(alpha=1.0, beta=2.0)),
+    peers={"torch-activation": Peer("torch_activation.ErfAct", a=1.0, b=0.5)},
     range=(-0.60792126776018700, inf),
     fixed_points=(0.0,),
     limits=(0.0, inf),
     zero_centred=True,
     lipschitz=1.0915993945154187,
 )
-def erfact(xp: Namespace, x: Array, alpha: Scalar, beta: Scalar) -> Any:
+def erfact(xp: Namespace, x: Array, alpha: ArrayOrNumber, beta: ArrayOrNumber) -> Any:
     """ErfAct, x*erf(alpha*exp(beta*x)).
 
     Parameters
@@ -1035,20 +1049,20 @@ def erfact(xp: Namespace, x: Array, alpha: Scalar, beta: Scalar) -> Any:
     return held(xp, rest, x) * erf(xp, xp.minimum(alpha * e, FAR)) * rest
 
 
-@derivative_of(erfact)
-def _(xp: Namespace, x: Array, alpha: Scalar, beta: Scalar) -> Any:
+@erfact.defderivative
+def _(xp, x, alpha, beta):
     e, rest = _scaled_exp(xp, x, beta)
     v = xp.minimum(alpha * e, FAR)
     return _erf_slope(xp, beta * x, v, v) * rest
 
 
-def _scaled_exp(xp: Namespace, x: Array, beta: Scalar, top: float = DEEP) -> tuple[Any, Any]:
+def _scaled_exp(xp: Namespace, x: Array, beta: ArrayOrNumber, top: float = DEEP) -> tuple[Any, Any]:
     """exp(beta*x) within -DEEP and `top`, and what is beyond the lower bound."""
     t, lost = product(xp, beta, x)
     return _bounded_exp(xp, t, top, lost)
 
 
-def _erf_slope(xp: Namespace, t: Any, v: Any, gate: Any, factor: Scalar = 1.0) -> Any:
+def _erf_slope(xp: Namespace, t: Any, v: Any, gate: Any, factor: ArrayOrNumber = 1.0) -> Any:
     """erf(v) + factor*t*gate*(the derivative of erf at v); t counts as 0 where that is."""
     t = xp.where(v >= FAR, 0.0, xp.maximum(t, -1e4))
     v = xp.minimum(v, FAR)
@@ -1062,8 +1076,8 @@ def _erf_gate(xp: Namespace, x: Array, rest: Any, v: Any) -> tuple[Any, Any, Any
     return x, v, 2 / sqrt(pi) * gaussian(xp, v, 1.0)
 
 
-@parameter_derivatives_of(erfact)
-def _(xp: Namespace, x: Array, alpha: Scalar, beta: Scalar) -> Any:
+@erfact.defderivative("alpha", "beta")
+def _(xp, x, alpha, beta):
     e, rest = _scaled_exp(xp, x, beta)
     x, u, density = _erf_gate(xp, x, rest, alpha * e)
     return {"alpha": x * density * e * rest, "beta": x * (u * density * rest) * x}
@@ -1074,20 +1088,20 @@ def _(xp: Namespace, x: Array, alpha: Scalar, beta: Scalar) -> Any:
     source="Biswas et al., ErfAct and Pserf: non-monotonic smooth trainable activation functions, "
     "arXiv:2109.04386.",
     ulp=4.0,
-    domain=("gamma > 0",),
-    variants=(
-        variant(gamma=1.25, delta=0.5),
-        variant(gamma=0.75, delta=2.0),
-        variant(gamma=0.0625, delta=1.0),
+    constraints=("gamma > 0",),
+    cases=(
+        case(gamma=1.25, delta=0.5),
+        case(gamma=0.75, delta=2.0),
+        case(gamma=0.0625, delta=1.0),
     ),
-    elsewhere={"torch-activation": "torch_activation.PSerf (a=1.0, b=1.0)"},
+    peers={"torch-activation": Peer("torch_activation.PSerf", a=1.0, b=1.0)},
     range=(-0.86021168810674862, inf),
     fixed_points=(0.0,),
     limits=(0.0, inf),
     zero_centred=True,
     lipschitz=1.0535644140577652,
 )
-def pserf(xp: Namespace, x: Array, gamma: Scalar, delta: Scalar) -> Any:
+def pserf(xp: Namespace, x: Array, gamma: ArrayOrNumber, delta: ArrayOrNumber) -> Any:
     """Parametric serf, x*erf(gamma*softplus(delta*x)).
 
     Parameters
@@ -1109,19 +1123,19 @@ def pserf(xp: Namespace, x: Array, gamma: Scalar, delta: Scalar) -> Any:
     return held(xp, rest, x) * erf(xp, gamma * s) * rest
 
 
-@derivative_of(pserf)
-def _(xp: Namespace, x: Array, gamma: Scalar, delta: Scalar) -> Any:
+@pserf.defderivative
+def _(xp, x, gamma, delta):
     t, (e, rest) = delta * x, _scaled_exp(xp, x, delta, OPEN)
     v = gamma * (xp.log1p(e) + xp.maximum(t - OPEN, 0.0))
     return _erf_slope(xp, t, v, e / (1 + e), gamma) * rest
 
 
-@parameter_derivatives_of(pserf)
-def _(xp: Namespace, x: Array, gamma: Scalar, delta: Scalar) -> Any:
+@pserf.defderivative("gamma", "delta")
+def _(xp, x, gamma, delta):
     t = delta * x
     rest, t = beyond(xp, t), bounded(xp, t)
-    s = softplus.computation(xp, t)
+    s = softplus.impl(xp, t)
     x, v, density = _erf_gate(xp, x, rest, gamma * s)
     s = xp.where(v < FAR, s, 0.0)
-    gate = gamma * sigmoid.computation(xp, t)
+    gate = gamma * sigmoid.impl(xp, t)
     return {"gamma": x * s * density * rest, "delta": x * (gate * density * rest) * x}

@@ -5,10 +5,11 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-from .._activation import activation, derivative_of, parameter_derivatives_of, variant
-from .._parameters import Scalar
-from .._special import has_spare, shrunk, unit, zero
+from .._define import activation, case
+from .._parameters import ArrayOrNumber
+from .._special import has_spare, shrunk
 from .._typing import Array, Namespace
+from ..numerics.arrays import ones_like_nan, zeros_like
 
 __all__ = ["hard_shrink", "soft_shrink", "tanh_shrink"]
 
@@ -18,7 +19,7 @@ __all__ = ["hard_shrink", "soft_shrink", "tanh_shrink"]
     source="PyTorch 2.13, torch.nn.Tanhshrink.",
     ulp=3.0,
     aliases=("tanhshrink",),
-    elsewhere={
+    peers={
         "torch": "torch.nn.functional.tanhshrink",
         "keras": "keras.activations.tanh_shrink",
         "tensorflow-addons": "tfa.activations.tanhshrink",
@@ -51,8 +52,8 @@ def tanh_shrink(xp: Namespace, x: Array) -> Any:
     return xp.where(a < 1, core, xp.where(x > 0, size, -size))
 
 
-@derivative_of(tanh_shrink)
-def _(xp: Namespace, x: Array) -> Any:
+@tanh_shrink.defderivative
+def _(xp, x):
     # the square of tanh(x), whose own error in some libraries counts twice
     e = xp.expm1(-2 * xp.abs(x))
     t = e / (2 + e)
@@ -64,17 +65,17 @@ def _(xp: Namespace, x: Array) -> Any:
     source="Donoho, De-noising by soft-thresholding, IEEE Transactions on Information Theory 41, "
     "1995.",
     ulp=0.5,
-    domain=("lambd >= 0", "lower <= upper"),
+    constraints=("lambd >= 0", "lower <= upper"),
     aliases=("softshrink",),
-    variants=(
-        variant(lambd=2.0),
-        variant(
+    cases=(
+        case(lambd=2.0),
+        case(
             lower=-0.25,
             upper=1.5,
             formula="maximum(x - upper, 0) - maximum(lower - x, 0)",
         ),
     ),
-    elsewhere={
+    peers={
         "torch": "torch.nn.functional.softshrink",
         "keras": "keras.activations.soft_shrink",
         "tensorflow-addons": "tfa.activations.softshrink",
@@ -92,9 +93,9 @@ def _(xp: Namespace, x: Array) -> Any:
 def soft_shrink(
     xp: Namespace,
     x: Array,
-    lambd: Scalar = 0.5,
-    lower: Scalar | None = None,
-    upper: Scalar | None = None,
+    lambd: ArrayOrNumber = 0.5,
+    lower: ArrayOrNumber | None = None,
+    upper: ArrayOrNumber | None = None,
 ) -> Any:
     """Soft threshold, x pulled towards 0 by lambd, and 0 where |x| <= lambd.
 
@@ -118,29 +119,29 @@ def soft_shrink(
     return xp.maximum(x - upper, 0.0) - xp.maximum(lower - x, 0.0)
 
 
-@derivative_of(soft_shrink)
+@soft_shrink.defderivative
 def _(
-    xp: Namespace,
-    x: Array,
-    lambd: Scalar = 0.5,
-    lower: Scalar | None = None,
-    upper: Scalar | None = None,
-) -> Any:
+    xp,
+    x,
+    lambd,
+    lower,
+    upper,
+):
     return _outside(xp, x, *_bounds(lambd, lower, upper))
 
 
-@parameter_derivatives_of(soft_shrink)
+@soft_shrink.defderivative("lambd", "lower", "upper")
 def _(
-    xp: Namespace,
-    x: Array,
-    lambd: Scalar = 0.5,
-    lower: Scalar | None = None,
-    upper: Scalar | None = None,
-) -> Any:
+    xp,
+    x,
+    lambd,
+    lower,
+    upper,
+):
     least, largest = _bounds(lambd, lower, upper)
-    below = xp.where(x >= least, 0.0, -unit(xp, x))
-    above = xp.where(x <= largest, 0.0, -unit(xp, x))
-    slopes = {"lambd": zero(xp, x)}
+    below = xp.where(x >= least, 0.0, -ones_like_nan(xp, x))
+    above = xp.where(x <= largest, 0.0, -ones_like_nan(xp, x))
+    slopes = {"lambd": zeros_like(xp, x)}
     if lower is None:
         slopes["lambd"] = -below
     else:
@@ -157,18 +158,18 @@ def _(
     source="Donoho & Johnstone, Ideal spatial adaptation by wavelet shrinkage, Biometrika 81, "
     "1994.",
     ulp=0.0,
-    domain=("lower <= upper",),
+    constraints=("lower <= upper",),
     aliases=("hardshrink",),
-    variants=(
-        variant(lambd=2.0),
-        variant(lambd=-1.0, formula="x"),
-        variant(
+    cases=(
+        case(lambd=2.0),
+        case(lambd=-1.0, formula="x"),
+        case(
             lower=-0.25,
             upper=1.5,
             formula="where(x > upper, x, where(x < lower, x, 0))",
         ),
     ),
-    elsewhere={
+    peers={
         "torch": "torch.nn.functional.hardshrink",
         "keras": "keras.activations.hard_shrink",
         "tensorflow-addons": "tfa.activations.hardshrink",
@@ -185,9 +186,9 @@ def _(
 def hard_shrink(
     xp: Namespace,
     x: Array,
-    lambd: Scalar = 0.5,
-    lower: Scalar | None = None,
-    upper: Scalar | None = None,
+    lambd: ArrayOrNumber = 0.5,
+    lower: ArrayOrNumber | None = None,
+    upper: ArrayOrNumber | None = None,
 ) -> Any:
     """Hard threshold, x where |x| > lambd, 0 elsewhere.
 
@@ -211,27 +212,27 @@ def hard_shrink(
     return xp.where((x >= lower) & (x <= upper), 0.0, x)
 
 
-@derivative_of(hard_shrink)
+@hard_shrink.defderivative
 def _(
-    xp: Namespace,
-    x: Array,
-    lambd: Scalar = 0.5,
-    lower: Scalar | None = None,
-    upper: Scalar | None = None,
-) -> Any:
+    xp,
+    x,
+    lambd,
+    lower,
+    upper,
+):
     return _outside(xp, x, *_bounds(lambd, lower, upper))
 
 
-@parameter_derivatives_of(hard_shrink)
+@hard_shrink.defderivative("lambd", "lower", "upper")
 def _(
-    xp: Namespace,
-    x: Array,
-    lambd: Scalar = 0.5,
-    lower: Scalar | None = None,
-    upper: Scalar | None = None,
-) -> Any:
+    xp,
+    x,
+    lambd,
+    lower,
+    upper,
+):
     given = {"lambd": lambd, "lower": lower, "upper": upper}
-    return {name: zero(xp, x) for name, value in given.items() if value is not None}
+    return {name: zeros_like(xp, x) for name, value in given.items() if value is not None}
 
 
 def _bounds(lambd: Any, lower: Any, upper: Any) -> tuple[Any, Any]:
@@ -241,4 +242,4 @@ def _bounds(lambd: Any, lower: Any, upper: Any) -> tuple[Any, Any]:
 
 def _outside(xp: Namespace, x: Array, lower: Any, upper: Any) -> Any:
     """The derivative of both thresholds: 0 within the bounds and at them, 1 elsewhere."""
-    return xp.where((x >= lower) & (x <= upper), 0.0, unit(xp, x))
+    return xp.where((x >= lower) & (x <= upper), 0.0, ones_like_nan(xp, x))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from math import exp, inf, pi, sqrt
 from typing import Any
 
-from .._activation import activation, derivative_of, parameter_derivatives_of, variant
-from .._parameters import NUMBER, Scalar
-from .._special import FAR, LIFT, bell, damped, halves, has_spare, mills, split, square, unit, zero
-from .._typing import Array, Namespace
+from .._define import Peer, activation, case
+from .._parameters import ArrayOrNumber
+from .._special import FAR, LIFT, bell, damped, halves, has_spare, mills, split, square
+from .._typing import NUMBER, Array, Namespace
+from ..numerics.arrays import ones_like_nan, zeros_like
 from .shrinkers import tanh_shrink
 
 __all__ = [
@@ -40,7 +41,7 @@ LINEAR = 1e-30
     formula="1 / (1 + exp(-x))",
     source="Verhulst, Recherches mathematiques sur la loi d'accroissement de la population, 1845.",
     aliases=("expit", "logistic"),
-    elsewhere={
+    peers={
         "torch": "torch.sigmoid",
         "jax": "jax.nn.sigmoid",
         "keras": "keras.activations.sigmoid",
@@ -76,8 +77,8 @@ def _is_over_0(xp: Namespace, x: Any) -> Any:
     return xp.minimum(xp.maximum(1e30 * x, 0.0), 1.0)
 
 
-@derivative_of(sigmoid)
-def _(xp: Namespace, x: Array) -> Any:
+@sigmoid.defderivative
+def _(xp, x):
     return _logistic_density(xp, x)
 
 
@@ -117,7 +118,7 @@ def shut(xp: Namespace, t: Any) -> Any:
 
 
 def gated_slope(
-    xp: Namespace, t: Any, lost: Any = None, w: Any = None, factor: Scalar = 1.0
+    xp: Namespace, t: Any, lost: Any = None, w: Any = None, factor: ArrayOrNumber = 1.0
 ) -> Any:
     """factor*(sigmoid(t) + w*sigmoid(t)*sigmoid(-t)), w being t if it is not given."""
     w = xp.minimum(xp.maximum(t, -1e4), DEEP) if w is None else w
@@ -180,7 +181,7 @@ def _logistic_density(xp: Namespace, x: Array) -> Any:
     formula="tanh(x)",
     source="LeCun et al., Efficient backprop, 1998.",
     ulp=1.5,
-    elsewhere={
+    peers={
         "torch": "torch.tanh",
         "jax": "jax.nn.tanh",
         "keras": "keras.activations.tanh",
@@ -210,8 +211,8 @@ def tanh(xp: Namespace, x: Array) -> Any:
     return xp.tanh(x)
 
 
-@derivative_of(tanh)
-def _(xp: Namespace, x: Array) -> Any:
+@tanh.defderivative
+def _(xp, x):
     a = 2 * xp.abs(x)
     e = xp.exp(bounded(xp, -a))
     return 4 * e / ((1 + e) * (1 + e)) * beyond(xp, -a)
@@ -222,7 +223,7 @@ def _(xp: Namespace, x: Array) -> Any:
     source="Turian, Bergstra & Bengio, Quadratic features and deep architectures for chunking, "
     "NAACL 2009.",
     aliases=("soft_sign",),
-    elsewhere={
+    peers={
         "torch": "torch.nn.functional.softsign",
         "jax": "jax.nn.soft_sign",
         "keras": "keras.activations.softsign",
@@ -253,8 +254,8 @@ def softsign(xp: Namespace, x: Array) -> Any:
     return x / (1 + xp.abs(x))
 
 
-@derivative_of(softsign)
-def _(xp: Namespace, x: Array) -> Any:
+@softsign.defderivative
+def _(xp, x):
     root = 1 / (1 + xp.abs(x))
     return root * root
 
@@ -263,17 +264,15 @@ def _(xp: Namespace, x: Array) -> Any:
     formula="minimum(maximum((x + 3) / 6, 0), 1)",
     source="Courbariaux, Bengio & David, BinaryConnect, arXiv:1511.00363; with slope 1/6 Howard "
     "et al., Searching for MobileNetV3, arXiv:1905.02244.",
-    domain=("slope > 0",),
+    constraints=("slope > 0",),
     aliases=("hardsigmoid",),
-    variants=(
-        variant(slope=0.25, offset=0.5, formula="minimum(maximum(slope * x + offset, 0), 1)"),
-    ),
-    elsewhere={
+    cases=(case(slope=0.25, offset=0.5, formula="minimum(maximum(slope * x + offset, 0), 1)"),),
+    peers={
         "torch": "torch.nn.functional.hardsigmoid",
         "jax": "jax.nn.hard_sigmoid",
         "keras": "keras.activations.hard_sigmoid",
-        "tf_keras": "tf_keras.activations.hard_sigmoid (slope=0.2)",
-        "onnx": "HardSigmoid (slope=0.2)",
+        "tf_keras": Peer("tf_keras.activations.hard_sigmoid", slope=0.2),
+        "onnx": Peer("HardSigmoid", slope=0.2),
         "timm": "hard_sigmoid",
     },
     range=(0.0, 1.0),
@@ -283,7 +282,9 @@ def _(xp: Namespace, x: Array) -> Any:
     smoothness=0,
     kinks=(-3.0, 3.0),
 )
-def hard_sigmoid(xp: Namespace, x: Array, slope: Scalar = 1 / 6, offset: Scalar = 0.5) -> Any:
+def hard_sigmoid(
+    xp: Namespace, x: Array, slope: ArrayOrNumber = 1 / 6, offset: ArrayOrNumber = 0.5
+) -> Any:
     """Piecewise linear sigmoid, slope*x + offset clipped to [0, 1].
 
     Parameters
@@ -305,26 +306,29 @@ def hard_sigmoid(xp: Namespace, x: Array, slope: Scalar = 1 / 6, offset: Scalar 
     return xp.where(y >= 1, 1.0, y)
 
 
-@derivative_of(hard_sigmoid)
-def _(xp: Namespace, x: Array, slope: Scalar = 1 / 6, offset: Scalar = 0.5) -> Any:
+@hard_sigmoid.defderivative
+def _(xp, x, slope, offset):
     y = (x + offset / slope) * slope
-    return xp.where((y <= 0) | (y >= 1), 0.0, slope * unit(xp, x))
+    return xp.where((y <= 0) | (y >= 1), 0.0, slope * ones_like_nan(xp, x))
 
 
-@parameter_derivatives_of(hard_sigmoid)
-def _(xp: Namespace, x: Array, slope: Scalar = 1 / 6, offset: Scalar = 0.5) -> Any:
+@hard_sigmoid.defderivative("slope", "offset")
+def _(xp, x, slope, offset):
     y = (x + offset / slope) * slope
     is_flat = (y <= 0) | (y >= 1)
-    return {"slope": xp.where(is_flat, 0.0, x), "offset": xp.where(is_flat, 0.0, unit(xp, x))}
+    return {
+        "slope": xp.where(is_flat, 0.0, x),
+        "offset": xp.where(is_flat, 0.0, ones_like_nan(xp, x)),
+    }
 
 
 @activation(
     formula="x / sqrt(1 + alpha * x * x)",
     source="Carlile et al., Improving deep learning by inverse square root linear units (ISRLUs), "
     "arXiv:1710.09967.",
-    domain=("alpha > 0",),
-    variants=(variant(alpha=0.25), variant(alpha=3.0)),
-    elsewhere={"echoAI": "echoAI.Activation.Torch.functional.isru"},
+    constraints=("alpha > 0",),
+    cases=(case(alpha=0.25), case(alpha=3.0)),
+    peers={"echoAI": "echoAI.Activation.Torch.functional.isru"},
     range=(-1.0, 1.0),
     monotonic=True,
     parity="odd",
@@ -333,7 +337,7 @@ def _(xp: Namespace, x: Array, slope: Scalar = 1 / 6, offset: Scalar = 0.5) -> A
     zero_centred=True,
     lipschitz=1.0,
 )
-def isru(xp: Namespace, x: Array, alpha: Scalar = 1.0) -> Any:
+def isru(xp: Namespace, x: Array, alpha: ArrayOrNumber = 1.0) -> Any:
     """Inverse square root unit, x/sqrt(1 + alpha*x*x).
 
     Parameters
@@ -353,8 +357,8 @@ def isru(xp: Namespace, x: Array, alpha: Scalar = 1.0) -> Any:
     return near * xp.sqrt(1 / (far * far + alpha * (near * near)))
 
 
-@derivative_of(isru)
-def _(xp: Namespace, x: Array, alpha: Scalar = 1.0) -> Any:
+@isru.defderivative
+def _(xp, x, alpha):
     end = 2.0**60 if x.dtype == xp.float32 else 2.0**370  # of alpha*x*x it is the root: then 0
     end = end / (sqrt(alpha) if isinstance(alpha, NUMBER) else xp.sqrt(alpha))
     x = xp.minimum(xp.maximum(x, -end), end)
@@ -362,9 +366,9 @@ def _(xp: Namespace, x: Array, alpha: Scalar = 1.0) -> Any:
     return square * xp.sqrt(square)
 
 
-@parameter_derivatives_of(isru)
-def _(xp: Namespace, x: Array, alpha: Scalar = 1.0) -> Any:
-    y = isru.computation(xp, x, alpha)
+@isru.defderivative("alpha")
+def _(xp, x, alpha):
+    y = isru.impl(xp, x, alpha)
     return {"alpha": -0.5 * (y * y * y)}
 
 
@@ -380,9 +384,9 @@ def near_and_far(xp: Namespace, x: Array) -> tuple[Any, Any]:
     formula="cap * tanh(x / cap)",
     source="Gemma Team, Gemma 2: improving open language models at a practical size, "
     "arXiv:2408.00118.",
-    domain=("cap > 0",),
-    variants=(variant(cap=32.0), variant(cap=0.5), variant(cap=inf, formula="x")),
-    elsewhere={"keras": "keras.ops.dot_product_attention (attn_logits_soft_cap)"},
+    constraints=("cap > 0",),
+    cases=(case(cap=32.0), case(cap=0.5), case(cap=inf, formula="x")),
+    peers={"keras": Peer("keras.ops.dot_product_attention", note="attn_logits_soft_cap")},
     range=(-32.0, 32.0),
     monotonic=True,
     parity="odd",
@@ -391,7 +395,7 @@ def near_and_far(xp: Namespace, x: Array) -> tuple[Any, Any]:
     zero_centred=True,
     lipschitz=1.0,
 )
-def softcap(xp: Namespace, x: Array, cap: Scalar) -> Any:
+def softcap(xp: Namespace, x: Array, cap: ArrayOrNumber) -> Any:
     """Soft cap of attention logits, cap*tanh(x/cap).
 
     Parameters
@@ -413,26 +417,26 @@ def softcap(xp: Namespace, x: Array, cap: Scalar) -> Any:
     return xp.where(xp.abs(t) > LINEAR, cap * xp.tanh(t), x)
 
 
-@derivative_of(softcap)
-def _(xp: Namespace, x: Array, cap: Scalar) -> Any:
+@softcap.defderivative
+def _(xp, x, cap):
     if isinstance(cap, NUMBER) and cap == inf:
-        return unit(xp, x)
-    return tanh.derivative.definition.computation(xp, _share(xp, x, cap))
+        return ones_like_nan(xp, x)
+    return tanh.derivative.impl(xp, _share(xp, x, cap))
 
 
-@parameter_derivatives_of(softcap)
-def _(xp: Namespace, x: Array, cap: Scalar) -> Any:
+@softcap.defderivative("cap")
+def _(xp, x, cap):
     if isinstance(cap, NUMBER) and cap == inf:
-        return {"cap": zero(xp, x)}
+        return {"cap": zeros_like(xp, x)}
     t = _share(xp, x, cap)
     y = xp.tanh(t)
     # both are tanh(t) - t*(1 - tanh(t)**2), without what cancels in it
-    near = t * y * y - tanh_shrink.computation(xp, t)
-    far = y - t * tanh.derivative.definition.computation(xp, t)
+    near = t * y * y - tanh_shrink.impl(xp, t)
+    far = y - t * tanh.derivative.impl(xp, t)
     return {"cap": xp.where(xp.abs(t) < 1, near, far)}
 
 
-def _share(xp: Namespace, x: Array, cap: Scalar) -> Any:
+def _share(xp: Namespace, x: Array, cap: ArrayOrNumber) -> Any:
     """The part that x is of cap, or one so large that the slope of tanh is 0 in float64."""
     return xp.minimum(xp.maximum(x, -400.0 * cap), 400.0 * cap) / cap
 
@@ -441,7 +445,7 @@ def _share(xp: Namespace, x: Array, cap: Scalar) -> Any:
     formula="minimum(maximum((x + 1) / 2, 0), 1)",
     source="Blondel, Martins & Niculae, Learning with Fenchel-Young losses, arXiv:1901.02324.",
     ulp=0.5,
-    elsewhere={
+    peers={
         "jax": "jax.nn.sparse_sigmoid",
         "keras": "keras.activations.sparse_sigmoid",
     },
@@ -467,19 +471,19 @@ def sparse_sigmoid(xp: Namespace, x: Array) -> Any:
     return xp.where(y >= 1, 1.0, y)
 
 
-@derivative_of(sparse_sigmoid)
-def _(xp: Namespace, x: Array) -> Any:
-    return xp.where((x <= -1) | (x >= 1), 0.0, 0.5 * unit(xp, x))
+@sparse_sigmoid.defderivative
+def _(xp, x):
+    return xp.where((x <= -1) | (x >= 1), 0.0, 0.5 * ones_like_nan(xp, x))
 
 
 @activation(
     formula="minimum(maximum(x, min_val), max_val)",
     source="PyTorch 2.13, torch.nn.Hardtanh.",
     ulp=0.0,
-    domain=("min_val <= max_val",),
+    constraints=("min_val <= max_val",),
     aliases=("hardtanh",),
-    variants=(variant(min_val=-0.5, max_val=2.0), variant(min_val=1.0, max_val=20.0)),
-    elsewhere={
+    cases=(case(min_val=-0.5, max_val=2.0), case(min_val=1.0, max_val=20.0)),
+    peers={
         "torch": "torch.nn.functional.hardtanh",
         "jax": "jax.nn.hard_tanh",
         "keras": "keras.activations.hard_tanh",
@@ -495,7 +499,9 @@ def _(xp: Namespace, x: Array) -> Any:
     smoothness=0,
     kinks=(-1.0, 1.0),
 )
-def hard_tanh(xp: Namespace, x: Array, min_val: Scalar = -1.0, max_val: Scalar = 1.0) -> Any:
+def hard_tanh(
+    xp: Namespace, x: Array, min_val: ArrayOrNumber = -1.0, max_val: ArrayOrNumber = 1.0
+) -> Any:
     """Piecewise linear tanh, x clipped to [min_val, max_val].
 
     Parameters
@@ -516,14 +522,14 @@ def hard_tanh(xp: Namespace, x: Array, min_val: Scalar = -1.0, max_val: Scalar =
     return xp.where(y >= max_val, max_val, y)
 
 
-@derivative_of(hard_tanh)
-def _(xp: Namespace, x: Array, min_val: Scalar = -1.0, max_val: Scalar = 1.0) -> Any:
-    return xp.where((x <= min_val) | (x >= max_val), 0.0, unit(xp, x))
+@hard_tanh.defderivative
+def _(xp, x, min_val, max_val):
+    return xp.where((x <= min_val) | (x >= max_val), 0.0, ones_like_nan(xp, x))
 
 
-@parameter_derivatives_of(hard_tanh)
-def _(xp: Namespace, x: Array, min_val: Scalar = -1.0, max_val: Scalar = 1.0) -> Any:
-    one = unit(xp, x)
+@hard_tanh.defderivative("min_val", "max_val")
+def _(xp, x, min_val, max_val):
+    one = ones_like_nan(xp, x)
     return {
         "min_val": xp.where((x > min_val) | (x >= max_val), 0.0, one),
         "max_val": xp.where(x < max_val, 0.0, one),
@@ -534,15 +540,17 @@ def _(xp: Namespace, x: Array, min_val: Scalar = -1.0, max_val: Scalar = 1.0) ->
     formula="(1 + erf((x - mu) / (sigma * sqrt(2)))) / 2",
     source="Ma et al., Mega: moving average equipped gated attention, arXiv:2209.10655.",
     ulp=4.0,
-    domain=("sigma > 0", "sigma < float('inf')"),
-    variants=(variant(mu=0.0, sigma=1.0), variant(mu=-1.5, sigma=2.3)),
-    elsewhere={"transformers": "laplace"},
+    constraints=("sigma > 0", "sigma < float('inf')"),
+    cases=(case(mu=0.0, sigma=1.0), case(mu=-1.5, sigma=2.3)),
+    peers={"transformers": "laplace"},
     range=(0.0, 1.0),
     monotonic=True,
     limits=(0.0, 1.0),
     lipschitz=1.4142126602783687,
 )
-def laplace(xp: Namespace, x: Array, mu: Scalar = 0.707107, sigma: Scalar = 0.282095) -> Any:
+def laplace(
+    xp: Namespace, x: Array, mu: ArrayOrNumber = 0.707107, sigma: ArrayOrNumber = 0.282095
+) -> Any:
     """Normal distribution function, (1 + erf((x - mu)/(sigma*sqrt(2))))/2.
 
     At the default parameters it is close to max(x, 0)**2, which it replaces.
@@ -566,20 +574,22 @@ def laplace(xp: Namespace, x: Array, mu: Scalar = 0.707107, sigma: Scalar = 0.28
     return xp.where(z > 0, 1 - tail, tail)
 
 
-@derivative_of(laplace)
-def _(xp: Namespace, x: Array, mu: Scalar = 0.707107, sigma: Scalar = 0.282095) -> Any:
+@laplace.defderivative
+def _(xp, x, mu, sigma):
     _, head, rest = _standardized(xp, x, mu, sigma)
     return bell(xp, head, rest, factor=1 / (sigma * sqrt(2 * pi)))
 
 
-@parameter_derivatives_of(laplace)
-def _(xp: Namespace, x: Array, mu: Scalar = 0.707107, sigma: Scalar = 0.282095) -> Any:
+@laplace.defderivative("mu", "sigma")
+def _(xp, x, mu, sigma):
     z, head, rest = _standardized(xp, x, mu, sigma)
     slope = -bell(xp, head, rest, factor=1 / (sigma * sqrt(2 * pi)))
     return {"mu": slope, "sigma": slope * z}
 
 
-def _standardized(xp: Namespace, x: Array, mu: Scalar, sigma: Scalar) -> tuple[Any, Any, Any]:
+def _standardized(
+    xp: Namespace, x: Array, mu: ArrayOrNumber, sigma: ArrayOrNumber
+) -> tuple[Any, Any, Any]:
     """(x - mu)/sigma, and it as a head of few digits and the rest, within -FAR and FAR.
 
     In the tail the square of it counts, so that no rounding may be lost: neither that of the
@@ -604,9 +614,9 @@ def _standardized(xp: Namespace, x: Array, mu: Scalar, sigma: Scalar) -> tuple[A
     source="Klimek & Perelstein, Neural network-based approach to phase space integration, "
     "arXiv:1810.11509.",
     ulp=4.0,
-    domain=("alpha > 0", "alpha < float('inf')"),
-    variants=(variant(alpha=2.0), variant(alpha=8.0)),
-    elsewhere={
+    constraints=("alpha > 0", "alpha < float('inf')"),
+    cases=(case(alpha=2.0), case(alpha=8.0)),
+    peers={
         "echoAI": "echoAI.Activation.Torch.functional.soft_clipping",
         "torch-activation": "torch_activation.SoftClipping",
     },
@@ -615,7 +625,7 @@ def _standardized(xp: Namespace, x: Array, mu: Scalar, sigma: Scalar) -> tuple[A
     limits=(0.0, 1.0),
     lipschitz=0.12435300177159621,
 )
-def soft_clipping(xp: Namespace, x: Array, alpha: Scalar = 0.5) -> Any:
+def soft_clipping(xp: Namespace, x: Array, alpha: ArrayOrNumber = 0.5) -> Any:
     """Soft clipping to [0, 1], log((1 + exp(alpha*x))/(1 + exp(alpha*(x - 1))))/alpha.
 
     Parameters
@@ -633,24 +643,24 @@ def soft_clipping(xp: Namespace, x: Array, alpha: Scalar = 0.5) -> Any:
     # f(x) = 1 - f(1 - x), and on the left it is log(1 + q*exp(t))/alpha, where q varies little
     m = xp.minimum(x, 1 - x)
     t = alpha * m
-    q = -xp.expm1(-alpha * unit(xp, x)) / (1 + xp.exp(t - alpha))
+    q = -xp.expm1(-alpha * ones_like_nan(xp, x)) / (1 + xp.exp(t - alpha))
     e = xp.exp(bounded(xp, xp.minimum(t, OPEN)))
     y = (xp.log1p(e * q) + xp.maximum(t - OPEN, 0.0)) / alpha * beyond(xp, t)
     return xp.where(x > 0.5, 1 - y, y)
 
 
-@derivative_of(soft_clipping)
-def _(xp: Namespace, x: Array, alpha: Scalar = 0.5) -> Any:
+@soft_clipping.defderivative
+def _(xp, x, alpha):
     # sigmoid(s) - sigmoid(t) = sigmoid(s)*sigmoid(-t)*(1 - exp(t - s))
     rest = 1 - x
     # far to the right the gate is as steep as it is small, and 1 - x may not be rounded
     lost = xp.where((x > 2) & (x < 1e30), 1 - (rest + x), 0.0)
-    gates = sigmoid.computation(xp, alpha * x) * sigmoid.computation(xp, alpha * rest)
-    return gates * (1 + alpha * lost) * -xp.expm1(-alpha * unit(xp, x))
+    gates = sigmoid.impl(xp, alpha * x) * sigmoid.impl(xp, alpha * rest)
+    return gates * (1 + alpha * lost) * -xp.expm1(-alpha * ones_like_nan(xp, x))
 
 
-@parameter_derivatives_of(soft_clipping)
-def _(xp: Namespace, x: Array, alpha: Scalar = 0.5) -> Any:
+@soft_clipping.defderivative("alpha")
+def _(xp, x, alpha):
     # the integral of w*sigmoid(w)*sigmoid(-w) over a stretch of w of one sign, over alpha**2
     m = xp.maximum(xp.minimum(x, 1 - x), -1e30)
     start = xp.minimum(alpha * xp.abs(m), 800.0)
@@ -675,16 +685,16 @@ def _area_near(xp: Namespace, start: Array, length: Array) -> Any:
 def _area_far(xp: Namespace, start: Array, length: Array) -> Any:
     """The same, as what the entropy of sigmoid(w) falls by, right in relative terms far out."""
     less = -xp.expm1(-length)
-    shut, gate = sigmoid.computation(xp, -start), sigmoid.computation(xp, start + length)
+    shut, gate = sigmoid.impl(xp, -start), sigmoid.impl(xp, start + length)
     fall = start * (gate * shut * less) - xp.log1p(-shut * less)
-    return fall - length * sigmoid.computation(xp, -start - length)
+    return fall - length * sigmoid.impl(xp, -start - length)
 
 
 @activation(
     formula="where(abs(x) < 2, x - x * abs(x) / 4, where(x > 0, 1, -1))",
     source="Wuraola & Patel, SQNL: a new computationally efficient activation function, "
     "IJCNN 2018.",
-    elsewhere={
+    peers={
         "echoAI": "echoAI.Activation.Torch.functional.sqnl",
         "torch-activation": "torch_activation.SQNL",
     },
@@ -712,8 +722,8 @@ def sqnl(xp: Namespace, x: Array) -> Any:
     return x * (1 - 0.25 * xp.abs(x))
 
 
-@derivative_of(sqnl)
-def _(xp: Namespace, x: Array) -> Any:
+@sqnl.defderivative
+def _(xp, x):
     return 1 - 0.5 * xp.minimum(xp.abs(x), 2.0)
 
 
@@ -721,9 +731,9 @@ def _(xp: Namespace, x: Array) -> Any:
     formula="where(abs(x) < gamma / 2, 0.5 + 1.5 * x / gamma - 2 * (x / gamma)**3, x > 0)",
     source="Hazimeh et al., The tree ensemble layer: differentiability meets conditional "
     "computation, arXiv:2002.07772.",
-    domain=("gamma > 0",),
-    variants=(variant(gamma=4.0),),
-    elsewhere={"torch-activation": "torch_activation.SmoothStep"},
+    constraints=("gamma > 0",),
+    cases=(case(gamma=4.0),),
+    peers={"torch-activation": "torch_activation.SmoothStep"},
     range=(0.0, 1.0),
     monotonic=True,
     fixed_points=(1.0,),
@@ -732,7 +742,7 @@ def _(xp: Namespace, x: Array) -> Any:
     smoothness=1,
     kinks=(-0.5, 0.5),
 )
-def smooth_step(xp: Namespace, x: Array, gamma: Scalar = 1.0) -> Any:
+def smooth_step(xp: Namespace, x: Array, gamma: ArrayOrNumber = 1.0) -> Any:
     """Smooth step, the cubic from 0 at -gamma/2 to 1 at gamma/2, flat at both ends and outside.
 
     Parameters
@@ -754,19 +764,19 @@ def smooth_step(xp: Namespace, x: Array, gamma: Scalar = 1.0) -> Any:
     return xp.where(t > 0, right, up * up * (1 + 2 * down))
 
 
-@derivative_of(smooth_step)
-def _(xp: Namespace, x: Array, gamma: Scalar = 1.0) -> Any:
+@smooth_step.defderivative
+def _(xp, x, gamma):
     _, up, down = _ramps(xp, x, gamma)
     return 6 * up * down / gamma
 
 
-@parameter_derivatives_of(smooth_step)
-def _(xp: Namespace, x: Array, gamma: Scalar = 1.0) -> Any:
+@smooth_step.defderivative("gamma")
+def _(xp, x, gamma):
     x, up, down = _ramps(xp, x, gamma)
     return {"gamma": -6 * up * down * (x / gamma) / gamma}
 
 
-def _ramps(xp: Namespace, x: Array, gamma: Scalar) -> tuple[Any, Any, Any]:
+def _ramps(xp: Namespace, x: Array, gamma: ArrayOrNumber) -> tuple[Any, Any, Any]:
     """Where x is within the step, and how far from both ends, of which each counts where near."""
     x = xp.minimum(xp.maximum(x, -0.5 * gamma), 0.5 * gamma)
     return x, (x + 0.5 * gamma) / gamma, (0.5 * gamma - x) / gamma

@@ -5,10 +5,10 @@ from __future__ import annotations
 from math import expm1, inf, log, prod
 from typing import Any
 
-from .._activation import activation, variant, vjp_of
+from .._define import Peer, activation, case
 from .._parameters import Axes, Count, Mask, Number
-from .._special import allowed, arange
 from .._typing import Array, Namespace
+from ..numerics.arrays import arange, mask_to_zero
 
 __all__ = ["entmax", "entmax15", "log_softmax", "softmax", "softmin", "sparsemax"]
 
@@ -20,16 +20,16 @@ __all__ = ["entmax", "entmax15", "log_softmax", "softmax", "softmin", "sparsemax
     # 4, but for weights below exp(-60) of the largest (float64: exp(-680)) where that is of an x
     # over 60 (680), whose exponents are rounded
     ulp=20.0,
-    presets={"softmax2d": {"axis": -3}},
-    elsewhere={
-        "torch": "torch.nn.functional.softmax (dim=None)",
+    aliases={"softmax2d": {"axis": -3}},
+    peers={
+        "torch": Peer("torch.nn.functional.softmax", dim=None),
         "jax": "jax.nn.softmax",
         "keras": "keras.activations.softmax",
-        "scipy": "scipy.special.softmax (axis=None)",
+        "scipy": Peer("scipy.special.softmax", axis=None),
         "tensorflow": "tf.nn.softmax",
         "mlx": "mlx.nn.softmax",
     },
-    axis="kept",
+    output_axis="kept",
     range=(0.0, 1.0),
     sums_to=1.0,
 )
@@ -67,9 +67,9 @@ def softmax(xp: Namespace, x: Array, axis: Axes = -1, where: Mask | None = None)
     return e / _sum_or_one(xp, e, axis)
 
 
-@vjp_of(softmax)
-def _(xp: Namespace, x: Array, g: Any, axis: Axes = -1, where: Mask | None = None) -> Any:
-    return _pulled(xp, softmax.computation(xp, x, axis, where), g, axis, where)
+@softmax.defvjp
+def _(xp, g, x, axis, where):
+    return {"x": _pulled(xp, softmax.impl(xp, x, axis, where), g, axis, where)}
 
 
 @activation(
@@ -77,15 +77,15 @@ def _(xp: Namespace, x: Array, g: Any, axis: Axes = -1, where: Mask | None = Non
     source="Bridle, Probabilistic interpretation of feedforward classification network outputs, "
     "1990.",
     ulp=8.0,  # near 0, which 1 less what the others have comes to; elsewhere 2
-    elsewhere={
-        "torch": "torch.nn.functional.log_softmax (dim=None)",
+    peers={
+        "torch": Peer("torch.nn.functional.log_softmax", dim=None),
         "jax": "jax.nn.log_softmax",
         "keras": "keras.activations.log_softmax",
-        "scipy": "scipy.special.log_softmax (axis=None)",
+        "scipy": Peer("scipy.special.log_softmax", axis=None),
         "tensorflow": "tf.nn.log_softmax",
         "mlx": "mlx.nn.log_softmax",
     },
-    axis="kept",
+    output_axis="kept",
     range=(-inf, 0.0),
 )
 def log_softmax(xp: Namespace, x: Array, axis: Axes = -1, where: Mask | None = None) -> Any:
@@ -120,24 +120,24 @@ def log_softmax(xp: Namespace, x: Array, axis: Axes = -1, where: Mask | None = N
     return shifted - xp.log(_sum_or_one(xp, xp.exp(shifted), axis))
 
 
-@vjp_of(log_softmax)
-def _(xp: Namespace, x: Array, g: Any, axis: Axes = -1, where: Mask | None = None) -> Any:
+@log_softmax.defvjp
+def _(xp, g, x, axis, where):
     if 0 in x.shape:
-        return g
-    y = softmax.computation(xp, x, axis, where)
-    g = allowed(xp, g, where)
+        return {"x": g}
+    y = softmax.impl(xp, x, axis, where)
+    g = mask_to_zero(xp, g, where)
     for _ in range(2):  # the second takes away the rounding of the first
         g = g - y * xp.sum(g, axis=axis, keepdims=True)
     nothing = xp.sum(y, axis=axis, keepdims=True) == 0
-    return allowed(xp, xp.where(nothing, 0.0, g), where)
+    return {"x": mask_to_zero(xp, xp.where(nothing, 0.0, g), where)}
 
 
 @activation(
     formula="exp(-x) / sum(exp(-x))",
     source="The softmax of the negative; no publication claims it.",
     ulp=20.0,  # as softmax
-    elsewhere={"torch": "torch.nn.functional.softmin (dim=None)", "mlx": "mlx.nn.softmin"},
-    axis="kept",
+    peers={"torch": Peer("torch.nn.functional.softmin", dim=None), "mlx": "mlx.nn.softmin"},
+    output_axis="kept",
     range=(0.0, 1.0),
     sums_to=1.0,
 )
@@ -163,23 +163,23 @@ def softmin(xp: Namespace, x: Array, axis: Axes = -1, where: Mask | None = None)
     >>> ax.softmin(np.array([0.0, 0.0, 800.0]))
     array([0.5, 0.5, 0. ])
     """
-    return softmax.computation(xp, -x, axis, where)
+    return softmax.impl(xp, -x, axis, where)
 
 
-@vjp_of(softmin)
-def _(xp: Namespace, x: Array, g: Any, axis: Axes = -1, where: Mask | None = None) -> Any:
-    return _pulled(xp, softmin.computation(xp, x, axis, where), -g, axis, where)
+@softmin.defvjp
+def _(xp, g, x, axis, where):
+    return {"x": _pulled(xp, softmin.impl(xp, x, axis, where), -g, axis, where)}
 
 
 @activation(
     formula="maximum(x - max((cumsum(sort(x)[::-1]) - 1) / (arange(len(x)) + 1)), 0)",
     source="Martins & Astudillo, From softmax to sparsemax, arXiv:1602.02068.",
-    elsewhere={
+    peers={
         "tensorflow-addons": "tfa.activations.sparsemax",
         "keras": "keras.activations.sparsemax",
         "entmax": "entmax.sparsemax",
     },
-    axis="kept",
+    output_axis="kept",
     range=(0.0, 1.0),
     sums_to=1.0,
 )
@@ -218,17 +218,17 @@ def sparsemax(xp: Namespace, x: Array, axis: Axes = -1, where: Mask | None = Non
     return xp.maximum(depth - below, 0.0)
 
 
-@vjp_of(sparsemax)
-def _(xp: Namespace, x: Array, g: Any, axis: Axes = -1, where: Mask | None = None) -> Any:
-    y = sparsemax.computation(xp, x, axis, where)
-    return _pulled(xp, xp.where(y > 0, 1.0, y), g, axis, where)
+@sparsemax.defvjp
+def _(xp, g, x, axis, where):
+    y = sparsemax.impl(xp, x, axis, where)
+    return {"x": _pulled(xp, xp.where(y > 0, 1.0, y), g, axis, where)}
 
 
 @activation(
     formula="simplex(lambda z: maximum(z / 2, 0) ** 2, x)",
     source="Peters, Niculae & Martins, Sparse sequence-to-sequence models, arXiv:1905.05702.",
-    elsewhere={"entmax": "entmax.entmax15"},
-    axis="kept",
+    peers={"entmax": "entmax.entmax15"},
+    output_axis="kept",
     range=(0.0, 1.0),
     sums_to=1.0,
 )
@@ -260,9 +260,9 @@ def entmax15(xp: Namespace, x: Array, axis: Axes = -1, where: Mask | None = None
     return root * root
 
 
-@vjp_of(entmax15)
-def _(xp: Namespace, x: Array, g: Any, axis: Axes = -1, where: Mask | None = None) -> Any:
-    return _pulled(xp, _root(xp, x, axis, where), g, axis, where)
+@entmax15.defvjp
+def _(xp, g, x, axis, where):
+    return {"x": _pulled(xp, _root(xp, x, axis, where), g, axis, where)}
 
 
 def _root(xp: Namespace, x: Array, axis: Axes, where: Mask | None) -> Any:
@@ -286,15 +286,15 @@ def _root(xp: Namespace, x: Array, axis: Axes, where: Mask | None) -> Any:
     formula="simplex(lambda z: maximum((alpha - 1) * z, 0) ** (1 / (alpha - 1)), x)",
     source="Peters, Niculae & Martins, Sparse sequence-to-sequence models, arXiv:1905.05702.",
     ulp=8.0,
-    domain=("alpha >= 1",),
-    variants=(
-        variant(alpha=1.0, formula="exp(x) / sum(exp(x))", ulp=20.0),
-        variant(alpha=1.25),
-        variant(alpha=2.0),
-        variant(alpha=3.0),
+    constraints=("alpha >= 1",),
+    cases=(
+        case(alpha=1.0, formula="exp(x) / sum(exp(x))", ulp=20.0),
+        case(alpha=1.25),
+        case(alpha=2.0),
+        case(alpha=3.0),
     ),
-    elsewhere={"entmax": "entmax.entmax_bisect"},
-    axis="kept",
+    peers={"entmax": "entmax.entmax_bisect"},
+    output_axis="kept",
     range=(0.0, 1.0),
     sums_to=1.0,
 )
@@ -334,7 +334,7 @@ def entmax(
     """
     exact = _EXACT.get(alpha)
     if exact is not None:
-        return exact.computation(xp, x, axis, where)
+        return exact.impl(xp, x, axis, where)
     if 0 in x.shape:
         return x
     weight, _ = _found(xp, x, alpha, axis, n_iter, where)
@@ -344,23 +344,23 @@ def entmax(
 _EXACT: dict[float, Any] = {1: softmax, 1.5: entmax15, 2: sparsemax}
 
 
-@vjp_of(entmax)
+@entmax.defvjp
 def _(
-    xp: Namespace,
-    x: Array,
-    g: Any,
-    alpha: Number = 1.5,
-    axis: Axes = -1,
-    n_iter: Count = 50,
-    where: Mask | None = None,
-) -> Any:
+    xp,
+    g,
+    x,
+    alpha,
+    axis,
+    n_iter,
+    where,
+):
     exact = _EXACT.get(alpha)
     if exact is not None:
-        return exact.definition.vjp.computation(xp, x, g, axis, where)
+        return exact.vjp.impl(xp, g, x, axis, where)
     if 0 in x.shape:
-        return g
+        return {"x": g}
     weight, base = _found(xp, x, alpha, axis, n_iter, where)
-    return _pulled(xp, weight / (1 + base), g, axis, where)
+    return {"x": _pulled(xp, weight / (1 + base), g, axis, where)}
 
 
 def _found(
@@ -393,10 +393,10 @@ def _found(
 def _pulled(xp: Namespace, pace: Any, g: Any, axis: Axes, where: Mask | None) -> Any:
     """The gradient of x, where each weight moves with its x at its pace and they sum to 1."""
     share = pace / _sum_or_one(xp, pace, axis)
-    g = allowed(xp, g, where)
+    g = mask_to_zero(xp, g, where)
     for _ in range(2):  # the second takes away the rounding of the first
         g = g - xp.sum(share * g, axis=axis, keepdims=True)
-    return allowed(xp, pace * g, where)
+    return mask_to_zero(xp, pace * g, where)
 
 
 def shifted(xp: Namespace, x: Array, axis: Axes, where: Mask | None) -> Any:

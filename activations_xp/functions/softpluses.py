@@ -5,10 +5,11 @@ from __future__ import annotations
 from math import inf, sqrt
 from typing import Any
 
-from .._activation import activation, derivative_of, parameter_derivatives_of, variant
-from .._parameters import NUMBER, Scalar
-from .._special import has_spare, unit, zero
-from .._typing import Array, Namespace
+from .._define import Peer, activation, case
+from .._parameters import ArrayOrNumber
+from .._special import has_spare
+from .._typing import NUMBER, Array, Namespace
+from ..numerics.arrays import ones_like_nan, zeros_like
 from .sigmoids import DEEP, beyond, bounded, gated, gated_density, near_and_far, sigmoid
 
 __all__ = [
@@ -28,17 +29,17 @@ __all__ = [
     source="Dugas et al., Incorporating second-order functional knowledge for better option "
     "pricing, NIPS 2000.",
     ulp=3.0,
-    domain=("beta != 0", "abs(beta) < float('inf')"),
-    variants=(
-        variant(beta=2.0),
-        variant(beta=-0.5),
-        variant(
+    constraints=("beta != 0", "abs(beta) < float('inf')"),
+    cases=(
+        case(beta=2.0),
+        case(beta=-0.5),
+        case(
             threshold=20.0,
             formula="where(beta * x > threshold, x, log(1 + exp(beta * x)) / beta)",
         ),
     ),
-    elsewhere={
-        "torch": "torch.nn.functional.softplus (threshold=20)",
+    peers={
+        "torch": Peer("torch.nn.functional.softplus", threshold=20),
         "jax": "jax.nn.softplus",
         "keras": "keras.activations.softplus",
         "scipy": "scipy.special.softplus",
@@ -50,7 +51,9 @@ __all__ = [
     limits=(0.0, inf),
     lipschitz=1.0,
 )
-def softplus(xp: Namespace, x: Array, beta: Scalar = 1.0, threshold: Scalar | None = None) -> Any:
+def softplus(
+    xp: Namespace, x: Array, beta: ArrayOrNumber = 1.0, threshold: ArrayOrNumber | None = None
+) -> Any:
     """Softplus, log(1 + exp(beta*x))/beta.
 
     Parameters
@@ -75,22 +78,22 @@ def softplus(xp: Namespace, x: Array, beta: Scalar = 1.0, threshold: Scalar | No
     return y if threshold is None else xp.where(t > threshold, x, y)
 
 
-def _log_part(xp: Namespace, t: Array, beta: Scalar) -> Any:
+def _log_part(xp: Namespace, t: Array, beta: ArrayOrNumber) -> Any:
     """log(1 + exp(t))/beta for t <= 0."""
     if isinstance(beta, NUMBER) and abs(beta) >= 1:
         return xp.log1p(xp.exp(t)) / beta
     return xp.log1p(xp.exp(bounded(xp, t))) / beta * beyond(xp, t)
 
 
-@derivative_of(softplus)
-def _(xp: Namespace, x: Array, beta: Scalar = 1.0, threshold: Scalar | None = None) -> Any:
+@softplus.defderivative
+def _(xp, x, beta, threshold):
     t = beta * x
-    slope = sigmoid.computation(xp, t)
+    slope = sigmoid.impl(xp, t)
     return slope if threshold is None else xp.where(t > threshold, 1.0, slope)
 
 
-@parameter_derivatives_of(softplus)
-def _(xp: Namespace, x: Array, beta: Scalar = 1.0, threshold: Scalar | None = None) -> Any:
+@softplus.defderivative("beta", "threshold")
+def _(xp, x, beta, threshold):
     t = beta * x
     a = xp.minimum(xp.abs(t), 800.0)  # where it is 0 in float64
     e = xp.exp(-a)
@@ -98,7 +101,7 @@ def _(xp: Namespace, x: Array, beta: Scalar = 1.0, threshold: Scalar | None = No
     slope = -(xp.log1p(e) + a * (e / (1 + e))) / beta / beta
     if threshold is None:
         return {"beta": slope}
-    return {"beta": xp.where(t > threshold, 0.0, slope), "threshold": zero(xp, x)}
+    return {"beta": xp.where(t > threshold, 0.0, slope), "threshold": zeros_like(xp, x)}
 
 
 @activation(
@@ -106,7 +109,7 @@ def _(xp: Namespace, x: Array, beta: Scalar = 1.0, threshold: Scalar | None = No
     source="The logarithm of Verhulst's logistic function; as in PyTorch 2.13.",
     ulp=3.0,
     aliases=("log_expit", "logsigmoid"),
-    elsewhere={
+    peers={
         "torch": "torch.nn.functional.logsigmoid",
         "jax": "jax.nn.log_sigmoid",
         "keras": "keras.activations.log_sigmoid",
@@ -133,16 +136,16 @@ def log_sigmoid(xp: Namespace, x: Array) -> Any:
     return -(_log_part(xp, -xp.abs(x), 1.0) - xp.minimum(x, 0.0))  # -0 at inf
 
 
-@derivative_of(log_sigmoid)
-def _(xp: Namespace, x: Array) -> Any:
-    return sigmoid.computation(xp, -x)
+@log_sigmoid.defderivative
+def _(xp, x):
+    return sigmoid.impl(xp, -x)
 
 
 @activation(
     formula="where(x > 1, x, maximum(x + 1, 0)**2 / 4)",
     source="Martins & Astudillo, From softmax to sparsemax, arXiv:1602.02068, where its mirror "
     "image is the loss for two classes; the name is that of JAX 0.10.",
-    elsewhere={"jax": "jax.nn.sparse_plus", "keras": "keras.activations.sparse_plus"},
+    peers={"jax": "jax.nn.sparse_plus", "keras": "keras.activations.sparse_plus"},
     range=(0.0, inf),
     monotonic=True,
     fixed_points=(1.0, 7.5),
@@ -165,8 +168,8 @@ def sparse_plus(xp: Namespace, x: Array) -> Any:
     return xp.where(x >= 1, x, slope * slope)
 
 
-@derivative_of(sparse_plus)
-def _(xp: Namespace, x: Array) -> Any:
+@sparse_plus.defderivative
+def _(xp, x):
     return _sparse_slope(xp, x)
 
 
@@ -179,7 +182,7 @@ def _sparse_slope(xp: Namespace, x: Array) -> Any:
     source="transformers 5.23, the scores of DeepSeek V4's router.",
     ulp=3.0,
     aliases=("sqrtsoftplus",),
-    elsewhere={"transformers": "sqrtsoftplus"},
+    peers={"transformers": "sqrtsoftplus"},
     range=(0.0, inf),
     monotonic=True,
     limits=(0.0, inf),
@@ -195,13 +198,13 @@ def sqrt_softplus(xp: Namespace, x: Array) -> Any:
     >>> ax.sqrt_softplus(np.array([-np.inf, 0.0, 100.0]))
     array([ 0.        ,  0.83255461, 10.        ])
     """
-    return xp.sqrt(softplus.computation(xp, bounded(xp, x))) * _root_beyond(xp, x)
+    return xp.sqrt(softplus.impl(xp, bounded(xp, x))) * _root_beyond(xp, x)
 
 
-@derivative_of(sqrt_softplus)
-def _(xp: Namespace, x: Array) -> Any:
+@sqrt_softplus.defderivative
+def _(xp, x):
     x, rest = bounded(xp, x), _root_beyond(xp, x)
-    return sigmoid.computation(xp, x) / xp.sqrt(softplus.computation(xp, x)) * (0.5 * rest)
+    return sigmoid.impl(xp, x) / xp.sqrt(softplus.impl(xp, x)) * (0.5 * rest)
 
 
 def _root_beyond(xp: Namespace, x: Array) -> Any:
@@ -212,19 +215,19 @@ def _root_beyond(xp: Namespace, x: Array) -> Any:
 @activation(
     formula="(x + sqrt(x*x + b)) / 2",
     source="Barron, Squareplus: a softplus-like algebraic rectifier, arXiv:2112.11687.",
-    domain=("b > 0",),
-    variants=(variant(b=0.25),),
-    elsewhere={
+    constraints=("b > 0",),
+    cases=(case(b=0.25),),
+    peers={
         "jax": "jax.nn.squareplus",
         "keras": "keras.activations.squareplus",
-        "torch-activation": "torch_activation.SquarePlus (b=1e-6)",
+        "torch-activation": Peer("torch_activation.SquarePlus", b=1e-6),
     },
     range=(0.0, inf),
     monotonic=True,
     limits=(0.0, inf),
     lipschitz=1.0,
 )
-def squareplus(xp: Namespace, x: Array, b: Scalar = 4.0) -> Any:
+def squareplus(xp: Namespace, x: Array, b: ArrayOrNumber = 4.0) -> Any:
     """Squareplus, (x + sqrt(x*x + b))/2.
 
     Parameters
@@ -242,20 +245,20 @@ def squareplus(xp: Namespace, x: Array, b: Scalar = 4.0) -> Any:
     return xp.maximum(x, 0.0) + _hyperbola(xp, x, b)[1]
 
 
-@derivative_of(squareplus)
-def _(xp: Namespace, x: Array, b: Scalar = 4.0) -> Any:
+@squareplus.defderivative
+def _(xp, x, b):
     root, tail = _hyperbola(xp, x, b)
     left = tail / root
     return xp.where(x > 0, 1 - left, left)
 
 
-@parameter_derivatives_of(squareplus)
-def _(xp: Namespace, x: Array, b: Scalar = 4.0) -> Any:
+@squareplus.defderivative("b")
+def _(xp, x, b):
     root, _ = _hyperbola(xp, x, b)
     return {"b": 0.25 / root}
 
 
-def _hyperbola(xp: Namespace, x: Array, b: Scalar) -> tuple[Any, Any]:
+def _hyperbola(xp: Namespace, x: Array, b: ArrayOrNumber) -> tuple[Any, Any]:
     """sqrt(x*x + b) without the square of a large x, and half of what it has over |x|."""
     a = xp.abs(x)
     near = xp.minimum(a, 2.0**62 if x.dtype == xp.float32 else 2.0**510)
@@ -276,7 +279,7 @@ def _hyperbola(xp: Namespace, x: Array, b: Scalar) -> tuple[Any, Any]:
     formula="(sqrt(x*x + 1) - 1) / 2 + x",
     source="No publication claims it; as in echoAI 0.1.3.",
     aliases=("bent_id",),
-    elsewhere={
+    peers={
         "echoAI": "echoAI.Activation.Torch.functional.bent_id",
         "torch-activation": "torch_activation.BentIdentity",
     },
@@ -304,8 +307,8 @@ def bent_identity(xp: Namespace, x: Array) -> Any:
     return xp.where(xp.abs(x) <= 1, x * (1 + near * ratio), outside)
 
 
-@derivative_of(bent_identity)
-def _(xp: Namespace, x: Array) -> Any:
+@bent_identity.defderivative
+def _(xp, x):
     near, far = near_and_far(xp, x)
     return 1 + 0.5 * (near / xp.sqrt(far * far + near * near))
 
@@ -316,8 +319,8 @@ def _(xp: Namespace, x: Array) -> Any:
     "deep learning, arXiv:1812.06247.",
     ulp=4.0,
     aliases=("fts",),
-    variants=(variant(threshold=0.0),),
-    elsewhere={"echoAI": "echoAI.Activation.Torch.functional.fts (threshold=0)"},
+    cases=(case(threshold=0.0),),
+    peers={"echoAI": Peer("echoAI.Activation.Torch.functional.fts", threshold=0)},
     range=(-0.2, inf),
     monotonic=True,
     fixed_points=(-0.2,),
@@ -326,7 +329,7 @@ def _(xp: Namespace, x: Array) -> Any:
     smoothness=0,
     kinks=(0.0,),
 )
-def flatten_t_swish(xp: Namespace, x: Array, threshold: Scalar = -0.2) -> Any:
+def flatten_t_swish(xp: Namespace, x: Array, threshold: ArrayOrNumber = -0.2) -> Any:
     """Flatten-T swish, x*sigmoid(x) where x > 0, 0 elsewhere, plus a threshold.
 
     Where it crosses 0 its error is that of the larger term.
@@ -347,23 +350,23 @@ def flatten_t_swish(xp: Namespace, x: Array, threshold: Scalar = -0.2) -> Any:
     return gated(xp, right, right) + threshold
 
 
-@derivative_of(flatten_t_swish)
-def _(xp: Namespace, x: Array, threshold: Scalar = -0.2) -> Any:
-    return xp.where(x <= 0, 0.0, sigmoid.computation(xp, x) + gated_density(xp, x, x))
+@flatten_t_swish.defderivative
+def _(xp, x, threshold):
+    return xp.where(x <= 0, 0.0, sigmoid.impl(xp, x) + gated_density(xp, x, x))
 
 
-@parameter_derivatives_of(flatten_t_swish)
-def _(xp: Namespace, x: Array, threshold: Scalar = -0.2) -> Any:
-    return {"threshold": unit(xp, x)}
+@flatten_t_swish.defderivative("threshold")
+def _(xp, x, threshold):
+    return {"threshold": ones_like_nan(xp, x)}
 
 
 @activation(
     formula="log(1 + beta * maximum(x, 0))",
     source="Liu et al., Natural-logarithm-rectified activation function in convolutional neural "
     "networks, arXiv:1908.03682.",
-    domain=("beta > 0",),
-    variants=(variant(beta=0.5),),
-    elsewhere={
+    constraints=("beta > 0",),
+    cases=(case(beta=0.5),),
+    peers={
         "echoAI": "echoAI.Activation.Torch.nlrelu.NLReLU",
         "torch-activation": "torch_activation.NLReLU",
     },
@@ -375,7 +378,7 @@ def _(xp: Namespace, x: Array, threshold: Scalar = -0.2) -> Any:
     smoothness=0,
     kinks=(0.0,),
 )
-def nlrelu(xp: Namespace, x: Array, beta: Scalar = 1.0) -> Any:
+def nlrelu(xp: Namespace, x: Array, beta: ArrayOrNumber = 1.0) -> Any:
     """Natural logarithm rectified linear unit, log(1 + beta*max(x, 0)).
 
     Parameters
@@ -393,12 +396,12 @@ def nlrelu(xp: Namespace, x: Array, beta: Scalar = 1.0) -> Any:
     return xp.log1p(beta * xp.maximum(x, 0.0))
 
 
-@derivative_of(nlrelu)
-def _(xp: Namespace, x: Array, beta: Scalar = 1.0) -> Any:
+@nlrelu.defderivative
+def _(xp, x, beta):
     return xp.where(x <= 0, 0.0, beta / (1 + beta * xp.maximum(x, 0.0)))
 
 
-@parameter_derivatives_of(nlrelu)
-def _(xp: Namespace, x: Array, beta: Scalar = 1.0) -> Any:
+@nlrelu.defderivative("beta")
+def _(xp, x, beta):
     near, far = near_and_far(xp, xp.maximum(x, 0.0))
     return {"beta": near / (far + beta * near)}

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from math import inf, sqrt
 from typing import Any
 
-from .._activation import derivative_of, stochastic, variant, vjp_of
-from .._parameters import NUMBER, Axis, Mask, Noise, Number
-from .._special import arange, halves, unit, zero
-from .._typing import Array, Namespace
+from .._define import NoiseSpec, Peer, activation, case
+from .._parameters import Axis, Mask, Noise, Number
+from .._special import halves
+from .._typing import NUMBER, Array, Namespace
+from ..numerics.arrays import arange, ones_like_nan, zeros_like
 from .rectifiers import leaky_relu
 from .simplex import shifted, softmax
 
@@ -22,35 +23,34 @@ __all__ = ["alpha_dropout", "dropout", "feature_alpha_dropout", "gumbel_softmax"
 _LEAST = -1.7580993408473766
 """The limit of selu at -inf."""
 
-_softmax_vjp: Any = softmax.definition.vjp.computation  # type: ignore[union-attr]
-
 _KEPT = f"(x - p * ({_LEAST})) / sqrt((1 - p) * (1 + p * ({_LEAST})**2))"
 
 
-def _each_element(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return shape
+def _shape(x: Array, **_: Any) -> tuple[int, ...]:
+    return tuple(x.shape)
 
 
-def _each_channel(shape: tuple[int, ...]) -> tuple[int, ...]:
+def _channel_shape(x: Array, **_: Any) -> tuple[int, ...]:
+    shape = _shape(x)
     if len(shape) < 2:
         raise ValueError(f"x must have samples and channels for axes, got shape {shape}")
     return (*shape[:2], *(1 for _ in shape[2:]))
 
 
-@stochastic(
+@activation(
     formula="where(x > 0, x, (lower + upper) / 2 * x)",
     source="Xu et al., Empirical evaluation of rectified activations in convolutional network, "
     "arXiv:1505.00853.",
-    domain=("lower <= upper",),
-    noise=_each_element,
-    variants=(
-        variant(
+    constraints=("lower <= upper",),
+    noise=NoiseSpec(_shape),
+    cases=(
+        case(
             noise=0.25,
             training=True,
             formula="where(x > 0, x, (lower + (upper - lower) * noise) * x)",
         ),
     ),
-    elsewhere={
+    peers={
         "torch": "torch.nn.functional.rrelu",
         "tensorflow-addons": "tfa.activations.rrelu",
     },
@@ -65,10 +65,11 @@ def _each_channel(shape: tuple[int, ...]) -> tuple[int, ...]:
 def rrelu(
     xp: Namespace,
     x: Array,
-    noise: Noise | None = None,
     lower: Number = 1 / 8,
     upper: Number = 1 / 3,
     training: bool = False,
+    *,
+    noise: Noise | None = None,
 ) -> Any:
     """Randomized leaky rectified linear unit, x where x > 0, x times a random slope elsewhere.
 
@@ -91,20 +92,21 @@ def rrelu(
     >>> ax.rrelu(np.array([-1.0, 2.0]), 0.25, 0.75, training=True, noise=np.array([1.0, 0.0]))
     array([-0.75,  2.  ])
     """
-    return leaky_relu.computation(xp, x, _slope(xp, x, noise, lower, upper, training))
+    return leaky_relu.impl(xp, x, _slope(xp, x, noise, lower, upper, training))
 
 
-@derivative_of(rrelu)
+@rrelu.defderivative
 def _(
-    xp: Namespace,
-    x: Array,
-    noise: Noise | None = None,
-    lower: Number = 1 / 8,
-    upper: Number = 1 / 3,
-    training: bool = False,
-) -> Any:
+    xp,
+    x,
+    lower,
+    upper,
+    training,
+    *,
+    noise,
+):
     slope = _slope(xp, x, noise, lower, upper, training)
-    return leaky_relu.derivative.definition.computation(xp, x, slope)
+    return leaky_relu.derivative.impl(xp, x, slope)
 
 
 def _slope(xp: Namespace, x: Array, noise: Any, lower: float, upper: float, training: bool) -> Any:
@@ -113,18 +115,18 @@ def _slope(xp: Namespace, x: Array, noise: Any, lower: float, upper: float, trai
     return lower + (upper - lower) * _given(xp, "rrelu", x, noise)
 
 
-@stochastic(
+@activation(
     formula="x",
     source="Srivastava et al., Dropout: a simple way to prevent neural networks from overfitting, "
     "Journal of Machine Learning Research 15, 2014.",
-    domain=("0 <= p <= 1",),
-    noise=_each_element,
-    variants=(
-        variant(noise=0.75, training=True, formula="2 * x"),
-        variant(noise=0.25, p=0.0, training=True),
+    constraints=("0 <= p <= 1",),
+    noise=NoiseSpec(_shape),
+    cases=(
+        case(noise=0.75, training=True, formula="2 * x"),
+        case(noise=0.25, p=0.0, training=True),
     ),
-    elsewhere={
-        "torch": "torch.nn.functional.dropout (training=True)",
+    peers={
+        "torch": Peer("torch.nn.functional.dropout", training=True),
         "keras": "keras.layers.Dropout",
         "flax": "flax.linen.Dropout",
         "equinox": "equinox.nn.Dropout",
@@ -139,7 +141,7 @@ def _slope(xp: Namespace, x: Array, noise: Any, lower: float, upper: float, trai
     lipschitz=1.0,
 )
 def dropout(
-    xp: Namespace, x: Array, noise: Noise | None = None, p: Number = 0.5, training: bool = False
+    xp: Namespace, x: Array, p: Number = 0.5, training: bool = False, *, noise: Noise | None = None
 ) -> Any:
     """Dropout, 0 with the probability p and x/(1 - p) else.
 
@@ -165,24 +167,22 @@ def dropout(
     return _dropped(xp, "dropout", x, noise, p, training, lambda: (x / (1 - p), 0.0))
 
 
-@derivative_of(dropout)
-def _(
-    xp: Namespace, x: Array, noise: Noise | None = None, p: Number = 0.5, training: bool = False
-) -> Any:
-    return dropout.computation(xp, unit(xp, x), noise, p, training)
+@dropout.defderivative
+def _(xp, x, p, training, *, noise):
+    return dropout.impl(xp, ones_like_nan(xp, x), p, training, noise=noise)
 
 
-@stochastic(
+@activation(
     formula="x",
     source="Klambauer et al., Self-normalizing neural networks, arXiv:1706.02515.",
     ulp=3.0,
-    domain=("0 <= p <= 1",),
-    noise=_each_element,
-    variants=(
-        variant(noise=0.75, training=True, formula=_KEPT),
-        variant(noise=0.25, p=0.0, training=True),
+    constraints=("0 <= p <= 1",),
+    noise=NoiseSpec(_shape),
+    cases=(
+        case(noise=0.75, training=True, formula=_KEPT),
+        case(noise=0.25, p=0.0, training=True),
     ),
-    elsewhere={
+    peers={
         "torch": "torch.nn.functional.alpha_dropout",
         "keras": "keras.layers.AlphaDropout",
     },
@@ -194,7 +194,7 @@ def _(
     lipschitz=1.0,
 )
 def alpha_dropout(
-    xp: Namespace, x: Array, noise: Noise | None = None, p: Number = 0.5, training: bool = False
+    xp: Namespace, x: Array, p: Number = 0.5, training: bool = False, *, noise: Noise | None = None
 ) -> Any:
     """Alpha dropout, a*x + b, of which x is selu(-inf) with the probability p.
 
@@ -217,24 +217,22 @@ def alpha_dropout(
     return _normal(xp, "alpha_dropout", x, noise, p, training)
 
 
-@derivative_of(alpha_dropout)
-def _(
-    xp: Namespace, x: Array, noise: Noise | None = None, p: Number = 0.5, training: bool = False
-) -> Any:
+@alpha_dropout.defderivative
+def _(xp, x, p, training, *, noise):
     return _normal_slope(xp, "alpha_dropout", x, noise, p, training)
 
 
-@stochastic(
+@activation(
     formula="x",
     source="Klambauer et al., Self-normalizing neural networks, arXiv:1706.02515.",
     ulp=3.0,
-    domain=("0 <= p <= 1",),
-    noise=_each_channel,
-    variants=(
-        variant(noise=0.75, training=True, formula=_KEPT),
-        variant(noise=0.25, p=0.0, training=True),
+    constraints=("0 <= p <= 1",),
+    noise=NoiseSpec(_channel_shape),
+    cases=(
+        case(noise=0.75, training=True, formula=_KEPT),
+        case(noise=0.25, p=0.0, training=True),
     ),
-    elsewhere={"torch": "torch.nn.functional.feature_alpha_dropout"},
+    peers={"torch": "torch.nn.functional.feature_alpha_dropout"},
     monotonic=True,
     parity="odd",
     fixed_points=None,
@@ -243,7 +241,7 @@ def _(
     lipschitz=1.0,
 )
 def feature_alpha_dropout(
-    xp: Namespace, x: Array, noise: Noise | None = None, p: Number = 0.5, training: bool = False
+    xp: Namespace, x: Array, p: Number = 0.5, training: bool = False, *, noise: Noise | None = None
 ) -> Any:
     """Alpha dropout of whole channels, a*x + b, of which x is selu(-inf) with the probability p.
 
@@ -268,10 +266,8 @@ def feature_alpha_dropout(
     return _normal(xp, "feature_alpha_dropout", x, noise, p, training)
 
 
-@derivative_of(feature_alpha_dropout)
-def _(
-    xp: Namespace, x: Array, noise: Noise | None = None, p: Number = 0.5, training: bool = False
-) -> Any:
+@feature_alpha_dropout.defderivative
+def _(xp, x, p, training, *, noise):
     return _normal_slope(xp, "feature_alpha_dropout", x, noise, p, training)
 
 
@@ -286,7 +282,7 @@ def _normal(xp: Namespace, function: str, x: Array, noise: Any, p: float, traini
 def _normal_slope(
     xp: Namespace, function: str, x: Array, noise: Any, p: float, training: bool
 ) -> Any:
-    one = unit(xp, x)
+    one = ones_like_nan(xp, x)
     return _dropped(xp, function, one, noise, p, training, lambda: (_scale(p) * one, 0.0))
 
 
@@ -303,7 +299,7 @@ def _dropped(
     if not training or p == 0:
         return x
     if p == 1:
-        return zero(xp, x)
+        return zeros_like(xp, x)
     kept, instead = parts()
     return xp.where(_given(xp, function, x, noise) < p, instead, kept)
 
@@ -313,30 +309,31 @@ def _scale(p: float) -> float:
     return 1 / sqrt((1 - p) * (1 + p * _LEAST * _LEAST))
 
 
-@stochastic(
+@activation(
     formula="exp((x - log(-log(noise))) / tau) / sum(exp((x - log(-log(noise))) / tau))",
     source="Jang, Gu & Poole, Categorical reparameterization with Gumbel-softmax, "
     "arXiv:1611.01144; Maddison, Mnih & Teh, The concrete distribution, arXiv:1611.00712.",
     ulp=20.0,
-    domain=("tau > 0",),
-    noise=_each_element,
-    variants=(variant(noise=0.75), variant(noise=0.25, tau=0.5)),
-    elsewhere={
+    constraints=("tau > 0",),
+    noise=NoiseSpec(_shape),
+    cases=(case(noise=0.75), case(noise=0.25, tau=0.5)),
+    peers={
         "torch": "torch.nn.functional.gumbel_softmax",
-        "optax": "optax.perturbations.make_perturbed_fun (more general)",
+        "optax": Peer("optax.perturbations.make_perturbed_fun", note="more general"),
     },
-    axis="kept",
+    output_axis="kept",
     range=(0.0, 1.0),
     sums_to=1.0,
 )
 def gumbel_softmax(
     xp: Namespace,
     x: Array,
-    noise: Noise,
     tau: Number = 1.0,
     hard: bool = False,
     axis: Axis = -1,
     where: Mask | None = None,
+    *,
+    noise: Noise | None = None,
 ) -> Any:
     """Gumbel-softmax, softmax((x - log(-log(u)))/tau) along an axis with uniform noise u.
 
@@ -364,7 +361,7 @@ def gumbel_softmax(
     >>> ax.gumbel_softmax(np.zeros(2), hard=True, noise=np.array([0.9, 0.1]))
     array([1., 0.])
     """
-    y = softmax.computation(xp, _perturbed(xp, x, noise, tau, axis, where), axis, where)
+    y = softmax.impl(xp, _perturbed(xp, x, noise, tau, axis, where), axis, where)
     if not hard or 0 in x.shape:
         return y
     shape = tuple(n if i == axis else 1 for i, n in enumerate(x.shape))
@@ -373,19 +370,20 @@ def gumbel_softmax(
     return xp.where(y > 0, xp.astype(classes == sample, x.dtype), y)
 
 
-@vjp_of(gumbel_softmax)
+@gumbel_softmax.defvjp
 def _(
-    xp: Namespace,
-    x: Array,
-    g: Any,
-    noise: Noise,
-    tau: Number = 1.0,
-    hard: bool = False,
-    axis: Axis = -1,
-    where: Mask | None = None,
-) -> Any:
+    xp,
+    g,
+    x,
+    tau,
+    hard,
+    axis,
+    where,
+    *,
+    noise,
+):
     z = _perturbed(xp, x, noise, tau, axis, where)
-    return _softmax_vjp(xp, z, g, axis, where) / tau
+    return {"x": softmax.vjp.impl(xp, g, z, axis, where)["x"] / tau}
 
 
 def _perturbed(
@@ -402,4 +400,4 @@ def _perturbed(
 def _given(xp: Namespace, function: str, x: Array, noise: Any) -> Any:
     if noise is None:
         raise TypeError(f"{function}: noise must be given in training")
-    return noise * unit(xp, x) if isinstance(noise, NUMBER) else noise
+    return noise * ones_like_nan(xp, x) if isinstance(noise, NUMBER) else noise

@@ -5,11 +5,11 @@ from __future__ import annotations
 from math import inf, nan, pi
 from typing import Any
 
-from .._activation import activation, derivative_of, parameter_derivatives_of, variant
-from .._parameters import NUMBER, Scalar
+from .._define import activation, case
+from .._parameters import ArrayOrNumber
 from .._special import FAR, dipped, halves, leading, summed_anyhow
 from .._special import gaussian as density
-from .._typing import Array, Namespace
+from .._typing import NUMBER, Array, Namespace
 
 __all__ = ["gaussian", "gcu", "sine", "snake"]
 
@@ -25,9 +25,9 @@ _PI_REST = 1.2246467991473532e-16
     source="Ziyin, Hartwig & Ueda, Neural networks fail to learn periodic functions and how to "
     "fix it, arXiv:2006.08195.",
     ulp=4.0,
-    domain=("frequency != 0", "abs(frequency) < float('inf')"),
-    variants=(variant(frequency=0.3), variant(frequency=-2.5)),
-    elsewhere={
+    constraints=("frequency != 0", "abs(frequency) < float('inf')"),
+    cases=(case(frequency=0.3), case(frequency=-2.5)),
+    peers={
         "tensorflow-addons": "tfa.activations.snake",
         "torch-activation": "torch_activation.Snake",
     },
@@ -37,7 +37,7 @@ _PI_REST = 1.2246467991473532e-16
     zero_centred=True,
     lipschitz=2.0,
 )
-def snake(xp: Namespace, x: Array, frequency: Scalar = 1.0) -> Any:
+def snake(xp: Namespace, x: Array, frequency: ArrayOrNumber = 1.0) -> Any:
     """Snake, x + sin(frequency*x)**2/frequency.
 
     The same as x + (1 - cos(2*frequency*x))/(2*frequency), without its cancellation.
@@ -62,8 +62,8 @@ def snake(xp: Namespace, x: Array, frequency: Scalar = 1.0) -> Any:
     return xp.where(is_near, x * dip, x + s * (s / frequency))
 
 
-@derivative_of(snake)
-def _(xp: Namespace, x: Array, frequency: Scalar = 1.0) -> Any:
+@snake.defderivative
+def _(xp, x, frequency):
     # 1 + sin(2*t) = 2*sin(t + pi/4)**2, which keeps its digits where it touches 0
     t, *rest = _product(xp, xp.where(xp.abs(x) == inf, 0.0, x), frequency)
     eighth, little = halves(xp, pi / 4, x)
@@ -72,8 +72,8 @@ def _(xp: Namespace, x: Array, frequency: Scalar = 1.0) -> Any:
     return 2 * s * s
 
 
-@parameter_derivatives_of(snake)
-def _(xp: Namespace, x: Array, frequency: Scalar = 1.0) -> Any:
+@snake.defderivative("frequency")
+def _(xp, x, frequency):
     x = xp.where(xp.abs(x) > _LARGE, 0.0, x)
     s, c = _turned(xp, *_product(xp, x, frequency))
     ratio = s / frequency
@@ -84,7 +84,7 @@ def _(xp: Namespace, x: Array, frequency: Scalar = 1.0) -> Any:
     formula="x * cos(x)",
     source="Noel et al., Growing cosine unit: a novel oscillatory activation function that can "
     "speedup training and reduce parameters in convolutional neural networks, arXiv:2108.12943.",
-    elsewhere={"torch-activation": "torch_activation.GCU"},
+    peers={"torch-activation": "torch_activation.GCU"},
     parity="odd",
     fixed_points=(0.0,),
     limits=(nan, nan),
@@ -103,8 +103,8 @@ def gcu(xp: Namespace, x: Array) -> Any:
     return x * xp.cos(x)
 
 
-@derivative_of(gcu)
-def _(xp: Namespace, x: Array) -> Any:
+@gcu.defderivative
+def _(xp, x):
     return xp.cos(x) - x * xp.sin(x)
 
 
@@ -112,7 +112,7 @@ def _(xp: Namespace, x: Array) -> Any:
     formula="exp(-x * x)",
     source="Broomhead & Lowe, Multivariable functional interpolation and adaptive networks, "
     "Complex Systems 2, 1988.",
-    elsewhere={"matlab": "radbas"},
+    peers={"matlab": "radbas"},
     range=(0.0, 1.0),
     parity="even",
     limits=(0.0, 0.0),
@@ -131,8 +131,8 @@ def gaussian(xp: Namespace, x: Array) -> Any:
     return density(xp, xp.minimum(xp.abs(x), FAR), 1.0)
 
 
-@derivative_of(gaussian)
-def _(xp: Namespace, x: Array) -> Any:
+@gaussian.defderivative
+def _(xp, x):
     x = xp.minimum(xp.maximum(x, -FAR), FAR)
     return density(xp, xp.abs(x), 1.0, -2 * x)
 
@@ -141,8 +141,8 @@ def _(xp: Namespace, x: Array) -> Any:
     formula="sin(frequency * x)",
     source="Sitzmann et al., Implicit neural representations with periodic activation functions, "
     "arXiv:2006.09661.",
-    variants=(variant(frequency=5.1), variant(frequency=-0.7)),
-    elsewhere={"torch-activation": "torch_activation.Sine"},
+    cases=(case(frequency=5.1), case(frequency=-0.7)),
+    peers={"torch-activation": "torch_activation.Sine"},
     range=(-1.0, 1.0),
     parity="odd",
     fixed_points=(0.0,),
@@ -150,7 +150,7 @@ def _(xp: Namespace, x: Array) -> Any:
     zero_centred=True,
     lipschitz=1.0,
 )
-def sine(xp: Namespace, x: Array, frequency: Scalar = 1.0) -> Any:
+def sine(xp: Namespace, x: Array, frequency: ArrayOrNumber = 1.0) -> Any:
     """Sine, sin(frequency*x), right for a large x too.
 
     Where frequency*x overflows it counts as 0.
@@ -172,15 +172,15 @@ def sine(xp: Namespace, x: Array, frequency: Scalar = 1.0) -> Any:
     return _turned(xp, *_product(xp, x, frequency))[0]
 
 
-@derivative_of(sine)
-def _(xp: Namespace, x: Array, frequency: Scalar = 1.0) -> Any:
+@sine.defderivative
+def _(xp, x, frequency):
     if isinstance(frequency, NUMBER) and frequency == 1:
         return xp.cos(x)
     return frequency * _turned(xp, *_product(xp, x, frequency))[1]
 
 
-@parameter_derivatives_of(sine)
-def _(xp: Namespace, x: Array, frequency: Scalar = 1.0) -> Any:
+@sine.defderivative("frequency")
+def _(xp, x, frequency):
     if isinstance(frequency, NUMBER) and frequency == 1:
         return {"frequency": x * xp.cos(x)}
     return {"frequency": x * _turned(xp, *_product(xp, x, frequency))[1]}
@@ -195,7 +195,7 @@ def _turned(xp: Namespace, *angles: Array) -> tuple[Any, Any]:
     return s, c
 
 
-def _product(xp: Namespace, x: Array, frequency: Scalar) -> list[Any]:
+def _product(xp: Namespace, x: Array, frequency: ArrayOrNumber) -> list[Any]:
     """Numbers of x's dtype, the first of them frequency*x, whose sum is that to the last digit.
 
     The last digit of a large product decides where in the wave it is. A frequency that is a Python
@@ -218,7 +218,7 @@ def _product(xp: Namespace, x: Array, frequency: Scalar) -> list[Any]:
     return sums
 
 
-def _parts(frequency: Scalar, digits: int) -> list[Any]:
+def _parts(frequency: ArrayOrNumber, digits: int) -> list[Any]:
     """Numbers of so many digits, the largest first, whose sum is the frequency."""
     if not isinstance(frequency, NUMBER) or digits == 53:
         return [frequency]

@@ -6,11 +6,9 @@
 from __future__ import annotations
 
 import argparse
-import ast
 import datetime
 import itertools
 import platform
-import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -71,7 +69,7 @@ def points(case: FunctionCase, dtype: str, seed: int) -> Any:
             *(np.nextafter(kinks.astype(dtype), info.dtype.type(d)) for d in (-inf, inf)),
         ]
     )
-    low, high = case.definition.properties.defined
+    low, high = case.definition.properties.domain
     if high - low < inf:
         near = np.exp(rng.uniform(np.log(float(info.tiny)), 0, MANY)) * (high - low) / 2
         x = np.concatenate([x, low + near, high - near, rng.uniform(low, high, 2 * MANY)])
@@ -176,21 +174,23 @@ def worst(got: Any, exact: Any, x: Any, told: Any = True) -> Worst:
 def ours(case: FunctionCase, library: str, x: Any, derivative: bool = False) -> Any:
     """The portable results for NumPy's x."""
     backend = LIBRARIES[library]
-    with ax.implementation("portable"), np.errstate(all="ignore"):
+    with ax.precision("accurate"), np.errstate(all="ignore"):
         function = case.function.derivative if derivative else case.function
         return backend.asnumpy(function(backend.asarray(x), **case.parameters))
 
 
 def peers(case: FunctionCase, library: str) -> Iterator[Callable[[Any], Any]]:
     """What the library calls it, at what may be the same parameters."""
-    stated = case.definition.elsewhere.get(library, "")
-    parsed = re.fullmatch(r"([\w.]+)(?: \((\w+)=(\w+)\))?", stated)
-    if parsed is None:
+    entries = case.definition.peers.get(library, ())
+    if len(entries) != 1 or entries[0].note or len(entries[0].parameters) > 1:
         return
-    path, key, value = parsed.groups()
-    function = import_object(path)
+    (peer,) = entries
+    key, value = next(iter(peer.parameters.items()), (None, None))
+    if not isinstance(value, (bool, int, type(None))):
+        return
+    function = import_object(peer.name)
     backend = LIBRARIES.get(library, LIBRARIES["numpy"])
-    tried = [{}, {key: not ast.literal_eval(value)}] if key else [{}]
+    tried = [{}, {key: not value}] if key else [{}]
     if case.parameters:  # whose names may be its own too
         tried = [t for t in tried if key in case.parameters] + [case.parameters]
     for keywords in tried:
@@ -303,7 +303,7 @@ def sixteen_bits(dtype: str, cases: list[FunctionCase]) -> Iterator[str]:
     )
     for case in cases:
         x = patterns(dtype)
-        low, high = case.definition.properties.defined
+        low, high = case.definition.properties.domain
         x = x[(x >= low) & (x <= high)]
         exact = ours(case, "numpy", x.astype("f8"))
         got = {name: ours(case, name, x) for name in LIBRARIES}
@@ -368,13 +368,17 @@ def natives(cases: list[FunctionCase], seed: int, pool: Any) -> Iterator[str]:
     for case in cases:
         native = NATIVE.get(case.definition.name)
         values = [case.all_parameters[name] for name in case.definition.parameters]
-        if native is None or case.definition.axis is not None or native.bind(*values) is None:
+        if (
+            native is None
+            or case.definition.output_axis is not None
+            or native.bind(*values) is None
+        ):
             continue
         cells = []
         for dtype in ("float32", "float64", "float16", "bfloat16"):
             if dtype.endswith("16"):
                 x = patterns(dtype)
-                low, high = case.definition.properties.defined
+                low, high = case.definition.properties.domain
                 x = x[(x >= low) & (x <= high)]
                 exact = ours(case, "numpy", x.astype("f8")).astype(object)
             else:
@@ -405,13 +409,15 @@ def page(names: list[str], seed: int) -> Iterator[str]:
         many=11 * MANY,
     )
     cases = [case for case in CASES if not names or case.definition.name in names]
-    single = [case for case in cases if case.definition.axis is None]
+    single = [case for case in cases if case.definition.output_axis is None]
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
         for dtype in ("float32", "float64"):
             yield from elementwise(dtype, single, seed, pool)
         for dtype in ("float16", "bfloat16"):
             yield from sixteen_bits(dtype, single)
-        yield from along_an_axis([case for case in cases if case.definition.axis is not None])
+        yield from along_an_axis(
+            [case for case in cases if case.definition.output_axis is not None]
+        )
         yield from natives(single, seed, pool)
 
 

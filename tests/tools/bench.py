@@ -119,10 +119,10 @@ FORMULAS: dict[str, Callable[[Any], Any]] = {
 
 def formula(definition: Any) -> Callable[[Any], Any] | None:
     """The definition's formula in NumPy's functions."""
-    if definition.name in FORMULAS or definition.axis is not None:
+    if definition.name in FORMULAS or definition.output_axis is not None:
         return FORMULAS.get(definition.name)
     code = compile(definition.formula, "<formula>", "eval")
-    given = {**definition.defaults, **definition.variants[0].parameters}
+    given = {**definition.defaults, **definition.cases[0].parameters}
     if not set(code.co_names) <= {*WORDS, *given, "x"}:
         return None
     return lambda x: eval(code, WORDS, {**given, "x": x})
@@ -229,11 +229,11 @@ Table = dict[str, dict[str, dict[int, Figure]]]
 
 def inputs(function: Any, dtype: str, size: int, everything: Any) -> Any:
     """Numbers at which the function is a real number; along an axis, rows of a thousand."""
-    low, high = function.definition.properties.defined
+    low, high = function.definition.properties.domain
     x = everything[:size]
     if low > -9:
         x = np.clip(x, max(low, -8), min(high, 8))
-    if function.definition.axis == "kept":
+    if function.definition.output_axis == "kept":
         x = x.reshape(-1, min(size, 1000))
     return x.astype(dtype)
 
@@ -409,7 +409,7 @@ if __name__ == "__main__":
     chosen = {asked.dtype: SIZES[asked.dtype]} if asked.dtype else SIZES
     if asked.sizes:
         chosen = dict.fromkeys(chosen, asked.sizes)
-    every = [n for n in ax.names() if ax.get(n).definition.axis in (None, "kept")]
+    every = [n for n in ax.names() if ax.get(n).definition.output_axis in (None, "kept")]
     result = figures(asked.names or every, chosen)
     if asked == parser.parse_args([]):
         (DOCS / "performance.md").write_text("".join(page(result, shares(every, LARGE))))

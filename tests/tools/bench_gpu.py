@@ -84,7 +84,7 @@ def called(function: Any, x: torch.Tensor) -> dict[str, Call]:
     calls: dict[str, Call] = {
         "copy": x.clone,
         "ours": functools.partial(bound, x),
-        "portable": functools.partial(function.portable, x, **required_parameters(function)),
+        "portable": functools.partial(function.accurate, x, **required_parameters(function)),
         "compiled": functools.partial(ax.compiled(function), x, **required_parameters(function)),
     }
     peer = peer_of(definition, "torch")
@@ -117,9 +117,9 @@ def rows(names: list[str], size: int, dtype: torch.dtype, device: str) -> Iterat
     everything = 3 * torch.randn(size, generator=torch.Generator().manual_seed(0))
     for name in names:
         function = ax.get(name)
-        low, high = function.definition.properties.defined
+        low, high = function.definition.properties.domain
         x = everything if low < -9 else everything.clamp(max(low, -8), min(high, 8))
-        if function.definition.axis == "kept":
+        if function.definition.output_axis == "kept":
             x = x.reshape(-1, 1000)
         row = Row(name, medians(called(function, x.to(device, dtype)), device))
         print(name, {k: f"{v * 1e6:.0f} us" for k, v in row.times.items()}, file=sys.stderr)
@@ -157,7 +157,7 @@ if __name__ == "__main__":
     parser.add_argument("--size", type=lambda v: int(float(v)), default=100_000_000)
     parser.add_argument("--device", default="cuda")
     asked = parser.parse_args()
-    every = [n for n in ax.names() if ax.get(n).definition.axis in (None, "kept")]
+    every = [n for n in ax.names() if ax.get(n).definition.output_axis in (None, "kept")]
     found = {
         str(dtype).removeprefix("torch."): [
             *rows(asked.names or every, asked.size, dtype, asked.device)

@@ -36,7 +36,7 @@ def main() -> None:
     for function in FUNCTIONS:
         call, portable = (
             functools.partial(f, **rowwise_parameters(function))
-            for f in (function, function.portable)
+            for f in (function, function.accurate)
         )
         torch.compiler.reset()
         compiled = torch.compile(call, backend="aot_eager_decomp_partition", fullgraph=True)

@@ -5,22 +5,13 @@ from __future__ import annotations
 from math import inf, log, nan, pi, sqrt
 from typing import Any
 
-from .._activation import activation, derivative_of, parameter_derivatives_of, variant
-from .._parameters import Number, Operand
-from .._special import (
-    FAR,
-    damped,
-    erfc_inverse,
-    gaussian,
-    log_less,
-    mills,
-    split,
-    square,
-    unit,
-)
+from .._define import activation, case
+from .._parameters import BroadcastsWithOrNumber, Number
+from .._special import FAR, damped, erfc_inverse, gaussian, log_less, mills, split, square
 from .._special import erf as _erf
 from .._special import erfc as _erfc
 from .._typing import Array, Namespace
+from ..numerics.arrays import ones_like_nan
 from .sigmoids import sigmoid
 
 __all__ = [
@@ -40,7 +31,7 @@ __all__ = [
     formula="erf(x)",
     source="Glaisher, On a class of definite integrals, Philosophical Magazine 42, 1871.",
     ulp=3.0,
-    elsewhere={
+    peers={
         "torch": "torch.special.erf",
         "jax": "jax.scipy.special.erf",
         "keras": "keras.ops.erf",
@@ -69,8 +60,8 @@ def erf(xp: Namespace, x: Array) -> Any:
     return _erf(xp, x)
 
 
-@derivative_of(erf)
-def _(xp: Namespace, x: Array) -> Any:
+@erf.defderivative
+def _(xp, x):
     return gaussian(xp, xp.minimum(xp.abs(x), FAR / sqrt(2)), 1.0, 2 / sqrt(pi))
 
 
@@ -78,7 +69,7 @@ def _(xp: Namespace, x: Array) -> Any:
     formula="erfc(x)",
     source="Glaisher, On a class of definite integrals, Philosophical Magazine 42, 1871.",
     ulp=4.0,
-    elsewhere={
+    peers={
         "torch": "torch.special.erfc",
         "jax": "jax.scipy.special.erfc",
         "keras": "keras.ops.erfc",
@@ -102,9 +93,9 @@ def erfc(xp: Namespace, x: Array) -> Any:
     return _erfc(xp, x)
 
 
-@derivative_of(erfc)
-def _(xp: Namespace, x: Array) -> Any:
-    return -erf.derivative.definition.computation(xp, x)
+@erfc.defderivative
+def _(xp, x):
+    return -erf.derivative.impl(xp, x)
 
 
 @activation(
@@ -113,7 +104,7 @@ def _(xp: Namespace, x: Array) -> Any:
     "Computation 22, 1968.",
     ulp=5.0,  # 4.2 was seen near 0.83
     aliases=("erf_inv",),
-    elsewhere={
+    peers={
         "torch": "torch.special.erfinv",
         "jax": "jax.scipy.special.erfinv",
         "keras": "keras.ops.erfinv",
@@ -121,7 +112,7 @@ def _(xp: Namespace, x: Array) -> Any:
         "tensorflow": "tf.math.erfinv",
         "mlx": "mlx.core.erfinv",
     },
-    defined=(-1.0, 1.0),
+    domain=(-1.0, 1.0),
     monotonic=True,
     parity="odd",
     fixed_points=(0.0,),
@@ -142,8 +133,8 @@ def erfinv(xp: Namespace, x: Array) -> Any:
     return xp.where(x > 0, y, -y)
 
 
-@derivative_of(erfinv)
-def _(xp: Namespace, x: Array) -> Any:
+@erfinv.defderivative
+def _(xp, x):
     # exp(y*y) would cost y*y ulp; it is mills/erfc(y)
     a = xp.abs(x)
     at_end = a == 1
@@ -162,7 +153,7 @@ def _erfinv(xp: Namespace, a: Array) -> Any:
     formula="erfc(-x / sqrt(2)) / 2",
     source="Laplace, Theorie analytique des probabilites, 1812; the name is that of Cephes.",
     ulp=4.0,
-    elsewhere={
+    peers={
         "torch": "torch.special.ndtr",
         "jax": "jax.scipy.special.ndtr",
         "scipy": "scipy.special.ndtr",
@@ -187,8 +178,8 @@ def ndtr(xp: Namespace, x: Array) -> Any:
     return xp.where(x > 0, 1 - tail, tail)
 
 
-@derivative_of(ndtr)
-def _(xp: Namespace, x: Array) -> Any:
+@ndtr.defderivative
+def _(xp, x):
     return gaussian(xp, xp.minimum(xp.abs(x), FAR)) * (1 / sqrt(2 * pi))
 
 
@@ -196,7 +187,7 @@ def _(xp: Namespace, x: Array) -> Any:
     formula="log(erfc(-x / sqrt(2)) / 2)",
     source="The logarithm of Laplace's normal distribution; as in SciPy 1.17.",
     ulp=5.0,  # beyond 0 the error of the tail and the logarithm's on top
-    elsewhere={
+    peers={
         "torch": "torch.special.log_ndtr",
         "jax": "jax.scipy.special.log_ndtr",
         "scipy": "scipy.special.log_ndtr",
@@ -222,8 +213,8 @@ def log_ndtr(xp: Namespace, x: Array) -> Any:
     return log_less(xp, rest, lost) - 0.5 * low * low
 
 
-@derivative_of(log_ndtr)
-def _(xp: Namespace, x: Array) -> Any:
+@log_ndtr.defderivative
+def _(xp, x):
     tail, ratio = _tail_and_ratio(xp, x)
     density = xp.where(x > 0, gaussian(xp, xp.minimum(xp.abs(x), FAR)), 1.0)
     slope = density * (1 / sqrt(2 * pi)) / xp.where(x > 0, 1 - tail, ratio)
@@ -248,13 +239,13 @@ def _tail_and_ratio(xp: Namespace, x: Array) -> tuple[Any, Any]:
     "Statistics 37, 1988.",
     ulp=4.0,
     aliases=("probit",),
-    elsewhere={
+    peers={
         "torch": "torch.special.ndtri",
         "jax": "jax.scipy.special.ndtri",
         "scipy": "scipy.special.ndtri",
         "tensorflow": "tf.math.ndtri",
     },
-    defined=(0.0, 1.0),
+    domain=(0.0, 1.0),
     monotonic=True,
     limits=(-inf, inf),
 )
@@ -272,13 +263,13 @@ def ndtri(xp: Namespace, x: Array) -> Any:
     return xp.where(x > 0.5, z, -z)
 
 
-@derivative_of(ndtri)
-def _(xp: Namespace, x: Array) -> Any:
+@ndtri.defderivative
+def _(xp, x):
     m = xp.where(x > 0.5, 1 - x, x)
     least, scale = (2e-19, 2.0**90) if x.dtype == xp.float32 else (1e-153, 2.0**650)
     small = m < least
     n = xp.where(m == 0, 1.0, xp.where(small, scale * m, m))
-    w = xp.where(small, log(scale / 2) * unit(xp, x), -log(2)) - xp.log(n)
+    w = xp.where(small, log(scale / 2) * ones_like_nan(xp, x), -log(2)) - xp.log(n)
     # where m*m is nothing this changes no digit, but w counts as constant: beside the infinite
     # derivative of 1/m its own would be another
     w = xp.where(small, xp.round(w * 2.0**60) * 2.0**-60, w)
@@ -294,20 +285,20 @@ _SMALL = 1e-17
     formula="log(x) - log(1 - x)",
     source="Berkson, Application of the logistic function to bio-assay, Journal of the American "
     "Statistical Association 39, 1944.",
-    domain=("0 <= eps <= 0.5",),
-    variants=(
-        variant(
+    constraints=("0 <= eps <= 0.5",),
+    cases=(
+        case(
             eps=0.125,
             formula="log(minimum(maximum(x, eps), 1 - eps)) "
             "- log(maximum(minimum(1 - x, 1 - eps), eps))",
         ),
     ),
-    elsewhere={
+    peers={
         "torch": "torch.special.logit",
         "jax": "jax.scipy.special.logit",
         "scipy": "scipy.special.logit",
     },
-    defined=(0.0, 1.0),
+    domain=(0.0, 1.0),
     monotonic=True,
     limits=(-inf, inf),
 )
@@ -333,8 +324,8 @@ def logit(xp: Namespace, x: Array, eps: Number | None = None) -> Any:
     return xp.where(x > 0.5, size, 0.0 - size)
 
 
-@derivative_of(logit)
-def _(xp: Namespace, x: Array, eps: Number | None = None) -> Any:
+@logit.defderivative
+def _(xp, x, eps):
     a = 0.0 - -x  # 0 where x is -0
     if eps is None:
         return xp.where((x < 0) | (x > 1), nan, 1 / a + 1 / (1 - a))
@@ -348,8 +339,8 @@ def _(xp: Namespace, x: Array, eps: Number | None = None) -> Any:
     source="Maechler, Accurately computing log(1 - exp(-|a|)), a vignette of the R package Rmpfr, "
     "2012; the sign of x is that of JAX.",
     ulp=3.0,
-    elsewhere={"jax": "jax.nn.log1mexp"},
-    defined=(0.0, inf),
+    peers={"jax": "jax.nn.log1mexp"},
+    domain=(0.0, inf),
     range=(-inf, 0.0),
     monotonic=True,
     limits=(-inf, 0.0),
@@ -370,8 +361,8 @@ def log1mexp(xp: Namespace, x: Array) -> Any:
     return log_less(xp, rest, lost)
 
 
-@derivative_of(log1mexp)
-def _(xp: Namespace, x: Array) -> Any:
+@log1mexp.defderivative
+def _(xp, x):
     x = xp.where(x < 0, nan, x)
     return xp.exp(-x) / (0.0 - xp.expm1(-x))  # 0 and not -0 below the line
 
@@ -380,8 +371,8 @@ def _(xp: Namespace, x: Array) -> Any:
     formula="log(exp(x) + exp(y))",
     source="Gauss, Tafel zur bequemern Berechnung des Logarithmen der Summe oder Differenz zweyer "
     "Groessen, 1812; as in NumPy 1.3.",
-    variants=(variant(y=0.5), variant(y=2.0)),
-    elsewhere={
+    cases=(case(y=0.5), case(y=2.0)),
+    peers={
         "torch": "torch.logaddexp",
         "jax": "jax.numpy.logaddexp",
         "keras": "keras.ops.logaddexp",
@@ -393,7 +384,7 @@ def _(xp: Namespace, x: Array) -> Any:
     limits=(0.5, inf),
     lipschitz=1.0,
 )
-def logaddexp(xp: Namespace, x: Array, y: Operand) -> Any:
+def logaddexp(xp: Namespace, x: Array, y: BroadcastsWithOrNumber) -> Any:
     """Logarithm of the sum of two exponentials, log(exp(x) + exp(y)).
 
     Parameters
@@ -414,21 +405,21 @@ def logaddexp(xp: Namespace, x: Array, y: Operand) -> Any:
     return high + xp.log1p(xp.exp(gap))
 
 
-@derivative_of(logaddexp)
-def _(xp: Namespace, x: Array, y: Operand) -> Any:
+@logaddexp.defderivative
+def _(xp, x, y):
     gap, lost = _gap(xp, x, y)
-    share = sigmoid.computation(xp, gap)
+    share = sigmoid.impl(xp, gap)
     return share * (1 + lost * (1 - share))
 
 
-@parameter_derivatives_of(logaddexp)
-def _(xp: Namespace, x: Array, y: Operand) -> Any:
+@logaddexp.defderivative("y")
+def _(xp, x, y):
     gap, lost = _gap(xp, x, y)
-    share = sigmoid.computation(xp, -gap)
+    share = sigmoid.impl(xp, -gap)
     return {"y": share * (1 - lost * (1 - share))}
 
 
-def _gap(xp: Namespace, x: Array, y: Operand) -> tuple[Any, Any]:
+def _gap(xp: Namespace, x: Array, y: BroadcastsWithOrNumber) -> tuple[Any, Any]:
     """The difference x - y, and what rounding took from it, which would cost a large one digits."""
     gap = xp.where(x == y, 0.0, x - y)  # both may be the same infinity
     part = gap - x

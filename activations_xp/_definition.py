@@ -1,0 +1,199 @@
+"""The definition of a function: data, which everything else reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from math import inf
+from typing import Any, Literal, TypeAlias
+
+from ._errors import describe_value
+from ._parameters import FLOATING, REAL, Constraint, Owner, ParameterSpec
+
+OutputAxis: TypeAlias = Literal["kept", "resized", "added"] | None
+
+
+@dataclass(frozen=True)
+class Properties:
+    """The properties of a function at its first case; each is a test.
+
+    domain : the closed interval on which it is a real number
+    range : the smallest closed interval that holds every value
+    monotonic : whether it never falls
+    parity : "odd" or "even"
+    fixed_points : the x with f(x) = x; ``None`` is every x
+    limits : the values at the ends of the domain; NaN if there is none
+    zero_centred : whether f(0) = 0 and both signs occur
+    lipschitz : the largest slope; inf if there is none
+    smoothness : the number of continuous derivatives; -1 if the function itself jumps
+    kinks : the x at which it or a derivative jumps
+    sums_to : the sum along the axis
+    """
+
+    domain: tuple[float, float] = (-inf, inf)
+    range: tuple[float, float] = (-inf, inf)
+    monotonic: bool = False
+    parity: Literal["odd", "even"] | None = None
+    fixed_points: tuple[float, ...] | None = ()
+    limits: tuple[float, float] | None = None
+    zero_centred: bool = False
+    lipschitz: float = inf
+    smoothness: float = inf
+    kinks: tuple[float, ...] = ()
+    sums_to: float | None = None
+
+
+@dataclass(frozen=True)
+class Case:
+    """Parameters to test a function at, with the formula and the error bound there."""
+
+    parameters: Mapping[str, Any]
+    formula: str = ""
+    ulp: float = 0.0
+
+
+@dataclass(frozen=True)
+class Peer:
+    """The same function in another library.
+
+    parameters : its defaults that differ from ours
+    note : another difference, in a word or two
+    """
+
+    name: str
+    parameters: Mapping[str, Any]
+    note: str
+
+    def __init__(self, name: str, note: str = "", **parameters: Any) -> None:
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "parameters", parameters)
+        object.__setattr__(self, "note", note)
+
+    def __str__(self) -> str:
+        differences = [
+            *filter(None, [self.note]),
+            *(f"{k}={v}" for k, v in self.parameters.items()),
+        ]
+        return f"{self.name} ({', '.join(differences)})" if differences else self.name
+
+
+@dataclass(frozen=True)
+class NoiseSpec:
+    """The uniform random numbers that a function takes as `noise`.
+
+    shape : their shape, a function of all arguments by name
+    probability : the parameter that must be positive for them to be drawn; if there is none they
+        are drawn in training, or always by a function that has no such parameter
+    """
+
+    shape: Callable[..., tuple[int, ...]]
+    probability: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Definition:
+    """All that is known of a function; `activation` and `operation` describe the fields.
+
+    An operation takes one or more arrays. An activation is an operation of one array that also has
+    a formula, and properties and cases to be tested by.
+
+    first : the name of the first array, which decides the library, the device and the dtype
+    derivative : the derivative with respect to the first array, if the function is elementwise
+    parameter_derivatives : a function that returns by name the derivatives of each element of the
+        result with respect to the parameters
+    vjp : ``vjp(xp, g, x, *parameters)``, a dictionary of gradients
+    keyword_only : the parameters that the implementation takes by name only; they are the last
+    """
+
+    name: str
+    impl: Callable[..., Any]
+    first: str
+    parameters: Mapping[str, ParameterSpec]
+    defaults: Mapping[str, Any]
+    source: str = ""
+    peers: Mapping[str, tuple[Peer, ...]] = field(default_factory=dict)
+    noise: NoiseSpec | None = None
+    formula: str | None = None
+    ulp: float = 0.0
+    constraints: tuple[Constraint, ...] = ()
+    aliases: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    cases: tuple[Case, ...] = ()
+    output_axis: OutputAxis = None
+    preserves_integers: bool = False
+    properties: Properties = Properties()
+    use_custom_vjp: bool = True
+    keyword_only: tuple[str, ...] = ()
+    derivative: Callable[..., Any] | None = field(default=None, repr=False)
+    parameter_derivatives: Callable[..., Any] | None = field(default=None, repr=False)
+    vjp: Callable[..., Any] | None = field(default=None, repr=False)
+
+    @property
+    def is_activation(self) -> bool:
+        """Whether it has a formula to be tested by."""
+        return self.formula is not None
+
+    @property
+    def is_elementwise(self) -> bool:
+        """Whether each element of the result depends on one element of the only array."""
+        return self.is_activation and self.output_axis is None
+
+    @property
+    def keeps_shape(self) -> bool:
+        """Whether the result has the shape of x."""
+        return self.output_axis in (None, "kept")
+
+    def bind(self, values: Iterable[Any]) -> dict[str, Any]:
+        """Return the values of the parameters by name."""
+        return dict(zip(self.parameters, values, strict=True))
+
+    def part(self, name: str, impl: Callable[..., Any], **parameters: ParameterSpec) -> Definition:
+        """Return the definition of a derivative or vjp, ``impl(xp, x, *parameters)``."""
+        return replace(
+            self,
+            name=f"{self.name}.{name}",
+            impl=impl,
+            parameters={**parameters, **self.parameters},
+            keyword_only=(),
+            preserves_integers=False,
+            derivative=None,
+            parameter_derivatives=None,
+            vjp=None,
+        )
+
+    def call(self, impl: Callable[..., Any], *arrays: Any, values: tuple[Any, ...]) -> Any:
+        """Call an implementation of this signature with the values of all parameters."""
+        if not self.keyword_only:
+            return impl(*arrays, *values)
+        stop = len(values) - len(self.keyword_only)
+        named = dict(zip(self.keyword_only, values[stop:], strict=True))
+        return impl(*arrays, *values[:stop], **named)
+
+    def check(self, x: Any, values: tuple[Any, ...], backend: Owner) -> tuple[Any, ...]:
+        """Return the parameters as the implementation takes them.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not accepted; the message names the function and the argument.
+        """
+        kinds, what = (REAL, "real") if self.is_activation else (FLOATING, "real floating")
+        if not backend.isdtype(x, kinds):
+            got = describe_value(x)
+            wanted = f"an array of {what} numbers"
+            raise TypeError(f"{self.name}: {self.first} must be {wanted}, got {got}")
+        checked = []
+        for (name, spec), value in zip(self.parameters.items(), values, strict=True):
+            try:
+                checked.append(spec.check(value, self.first, x, backend))
+            except TypeError:
+                text = spec.text.format(first=self.first, dtype=x.dtype)
+                got = describe_value(value)
+                raise TypeError(f"{self.name}: {name} must be {text}, got {got}") from None
+            except ValueError as error:
+                raise type(error)(f"{self.name}: {name} {error}") from None
+        arguments = self.bind(checked)
+        for constraint in self.constraints:
+            if not constraint.holds(arguments):
+                got = ", ".join(f"{name}={arguments[name]!r}" for name in constraint.names)
+                raise ValueError(f"{self.name}: requires {constraint.text}, got {got}")
+        return tuple(checked)

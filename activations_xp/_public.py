@@ -1,0 +1,313 @@
+"""The one place that writes public functions, with their accurate form, derivatives and vjp."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import itertools
+import linecache
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Literal, Protocol, TypeVar, overload
+
+from . import _dispatch
+from ._definition import Definition
+from ._docstring import PARTS
+from ._gradients import array_arguments, gradients
+from ._parameters import COTANGENT, COTANGENTS
+from ._typing import A, Namespace, P, Precision
+
+C = TypeVar("C", bound=Callable[..., Any])
+
+
+class PublicFunction(Protocol[P]):
+    """A function that keeps the caller's array type and has the parameters of its implementation.
+
+    A Python number counts as a NumPy scalar.
+    """
+
+    definition: Definition
+    impl: Callable[..., Any]
+
+    @overload
+    def __call__(self, x: float, /, *args: P.args, **kwargs: P.kwargs) -> float: ...
+    @overload
+    def __call__(self, x: A, /, *args: P.args, **kwargs: P.kwargs) -> A: ...
+    @overload
+    def __call__(self, x: A, /, *args: Any, out: A | None, **kwargs: Any) -> A: ...
+    @overload
+    def __call__(self, x: A, /, *args: Any, rng: Any, **kwargs: Any) -> A: ...
+
+
+class ValueAndDerivative(Protocol[P]):
+    """A function that returns the value and the derivative."""
+
+    @overload
+    def __call__(self, x: float, /, *args: P.args, **kwargs: P.kwargs) -> tuple[float, float]: ...
+    @overload
+    def __call__(self, x: A, /, *args: P.args, **kwargs: P.kwargs) -> tuple[A, A]: ...
+
+
+class VJP(Protocol[P]):
+    """A function that takes the cotangent of the result to the gradients of the arguments."""
+
+    impl: Callable[..., Any]
+
+    @overload
+    def __call__(
+        self, g: float, x: float, /, *args: P.args, **kwargs: P.kwargs
+    ) -> dict[str, float]: ...
+    @overload
+    def __call__(self, g: A, x: A, /, *args: P.args, **kwargs: P.kwargs) -> dict[str, A]: ...
+
+
+class Activation(PublicFunction[P], Protocol[P]):
+    """An activation function, with its accurate form and its derivatives as attributes."""
+
+    __name__: str
+    accurate: PublicFunction[P]
+    derivative: PublicFunction[P]
+    value_and_derivative: ValueAndDerivative[P]
+    vjp: VJP[P]
+
+    @overload
+    def defderivative(self, impl: C, /) -> C: ...
+    @overload
+    def defderivative(self, *names: str) -> Callable[[C], C]: ...
+    def defvjp(self, impl: C, /) -> C: ...
+
+
+class Operation(Protocol[P]):
+    """A function of several arrays, with its accurate form and its vjp as attributes."""
+
+    __name__: str
+    definition: Definition
+    impl: Callable[..., Any]
+    accurate: Callable[P, Any]
+    vjp: Callable[..., dict[str, Any]]
+
+    @overload
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any: ...
+    @overload
+    def __call__(self, *args: Any, rng: Any, **kwargs: Any) -> Any: ...
+    def defvjp(self, impl: C, /) -> C: ...
+
+
+def build_public(definition: Definition, doc: str) -> Any:
+    """Return the function that users call, which `defderivative` and `defvjp` complete."""
+    function = _build(definition, doc)
+    function.defderivative = functools.partial(_defderivative, function)
+    function.defvjp = functools.partial(_defvjp, function)
+    function.accurate = at_precision(function, "accurate")
+    return function
+
+
+def at_precision(function: Any, precision: Precision) -> Any:
+    """Return the form of a public function that runs at this precision whatever is chosen."""
+    forms: dict[str, Any] = function.forms
+    if precision not in forms:
+        forms[precision] = form = _build(function.definition, function.__doc__, precision)
+        form.__qualname__ = f"{function.__qualname__}.{precision}"
+    return forms[precision]
+
+
+def _defderivative(function: Any, *names: Any) -> Any:
+    """Give an elementwise function its written derivative with respect to x, or to parameters.
+
+    ``@f.defderivative`` is the derivative of each element with respect to that of x: it becomes
+    ``f.derivative``, and ``f.value_and_derivative`` and ``f.vjp`` follow from it.
+    ``@f.defderivative("beta")`` returns a dictionary of the derivatives with respect to these
+    parameters, which ``f.vjp`` multiplies with the cotangent and sums.
+    """
+    if not isinstance(names[0], str):
+        (impl,) = names
+        _complete_signature(function, impl)
+        _update(function, derivative=impl)
+        definition = function.definition
+
+        def derivative(xp: Namespace, x: Any, *values: Any) -> Any:
+            return definition.call(impl, xp, x, values=values)
+
+        def both(xp: Namespace, x: Any, *values: Any) -> Any:
+            value = definition.call(definition.impl, xp, x, values=values)
+            return value, derivative(xp, x, *values)
+
+        _attach(function, "derivative", derivative, impl)
+        _attach(function, "value_and_derivative", both, impl)
+        _attach_vjp(function, None)
+        return impl
+
+    def decorate(impl: C) -> C:
+        _complete_signature(function, impl)
+        unknown = set(names) - function.definition.parameters.keys()
+        if unknown:
+            raise TypeError(f"{function.__name__}: defderivative got unknown {sorted(unknown)}")
+        _update(function, parameter_derivatives=impl)
+        return impl
+
+    return decorate
+
+
+def _defvjp(function: Any, impl: C) -> C:
+    """Give a function its written vjp, ``impl(xp, g, x, parameters) -> {name: gradient}``."""
+    _complete_signature(function, impl, "g")
+    _update(function, vjp=impl)
+    _attach_vjp(function, impl)
+    return impl
+
+
+def _complete_signature(function: Any, impl: Any, *lead: str) -> None:
+    """Give the names-only signature of a derivative the defaults of the function."""
+    given = list(inspect.signature(impl).parameters.values())
+    own = function.definition.impl
+    if given[-1].kind is inspect.Parameter.VAR_KEYWORD:
+        return
+    names = list(inspect.signature(own).parameters)
+    expected = [names[0], *lead, *names[1:]]
+    if [p.name for p in given] != expected:
+        got = ", ".join(p.name for p in given)
+        raise TypeError(
+            f"{function.__name__}: its derivatives must take ({', '.join(expected)}), got ({got})"
+        )
+    impl.__defaults__, impl.__kwdefaults__ = own.__defaults__, own.__kwdefaults__
+
+
+def _update(function: Any, **parts: Any) -> None:
+    definition = replace(function.definition, **parts)
+    for form in (function, *function.forms.values()):
+        form.definition = definition
+
+
+def _attach_vjp(function: Any, impl: Any) -> None:
+    def vjp(xp: Namespace, x: Any, g: Any, *values: Any) -> Any:
+        definition = function.definition
+        return gradients(definition, xp, g, x, values, array_arguments(definition, values))
+
+    _attach(function, "vjp", vjp, impl)
+
+
+def _attach(function: Any, name: str, adapter: Callable[..., Any], impl: Any) -> None:
+    """Make a part of a function public as its attribute."""
+    definition = function.definition
+    cotangent = COTANGENT if definition.is_activation else COTANGENTS
+    part = definition.part(name, adapter, **({"g": cotangent} if name == "vjp" else {}))
+    kind = "activation" if definition.is_activation else "operation"
+    doc = PARTS.get(f"{kind} {name}", PARTS.get(name, "")).format(name=definition.name)
+    public = _build(part, doc, impl=definition.impl)
+    public.impl = public.__wrapped__ = impl or adapter
+    setattr(function, name, public)
+
+
+_TEMPLATE = """\
+def _make(_tables, _choice, _resolve, _call_with_out, _sample_noise, _type):
+    def {name}({signature}):
+        {noise}{out}return (_tables[_choice[0]].get(_type({first})) or _resolve({first}))(
+            {first}, ({types}){rest}
+        )
+    return {name}
+"""
+_OUT = """\
+if out is not None:
+            _kernel = _tables[_choice[0]].get(_type({first})) or _resolve({first})
+            return _call_with_out(out, _kernel, {first}, ({types}){rest})
+        """
+_NOISE = """\
+if {condition}:
+            noise = _sample_noise({first}, rng, noise, ({values}))
+        """
+_numbers = itertools.count()
+
+
+def _build(
+    definition: Definition,
+    doc: str,
+    precision: Precision | None = None,
+    impl: Callable[..., Any] | None = None,
+) -> Any:
+    """Write a public function: one look-up by the type of the first array, then the kernel.
+
+    Written out, it has the signature of its implementation, hands the types of all parameters and
+    each of them on by position, and needs nothing special of pickle, inspect, doctest or dynamo.
+    """
+    impl = definition.impl if impl is None else impl
+    tables: tuple[dict[type, Any], ...] = tuple({} for _ in _dispatch.PRECISIONS)
+    fixed = None if precision is None else [_dispatch.PRECISIONS.index(precision)]
+    choice = _dispatch.choice if fixed is None else fixed
+
+    def resolve(x: Any) -> Any:
+        index = choice[0]
+        return _dispatch.resolve(public.definition, _dispatch.PRECISIONS[index], x, tables[index])
+
+    def call_with_out(out: Any, kernel: Any, x: Any, types: Any, *parameters: Any) -> Any:
+        return _dispatch.call_with_out(definition.name, out, kernel, x, types, *parameters)
+
+    def sample_noise(x: Any, rng: Any, noise: Any, values: Any) -> Any:
+        chosen = _dispatch.PRECISIONS[choice[0]]
+        return _dispatch.sample_noise(public.definition, chosen, x, rng, noise, values)
+
+    signature = _signature(definition, impl)
+    name = definition.name.rpartition(".")[2]
+    words = {
+        "name": name,
+        "signature": _written(signature),
+        "first": definition.first,
+        "types": "".join(f"_type({p}), " for p in definition.parameters),
+        "rest": "".join(f", {p}" for p in definition.parameters),
+        "values": "".join(f"{p}, " for p in definition.parameters),
+        "condition": "training is True" if "training" in definition.parameters else "True",
+    }
+    has_rng, has_out = "rng" in signature.parameters, "out" in signature.parameters
+    words["noise"] = _NOISE.format(**words) if has_rng else ""
+    words["out"] = _OUT.format(**words) if has_out else ""
+    source = _TEMPLATE.format(**words)
+    filename = f"<activations_xp {definition.name} {next(_numbers)}>"
+    linecache.cache[filename] = len(source), None, source.splitlines(True), filename
+    namespace: dict[str, Any] = {}
+    exec(compile(source, filename, "exec"), impl.__globals__, namespace)
+    public = namespace["_make"](tables, choice, resolve, call_with_out, sample_noise, type)
+
+    parameters = signature.parameters.values()
+    by_position = [p for p in parameters if p.kind is not p.KEYWORD_ONLY]
+    by_name = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
+    public.__defaults__ = tuple(p.default for p in by_position if p.default is not p.empty)
+    public.__kwdefaults__ = {p.name: p.default for p in by_name if p.default is not p.empty}
+    public.__annotations__ = {n: h for n, h in impl.__annotations__.items() if n != "xp"}
+    public.__qualname__ = definition.name
+    public.__module__ = impl.__module__
+    public.__doc__ = doc
+    public.__signature__ = signature
+    public.__wrapped__ = public.impl = impl  # which inspect.getsource shows
+    public.definition = definition
+    public.forms = {}
+    return public
+
+
+def _signature(definition: Definition, impl: Callable[..., Any]) -> inspect.Signature:
+    """Return the signature of a public function, from that of the implementation."""
+    own = inspect.signature(impl)
+    part = definition.name.rpartition(".")[2]
+    is_main = part == definition.name
+    parameters = list(own.parameters.values())[1:]
+    if definition.is_activation:
+        parameters[0] = parameters[0].replace(kind=inspect.Parameter.POSITIONAL_ONLY)
+    if "g" in definition.parameters:
+        parameters.insert(0, inspect.Parameter("g", parameters[0].kind))
+    last: list[str] = []
+    if definition.noise is not None and is_main:
+        last.append("rng")
+    if definition.is_activation and (is_main or part == "derivative"):
+        last.append("out")
+    kind: Literal[inspect._ParameterKind.KEYWORD_ONLY] = inspect.Parameter.KEYWORD_ONLY
+    parameters += [inspect.Parameter(name, kind, default=None) for name in last]
+    return own.replace(parameters=parameters)
+
+
+def _written(signature: inspect.Signature) -> str:
+    """Return a signature as source, where None stands for every default."""
+    words = []
+    for p in signature.parameters.values():
+        if p.kind is p.KEYWORD_ONLY and "*" not in words:
+            words.append("*")
+        words.append(p.name if p.default is p.empty else f"{p.name}=None")
+    lead = sum(p.kind is p.POSITIONAL_ONLY for p in signature.parameters.values())
+    return ", ".join([*words[:lead], *["/"][:lead], *words[lead:]])

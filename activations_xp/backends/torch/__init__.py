@@ -1,0 +1,113 @@
+"""PyTorch: its own kernel where the native table says that it is as accurate, else ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.autograd import forward_ad
+
+from ..._definition import Definition
+from ..._typing import Kernel, Precision
+from .. import generic
+from ..base import Backend
+from .autograd import Call, NativeGraph
+from .namespace import NAMESPACES, PLAIN, is_tracing, is_transformed
+from .native import NATIVE, OPERATIONS, ForwardOnly
+
+
+class TorchBackend(Backend):
+    """PyTorch on any device, eager, compiled or transformed."""
+
+    name = "torch"
+    xp = NAMESPACES["fast"]
+
+    def owns(self, x: Any) -> bool:
+        return isinstance(x, torch.Tensor)
+
+    def is_tracing(self) -> bool:
+        return is_tracing()
+
+    def bind(self, definition: Definition, precision: Precision, array_type: type) -> Kernel:
+        is_fast = precision == "fast"
+        native = NATIVE.get(definition.name) if is_fast and array_type in PLAIN else None
+        operation = OPERATIONS.get(definition.name) if is_fast else None
+        xp = NAMESPACES[precision]
+
+        def make(x: Any, parameters: tuple[Any, ...]) -> tuple[Callable[[Any], Any], bool]:
+            values = definition.check(x, parameters, BACKEND)
+            default = torch.get_default_dtype()
+            exact = precision == "accurate" and x.device.type != "mps"  # which has no float64
+            dtypes = generic.compute_and_result_dtypes(definition, xp, x, values, default, exact)
+            result = dtypes[1]
+            has_tensors = any(isinstance(value, torch.Tensor) for value in values)
+            is_constant = not has_tensors and x.dtype == result  # the default dtype may change
+            kernel: Any = None
+            if native and not has_tensors and result.is_floating_point and result.itemsize > 1:
+                kernel = None if result in native.inaccurate_dtypes else native.bind(*values)
+                if kernel is not None and not isinstance(kernel, ForwardOnly):
+                    if x.dtype == result:
+                        return kernel, is_constant
+                    return (lambda x: kernel(x.to(result))), is_constant
+            call = Call(definition, xp, values, *dtypes, kernel)
+            run = call.differentiable if call.uses_written_vjp else call.plain
+            if operation is not None:
+                return _with_native(call, operation, run), is_constant
+            if kernel is None or not is_constant:
+                return run, is_constant
+            forward = kernel.kernel
+
+            def run_native(x: Any) -> Any:
+                if x.requires_grad or forward_ad._current_level >= 0:
+                    return call.differentiable(x)
+                return forward(x)
+
+            return run_native, is_constant
+
+        return generic.cached_kernel(definition, make, is_tracing)
+
+    def uniform(self, shape: tuple[int, ...], like: Any, rng: Any) -> Any:
+        if rng is not None and not isinstance(rng, torch.Generator):
+            raise TypeError("a torch.Generator, or None for the global one")
+        if rng is not None and rng.device.type != like.device.type:
+            raise ValueError(f"rng is on device {rng.device} but x is on device {like.device}")
+        is_floating = like.dtype.is_floating_point
+        dtype = like.dtype if is_floating else torch.get_default_dtype()
+        dtype = dtype if dtype.itemsize > 2 else torch.float32
+        return torch.rand(shape, generator=rng, dtype=dtype, device=like.device)
+
+    def empty_for(self, rng: Any, dtype: Any) -> Any:
+        if not isinstance(rng, torch.Generator):
+            return None
+        return torch.empty(0, dtype=dtype, device=rng.device)
+
+    def samples_natively(
+        self, definition: Definition, precision: Precision, array_type: type
+    ) -> bool:
+        native = NATIVE.get(definition.name)
+        is_native = native is not None and native.samples and array_type in PLAIN
+        return is_native and precision == "fast"
+
+    def call_with_out(self, out: Any, is_own: bool, call: Callable[..., Any], x: Any) -> Any:
+        # autograd differentiates at x, which must stay as it is
+        return call(x.clone() if out is x and x.requires_grad else x)
+
+
+BACKEND = TorchBackend()
+
+
+def _with_native(
+    call: Call, kernel: Callable[..., Any], run: Callable[[Any], Any]
+) -> Callable[[Any], Any]:
+    """Return a function that runs torch's kernel of several tensors where it accepts them."""
+
+    def run_native(x: Any) -> Any:
+        if forward_ad._current_level >= 0 or is_transformed():
+            return run(x)
+        native = NativeGraph(call, kernel, x)
+        if native.output is None:
+            return run(x)
+        return native.differentiable(x) if native.is_detached else native.output
+
+    return run_native

@@ -1,0 +1,172 @@
+"""A function at given parameters on tensors, and the node that autograd records of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, cast
+
+import torch
+from torch.autograd import forward_ad
+
+from ..._definition import Definition
+from ..._gradients import derivative, gradients, parameter_derivatives, tangent_of_parameter
+from .. import generic
+from .namespace import is_tracing
+from .native import ForwardOnly
+
+
+class Call:
+    """A function with its parameters: its value, vjp and jvp as functions of the tensors."""
+
+    def __init__(
+        self,
+        definition: Definition,
+        xp: Any,
+        values: tuple[Any, ...],
+        compute: torch.dtype,
+        result: torch.dtype,
+        native: ForwardOnly | None = None,
+    ) -> None:
+        self.definition, self.xp, self.values, self.native = definition, xp, values, native
+        self.compute, self.result = compute, result
+        self.positions = tuple(i for i, v in enumerate(values) if isinstance(v, torch.Tensor))
+        names = list(definition.parameters)
+        self.names = (definition.first, *(names[i] for i in self.positions))
+        self.arrays = tuple(values[i] for i in self.positions)
+
+    @property
+    def uses_written_vjp(self) -> bool:
+        """Whether autograd is given the written derivatives with respect to all tensors."""
+        definition = self.definition
+        if definition.derivative is None and definition.vjp is None:
+            return False
+        if not definition.is_activation:
+            return definition.use_custom_vjp
+        learned = any(
+            definition.parameters[name].differentiable and array.is_floating_point()
+            for name, array in zip(self.names[1:], self.arrays, strict=True)
+        )
+        return not learned or definition.parameter_derivatives is not None
+
+    def plain(self, x: Any) -> Any:
+        """Return the result, which autograd differentiates operation by operation."""
+        return self.value(x, *self.arrays)
+
+    def differentiable(self, x: Any) -> Any:
+        """Return the result, as one node of autograd where a derivative may be wanted."""
+        tensors = (x, *self.arrays)
+        if forward_ad._current_level < 0:
+            if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+                return cast(Any, Node).apply(self, *tensors)
+        elif self.definition.derivative is not None and not is_tracing():
+            return cast(Any, NodeWithForwardAD).apply(self, *tensors)
+        return self.plain(x)
+
+    def value(self, x: Any, *arrays: Any) -> Any:
+        """Return the result for these tensors."""
+        if self.native is not None:
+            return self.native.kernel(x.to(self.result))
+        return self._evaluate(x, arrays)
+
+    def vjp(self, needed: Sequence[bool], g: Any, x: Any, *arrays: Any) -> list[Any]:
+        """Return the gradients of the tensors, or None where none is needed."""
+        found: dict[str, Any] = {}
+        native = self.native
+        if native is not None and native.vjp is not None and not torch.is_grad_enabled():
+            found[self.definition.first] = native.vjp(g, x)
+        wrt = [n for n, need in zip(self.names, needed, strict=True) if need and n not in found]
+        if wrt:
+            found |= self._evaluate(x, arrays, partial(gradients, wrt=wrt), g)
+        return [found.get(name) for name in self.names]
+
+    def jvp(self, tangents: Sequence[Any], x: Any, *arrays: Any) -> Any:
+        """Return the tangent of the result."""
+        definition = self.definition
+        tangent, *others = tangents
+        total: Any = 0
+        if tangent is not None:
+            total = tangent * self._evaluate(x, arrays, derivative, dtype=self.compute)
+        if any(t is not None for t in others):
+            impl = parameter_derivatives
+            found = self._evaluate(x, arrays, impl, dtype=self.compute)
+            values = generic.merge_args(self.values, self.positions, arrays)
+            for name, t in zip(self.names[1:], others, strict=True):
+                if t is not None:
+                    total = total + tangent_of_parameter(
+                        definition, self.xp, values, name, t, x, found[name]
+                    )
+        return total.to(self.result)
+
+    def _evaluate(
+        self,
+        x: Any,
+        arrays: tuple[Any, ...],
+        impl: Callable[..., Any] | None = None,
+        g: Any = None,
+        dtype: Any = None,
+    ) -> Any:
+        values = generic.merge_args(self.values, self.positions, arrays)
+        result = self.result if dtype is None else dtype
+        return generic.evaluate(self.definition, self.xp, x, values, self.compute, result, impl, g)
+
+
+class NativeGraph(Call):
+    """A call whose value torch's own kernel has computed, with the graph for its gradients."""
+
+    def __init__(self, call: Call, kernel: Callable[..., Any], x: Any) -> None:
+        self.__dict__.update(call.__dict__)
+        tensors = (x, *self.arrays)
+        is_wanted = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+        self.is_detached = is_wanted and not is_tracing()
+        if self.is_detached:
+            tensors = tuple(t.detach().requires_grad_(t.requires_grad) for t in tensors)
+        self.leaves = tensors
+        values = generic.merge_args(self.values, self.positions, tensors[1:])
+        self.output = kernel(tensors[0], *values)
+
+    def value(self, x: Any, *arrays: Any) -> Any:
+        return self.output.detach()
+
+    def vjp(self, needed: Sequence[bool], g: Any, x: Any, *arrays: Any) -> list[Any]:
+        if torch.is_grad_enabled():  # the gradients will be differentiated
+            return super().vjp(needed, g, x, *arrays)
+        wanted = [t for t in self.leaves if t.requires_grad]
+        found = iter(torch.autograd.grad(self.output, wanted, g, retain_graph=True))
+        return [next(found) if t.requires_grad else None for t in self.leaves]
+
+
+class Node(torch.autograd.Function):
+    """A node that saves the tensors, and computes their gradients from them."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(call: Call, *tensors: Any) -> Any:
+        value = call.value(*tensors)
+        # autograd takes no input for an output, and not every kind of tensor has views
+        return value.clone() if value is tensors[0] else value
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.call, *tensors = inputs
+        ctx.save_for_backward(*tensors)
+        if isinstance(output, tuple):  # only the first result has a derivative
+            ctx.mark_non_differentiable(*output[1:])
+
+    @staticmethod
+    def backward(ctx: Any, g: Any, *_: Any) -> Any:
+        return None, *ctx.call.vjp(ctx.needs_input_grad[1:], g, *ctx.saved_tensors)
+
+
+class NodeWithForwardAD(Node):
+    """The node for forward mode as well, which dynamo refuses to trace."""
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        Node.setup_context(ctx, inputs, output)
+        ctx.save_for_forward(*inputs[1:])
+
+    @staticmethod
+    def jvp(ctx: Any, _: Any, *tangents: Any) -> Any:
+        return ctx.call.jvp(tangents, *ctx.saved_tensors)

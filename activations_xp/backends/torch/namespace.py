@@ -1,0 +1,68 @@
+"""torch under the names of the array API standard.
+
+The wrappers of array-api-compat cost 2 to 8 us, and some of them break ``fullgraph=True`` or vmap.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import array_api_compat.torch as compat
+import torch
+
+from ..._typing import Precision
+from .. import generic
+
+PLAIN = (torch.Tensor, torch.nn.Parameter)
+"""Other classes of tensors, sharded or nested ones, may lack torch's own kernels."""
+
+is_tracing = torch.compiler.is_dynamo_compiling
+
+_KINDS: dict[torch.dtype, str] = {
+    dtype: kind
+    for dtype in vars(torch).values()
+    if isinstance(dtype, torch.dtype)
+    for kind in ("bool", "integral", "real floating", "complex floating")
+    if compat.isdtype(dtype, kind)
+}
+
+
+def isdtype(dtype: torch.dtype, kinds: str | tuple[str, ...]) -> bool:
+    """Return whether a dtype is of one of these kinds; array-api-compat takes 3 us for it."""
+    return _KINDS.get(dtype) in ((kinds,) if isinstance(kinds, str) else kinds)
+
+
+def is_transformed() -> bool:
+    """Return whether a transform of torch.func is active."""
+    return torch._C._functorch.peek_interpreter_stack() is not None
+
+
+def is_concrete(x: Any) -> bool:
+    """Return whether the values of a tensor may be read."""
+    if type(x) not in PLAIN or x.is_meta or is_tracing() or is_transformed():
+        return False
+    return not (x.is_cuda and torch.cuda.is_current_stream_capturing())
+
+
+NAMESPACES: dict[Precision, Any] = {
+    precision: generic.extend_namespace(
+        torch,
+        **generic.one_sided(torch),
+        precision=precision,
+        astype=lambda x, dtype: x.to(dtype=dtype),
+        isdtype=isdtype,
+        is_concrete=is_concrete,
+        cumulative_sum=torch.cumsum,
+        nonzero=lambda x: torch.nonzero(x, as_tuple=True),
+        permute_dims=torch.permute,
+        matrix_transpose=lambda x: x.mT,
+        sort=lambda x, axis=-1: torch.sort(x, dim=axis).values,
+        take=lambda x, indices, axis: torch.index_select(x, axis, indices),
+        take_along_axis=lambda x, indices, axis=-1: torch.take_along_dim(x, indices, axis),
+        min=torch.amin,
+        # torch takes an empty axis for all of them
+        max=lambda x, axis, keepdims=False: x if axis == () else torch.amax(x, axis, keepdims),
+        sum=lambda x, axis, keepdims=False: x if axis == () else torch.sum(x, axis, keepdims),
+    )
+    for precision in ("fast", "accurate")
+}

@@ -1,0 +1,1 @@
+"""Numerical building blocks, written on the array API standard."""

@@ -1,0 +1,91 @@
+"""Array manipulation that the array API standard lacks, and the transpose of broadcasting."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Any
+
+from .._typing import NUMBER, Array, Namespace
+
+
+def is_concrete(xp: Namespace, *arrays: Array) -> bool:
+    """Return whether the library can read the values of the arrays now."""
+    judge = getattr(xp, "is_concrete", None)
+    return judge is not None and all(judge(array) for array in arrays)
+
+
+def ones_like_nan(xp: Namespace, x: Array) -> Any:
+    """Return 1 everywhere, and NaN where x is NaN."""
+    return xp.where(x <= inf, 1.0, x)
+
+
+def zeros_like(xp: Namespace, x: Array) -> Any:
+    """Return 0 everywhere, also where x is NaN."""
+    return xp.astype(x < -inf, x.dtype)
+
+
+def mask_to_zero(xp: Namespace, value: Any, where: Any) -> Any:
+    """Return `value`, and 0 where the mask is False."""
+    return value if where is None else xp.where(where, value, 0.0)
+
+
+def slice_axis(x: Any, axis: int, cut: slice) -> Any:
+    """Return the slice of x along one axis."""
+    return x[(*(slice(None),) * axis, cut, ...)]
+
+
+def arange(xp: Namespace, x: Any, n: int) -> Any:
+    """Return 0, 1, ..., n - 1 in the dtype and on the device of x, made from x."""
+    nothing = x[(slice(0, 0),) * x.ndim]
+    one = xp.ones_like(xp.sum(nothing, axis=tuple(range(x.ndim))))
+    return xp.cumulative_sum(xp.broadcast_to(one, (n,)), axis=0) - 1
+
+
+def take_rows(xp: Namespace, x: Array, index: Array) -> Any:
+    """Return the element of each row of a matrix at its index."""
+    column = xp.reshape(index, (-1, 1))
+    if hasattr(xp, "take_along_axis"):
+        return xp.take_along_axis(x, column, axis=1)[:, 0]
+    return xp.sum(xp.where(arange(xp, index, x.shape[1]) == column, x, 0.0), axis=1)
+
+
+def unbroadcast(xp: Namespace, g: Any, shape: Any) -> Any:
+    """Sum `g` over the axes along which `shape` was broadcast."""
+    shape = tuple(shape)
+    if isinstance(g, NUMBER) or tuple(g.shape) == shape:
+        return g
+    padded = (1,) * (g.ndim - len(shape)) + shape
+    axes = tuple(i for i, (m, n) in enumerate(zip(g.shape, padded, strict=True)) if m != n)
+    return xp.reshape(xp.sum(g, axis=axes, keepdims=True), shape)
+
+
+def broadcast_along(
+    xp: Namespace, function: str, name: str, value: Any, x: Array, axes: Any
+) -> Any:
+    """Return `value` in a shape that broadcasts to x.
+
+    It is a number, an array with the sizes of x along `axes`, or one that broadcasts to x.
+    """
+    if isinstance(value, NUMBER):
+        return value
+    shape = shape_along(value.shape, x, axes)
+    if not broadcasts_to(shape, x.shape):
+        raise ValueError(
+            f"{function}: {name} of shape {tuple(value.shape)} does not broadcast to x of shape"
+            f" {tuple(x.shape)}"
+        )
+    return xp.reshape(value, shape)
+
+
+def shape_along(shape: Any, x: Array, axes: Any) -> tuple[int, ...]:
+    """Return the shape in which sizes along `axes` broadcast to x, or `shape` if it has others."""
+    if len(shape) != len(axes):
+        return tuple(shape)
+    sizes = dict(zip(sorted(axes), shape, strict=True))
+    return tuple(sizes.get(i, 1) for i in range(x.ndim))
+
+
+def broadcasts_to(shape: Any, target: Any) -> bool:
+    """Return whether an array of one shape broadcasts to another shape."""
+    pairs = zip(shape[::-1], target[::-1], strict=False)
+    return len(shape) <= len(target) and all(n in (1, m) for n, m in pairs)
