@@ -164,7 +164,11 @@ ARRAY_PARAMETERS = [
     for name, spec in f.definition.parameters.items()
     if takes_array(spec)
 ]
-WITH_ARRAY_PARAMETERS = [f for f in FUNCTIONS if has_parameter_derivatives(f)]
+WITH_ARRAY_PARAMETERS = [
+    f
+    for f in FUNCTIONS
+    if has_parameter_derivatives(f) and any(map(takes_array, f.definition.parameters.values()))
+]
 MASKED = [f for f in FUNCTIONS if any(map(is_mask, f.definition.parameters.values()))]
 
 
@@ -363,7 +367,11 @@ def sampled_parameter_derivatives(
     """Return points away from kinks, and the exact derivatives by the parameter there."""
     x = sample_points(case.definition, dtype)
     x = x[is_away_from(kinks_of(case), x)]
-    arguments = case.formula, x, case.all_parameters, name
+    parameters = {
+        name: float(x.dtype.type(value)) if isinstance(value, float) else value
+        for name, value in case.all_parameters.items()  # as an array of x's dtype holds them
+    }
+    arguments = case.formula, x, parameters, name
     return x, cached_on_disk(exact_parameter_derivative, *arguments)
 
 

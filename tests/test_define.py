@@ -222,6 +222,30 @@ def test_kernel_of_a_precision_that_changes_while_it_is_resolved(monkeypatch):
     assert levels == ["fast", "accurate", "fast"]
 
 
+def test_precision_after_an_error(monkeypatch):
+    """The precision is restored when an exception leaves the block."""
+
+    @activation(**WORDS)
+    def watched(xp: Namespace, x: Array):
+        """Identity."""
+        return x
+
+    levels = []
+
+    def bind(definition, precision, array_type):
+        return lambda x, types: levels.append(precision) or x
+
+    monkeypatch.setattr(_dispatch.find_backend(np.ones(1)), "bind", bind)
+    def fail(x):
+        watched(x)
+        raise KeyError
+
+    with pytest.raises(KeyError), ax.precision("accurate"):
+        fail(np.ones(1))
+    watched(np.ones(1))
+    assert levels == ["accurate", "fast"]
+
+
 def test_precision_that_is_neither_is_refused():
     message = "precision: level must be 'fast' or 'accurate', got 'x'"
     with pytest.raises(ValueError, match=message), ax.precision("x"):

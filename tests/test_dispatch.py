@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import subprocess
 import sys
@@ -79,15 +78,3 @@ def test_many_threads_may_meet_a_new_type_at_once(activation):
     assert len(results) == 8
     for result in results:
         np.testing.assert_array_equal(np.asarray(result), expected)
-
-
-@pytest.mark.once
-def test_precision_after_an_error():
-    """The precision is restored when an exception leaves the block."""
-    x = np.linspace(-3, 3, 8).astype("f2")
-    fast, accurate = ax.tanh(x), ax.tanh.accurate(x)
-    assert (fast != accurate).any()
-    with contextlib.suppress(KeyError), ax.precision("accurate"):
-        np.testing.assert_array_equal(ax.tanh(x), accurate)
-        raise KeyError
-    np.testing.assert_array_equal(ax.tanh(x), fast)
