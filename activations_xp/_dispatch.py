@@ -142,7 +142,8 @@ def resolve(
     definition: Definition, level: Precision, x: Any, kernels: dict[type, Kernel]
 ) -> Kernel:
     """Return the kernel for arrays like x, and remember it by type."""
-    backend = _numpy() if isinstance(x, NUMBER) else find_backend(x)
+    is_number = isinstance(x, NUMBER) and definition.is_activation
+    backend = _numpy() if is_number else find_backend(x)
     if backend is None:
         got = f"{describe_value(x)}{array_hint(x)}"
         raise TypeError(f"{definition.name}: {definition.first} must be an array, got {got}")
