@@ -106,7 +106,8 @@ def at_precision(function: Any, precision: Precision) -> Any:
     """Return the form of a public function that runs at this precision whatever is chosen."""
     forms: dict[str, Any] = function.forms
     if precision not in forms:
-        forms[precision] = form = _build(function.definition, function.__doc__, precision)
+        definition, doc, source = function.definition, function.__doc__, function.signature_source
+        forms[precision] = form = _build(definition, doc, precision, source)
         form.__qualname__ = f"{function.__qualname__}.{precision}"
     return forms[precision]
 
@@ -277,7 +278,7 @@ def _build(
     public.__doc__ = doc
     public.__signature__ = signature
     public.__wrapped__ = public.impl = impl  # which inspect.getsource shows
-    public.definition = definition
+    public.definition, public.signature_source = definition, impl
     public.forms = {}
     return public
 

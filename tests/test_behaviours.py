@@ -14,7 +14,7 @@ import mpmath
 import numpy as np
 import pytest
 from oracle import (
-    DIGITS,
+    DERIVATIVE_DIGITS,
     MASKED,
     SMOOTH,
     STEP,
@@ -81,11 +81,12 @@ def differentiated(backend, function, x, dtype, given):
 
 def curvature(formula, x, parameters):
     """The second difference quotient in many digits."""
-    with mpmath.workdps(DIGITS):
+    with mpmath.workdps(DERIVATIVE_DIGITS):
         x = np.frompyfunc(lambda v: mpmath.mpf(float(v)), 1, 1)(x)
         step = STEP * np.where(x == 0, 1, abs(x))
         low, middle, high = (
-            truth(formula, x + side * step, parameters, digits=DIGITS) for side in (-1, 0, 1)
+            truth(formula, x + side * step, parameters, digits=DERIVATIVE_DIGITS)
+            for side in (-1, 0, 1)
         )
         return (low - 2 * middle + high) / step**2
 
@@ -250,7 +251,7 @@ def _limit(a, b, c):
 
 
 def _true_values(formula, x, parameters):
-    return truth(formula, x, parameters, digits=DIGITS)
+    return truth(formula, x, parameters, digits=DERIVATIVE_DIGITS)
 
 
 def test_infinities_go_to_the_limit(case, backend):

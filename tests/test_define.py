@@ -236,6 +236,7 @@ def test_precision_after_an_error(monkeypatch):
         return lambda x, types: levels.append(precision) or x
 
     monkeypatch.setattr(_dispatch.find_backend(np.ones(1)), "bind", bind)
+
     def fail(x):
         watched(x)
         raise KeyError

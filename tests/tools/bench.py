@@ -29,7 +29,7 @@ import jax
 import numpy as np
 import scipy.special
 import torch
-from oracle import peak_memory, peer_of, required_parameters
+from oracle import FUNCTIONS, peak_memory, peer_of, required_parameters
 
 import activations_xp as ax
 
@@ -409,7 +409,7 @@ if __name__ == "__main__":
     chosen = {asked.dtype: SIZES[asked.dtype]} if asked.dtype else SIZES
     if asked.sizes:
         chosen = dict.fromkeys(chosen, asked.sizes)
-    every = [n for n in ax.names() if ax.get(n).definition.output_axis in (None, "kept")]
+    every = [f.__name__ for f in FUNCTIONS if f.definition.keeps_shape]
     result = figures(asked.names or every, chosen)
     if asked == parser.parse_args([]):
         (DOCS / "performance.md").write_text("".join(page(result, shares(every, LARGE))))

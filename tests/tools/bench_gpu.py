@@ -24,7 +24,7 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 import jax
 import torch
-from oracle import peer_of, required_parameters
+from oracle import FUNCTIONS, peer_of, required_parameters
 from tools.bench import agree
 
 import activations_xp as ax
@@ -157,7 +157,7 @@ if __name__ == "__main__":
     parser.add_argument("--size", type=lambda v: int(float(v)), default=100_000_000)
     parser.add_argument("--device", default="cuda")
     asked = parser.parse_args()
-    every = [n for n in ax.names() if ax.get(n).definition.output_axis in (None, "kept")]
+    every = [f.__name__ for f in FUNCTIONS if f.definition.keeps_shape]
     found = {
         str(dtype).removeprefix("torch."): [
             *rows(asked.names or every, asked.size, dtype, asked.device)

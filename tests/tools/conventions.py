@@ -95,7 +95,7 @@ def kernels() -> str:
 
 
 def elementwise() -> list[Any]:
-    return [f for f in map(ax.get, ax.names()) if f.definition.output_axis is None]
+    return [f for f in map(ax.get, ax.names()) if f.definition.is_elementwise]
 
 
 def given(function: Any) -> dict[str, Any]:
@@ -133,7 +133,7 @@ SLICES = ((-inf, -inf), (0.0, -inf), (0.0, inf), (0.0, nan))
 def sliced() -> list[tuple[Any, tuple[float, float], dict[str, Any]]]:
     """The functions that a slice of two shows, the slices, and whether they are masked."""
     cases = []
-    for function in map(ax.get, ax.names()):
+    for function in (f for f in map(ax.get, ax.names()) if f.definition.is_activation):
         definition = function.definition
         if definition.output_axis not in ("kept", "resized") or "gate" in definition.parameters:
             continue
