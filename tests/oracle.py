@@ -26,6 +26,7 @@ import pytest
 import activations_xp as ax
 from activations_xp import _oracle
 from activations_xp._activation import Definition, Variant
+from activations_xp._operation import operations
 
 # how the package is asked; no test depends on these names but through here
 
@@ -64,14 +65,50 @@ def is_mask(spec: Any) -> bool:
     return "boolean array" in spec.text
 
 
+def is_along_axis(spec: Any) -> bool:
+    """Return whether an array may have the sizes of the axes, and need not broadcast to x."""
+    return spec.is_along_axis
+
+
+def kind_of(function: Any, name: str) -> str:
+    """Return what a parameter takes, by the words of its error message."""
+    text = function.definition.parameters[name].text
+    kinds = {
+        "boolean array": "mask",
+        "array of integers": "integer array",
+        "sequence of pairs": "pairs",
+        "library and dtype": "float array",
+        "positive integer": "count",
+        "tuple of integers": "axes",
+        "an integer": "new axis" if output_axis(function) == "added" else "axis",
+        "real number or an array of x's library that broadcasts with": "operand",
+        "array of x's library that broadcasts with": "companion",
+        "array of x's library that broadcasts to": "array or number",
+        "library with a real floating dtype": "noise",
+        "array of x's library": "channel array",
+        "real number": "number",
+    }
+    return next((kind for words, kind in kinds.items() if words in text), "choice")
+
+
 def accurate(function: Any) -> Callable[..., Any]:
     """Return the function as the package computes it itself, the same with every library."""
     return function.portable
 
 
+set_precision = ax.implementation
+WRONG_PRECISION = r"^implementation: must be 'auto', 'native', 'portable' or 'compiled', got "
+
+
 def precision(name: str) -> contextlib.AbstractContextManager[Any]:
     """Compute "fast" or "accurate" within a ``with`` statement."""
     return ax.implementation({"fast": "auto", "accurate": "portable"}[name])
+
+
+def written_forms(function: Any) -> list[Any]:
+    """Return the public functions that a definition makes and that take the same arguments."""
+    written = getattr(function.definition, "derivative", None) is not None
+    return [function, accurate(function), *([function.derivative] if written else [])]
 
 
 def vjp(function: Any, g: Any, x: Any, /, **parameters: Any) -> Any:
@@ -126,8 +163,7 @@ class FunctionCase:
     @property
     def accurate_forms(self) -> list[Any]:
         """The function and, where one is written, its derivative, in our own computation."""
-        written = self.definition.derivative is not None
-        return [accurate(self.function), *([self.function.derivative] if written else [])]
+        return written_forms(self.function)[1:]
 
     def __str__(self) -> str:
         values = ",".join(f"{k}={v}" for k, v in self.case.parameters.items())
@@ -138,6 +174,7 @@ FUNCTIONS = [ax.get(name) for name in ax.names()]
 ELEMENTWISE = [f for f in FUNCTIONS if output_axis(f) is None]
 ALONG_AXIS = [f for f in FUNCTIONS if output_axis(f) is not None]
 CASES = [FunctionCase(f, case) for f in FUNCTIONS for case in cases_of(f)]
+OPERATIONS = list(operations().values())
 DIFFERENTIABLE = [f for f in FUNCTIONS if f.definition.derivative is not None]
 SMOOTH = [f for f in DIFFERENTIABLE if f.definition.properties.smoothness == inf]
 DIFFERENTIABLE_CASES = [(f, dict(c.parameters)) for f in DIFFERENTIABLE for c in cases_of(f)]
@@ -252,6 +289,18 @@ def exact_derivative(
             _oracle.truth(formula, at, parameters, digits=DERIVATIVE_DIGITS) for at in (low, high)
         )
         return (right - left) / (high - low)
+
+
+def exact_second_derivative(formula: str, x: np.ndarray, parameters: dict[str, Any]) -> np.ndarray:
+    """Return the second difference quotient in many digits."""
+    with mpmath.workdps(DERIVATIVE_DIGITS):
+        x = _many_digits(x)
+        step = STEP * np.where(x == 0, 1, abs(x))
+        low, middle, high = (
+            _oracle.truth(formula, x + side * step, parameters, digits=DERIVATIVE_DIGITS)
+            for side in (-1, 0, 1)
+        )
+        return (low - 2 * middle + high) / step**2
 
 
 def exact_parameter_derivative(
