@@ -11,7 +11,7 @@ argument                   ranges over
 ``dtype``                  the real floating dtypes of the backend
 ``standard_dtype``         float32 and float64, as far as the backend has them
 ``half_dtype``             float16 and bfloat16, as far as the backend has them
-``transform``              the transforms that preserve a function of one array (eager, jit, vmap);
+``transform``              what leaves a function what it is: eager, or compiled, or vectorized;
                            under one a function has its first case, and one dtype
 ``activation``             every function of one array
 ``elementwise``            those without an axis
@@ -22,11 +22,13 @@ argument                   ranges over
 ``elementwise_case``       those of elementwise functions
 ``along_axis_case``        those of functions along an axis
 ``differentiable``         those of functions with a written derivative
-``with_kinks``             the first of each function whose derivative has a jump
-``array_parameter``        with ``case``: each parameter of its formula that may be an array
+``with_kinks``             the first of each function that is not smooth everywhere
+``array_parameter``        with ``case``: each parameter that is a number and may be an array
 =========================  ======================================================================
 
-Where a test has an argument from a ``parametrize`` of its own, that is what it ranges over.
+Where a test has an argument from a ``parametrize`` of its own, that is what it ranges over. The
+marks ``libraries("torch", ...)`` and ``float64`` leave out backends of other libraries, and those
+without float64.
 """
 
 from __future__ import annotations
@@ -36,7 +38,6 @@ import importlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from math import inf
 from typing import Any
 
 import ml_dtypes
@@ -50,7 +51,6 @@ from oracle import (
     MASKED,
     WITH_ARRAY_PARAMETERS,
     FunctionCase,
-    has_parameter_derivatives,
     output_axis,
     takes_array,
 )
@@ -253,16 +253,6 @@ def _backend(name: str) -> Backend:
     return BACKENDS[name]()
 
 
-def _array_parameters() -> Iterator[tuple[Any, str]]:
-    for case in CASES:
-        if not has_parameter_derivatives(case.function):
-            continue
-        words = compile(case.formula, "<formula>", "eval").co_names
-        for name, spec in case.definition.parameters.items():
-            if takes_array(spec) and name in words and abs(case.all_parameters[name]) < inf:
-                yield case, name
-
-
 RANGES: dict[str, list[Any]] = {
     "activation": FUNCTIONS,
     "elementwise": ELEMENTWISE,
@@ -273,13 +263,7 @@ RANGES: dict[str, list[Any]] = {
     "along_axis_case": [c for c in CASES if output_axis(c.function) is not None],
     "differentiable": [c for c in CASES if c.definition.derivative is not None],
     "with_array_parameters": WITH_ARRAY_PARAMETERS,
-    "with_kinks": [
-        c
-        for c in CASES
-        if c.is_first
-        and c.definition.derivative is not None
-        and c.definition.properties.smoothness <= 0
-    ],
+    "with_kinks": [c for c in CASES if c.is_first and c.definition.properties.kinks],
 }
 GROUPS = {"dtype": tuple(DTYPES), "standard_dtype": STANDARD, "half_dtype": HALF}
 
@@ -290,13 +274,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     for mark in metafunc.definition.iter_markers("parametrize"):
         names = mark.args[0]
         wanted -= {n.strip() for n in names.split(",")} if isinstance(names, str) else set(names)
-    if "array_parameter" in wanted:
-        wanted -= {"case"}
-        pairs = [pytest.param(*pair, id="{}-{}".format(*pair)) for pair in _array_parameters()]
-        metafunc.parametrize(("case", "array_parameter"), pairs)
-    for name in RANGES.keys() & wanted:
-        metafunc.parametrize(name, RANGES[name], ids=_label)
-    backends = [_backend(name) for name in _chosen(metafunc.config)]
+    backends = [b for b in map(_backend, _chosen(metafunc.config)) if _suits(metafunc, b)]
     for which in {"backend", "any_backend"} & wanted:
         (group,) = GROUPS.keys() & wanted or [""]
         names = [which, *({"transform"} & wanted), *([group] if group else [])]
@@ -305,6 +283,26 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             for given in _environments(backends, which, "transform" in wanted, group)
         ]
         metafunc.parametrize(names, params, indirect=[which])
+    if "array_parameter" in wanted:
+        wanted -= {"case"}
+        pairs = [
+            pytest.param(case, name, id=f"{case}-{name}")
+            for case in CASES
+            for name, spec in case.definition.parameters.items()
+            if takes_array(spec) and case.all_parameters[name] is not None
+        ]
+        metafunc.parametrize(("case", "array_parameter"), pairs)
+    for name, values in RANGES.items():
+        if name in wanted:
+            metafunc.parametrize(name, values, ids=_label)
+
+
+def _suits(metafunc: pytest.Metafunc, backend: Backend) -> bool:
+    libraries = metafunc.definition.get_closest_marker("libraries")
+    needs_float64 = metafunc.definition.get_closest_marker("float64") is not None
+    return (libraries is None or backend.library in libraries.args) and not (
+        needs_float64 and "float64" not in backend.dtypes
+    )
 
 
 def _environments(

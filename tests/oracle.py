@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import importlib
@@ -23,7 +22,7 @@ import numpy as np
 import pytest
 
 import activations_xp as ax
-from activations_xp import _oracle
+from activations_xp import _oracle, _parameters
 from activations_xp._definition import Case, Definition
 
 # how the package is asked; no test depends on these names but through here
@@ -62,8 +61,42 @@ def is_mask(spec: Any) -> bool:
     return spec.dtypes == ("bool",)
 
 
-def kind_of(spec: Any) -> Any:
-    """Return the specification without what differs from one parameter to another."""
+def is_along_axis(spec: Any) -> bool:
+    """Return whether an array may have the sizes of the axes, and need not broadcast to x."""
+    return spec.broadcasts == "along"
+
+
+KINDS = {
+    "mask": _parameters.MASK,
+    "boolean array": _parameters.BOOL_ARRAY,
+    "integer array": _parameters.INT_ARRAY,
+    "pairs": _parameters.WEIGHT_PAIRS,
+    "float array": _parameters.FLOAT_ARRAY,
+    "noise array": _parameters.NOISE_ARRAY,
+    "count": _parameters.COUNT,
+    "integer": _parameters.INTEGER,
+    "axes": _parameters.AXES,
+    "axis": _parameters.AXIS,
+    "new axis": _parameters.NEW_AXIS,
+    "array or number": _parameters.ARRAY_OR_NUMBER,
+    "operand": _parameters.BROADCASTS_WITH_OR_NUMBER,
+    "companion": _parameters.BROADCASTS_WITH,
+    "channel array": _parameters.CHANNEL_ARRAY,
+    "coefficients": _parameters.COEFFICIENTS,
+    "noise": _parameters.NOISE,
+    "number": _parameters.NUMBER_SPEC,
+    "choice": _parameters.ParameterSpec(""),
+}
+"""The specifications of parameters, by what they accept."""
+
+
+def kind_of(function: Any, name: str) -> str:
+    """Return what a parameter accepts besides constants and None."""
+    spec = _accepted(function.definition.parameters[name])
+    return next(kind for kind, known in KINDS.items() if _accepted(known) == spec)
+
+
+def _accepted(spec: Any) -> Any:
     return replace(spec, text="", choices=(), optional=False, doc="")
 
 
@@ -72,14 +105,21 @@ def accurate(function: Any) -> Callable[..., Any]:
     return function.accurate
 
 
-def precision(name: str) -> contextlib.AbstractContextManager[Any]:
-    """Compute "fast" or "accurate" within a ``with`` statement."""
-    return ax.precision(name)
+WRONG_PRECISION = r"^precision: level must be 'fast' or 'accurate', got "
+
+set_precision = precision = ax.precision
+
+
+def written_forms(function: Any) -> list[Any]:
+    """Return the public functions that a definition makes and that take the same arguments."""
+    written = getattr(function.definition, "derivative", None) is not None
+    return [function, accurate(function), *([function.derivative] if written else [])]
 
 
 def vjp(function: Any, g: Any, x: Any, /, **parameters: Any) -> Any:
     """Return the gradient with respect to x for the cotangent `g`."""
-    return function.vjp(g, x, **parameters)["x"]
+    gradient: Any = function.vjp(g, x, **parameters)["x"]
+    return gradient
 
 
 def parameter_derivatives(
@@ -142,8 +182,7 @@ class FunctionCase:
     @property
     def accurate_forms(self) -> list[Any]:
         """The function and, where one is written, its derivative, in our own computation."""
-        written = self.definition.derivative is not None
-        return [accurate(self.function), *([self.function.derivative] if written else [])]
+        return written_forms(self.function)[1:]
 
     def __str__(self) -> str:
         values = ",".join(f"{k}={v}" for k, v in self.case.parameters.items())
@@ -151,10 +190,10 @@ class FunctionCase:
 
 
 FUNCTIONS = [f for f in map(ax.get, ax.names()) if f.definition.is_activation]
-OPERATIONS = [f for f in map(ax.get, ax.names()) if not f.definition.is_activation]
 ELEMENTWISE = [f for f in FUNCTIONS if output_axis(f) is None]
 ALONG_AXIS = [f for f in FUNCTIONS if output_axis(f) is not None]
 CASES = [FunctionCase(f, case) for f in FUNCTIONS for case in cases_of(f)]
+OPERATIONS = [f for f in map(ax.get, ax.names()) if not f.definition.is_activation]
 DIFFERENTIABLE = [f for f in FUNCTIONS if f.definition.derivative is not None]
 SMOOTH = [f for f in DIFFERENTIABLE if f.definition.properties.smoothness == inf]
 DIFFERENTIABLE_CASES = [(f, dict(c.parameters)) for f in DIFFERENTIABLE for c in cases_of(f)]
@@ -272,6 +311,18 @@ def exact_derivative(
             _oracle.truth(formula, at, parameters, digits=DERIVATIVE_DIGITS) for at in (low, high)
         )
         return (right - left) / (high - low)
+
+
+def exact_second_derivative(formula: str, x: np.ndarray, parameters: dict[str, Any]) -> np.ndarray:
+    """Return the second difference quotient in many digits."""
+    with mpmath.workdps(DERIVATIVE_DIGITS):
+        x = _many_digits(x)
+        step = STEP * np.where(x == 0, 1, abs(x))
+        low, middle, high = (
+            _oracle.truth(formula, x + side * step, parameters, digits=DERIVATIVE_DIGITS)
+            for side in (-1, 0, 1)
+        )
+        return (low - 2 * middle + high) / step**2
 
 
 def exact_parameter_derivative(

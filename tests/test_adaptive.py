@@ -360,7 +360,7 @@ class Work:
 
 @pytest.mark.once
 def test_work_follows_the_clusters(monkeypatch):
-    xp = namespace(np.zeros(1))
+    xp = backend_of(np.zeros(1)).xp
     work = Work(xp.matmul)
     monkeypatch.setattr(xp, "matmul", work)
     features, hidden, size, n = 8, 4, 1000, 16
