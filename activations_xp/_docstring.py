@@ -40,9 +40,9 @@ array, optional
 
 _RETURNS = """\
 array
-    An array of x's library and device, {shape}. A floating
-    dtype is retained; float16 and bfloat16 are computed in float32 and rounded
-    once. {integers}"""
+    An array of x's library and device, {shape}.
+    Floating dtypes are kept; float16 and bfloat16 are computed in float32 and
+    rounded once. {integers}"""
 
 _SHAPES = {
     None: "in the shape of x",
@@ -67,7 +67,7 @@ It takes the arguments of `{name}` and raises the same errors.
 Returns
 -------
 array
-    The derivative, in the shape and the floating dtype of the result of `{name}`.
+    The derivative, in the shape of the result of `{name}` and in a floating dtype.
 """,
     "value_and_derivative": """\
 Value of `{name}` and its derivative with respect to x, in one pass.
@@ -94,8 +94,9 @@ Returns
 -------
 dict
     The gradients by argument name, each in the shape and the dtype of its
-    argument: of x, and of each parameter that is given as an array of real
-    floating numbers. Elements that a mask excludes have the gradient 0.
+    argument: of x, and of each parameter, other than the noise, that is given as
+    an array of real floating numbers. Elements that a mask excludes have the
+    gradient 0.
 
 Raises
 ------
@@ -167,9 +168,9 @@ def _split(text: str) -> tuple[str, dict[str, str]]:
 def _shared_sections(definition: Definition, own: dict[str, str]) -> dict[str, str]:
     """Return the sections that every activation has, with the author's text in them."""
     integers = (
-        "Integers are retained at the default\n    parameters."
+        "Integers are kept at the default parameters."
         if definition.preserves_integers
-        else "Integers and booleans become the\n    library's default floating dtype."
+        else "Integers and booleans become the library's\n    default floating dtype."
     )
     conditions = ", ".join(condition.text for condition in definition.constraints)
     constraints = f"; it requires {conditions}" if conditions else ""

@@ -16,7 +16,7 @@ from .._special import halves
 from .._typing import NUMBER, Array, Namespace
 from ..numerics.arrays import arange, ones_like_nan, zeros_like
 from .rectifiers import leaky_relu
-from .simplex import shifted, softmax
+from .simplex import softmax, subtract_max
 
 __all__ = ["alpha_dropout", "dropout", "feature_alpha_dropout", "gumbel_softmax", "rrelu"]
 
@@ -394,7 +394,7 @@ def _perturbed(
         return x
     noise = _given(xp, "gumbel_softmax", x, noise)
     least = float(xp.finfo(x.dtype).smallest_normal)  # for the noise may be 0
-    return (shifted(xp, x, axis, where) - xp.log(-xp.log(xp.maximum(noise, least)))) / tau
+    return (subtract_max(xp, x, axis, where) - xp.log(-xp.log(xp.maximum(noise, least)))) / tau
 
 
 def _given(xp: Namespace, function: str, x: Array, noise: Any) -> Any:
