@@ -12,9 +12,11 @@ from ..numerics.arrays import (
     axes_size,
     broadcast_along,
     count_true,
+    is_array,
     mask_to_zero,
     one_where_zero,
     ones_like_nan,
+    unbroadcast,
 )
 
 __all__ = ["layer_norm", "normalize", "rms_norm", "standardize"]
@@ -71,15 +73,25 @@ def standardize(
 
 @standardize.defvjp
 def _(xp, g, x, axis, mean, variance, epsilon, where):
-    if 0 in x.shape:
-        return {"x": g}
-    y, inv_std, count = _standardize(xp, x, axis, mean, variance, epsilon, where)
-    g = mask_to_zero(xp, g, where)
-    if variance is None:
-        g = _remove_component(xp, g, y, axis, count)
-    if mean is None:
-        g = g - xp.sum(g, axis=axis, keepdims=True) / count
-    return {"x": mask_to_zero(xp, g * inv_std, where)}
+    dx = dvariance = g
+    if 0 not in x.shape:
+        y, inv_std, count = _standardize(xp, x, axis, mean, variance, epsilon, where)
+        g = mask_to_zero(xp, g, where)
+        if variance is None:
+            g = _remove_component(xp, g, y, axis, count)
+        elif is_array(variance):
+            g = mask_to_zero(xp, g * inv_std, where)  # which may differ along the axis
+            dvariance = mask_to_zero(xp, g * y * (-0.5 * inv_std), where)
+            inv_std = 1.0
+        if mean is None:
+            g = g - xp.sum(g, axis=axis, keepdims=True) / count
+        dx = mask_to_zero(xp, g * inv_std, where)
+    gradients = {"x": dx}
+    if is_array(mean):
+        gradients["mean"] = unbroadcast(xp, -dx, mean.shape)
+    if is_array(variance):
+        gradients["variance"] = unbroadcast(xp, dvariance, variance.shape)
+    return gradients
 
 
 def _standardize(

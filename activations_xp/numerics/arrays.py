@@ -121,3 +121,8 @@ def clip_to_finite(xp: Namespace, x: Array) -> Any:
     """Return x, and the finite number that is nearest to it where x is infinite."""
     largest = largest_finite(xp, x)
     return xp.maximum(xp.minimum(x, largest), -largest)
+
+
+def is_array(value: Any) -> bool:
+    """Return whether a parameter is an array, not a number or None."""
+    return value is not None and not isinstance(value, NUMBER)
