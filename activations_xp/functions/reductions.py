@@ -63,8 +63,8 @@ def logsumexp(
 
     Notes
     -----
-    The sum of no elements, or of -inf alone, is -inf and has no gradient. A sum near 0 does not
-    lose what exceeds its largest term: that of 0 and -40 is 4.2e-18.
+    The sum of no elements, or of -inf alone, is -inf and has no gradient. A result near 0
+    keeps the terms that are small beside the largest: that of 0 and -40 is 4.2e-18.
 
     Examples
     --------
@@ -74,8 +74,8 @@ def logsumexp(
     array([1000.69314718,    0.        ])
     """
     if 0 in x.shape:
-        total = xp.sum(x, axis=axis, keepdims=keepdims)
-        return (xp.log(total), total) if return_sign else xp.log(total)
+        zero = xp.sum(x, axis=axis, keepdims=keepdims)
+        return (xp.log(zero), zero) if return_sign else xp.log(zero)
     x, b = _exclude(xp, x, b, where)
     row_max, is_infinite, offset, shifted = _shift(xp, x, axis)
     term = xp.exp(shifted) if b is None else b * xp.exp(shifted)
