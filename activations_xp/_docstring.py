@@ -159,14 +159,13 @@ def complete(definition: Definition) -> str:
 
 def _split(text: str) -> tuple[str, dict[str, str]]:
     """Split a numpydoc text into its summary and its sections by title."""
-    summary, *rest = (
-        part.strip("\n") for part in re.split(r"^(.+)\n-+$", text, flags=re.MULTILINE)
-    )
-    return summary, dict(zip(rest[::2], rest[1::2], strict=True))
+    parts = re.split(r"^(.+)\n-+$", text, flags=re.MULTILINE)
+    summary, *bodies = (part.strip("\n") for part in parts[::2])
+    return summary, dict(zip(parts[1::2], bodies, strict=True))
 
 
-def _shared_sections(definition: Definition, own: dict[str, str]) -> dict[str, str]:
-    """Return the sections that every activation has, with the author's text in them."""
+def _shared_sections(definition: Definition, sections: dict[str, str]) -> dict[str, str]:
+    """Return the sections that all activations share, completed from the author's sections."""
     integers = (
         "Integers are kept at the default parameters."
         if definition.preserves_integers
@@ -174,19 +173,19 @@ def _shared_sections(definition: Definition, own: dict[str, str]) -> dict[str, s
     )
     conditions = ", ".join(condition.text for condition in definition.constraints)
     constraints = f"; it requires {conditions}" if conditions else ""
-    notes = [own.get("Notes", ""), "Properties:", _properties(definition)]
+    notes = [sections.get("Notes", ""), "Properties:", _properties(definition)]
     return {
-        "Parameters": _parameters(definition, own.get("Parameters", "")),
+        "Parameters": _parameters(definition, sections.get("Parameters", "")),
         "Returns": _RETURNS.format(shape=_SHAPES[definition.output_axis], integers=integers),
         "Raises": _RAISES.format(constraints=constraints),
         "Notes": "\n\n".join(filter(None, notes)),
     }
 
 
-def _parameters(definition: Definition, own: str) -> str:
+def _parameters(definition: Definition, section: str) -> str:
     """Return the entries of all parameters, in the order of the signature.
 
-    An entry of the author's takes precedence over that of the name or of the annotation.
+    An entry of the author's section takes precedence over that of the name or the annotation.
     """
     entries = {definition.first: f"{definition.first} : {_X}"}
     for name, spec in definition.parameters.items():
@@ -194,7 +193,7 @@ def _parameters(definition: Definition, own: str) -> str:
         entries[name] = f"{name} : {doc}" if doc else ""
     if definition.noise is not None:
         entries["rng"] = f"rng : {_RNG}"
-    for entry in re.split(r"\n(?=\S)", own):
+    for entry in re.split(r"\n(?=\S)", section):
         for name in entry.partition(" :")[0].split(", "):
             entries[name] = entry
     entries["out"] = f"out : {_OUT}"
@@ -202,6 +201,7 @@ def _parameters(definition: Definition, own: str) -> str:
 
 
 def _properties(definition: Definition) -> str:
+    """Return the properties as a list of items."""
     assert definition.formula is not None
     p = definition.properties
     space = "\n  " if len(definition.formula) > 84 else " "
