@@ -290,7 +290,7 @@ def _shift(xp: Namespace, x: Array, axis: Axes) -> tuple[Any, Any, Any, Any]:
     return row_max, is_infinite, offset, xp.where(is_infinite, 0.0, x - offset)
 
 
-def _factor_sum(xp: Namespace, major: Array, minor: Array) -> tuple[Any, Any]:
+def _factor_sum(xp: Namespace, major: Any, minor: Any) -> tuple[Any, Any]:
     """Return a factor and a ratio such that |major + minor| = |factor| * (1 + ratio)."""
     ratio = xp.where(major == 0, 0.0, minor) / one_where_zero(xp, major)
     return xp.where(major == 0, minor, major), xp.where(ratio < -1, -2 - ratio, ratio)

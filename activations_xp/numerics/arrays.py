@@ -94,7 +94,7 @@ def broadcasts_to(shape: Any, target: Any) -> bool:
     return len(shape) <= len(target) and all(n in (1, m) for n, m in pairs)
 
 
-def one_where_zero(xp: Namespace, x: Array) -> Any:
+def one_where_zero(xp: Namespace, x: Any) -> Any:
     """Return x, and 1 where x is 0, to be divided by."""
     return xp.where(x == 0, 1.0, x)
 
