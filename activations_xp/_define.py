@@ -62,7 +62,10 @@ def activation(
     def decorate(impl: Impl[P]) -> Activation[P]:
         definition = _define(impl, source, peers, noise)
         defaults, parameters = definition.defaults, definition.parameters
-        at_defaults = (Case({}),) if len(defaults) == len(parameters) else ()
+        is_testable = len(defaults) == len(parameters)
+        if noise is not None and "training" not in parameters:
+            is_testable = False  # its noise is always drawn
+        at_defaults = (Case({}),) if is_testable else ()
         definition = replace(
             definition,
             formula=formula,

@@ -36,7 +36,8 @@ class ParameterSpec:
     number : whether a real number is accepted; it becomes a Python float
     dtypes : the kinds of dtype of accepted arrays
     broadcasts : whether an array broadcasts "to" the first array or "with" it, or has the sizes
-        of the axes the function works "along"; None leaves the shape to the function
+        of the axes the function works "along", or holds "coefficients" for all elements along
+        its only axis; None leaves the shape to the function
     same_dtype : whether an array has the dtype of the first array
     convert : a check of its own, which returns the value to use
     depends_on_ndim : whether a value may be right for some numbers of dimensions only
@@ -49,7 +50,7 @@ class ParameterSpec:
     text: str
     number: bool = False
     dtypes: tuple[str, ...] = ()
-    broadcasts: Literal["to", "with", "along"] | None = None
+    broadcasts: Literal["to", "with", "along", "coefficients"] | None = None
     same_dtype: bool = False
     convert: Callable[[Any, str, Array, Owner], Any] | None = None
     depends_on_ndim: bool = False
@@ -87,7 +88,7 @@ class ParameterSpec:
         raise ValueError(f"must be {self.text}, got {value!r}")
 
     def _check_array(self, value: Any, first: str, x: Array, backend: Owner) -> Array:
-        array = check_array(value, self.dtypes, first, x, backend)
+        array: Array = check_array(value, self.dtypes, first, x, backend)
         if self.same_dtype and array.dtype != x.dtype:
             raise TypeError
         pairs = zip(array.shape[::-1], x.shape[::-1], strict=False)
@@ -181,6 +182,15 @@ def _cotangents(value: Any, first: str, x: Array, backend: Owner) -> Any:
     return FLOAT_ARRAY.check(value, first, x, backend)
 
 
+def _coefficients(value: Any, first: str, x: Array, backend: Owner) -> tuple[float, ...] | Array:
+    if isinstance(value, (tuple, list)):
+        return tuple(map(as_number, value))
+    array: Array = check_array(value, REAL, first, x, backend)
+    if array.ndim != 1:
+        raise ValueError(f"must have one dimension, got shape {tuple(array.shape)}")
+    return array
+
+
 def _weight_pairs(
     value: Any, first: str, x: Array, backend: Owner
 ) -> tuple[tuple[Array, Array], ...]:
@@ -210,6 +220,13 @@ BROADCASTS_WITH = replace(
     BROADCASTS_WITH_OR_NUMBER,
     text="an array of x's library that broadcasts with x",
     number=False,
+)
+COEFFICIENTS = ParameterSpec(
+    "a tuple of real numbers or an array of x's library with one dimension",
+    dtypes=REAL,
+    broadcasts="coefficients",
+    convert=_coefficients,
+    differentiable=True,
 )
 MASK = ParameterSpec(
     "a boolean array of x's library that broadcasts to x",
@@ -287,6 +304,7 @@ ArrayOrNumber: TypeAlias = Annotated[float | Array, ARRAY_OR_NUMBER]
 ChannelArray: TypeAlias = Annotated[float | Array, CHANNEL_ARRAY]
 BroadcastsWithOrNumber: TypeAlias = Annotated[float | Array, BROADCASTS_WITH_OR_NUMBER]
 BroadcastsWith: TypeAlias = Annotated[Array, BROADCASTS_WITH]
+Coefficients: TypeAlias = Annotated[tuple[float, ...] | Array, COEFFICIENTS]
 Mask: TypeAlias = Annotated[Array, MASK]
 Noise: TypeAlias = Annotated[float | Array, NOISE]
 Count: TypeAlias = Annotated[int, COUNT]

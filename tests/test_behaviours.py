@@ -13,8 +13,21 @@ from math import inf, nan
 import mpmath
 import numpy as np
 import pytest
-from common import MASKED, SMOOTH, by_rows, exact_values, moved_within, over, remembered, within
-from test_derivatives import DIGITS, STEP, away_from, kinks_of, slope
+from oracle import (
+    DIGITS,
+    MASKED,
+    SMOOTH,
+    STEP,
+    cached_on_disk,
+    exact_values,
+    in_domain,
+    is_away_from,
+    kinks_of,
+    map_into_domain,
+    over,
+    rowwise_parameters,
+)
+from oracle import exact_derivative as slope
 
 import activations_xp as ax
 from activations_xp._oracle import difference, truth
@@ -26,7 +39,7 @@ STANDARD = ("float32", "float64")
 
 def gradient(backend, function, x, g, **given):
     """That of x for the gradient g of the result."""
-    f = functools.partial(function.portable, **given)
+    f = functools.partial(function.accurate, **given)
     if backend.library == "torch":
         import torch
 
@@ -36,7 +49,7 @@ def gradient(backend, function, x, g, **given):
         import jax
 
         return jax.vjp(f, x)[1](g)[0]
-    return function.vjp(x, g, **given)
+    return function.vjp(g, x, **given)["x"]
 
 
 def slopes(backend, function, x, dtype, given):
@@ -47,7 +60,7 @@ def slopes(backend, function, x, dtype, given):
 
 def differentiated(backend, function, x, dtype, given):
     """The first and the second derivative at each number, if the library differentiates."""
-    f, there = functools.partial(function.portable, **given), backend.array(x, dtype)
+    f, there = functools.partial(function.accurate, **given), backend.array(x, dtype)
     if backend.library == "torch":
         import torch
 
@@ -89,7 +102,7 @@ def test_a_row_without_an_entry_spoils_no_other(function, backend):
     """pytorch#41508, #55056: softmax of a row that is masked throughout is NaN."""
     x = np.array([[1, 2, 3, 4], [nan, inf, -inf, 0], [1, nan, 3, inf], [3, nan, 5, 2.5]])
     mask = np.array([[1, 1, 1, 1], [0, 0, 0, 0], [1, 0, 1, 0], [1, 1, 1, 1]], bool)
-    given = {**function.definition.defaults, **by_rows(function), "axis": -1}
+    given = {**function.definition.defaults, **rowwise_parameters(function), "axis": -1}
     where = backend.array(mask, "bool")
     for dtype in floats(backend):
         there = backend.array(x, dtype)
@@ -114,11 +127,11 @@ MIDDLE = [0.0, 1e-5, 1.0, 20.0, 89.0, 710.0, 1e4, 1e20]
 
 def test_no_branch_that_is_not_taken_leaks(case, backend):
     """jax#1052, pytorch#52248: ``where(x > 0, x, expm1(x))`` has NaN for its slope."""
-    if case.definition.axis is not None:
+    if case.definition.output_axis is not None:
         return
     for dtype in floats(backend):  # the others are computed as float32
         x = np.array([*MIDDLE, np.finfo(dtype).smallest_subnormal, np.finfo(dtype).max])
-        x = moved_within(case.definition, np.concatenate([x, -x]))
+        x = map_into_domain(case.definition, np.concatenate([x, -x]))
         slope = slopes(backend, case.function, x, dtype, case.parameters)
         for values in (slope, *differentiated(backend, case.function, x, dtype, case.parameters)):
             values = values.astype("f8")
@@ -130,14 +143,14 @@ def test_no_branch_that_is_not_taken_leaks(case, backend):
 @over("function", SMOOTH)
 def test_what_is_smooth_is_smooth_at_zero(function, backend):
     """jax#2107, #2140: softplus made of relu and abs has the slope 0 at 0, not 1/2."""
-    x = within(function.definition, np.array([0.0, -0.0]))
-    low, high = function.definition.properties.defined
+    x = in_domain(function.definition, np.array([0.0, -0.0]))
+    low, high = function.definition.properties.domain
     if len(x) == 0 or 0 in (low, high):
         return
-    for variant in function.definition.variants:
-        given = dict(variant.parameters)
-        asked = variant.formula, x, {**function.definition.defaults, **given}
-        exact = [remembered(compute, *asked).astype("f8") for compute in (slope, curvature)]
+    for case in function.definition.cases:
+        given = dict(case.parameters)
+        asked = case.formula, x, {**function.definition.defaults, **given}
+        exact = [cached_on_disk(compute, *asked).astype("f8") for compute in (slope, curvature)]
         written = backend.asnumpy(function.derivative(backend.array(x, "float64"), **given))
         np.testing.assert_allclose(written, exact[0], rtol=1e-13, atol=1e-15)
         for got, true in zip(
@@ -151,14 +164,14 @@ def test_what_is_smooth_is_smooth_at_zero(function, backend):
 )
 def test_the_tail_of_gelu_keeps_its_digits(backend, approximate, ends):
     """pytorch#187806, fairseq#2235: ``1 + erf`` and ``1 + tanh`` cancel."""
-    variants = {v.parameters.get("approximate", "none"): v for v in ax.gelu.definition.variants}
+    variants = {v.parameters.get("approximate", "none"): v for v in ax.gelu.definition.cases}
     formula, given = variants[approximate].formula, {"approximate": approximate}
     for dtype, end in zip(STANDARD, ends, strict=True):
         if dtype not in backend.dtypes:
             continue
         x = -np.linspace(0.8, end, 240).astype(dtype)
         there = backend.array(x, dtype)
-        y = backend.asnumpy(ax.gelu.portable(there, **given))
+        y = backend.asnumpy(ax.gelu.accurate(there, **given))
         exact = exact_values(formula, x, given)
         assert np.abs(exact.astype("f8")).min() >= np.finfo(dtype).smallest_normal
         # an approximation has the exponential of a number that is rounded
@@ -169,7 +182,7 @@ def test_the_tail_of_gelu_keeps_its_digits(backend, approximate, ends):
         rise = np.diff(y[bottom:].astype("f8"))
         assert (rise >= -ulp[bottom:-1] * np.spacing(np.abs(y[bottom:-1]))).all()
         slope_there = backend.asnumpy(ax.gelu.derivative(there, **given))[40::4]
-        true = remembered(slope, formula, x[40::4], given)
+        true = cached_on_disk(slope, formula, x[40::4], given)
         assert (difference(slope_there, true) <= 2 * ulp[40::4]).all()
 
 
@@ -185,7 +198,7 @@ def test_slices_of_minus_infinity_have_no_gradient(function, backend):
     dtype = backend.dtypes[-1]
     for axis in axes:
         there = backend.array(x, dtype)
-        y = backend.asnumpy(function.portable(there, axis=axis))
+        y = backend.asnumpy(function.accurate(there, axis=axis))
         g = backend.array(np.cos(np.arange(y.size)).reshape(y.shape), dtype)
         got = backend.asnumpy(gradient(backend, function, there, g, axis=axis))
         assert not np.isnan(y).any()
@@ -218,7 +231,7 @@ LADDER = np.array([40.0, 200.0, 1000.0])
 def _limits(formula, parameters, side, compute):
     """What it goes to by three far values: a number, an infinity, or None if it oscillates."""
     x = side * np.concatenate([LADDER, 1.7 * LADDER])
-    values = remembered(compute, formula, x, parameters)
+    values = cached_on_disk(compute, formula, x, parameters)
     first, second = (_limit(*values[part].tolist()) for part in (slice(0, 3), slice(3, 6)))
     if first is None or second is None or not np.isclose(first, second, rtol=1e-4, atol=1e-4):
         return None
@@ -242,16 +255,16 @@ def _true_values(formula, x, parameters):
 
 def test_infinities_go_to_the_limit(case, backend):
     """pytorch#6864, coremltools#2359: silu(-inf), mish(-inf), softsign(inf) are NaN."""
-    if case.definition.axis is not None:
+    if case.definition.output_axis is not None:
         return
-    for side, end in zip((-1, 1), case.definition.properties.defined, strict=True):
+    for side, end in zip((-1, 1), case.definition.properties.domain, strict=True):
         if abs(end) < inf:
             continue
-        asked = case.variant.formula, case.all_parameters, side
+        asked = case.formula, case.all_parameters, side
         value, rise = (_limits(*asked, compute) for compute in (_true_values, slope))
         for dtype in floats(backend):
             x = np.array([end, end])
-            y = case.function.portable(backend.array(x, dtype), **case.parameters)
+            y = case.function.accurate(backend.array(x, dtype), **case.parameters)
             _is_limit(backend.asnumpy(y), value)
             _is_limit(slopes(backend, case.function, x, dtype, case.parameters), rise)
 
@@ -271,7 +284,7 @@ def test_nan_is_not_swallowed(case, backend):
 
     Its gradient is NaN too, and its neighbours have theirs.
     """
-    given = {**by_rows(case.function), **case.parameters}
+    given = {**rowwise_parameters(case.function), **case.parameters}
     dtype = backend.dtypes[-1]
     rows = np.array([[0.25, 0.5, 0.75, 0.625], [0.25, nan, 0.75, 0.625]])
     x = backend.array(rows, dtype)
@@ -281,7 +294,7 @@ def test_nan_is_not_swallowed(case, backend):
     assert np.isnan(y[1]).any()
     assert np.isfinite(y[0]).all()
     assert np.isfinite(got[0]).all()
-    if case.definition.axis is None:
+    if case.definition.output_axis is None:
         for values in (y, got):
             np.testing.assert_array_equal(values[1], np.where(np.isnan(rows[1]), nan, values[0]))
 
@@ -320,7 +333,7 @@ def test_ties_are_broken_as_pytorch_breaks_them(name, given, at, expected, backe
 def test_beside_a_kink_the_slope_is_that_of_the_side(case, backend):
     """A few units in the last place beside it there is no tie to break."""
     definition = case.definition
-    if definition.axis is not None or case.variant is not definition.variants[0]:
+    if definition.output_axis is not None or not case.is_first:
         return
     for dtype in floats(backend):
         eps = np.finfo(dtype).eps
@@ -329,22 +342,22 @@ def test_beside_a_kink_the_slope_is_that_of_the_side(case, backend):
         x = np.ravel(np.array(x, dtype))
         if len(x) == 0:
             return
-        exact = remembered(slope, case.variant.formula, x, case.all_parameters)
+        exact = cached_on_disk(slope, case.formula, x, case.all_parameters)
         got = slopes(backend, case.function, x, dtype, case.parameters)
-        assert difference(got, exact, x).max() <= 2 * case.variant.ulp + 8
+        assert difference(got, exact, x).max() <= 2 * case.ulp + 8
 
 
 @functools.cache
 def _tails(case):
     x = np.concatenate([s * np.geomspace(4, 700, 24) for s in (-1, 1)])
-    x = within(case.definition, x)
-    near = away_from(kinks_of(case), x)
-    return x[near], remembered(slope, case.variant.formula, x[near], case.all_parameters)
+    x = in_domain(case.definition, x)
+    near = is_away_from(kinks_of(case), x)
+    return x[near], cached_on_disk(slope, case.formula, x[near], case.all_parameters)
 
 
 def test_slopes_keep_their_digits_in_both_tails(case, backend):
     """jax#39798, snntorch#427: ``y * (1 - y)`` is 0 at 40, and silu'(-709) too."""
-    if case.definition.axis is not None or "float64" not in backend.dtypes:
+    if case.definition.output_axis is not None or "float64" not in backend.dtypes:
         return
     x, exact = _tails(case)
     exact = exact.astype("f8")
@@ -372,14 +385,14 @@ def test_softplus_has_no_cliff(backend):
 
 @functools.cache
 def _curvatures(case):
-    x = within(case.definition, np.linspace(-40, 40, 41) + 0.0625)
-    x = x[away_from(kinks_of(case), x)]
-    return x, remembered(curvature, case.variant.formula, x, case.all_parameters).astype("f8")
+    x = in_domain(case.definition, np.linspace(-40, 40, 41) + 0.0625)
+    x = x[is_away_from(kinks_of(case), x)]
+    return x, cached_on_disk(curvature, case.formula, x, case.all_parameters).astype("f8")
 
 
 def test_second_derivatives(case, backend):
     """pytorch#195530, jax#40387: softplus''(20.1), silu''(40), mish''(21) are 0."""
-    if case.definition.axis is not None or "float64" not in backend.dtypes:
+    if case.definition.output_axis is not None or "float64" not in backend.dtypes:
         return
     if backend.library not in ("torch", "jax"):  # the others do not differentiate
         return
@@ -397,17 +410,17 @@ TOLD = [0.0, 1e-8, 1.0, 5.0, 5.5, 8.0, 19.9, 20.1, 37.43, 88.0, 104.0, 300.0, 70
 def _told(case, dtype):
     machine = np.finfo(dtype)
     x = np.array([*TOLD, 256 * machine.smallest_normal, machine.eps], dtype)
-    x = within(case.definition, np.concatenate([x, -x]))
-    return x, exact_values(case.variant.formula, x, case.all_parameters)
+    x = in_domain(case.definition, np.concatenate([x, -x]))
+    return x, exact_values(case.formula, x, case.all_parameters)
 
 
 def test_the_values_of_every_complaint(case, backend):
     """The numbers at which some library was caught."""
-    if case.definition.axis is not None:
+    if case.definition.output_axis is not None:
         return
     for dtype in floats(backend):
         x, exact = _told(case, dtype)
         normal = np.abs(exact.astype("f8")) >= np.finfo(dtype).smallest_normal
-        y = backend.asnumpy(case.function.portable(backend.array(x, dtype), **case.parameters))
-        assert difference(y, exact)[normal].max(initial=0) <= case.variant.ulp
+        y = backend.asnumpy(case.function.accurate(backend.array(x, dtype), **case.parameters))
+        assert difference(y, exact)[normal].max(initial=0) <= case.ulp
         assert difference(y, exact)[~normal].max(initial=0) <= 2.0 ** np.finfo(dtype).nmant

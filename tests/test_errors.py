@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from common import FUNCTIONS, Foreign, with_value
-from common import needed as _needed
 from numpy.exceptions import AxisError
+from oracle import FUNCTIONS, ForeignArray, kind_of, parameters_with, takes_array
+from oracle import required_parameters as _needed
 
 import activations_xp as ax
 from activations_xp import _parameters
@@ -28,7 +28,7 @@ class Convertible:
 
 
 def _forms(function):
-    forms = [function, function.native, function.portable]
+    forms = [function, function.accurate]
     if function.definition.derivative is not None:
         forms.append(function.derivative)
     return forms
@@ -118,7 +118,7 @@ def _wrong_shapes(dtype, way="to"):
 
 def _stranger(backend):
     """An array of a library that is not the backend's."""
-    return Foreign() if backend.library == "numpy" else np.ones(4, "f4")
+    return ForeignArray() if backend.library == "numpy" else np.ones(4, "f4")
 
 
 def _bad(value, error=TypeError, got=None):
@@ -135,7 +135,7 @@ _NEVER = [
 ]
 _NOT_NUMBERS = [*_NEVER, _bad([1.0]), _bad((1.0,)), _bad([]), _bad(None)]
 _STRANGE_ARRAYS = [
-    Bad("foreign", lambda _: Foreign(), TypeError, "Foreign"),
+    Bad("foreign", lambda _: ForeignArray(), TypeError, "Foreign"),
     Bad("other library", _stranger, TypeError, "float32"),
     Bad("complex array", _array_of(4, "complex64"), TypeError, "complex64"),
 ]
@@ -150,23 +150,27 @@ _AXES = [
 WRONG_CHOICES = [_bad(value, ValueError) for value in ("fast", "", 3, 1.5, None, (), [])]
 
 BAD = {
-    _parameters._scalar: [*_NOT_NUMBERS, *_STRANGE_ARRAYS, *_wrong_shapes("float32")],
-    _parameters._weight: [*_NOT_NUMBERS, *_STRANGE_ARRAYS, *_wrong_shapes("float32")],
-    _parameters._operand: [*_NOT_NUMBERS, *_STRANGE_ARRAYS, *_wrong_shapes("float32", "with")],
-    _parameters._noise: [*_NOT_NUMBERS, *_STRANGE_ARRAYS, *_wrong_shapes("float32")],
-    _parameters._companion: [
+    _parameters.ARRAY_OR_NUMBER: [*_NOT_NUMBERS, *_STRANGE_ARRAYS, *_wrong_shapes("float32")],
+    _parameters.CHANNEL_ARRAY: [*_NOT_NUMBERS, *_STRANGE_ARRAYS, *_wrong_shapes("float32")],
+    _parameters.BROADCASTS_WITH_OR_NUMBER: [
+        *_NOT_NUMBERS,
+        *_STRANGE_ARRAYS,
+        *_wrong_shapes("float32", "with"),
+    ],
+    _parameters.NOISE: [*_NOT_NUMBERS, *_STRANGE_ARRAYS, *_wrong_shapes("float32")],
+    _parameters.BROADCASTS_WITH: [
         *_NEVER,
         *_STRANGE_ARRAYS,
         _bad(1.0),
         _bad([1.0]),
         *_wrong_shapes("float32", "with"),
     ],
-    _parameters._number: [
+    _parameters.NUMBER_SPEC: [
         *_NOT_NUMBERS,
         *_STRANGE_ARRAYS,
         Bad("array", _array_of(4), TypeError, "float32"),
     ],
-    _parameters._mask: [
+    _parameters.MASK: [
         *_NEVER,
         *_STRANGE_ARRAYS,
         _bad(True),
@@ -176,7 +180,7 @@ BAD = {
         Bad("floats", _array_of(4), TypeError, "float32"),
         *_wrong_shapes("bool"),
     ],
-    _parameters._count: [
+    _parameters.COUNT: [
         *_NOT_INDICES,
         _bad(None),
         _bad([2]),
@@ -184,14 +188,14 @@ BAD = {
         _bad(0, ValueError, "a positive integer, got 0"),
         _bad(-1, ValueError, "a positive integer, got -1"),
     ],
-    _parameters._axis: [*_AXES, _bad((0,))],
-    _parameters._new_axis: [
+    _parameters.AXIS: [*_AXES, _bad((0,))],
+    _parameters.NEW_AXIS: [
         _bad(3, AxisError, "3 is out of range for a result with 3 dimensions"),
         _bad(-4, AxisError, "-4 is out of range for a result with 3 dimensions"),
         *_NOT_INDICES,
         _bad((0,)),
     ],
-    _parameters._axes: [
+    _parameters.AXES: [
         *_AXES,
         _bad((0, 0), ValueError),
         _bad((1, -1), ValueError),
@@ -199,15 +203,17 @@ BAD = {
         _bad((0, 1.0)),
         _bad((0, True)),
     ],
+    _parameters.ParameterSpec(""): WRONG_CHOICES,
 }
+BAD = {kind_of(spec): bad for spec, bad in BAD.items()}
 
 
 def _bad_parameters():
     for function in FUNCTIONS:
         for name, kind in function.definition.parameters.items():
-            bad = BAD[kind.check] if kind.check else WRONG_CHOICES
+            bad = BAD[kind_of(kind)]
             for value in bad:
-                is_drawn = kind.check is _parameters._noise
+                is_drawn = kind_of(kind) == kind_of(_parameters.NOISE)
                 allowed = (kind.optional or is_drawn) and value.label == "None"
                 if not allowed:
                     case = f"{function.__name__}-{name}-{value.label}"
@@ -225,21 +231,26 @@ def test_bad_parameters(function, name, bad, backend):
 
 def _twins():
     """A good value of a parameter with values of other types that are equal to it, and bad."""
+    equal_to_1 = [1 + 0j, Decimal(1), Fraction(1), np.complex64(1)]
     good = {
-        _parameters._axis: (1, [1.0, True, np.bool_(True), np.float64(1)]),
-        _parameters._axes: ((0, 1), [(0, 1.0), (0, True), (0, np.float64(1))]),
-        _parameters._count: (1, [1.0, True, np.bool_(True), np.float64(1)]),
-        _parameters._scalar: (1, [1 + 0j, Decimal(1), Fraction(1), np.complex64(1)]),
-        _parameters._noise: (1, [1 + 0j, Decimal(1), Fraction(1), np.complex64(1)]),
-        _parameters._new_axis: (1, [1.0, True, np.bool_(True), np.float64(1)]),
-        _parameters._operand: (1, [1 + 0j, Decimal(1), Fraction(1), np.complex64(1)]),
-        _parameters._weight: (1, [1 + 0j, Decimal(1), Fraction(1), np.complex64(1)]),
-        None: (True, [1, 1.0]),
+        _parameters.AXIS: (1, [1.0, True, np.bool_(True), np.float64(1)]),
+        _parameters.AXES: ((0, 1), [(0, 1.0), (0, True), (0, np.float64(1))]),
+        _parameters.COUNT: (1, [1.0, True, np.bool_(True), np.float64(1)]),
+        _parameters.ARRAY_OR_NUMBER: (1, equal_to_1),
+        _parameters.NOISE: (1, equal_to_1),
+        _parameters.NEW_AXIS: (1, [1.0, True, np.bool_(True), np.float64(1)]),
+        _parameters.BROADCASTS_WITH_OR_NUMBER: (
+            1,
+            [1 + 0j, Decimal(1), Fraction(1), np.complex64(1)],
+        ),
+        _parameters.CHANNEL_ARRAY: (1, equal_to_1),
+        _parameters.ParameterSpec(""): (True, [1, 1.0]),
     }
+    good = {kind_of(spec): values for spec, values in good.items()}
     for function in FUNCTIONS:
         for name, kind in function.definition.parameters.items():
-            value, twins = good.get(kind.check, (None, []))
-            if kind.check is not None or value in kind.choices:
+            value, twins = good.get(kind_of(kind), (None, []))
+            if not kind.choices or value in kind.choices:
                 for twin in twins:
                     case = f"{function.__name__}-{name}-{twin!r}"
                     yield pytest.param(function, name, value, twin, id=case)
@@ -249,7 +260,7 @@ def _twins():
 def test_a_bad_value_is_bad_also_after_an_equal_good_one(function, name, good, twin, backend):
     x = backend.array(np.ones((2, 4)), "float32")
     for form in _forms(function):
-        form(x, **with_value(function, name, good))
+        form(x, **parameters_with(function, name, good))
         with pytest.raises((TypeError, ValueError), match=rf"^{function.__name__}.*: {name} must"):
             form(x, **{**_needed(function), name: twin})
 
@@ -257,7 +268,7 @@ def test_a_bad_value_is_bad_also_after_an_equal_good_one(function, name, good, t
 def _forbidden():
     """Conditions of the domains, each with values of the parameters that do not meet it."""
     for function in FUNCTIONS:
-        for condition in function.definition.domain:
+        for condition in function.definition.constraints:
             others = dict.fromkeys(function.definition.parameters)
             found = 0
             for value in (0, 0.0, -1, -1.0, float("inf"), float("-inf"), float("nan")):
@@ -296,7 +307,7 @@ def test_an_axis_of_a_number_of_no_dimensions(backend):
     x = backend.array(1.0, "float32")
     for function in FUNCTIONS:
         parameter = function.definition.parameters.get("axis")
-        if parameter is not None and parameter.check is not _parameters._new_axis:
+        if parameter is not None and kind_of(parameter) != kind_of(_parameters.NEW_AXIS):
             given = {**_needed(function), "axis": -1}
             for form in _forms(function):
                 _refused(AxisError, ["axis -1", "0 dimensions"], form, x, **given)
@@ -329,8 +340,8 @@ def test_a_parameter_on_another_device(activation, backend):
     x = backend.array(np.ones((2, 4)), "float32")
     for device in _elsewhere(backend):
         for name, kind in activation.definition.parameters.items():
-            if kind.is_real or kind.check is _parameters._mask:
-                dtype = "float32" if kind.is_real else "bool"
+            if kind.dtypes:
+                dtype = "float32" if kind.is_floating else "bool"
                 there = backend.array(np.ones(4), dtype)
                 there = there.to(device) if backend.library == "torch" else there.to_device(device)
                 for form in _forms(activation):
@@ -341,11 +352,11 @@ def test_a_parameter_on_another_device(activation, backend):
 
 def test_a_number_takes_no_array_of_another_shape_or_library(elementwise, backend):
     for name, kind in elementwise.definition.parameters.items():
-        if kind.is_scalar:
+        if takes_array(kind):
             given = {**_needed(elementwise), name: np.ones(4)}
-            if kind.check is not _parameters._operand:
+            if kind_of(kind) != kind_of(_parameters.BROADCASTS_WITH_OR_NUMBER):
                 _refused(ValueError, [name, "(4,)"], elementwise, 1.0, **given)
-            given[name] = Foreign()
+            given[name] = ForeignArray()
             _refused(TypeError, [name, "Foreign"], elementwise, 1.0, **given)
 
 
@@ -369,15 +380,13 @@ def test_a_name_must_be_a_string(name):
     assert type(caught.value) is TypeError
 
 
-@pytest.mark.parametrize("which", ["fast", "", "Auto", None, 1, True, [], ["auto"], {}])
-def test_an_implementation_that_does_not_exist(which, backend):
+@pytest.mark.parametrize("which", ["auto", "", "Fast", None, 1, True, [], ["fast"], {}])
+def test_invalid_precision(which, backend):
     x = backend.array([[-1.0, 2.0]], "float32")
     before = backend.asnumpy(ax.relu(x))
     with (
-        pytest.raises(
-            ValueError, match=r"^implementation: must be 'auto', 'native', 'portable' or"
-        ),
-        ax.implementation(which),
+        pytest.raises(ValueError, match=r"^precision: level must be 'fast' or 'accurate', got "),
+        ax.precision(which),
     ):
         pass
     np.testing.assert_array_equal(backend.asnumpy(ax.relu(x)), before)
@@ -385,6 +394,6 @@ def test_an_implementation_that_does_not_exist(which, backend):
 
 def test_a_number_is_the_gradient_of_a_number_alone(backend):
     """Whichever x came before."""
-    ax.silu.vjp(backend.array(0.5, "float32"), 1.0)
+    ax.silu.vjp(1.0, backend.array(0.5, "float32"))
     with pytest.raises(TypeError, match=r"^silu\.vjp: g must be an array"):
-        ax.silu.vjp(backend.array([0.5, 1.0], "float32"), 1.0)
+        ax.silu.vjp(1.0, backend.array([0.5, 1.0], "float32"))

@@ -137,7 +137,7 @@ def test_torch_draws_what_it_always_did(backend):
             torch.testing.assert_close(*results, rtol=0, atol=0)
         # ours is distributed as theirs, from the same state but by other numbers
         torch.manual_seed(3)
-        portable = ours.portable(x, training=True)
+        portable = ours.accurate(x, training=True)
         assert not torch.equal(portable, results[1][0])
 
 
@@ -154,7 +154,7 @@ def test_the_noise_decides_alone(backend):
     rng = np.random.default_rng(5)
     values, noise = rng.standard_normal((4, 6)), rng.random((4, 6))
     for function in STOCHASTIC:
-        exact = function.portable(values, **_training(function), noise=noise)
+        exact = function.accurate(values, **_training(function), noise=noise)
         for dtype in backend.dtypes:
             x = backend.array(values, dtype)
             y = function(x, **_training(function), noise=backend.array(noise, "float64"))
