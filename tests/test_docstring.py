@@ -65,6 +65,7 @@ def test_docstring_missing(define):
         return x
 
     assert no_text.__doc__.startswith("no_text, x.\n\nParameters\n----------\n")
+    assert "* formula: ``x``" in no_text.__doc__
 
 
 def test_parameters_follow_the_signature(define):
@@ -145,6 +146,7 @@ def test_page(name):
         assert definition.formula in page
     else:
         assert present == [title for title in ACTIVATION_TITLES if title in present]
+    assert f"ax.{name}(" in page.partition("Examples")[2]
     documented = ", ".join(entries(page)).split(", ")
     assert documented == list(inspect.signature(function).parameters)
     assert max(map(len, page.splitlines())) <= 100
