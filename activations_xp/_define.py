@@ -107,7 +107,7 @@ def operation(
 
     def decorate(impl: Callable[Concatenate[Any, P], Any]) -> Operation[P]:
         definition = replace(_define(impl, source, peers, noise), use_custom_vjp=use_custom_vjp)
-        function = build_public(definition, inspect.getdoc(impl) or "")
+        function = build_public(definition, complete(definition))
         register(function)
         return cast(Operation[P], function)
 

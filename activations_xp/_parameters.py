@@ -44,7 +44,7 @@ class ParameterSpec:
     differentiable : whether an array has a gradient
     choices : the accepted constants
     optional : whether None is accepted
-    doc : the paragraph of the docstring where the function has none of its own
+    doc : the type and the description in the docstring, where the function has none of its own
     """
 
     text: str
@@ -233,27 +233,39 @@ MASK = ParameterSpec(
     dtypes=("bool",),
     broadcasts="to",
     doc="""\
-where : boolean array, optional
-    True takes part. The others get 0 and no gradient, whatever they hold; so does a slice of
-    which nothing takes part.""",
+boolean array, optional
+    The elements to include. Excluded elements become 0 and have no gradient,
+    whatever they hold; so does a slice without included elements.""",
 )
 NOISE = ParameterSpec(
     "a number or an array of x's library with a real floating dtype",
     number=True,
     dtypes=FLOATING,
     broadcasts="to",
+    doc="""\
+number or array, optional
+    Uniform random numbers from 0 to 1 that broadcast to x, to be used instead
+    of drawing them. Arrays of libraries other than NumPy, PyTorch and JAX
+    require it.""",
 )
 COUNT = ParameterSpec("a positive integer", convert=_count)
 INTEGER = ParameterSpec("an integer", convert=_integer)
-AXIS = ParameterSpec("an integer", convert=_axis, depends_on_ndim=True)
+AXIS = ParameterSpec(
+    "an integer",
+    convert=_axis,
+    depends_on_ndim=True,
+    doc="""\
+int, optional
+    The axis to compute along.""",
+)
 NEW_AXIS = replace(AXIS, convert=_new_axis)
 AXES = ParameterSpec(
     "an integer, a tuple of integers, or None",
     convert=_axes,
     depends_on_ndim=True,
     doc="""\
-axis : int, tuple of ints or None, optional
-    The axis or axes to sum over; None is all of them.""",
+int, tuple of ints or None, optional
+    The axis or axes to compute along. None means all axes.""",
 )
 COTANGENT = ParameterSpec(
     "an array of x's library with a real floating dtype",

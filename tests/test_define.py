@@ -50,20 +50,6 @@ def test_parameter_names_of_the_generated_function():
     assert named(np.ones(2), type=0.0, out=np.empty(2)).tolist() == [16, 16]
 
 
-def test_docstring_without_sections():
-    @activation(**WORDS)
-    def plain(xp: Namespace, x: Array, rate: Number = 1.0):
-        return x
-
-    @activation(**WORDS)
-    def short(xp: Namespace, x: Array):
-        """Identity."""
-        return x
-
-    assert "formula: ``x``" in plain.__doc__
-    assert short.__doc__.startswith("Identity.\n")
-
-
 def test_getsource_shows_the_implementation():
     for function, line in (
         (ax.gelu, "def gelu("),

@@ -51,23 +51,6 @@ def test_a_backend_names_functions_only_in_its_native_table(path):
             assert node.value not in {*ax.names(aliases=True)}
 
 
-def test_the_page_of_a_function_is_whole(activation):
-    page = activation.__doc__
-    titles = [
-        line
-        for line, under in zip(page.splitlines(), page.splitlines()[1:], strict=False)
-        if under and set(under) == {"-"}
-    ]
-    assert titles == [
-        "Parameters", "Returns", "Raises", "Notes", "Elsewhere", "References", "Examples",
-    ]  # fmt: skip
-    for parameter in activation.definition.parameters:
-        assert f"\n{parameter} : " in page
-    assert activation.definition.formula in page
-    assert f"ax.{activation.__name__}(" in page.partition("Examples")[2]
-    assert max(map(len, page.splitlines())) <= 100
-
-
 def test_a_definition_is_complete(activation):
     definition = activation.definition
     assert definition.source.endswith(".")

@@ -14,8 +14,15 @@ from .._errors import check_shape
 from .._parameters import BOOL_ARRAY, Count, FloatArray, NoiseArray, Number
 from .._special import quick_exp
 from .._typing import Array, Namespace
-from ..numerics.arrays import arange, is_concrete, mask_to_zero, unbroadcast, zeros_like
-from .simplex import finite, softmax
+from ..numerics.arrays import (
+    arange,
+    clip_to_finite,
+    is_concrete,
+    mask_to_zero,
+    unbroadcast,
+    zeros_like,
+)
+from .simplex import softmax
 
 __all__ = ["multi_head_attention", "scaled_dot_product_attention"]
 
@@ -810,7 +817,7 @@ class _Attention:
         for columns in self.columns(rows):
             scores, allowed, cap = self.scores(rows, columns)
             # any level near the largest score does; that of whole numbers has no derivative
-            top = finite(xp, scores, xp.floor(xp.max(scores, axis=-1, keepdims=True)))
+            top = clip_to_finite(xp, xp.floor(xp.max(scores, axis=-1, keepdims=True)))
             if level is not None:
                 top = xp.maximum(level, top)
                 fade = quick_exp(xp, level - top)
