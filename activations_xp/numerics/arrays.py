@@ -29,6 +29,12 @@ def mask_to_zero(xp: Namespace, value: Any, where: Any) -> Any:
     return value if where is None else xp.where(where, value, 0.0)
 
 
+def clamp_to_finite(xp: Namespace, x: Array) -> Any:
+    """Return x, and the largest finite number of that sign where x is infinite."""
+    largest = (2 - 2.0**-23) * 2.0**127 if x.dtype == xp.float32 else (2 - 2.0**-52) * 2.0**1023
+    return xp.maximum(xp.minimum(x, largest), -largest)
+
+
 def slice_axis(x: Any, axis: int, cut: slice) -> Any:
     """Return the slice of x along one axis."""
     return x[(*(slice(None),) * axis, cut, ...)]

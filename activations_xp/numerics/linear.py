@@ -1,0 +1,25 @@
+"""The affine map of a layer and its gradients."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+from .._typing import Array, Namespace
+
+
+def linear(xp: Namespace, x: Array, weight: Array, bias: Array | None = None) -> Any:
+    """Return ``x @ weight.T + bias``."""
+    y = xp.matmul(x, xp.matrix_transpose(weight))
+    return y if bias is None else y + bias
+
+
+def linear_vjp(
+    xp: Namespace, g: Array, x: Array, weight: Array, has_bias: bool = False
+) -> tuple[Any, Any, Any]:
+    """Return the gradients of x, the weight and the bias; the last is None without a bias."""
+    flat_g, flat_x = (
+        a if a.ndim == 2 else xp.reshape(a, (prod(a.shape[:-1]), a.shape[-1])) for a in (g, x)
+    )
+    g_weight = xp.matmul(xp.matrix_transpose(flat_g), flat_x)
+    return xp.matmul(g, weight), g_weight, xp.sum(flat_g, axis=0) if has_bias else None
