@@ -18,8 +18,11 @@ def linear_vjp(
     xp: Namespace, g: Array, x: Array, weight: Array, has_bias: bool = False
 ) -> tuple[Any, Any, Any]:
     """Return the gradients of x, the weight and the bias; the last is None without a bias."""
-    flat_g, flat_x = (
-        a if a.ndim == 2 else xp.reshape(a, (prod(a.shape[:-1]), a.shape[-1])) for a in (g, x)
-    )
-    g_weight = xp.matmul(xp.matrix_transpose(flat_g), flat_x)
-    return xp.matmul(g, weight), g_weight, xp.sum(flat_g, axis=0) if has_bias else None
+    rows = as_rows(xp, g)
+    g_weight = xp.matmul(xp.matrix_transpose(rows), as_rows(xp, x))
+    return xp.matmul(g, weight), g_weight, xp.sum(rows, axis=0) if has_bias else None
+
+
+def as_rows(xp: Namespace, x: Array) -> Any:
+    """Return x as a matrix with the same last axis."""
+    return xp.reshape(x, (prod(x.shape[:-1]), x.shape[-1]))

@@ -29,7 +29,7 @@ _SOURCE = "Vaswani et al., Attention is all you need, arXiv:1706.03762."
 def _noise_shape(
     query: Array, key: Array, value: Array, mask: Any, bias: Any, **others: Any
 ) -> tuple[int, ...]:
-    return blockwise.attention_dims(query, key, value, mask=mask, bias=bias).scores
+    return blockwise.attention_dims(query, key, value, mask=mask, bias=bias).scores_shape
 
 
 @operation(
@@ -142,7 +142,7 @@ def scaled_dot_product_attention(
     dims = blockwise.attention_dims(**arrays)
     attention = blockwise.prepare(xp, dims, arrays, is_causal, scale, softcap, dropout)
     output = blockwise.map_heads(attention, blockwise.forward)["output"]
-    return xp.reshape(output, dims.output)
+    return xp.reshape(output, dims.output_shape)
 
 
 @scaled_dot_product_attention.defvjp
@@ -150,7 +150,7 @@ def _(xp, g, query, key, value, *, mask, bias, is_causal, scale, softcap, dropou
     arrays = {"query": query, "key": key, "value": value, "mask": mask, "bias": bias}
     arrays["noise"] = noise
     dims = blockwise.attention_dims(**arrays)
-    check_shape(f"{blockwise.NAME}.vjp", "g", g, dims.output)
+    check_shape(f"{blockwise.NAME}.vjp", "g", g, dims.output_shape)
     arrays["g"] = g
     attention = blockwise.prepare(xp, dims, arrays, is_causal, scale, softcap, dropout)
     gradients = blockwise.map_heads(attention, blockwise.vjp)
@@ -158,7 +158,7 @@ def _(xp, g, query, key, value, *, mask, bias, is_causal, scale, softcap, dropou
 
 
 def _multi_head_noise_shape(**arguments: Any) -> tuple[int, ...]:
-    return multihead.multi_head_dims(arguments).scores
+    return multihead.multi_head_dims(arguments).scores_shape
 
 
 @operation(

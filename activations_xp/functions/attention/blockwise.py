@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import reduce
 from math import ceil, inf, nan, prod, sqrt
@@ -12,7 +12,14 @@ from typing import Any, NamedTuple
 from ..._define import apply
 from ..._special import quick_exp
 from ..._typing import Array, Namespace
-from ...numerics.arrays import arange, clamp_to_finite, is_concrete, unbroadcast, zeros_like
+from ...numerics.arrays import (
+    arange,
+    broadcasts_to,
+    clamp_to_finite,
+    is_concrete,
+    unbroadcast,
+    zeros_like,
+)
 from ..simplex import softmax
 
 Q_BLOCK, KV_BLOCK = 256, 1024
@@ -39,13 +46,11 @@ class Dims(NamedTuple):
     has_heads: bool
 
     @property
-    def scores(self) -> tuple[int, ...]:
-        """The shape of the scores."""
+    def scores_shape(self) -> tuple[int, ...]:
         return self._shape(self.kv_len)
 
     @property
-    def output(self) -> tuple[int, ...]:
-        """The shape of the result."""
+    def output_shape(self) -> tuple[int, ...]:
         return self._shape(self.v_depth)
 
     def _shape(self, last: int) -> tuple[int, ...]:
@@ -63,12 +68,9 @@ class Dims(NamedTuple):
 
 
 def attention_dims(query: Array, key: Array, value: Array, **others: Array | None) -> Dims:
-    """Return the sizes of the axes; `others` are arrays that broadcast to the scores.
+    """Return the sizes of the axes, or raise a ValueError if the shapes do not fit together.
 
-    Raises
-    ------
-    ValueError
-        If the shapes do not fit together.
+    `others` are arrays that broadcast to the scores.
     """
     arrays = {"query": query, "key": key, "value": value}
     shapes = {name: tuple(array.shape) for name, array in arrays.items()}
@@ -91,24 +93,24 @@ def attention_dims(query: Array, key: Array, value: Array, **others: Array | Non
     if q_heads != groups * k_heads:
         got = f"{q_heads} and {k_heads} in shapes {shapes['query']} and {shapes['key']}"
         raise ValueError(f"{NAME}: query must have a multiple of key's heads, got {got}")
-    batch = broadcast_shapes(shape[:-3] for shape in padded)
+    batch = broadcast_shapes([shape[:-3] for shape in padded])
     if batch is None:
         got = ", ".join(map(str, shapes.values()))
         raise ValueError(f"{NAME}: query, key and value do not broadcast, got shapes {got}")
     has_heads = max(map(len, shapes.values())) > 2
     dims = Dims(batch, k_heads, groups, q_len, k_len, v_depth, has_heads)
+    scores = dims.scores_shape
     for name, array in others.items():
-        if array is not None and broadcast_shapes([array.shape, dims.scores]) != dims.scores:
+        if array is not None and not broadcasts_to(array.shape, scores):
             raise ValueError(
                 f"{NAME}: {name} of shape {tuple(array.shape)} does not broadcast to the scores,"
-                f" of shape {dims.scores}"
+                f" of shape {scores}"
             )
     return dims
 
 
-def broadcast_shapes(shapes: Iterable[Any]) -> tuple[int, ...] | None:
+def broadcast_shapes(shapes: list[Any]) -> tuple[int, ...] | None:
     """Return the shape that shapes broadcast to, or None if they do not."""
-    shapes = list(shapes)
     ndim = max(map(len, shapes))
     sizes = []
     for axis in zip(*((1,) * (ndim - len(shape)) + tuple(shape) for shape in shapes), strict=True):
@@ -159,11 +161,6 @@ class BlockwiseAttention:
     def lengths(self) -> tuple[int, int]:
         """The numbers of queries and keys."""
         return self.arrays["query"].shape[-2], self.arrays["key"].shape[-2]
-
-    @property
-    def whole(self) -> tuple[slice, slice]:
-        """The slices of all queries and of all keys."""
-        return slice(0, self.lengths[0]), slice(0, self.lengths[1])
 
     @property
     def dropout_scale(self) -> float:
@@ -232,13 +229,7 @@ def prepare(
     softcap: float | None,
     dropout: float,
 ) -> BlockwiseAttention:
-    """Return the inputs of the kernel from the arrays that are not None.
-
-    Raises
-    ------
-    ValueError
-        If a number is out of range, or there is no noise for dropout.
-    """
+    """Return the inputs of the kernel from the arrays that are not None."""
     if not 0 <= dropout <= 1:
         raise ValueError(f"{NAME}: dropout must be from 0 to 1, got {dropout}")
     if softcap is not None and not softcap > 0:
@@ -376,9 +367,9 @@ def vjp(attention: BlockwiseAttention) -> dict[str, Any]:
 
 
 def weights(attention: BlockwiseAttention) -> Any:
-    """Return the weights after dropout, of all queries and keys at once."""
-    xp, (q, kv) = attention.xp, attention.whole
-    scores, mask, _ = attention.scores(q, kv)
+    """Return the weights, after dropout, of attention in a single block."""
+    xp = attention.xp
+    q, kv, scores, mask = _single_block(attention)
     p = apply(xp, softmax, scores, -1, mask)
     return attention.apply_dropout(p, q, kv) * attention.dropout_scale
 
@@ -386,8 +377,7 @@ def weights(attention: BlockwiseAttention) -> Any:
 def weights_vjp(attention: BlockwiseAttention, g: Any) -> dict[str, Any]:
     """Return the gradients of query, key and bias from those of `weights`."""
     xp, arrays = attention.xp, attention.arrays
-    q, kv = attention.whole
-    scores, mask, _ = attention.scores(q, kv)
+    q, kv, scores, mask = _single_block(attention)
     g = attention.apply_dropout(xp.reshape(g, scores.shape) * attention.dropout_scale, q, kv)
     ds = apply(xp, softmax.vjp, g, scores, -1, mask)["x"]
     gradients = {
@@ -400,6 +390,14 @@ def weights_vjp(attention: BlockwiseAttention, g: Any) -> dict[str, Any]:
         for name, gradient in gradients.items()
         if name in arrays
     }
+
+
+def _single_block(attention: BlockwiseAttention) -> tuple[slice, slice, Any, Any]:
+    """Return the slices of the only block, its scores and their mask."""
+    (q,) = attention.q_chunks()
+    (kv,) = attention.kv_chunks(q)
+    scores, mask, _ = attention.scores(q, kv)
+    return q, kv, scores, mask
 
 
 class _GradientAccumulator:
@@ -421,27 +419,25 @@ class _GradientAccumulator:
         return name, rows.start if shape[-2] > 1 else 0, columns.start if shape[-1] > 1 else 0
 
     def assemble(self) -> dict[str, Any]:
-        """Return the gradients of the whole arrays; a block without one has 0."""
-        xp, arrays = self.attention.xp, self.attention.arrays
-        q, kv = (
-            list(chunks(length, size))
-            for length, size in zip(self.attention.lengths, self.attention.block_size, strict=True)
-        )
-        grids = {"query": (q, [ALL]), "key": (kv, [ALL]), "value": (kv, [ALL])}
-        if "bias" in arrays:
-            *_, n, m = arrays["bias"].shape
-            grids["bias"] = (q if n > 1 else [ALL], kv if m > 1 else [ALL])
+        """Return the gradients of the whole arrays."""
+        xp, attention = self.attention.xp, self.attention
+        q, kv = map(list, map(chunks, attention.lengths, attention.block_size))
+        grids = {"query": (q, [ALL]), "key": (kv, [ALL]), "value": (kv, [ALL]), "bias": (q, kv)}
+        gradients = {}
+        for name, (rows, columns) in grids.items():
+            if name not in attention.arrays:
+                continue
+            # an axis along which the array broadcasts has one block
+            n, m = (max(size, 1) for size in attention.arrays[name].shape[-2:])
+            parts = [[self._sum(name, i, j) for j in columns[:m]] for i in rows[:n]]
+            gradients[name] = concat(xp, [concat(xp, row, -1) for row in parts], -2)
+        return gradients
 
-        def gradient(name: str, rows: slice, columns: slice) -> Any:
-            g = self.sums.get(self._key(name, rows, columns))
-            return zeros_like(xp, self.attention.block(name, rows, columns)) if g is None else g
-
-        return {
-            name: concat(
-                xp, [concat(xp, [gradient(name, i, j) for j in columns], -1) for i in rows], -2
-            )
-            for name, (rows, columns) in grids.items()
-        }
+    def _sum(self, name: str, rows: slice, columns: slice) -> Any:
+        """Return the sum of a block's gradients, 0 if there are none."""
+        g = self.sums.get(self._key(name, rows, columns))
+        attention = self.attention
+        return zeros_like(attention.xp, attention.block(name, rows, columns)) if g is None else g
 
 
 def map_heads(
@@ -449,7 +445,7 @@ def map_heads(
 ) -> dict[str, Any]:
     """Compute so few heads at once that their blocks fit into the caches, and join the results."""
     arrays = attention.arrays
-    batch = broadcast_shapes(arrays[name].shape[:-2] for name in ("query", "key", "value")) or ()
+    batch = broadcast_shapes([arrays[name].shape[:-2] for name in ("query", "key", "value")]) or ()
     axis = next((i for i, n in enumerate(batch) if n > 1), None)
     scores = prod([*batch, *map(min, attention.lengths, attention.block_size)])
     if axis is None or scores <= attention.max_scores:
@@ -474,7 +470,7 @@ def map_heads(
 
 def chunks(size: int, step: int) -> Iterator[slice]:
     """Yield the slices that make up an axis, a single one of an empty axis."""
-    return (slice(i, min(i + step, size)) for i in range(0, max(size, 1), step))
+    return (slice(i, min(i + step, size)) for i in range(0, max(size, 1), max(step, 1)))
 
 
 def concat(xp: Namespace, parts: list[Any], axis: int) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import reduce
 from operator import and_
@@ -10,19 +10,12 @@ from typing import Any, NamedTuple, NoReturn
 
 from ..._define import apply
 from ..._typing import Namespace
-from ...numerics.arrays import mask_to_zero, unbroadcast, zeros_like
+from ...numerics.arrays import broadcasts_to, mask_to_zero, unbroadcast, zeros_like
 from ...numerics.linear import linear, linear_vjp
 from . import blockwise
-from .blockwise import (
-    BlockwiseAttention,
-    attention_dims,
-    broadcast_shapes,
-    causal_mask,
-    causal_offset,
-    concat,
-)
 
 INPUTS = ("query", "key", "value")
+SEPARATE = ("q_proj_weight", "k_proj_weight", "v_proj_weight")
 
 Arguments = Mapping[str, Any]
 """All arguments of `multi_head_attention` by name."""
@@ -39,19 +32,12 @@ class Dims(NamedTuple):
     added: int
 
     @property
-    def scores(self) -> tuple[int, ...]:
-        """The shape of the scores."""
+    def scores_shape(self) -> tuple[int, ...]:
         return (*self.batch, self.num_heads, self.q_len, self.kv_len + self.added)
 
 
 def multi_head_dims(args: Arguments) -> Dims:
-    """Return the sizes of the axes.
-
-    Raises
-    ------
-    ValueError
-        If an argument does not fit to the others.
-    """
+    """Return the sizes of the axes, or raise a ValueError if the arguments do not fit together."""
     shapes = [tuple(args[name].shape) for name in INPUTS]
     got = "got query, key and value of shapes {}, {} and {}".format(*shapes)
     if len(shapes[0]) < 2 or len(set(map(len, shapes))) > 1:
@@ -67,50 +53,46 @@ def multi_head_dims(args: Arguments) -> Dims:
         _fail(f"dropout must be from 0 to 1, got {args['dropout']}")
     if (args["bias_k"] is None) != (args["bias_v"] is None):
         _fail("bias_k and bias_v must be given together")
-    kv_heads = _check_projections(args, [shape[-1] for shape in shapes])
+    num_heads, (kv_heads, rows) = args["num_heads"], _kv_heads_and_rows(args)
+    out_rows = args["out_proj_weight"].shape[0]
+    expected = {
+        "in_proj_weight": (3 * rows[0], shapes[0][-1]),
+        **{name: (n, shape[-1]) for name, n, shape in zip(SEPARATE, rows, shapes, strict=True)},
+        "in_proj_bias": (sum(rows),),
+        "out_proj_weight": (out_rows, rows[2] // max(kv_heads, 1) * num_heads),
+        "out_proj_bias": (out_rows,),
+        "bias_k": (1, 1, rows[1]),
+        "bias_v": (1, 1, rows[2]),
+        "key_mask": (*batch, kv_len),
+    }
+    for name, shape in expected.items():
+        if args[name] is not None and tuple(args[name].shape) != shape:
+            _fail(f"{name} must have shape {shape}, got {tuple(args[name].shape)}")
     added = (args["bias_k"] is not None) + args["add_zero_attn"]
-    dims = Dims(batch, args["num_heads"], kv_heads, q_len, kv_len, added)
-    _check_shape(args, "key_mask", (*batch, kv_len))
-    without_added = dims._replace(added=0).scores
-    for name, shape in (("mask", without_added), ("bias", without_added), ("noise", dims.scores)):
-        if args[name] is not None and broadcast_shapes([args[name].shape, shape]) != shape:
+    dims = Dims(batch, num_heads, kv_heads, q_len, kv_len, added)
+    for name in ("mask", "bias", "noise"):
+        shape = (dims if name == "noise" else dims._replace(added=0)).scores_shape
+        if args[name] is not None and not broadcasts_to(args[name].shape, shape):
             got = f"got shapes {tuple(args[name].shape)} and {shape}"
             _fail(f"{name} must broadcast to the scores, {got}")
     return dims
 
 
-def _check_projections(args: Arguments, depths: list[int]) -> int:
-    """Return the number of key heads, from the inputs' depths and the shapes of all weights."""
-    names = [f"{name[0]}_proj_weight" for name in INPUTS]
-    if any((args[name] is None) != (args["in_proj_weight"] is not None) for name in names):
+def _kv_heads_and_rows(args: Arguments) -> tuple[int, list[int]]:
+    """Return the number of key heads, and the rows of the weights of query, key and value."""
+    if any((args[name] is None) != (args["in_proj_weight"] is not None) for name in SEPARATE):
         _fail("in_proj_weight must be given, or q_, k_ and v_proj_weight instead")
-    for name in ("in_proj_weight", *names):
+    for name in ("in_proj_weight", *SEPARATE):
         if args[name] is not None and args[name].ndim != 2:
             _fail(f"{name} must be a matrix, got shape {tuple(args[name].shape)}")
-    num_heads = args["num_heads"]
-    q_rows, k_rows, v_rows = rows = [weight.shape[0] for weight in _in_weights(args)]
-    if q_rows % num_heads:
-        _fail(f"num_heads must divide the embedding, got {num_heads} and {q_rows}")
-    kv_heads: int = k_rows * num_heads // max(q_rows, 1)
-    if kv_heads * q_rows != k_rows * num_heads or v_rows % max(kv_heads, 1):
-        got = f"{num_heads} of {q_rows} in all and rows for {k_rows} and {v_rows}"
+    num_heads, rows = args["num_heads"], [weight.shape[0] for weight in _in_weights(args)]
+    if rows[0] % num_heads:
+        _fail(f"num_heads must divide the embedding, got {num_heads} and {rows[0]}")
+    kv_heads: int = rows[1] * num_heads // max(rows[0], 1)
+    if kv_heads * rows[0] != rows[1] * num_heads or rows[2] % max(kv_heads, 1):
+        got = f"{num_heads} of {rows[0]} in all and rows for {rows[1]} and {rows[2]}"
         _fail(f"k_proj_weight and v_proj_weight must have whole heads, got {got}")
-    _check_shape(args, "in_proj_weight", (3 * q_rows, depths[0]))
-    for name, shape in zip(names, zip(rows, depths, strict=True), strict=True):
-        _check_shape(args, name, shape)
-    _check_shape(args, "in_proj_bias", (sum(rows),))
-    out_rows = args["out_proj_weight"].shape[0]
-    _check_shape(args, "out_proj_weight", (out_rows, v_rows // max(kv_heads, 1) * num_heads))
-    _check_shape(args, "out_proj_bias", (out_rows,))
-    _check_shape(args, "bias_k", (1, 1, k_rows))
-    _check_shape(args, "bias_v", (1, 1, v_rows))
-    return kv_heads
-
-
-def _check_shape(args: Arguments, name: str, shape: tuple[int, ...]) -> None:
-    array = args[name]
-    if array is not None and tuple(array.shape) != shape:
-        _fail(f"{name} must have shape {shape}, got {tuple(array.shape)}")
+    return kv_heads, rows
 
 
 def _fail(text: str) -> NoReturn:
@@ -124,7 +106,7 @@ def forward(attend: Any, xp: Namespace, **args: Any) -> tuple[Any, Any]:
     output = linear(xp, merged, args["out_proj_weight"], args["out_proj_bias"])
     weights = None
     if args["need_weights"]:
-        weights = xp.reshape(blockwise.weights(_in_one_block(xp, heads)), heads.dims.scores)
+        weights = xp.reshape(blockwise.weights(_in_one_block(xp, heads)), heads.dims.scores_shape)
         if args["average_attn_weights"]:
             weights = xp.mean(weights, axis=-3)
     return output if args["batch_first"] else xp.moveaxis(output, -2, 0), weights
@@ -148,7 +130,7 @@ def vjp(attend: Any, xp: Namespace, g: Any, **args: Any) -> dict[str, Any]:
     if g_weights is not None:
         if args["average_attn_weights"]:
             g_weights = g_weights[..., None, :, :] * (1 / dims.num_heads)
-        g_weights = xp.broadcast_to(g_weights, dims.scores)
+        g_weights = xp.broadcast_to(g_weights, dims.scores_shape)
         from_weights = blockwise.weights_vjp(_in_one_block(xp, heads), g_weights)
         for name, part in from_weights.items():
             g_projected[name] = g_projected[name] + xp.reshape(part, g_projected[name].shape)
@@ -163,7 +145,8 @@ def vjp(attend: Any, xp: Namespace, g: Any, **args: Any) -> dict[str, Any]:
 class _Heads(NamedTuple):
     """Query, key and value of all heads.
 
-    inputs : of the projections, (..., length, embedding)
+    inputs : of the projections, (..., length, embedding), 0 where masked
+    key_mask : of the inputs
     weights : of the projections
     projected : the heads, (..., heads, length, depth)
     options : the other arguments of `scaled_dot_product_attention`
@@ -171,6 +154,7 @@ class _Heads(NamedTuple):
 
     dims: Dims
     inputs: list[Any]
+    key_mask: Any
     weights: list[Any]
     projected: list[Any]
     options: dict[str, Any]
@@ -178,23 +162,27 @@ class _Heads(NamedTuple):
 
 def _project(xp: Namespace, args: Arguments) -> _Heads:
     """Return query, key and value of all heads, with the keys and values that are added."""
-    dims = multi_head_dims(args)
-    inputs, weights = _inputs(xp, args), _in_weights(args)
-    in_proj_bias, start = args["in_proj_bias"], 0
+    dims, weights = multi_head_dims(args), _in_weights(args)
+    key_mask = None if args["key_mask"] is None else args["key_mask"][..., None]
+    inputs: list[Any] = []
     projected: list[Any] = []
-    for name, x, weight in zip(INPUTS, inputs, weights, strict=True):
-        rows = weight.shape[0]
-        bias = None if in_proj_bias is None else in_proj_bias[start : start + rows]
-        start += rows
-        parts, shape = [linear(xp, x, weight, bias)], (*dims.batch, 1, rows)
+    start = 0
+    for name, weight in zip(INPUTS, weights, strict=True):
+        x, rows = args[name], weight.shape[0]
+        x = x if args["batch_first"] else xp.moveaxis(x, 0, -2)
+        x = x if name == "query" else mask_to_zero(xp, x, key_mask)
+        bias, stop = args["in_proj_bias"], start + rows
+        parts = [linear(xp, x, weight, None if bias is None else bias[start:stop])]
+        start, shape = stop, (*dims.batch, 1, rows)
         if name != "query" and args["bias_k"] is not None:
             added = xp.reshape(args[f"bias_{name[0]}"], (1, rows))
             parts.append(xp.broadcast_to(added, shape))
         if name != "query" and args["add_zero_attn"]:
-            parts.append(_constant(xp.zeros_like, xp, args, shape))
+            parts.append(_full(xp, args["out_proj_weight"], shape, 0.0))
         num_heads = dims.num_heads if name == "query" else dims.kv_heads
-        projected.append(_split_heads(xp, concat(xp, parts, -2), num_heads))
-    return _Heads(dims, inputs, weights, projected, _options(xp, dims, args))
+        inputs.append(x)
+        projected.append(_split_heads(xp, blockwise.concat(xp, parts, -2), num_heads))
+    return _Heads(dims, inputs, key_mask, weights, projected, _options(xp, dims, args))
 
 
 def _project_vjp(
@@ -210,8 +198,7 @@ def _project_vjp(
             g_added = unbroadcast(xp, g[..., length : length + 1, :], (1, g.shape[-1]))
             gradients[f"bias_{name[0]}"] = xp.reshape(g_added, (1, *g_added.shape))
         g_x, g_weight, g_bias = linear_vjp(xp, g[..., :length, :], x, weight, has_bias)
-        if name != "query":
-            g_x = mask_to_zero(xp, g_x, _key_mask_column(args))
+        g_x = g_x if name == "query" else mask_to_zero(xp, g_x, heads.key_mask)
         gradients[name] = g_x if args["batch_first"] else xp.moveaxis(g_x, -2, 0)
         gradients[f"{name[0]}_proj_weight"] = g_weight
         g_weights.append(g_weight)
@@ -223,26 +210,13 @@ def _project_vjp(
     return gradients
 
 
-def _inputs(xp: Namespace, args: Arguments) -> list[Any]:
-    """Return query, key and value as (..., length, embedding), 0 where a key is masked."""
-    inputs = [args[name] for name in INPUTS]
-    if not args["batch_first"]:
-        inputs = [xp.moveaxis(x, 0, -2) for x in inputs]
-    mask = _key_mask_column(args)
-    return [inputs[0], *(mask_to_zero(xp, x, mask) for x in inputs[1:])]
-
-
 def _in_weights(args: Arguments) -> list[Any]:
     """Return the weights of the projections of query, key and value."""
     packed = args["in_proj_weight"]
     if packed is None:
-        return [args[f"{name[0]}_proj_weight"] for name in INPUTS]
+        return [args[name] for name in SEPARATE]
     rows = packed.shape[0] // 3
     return [packed[i * rows : (i + 1) * rows, :] for i in range(3)]
-
-
-def _key_mask_column(args: Arguments) -> Any:
-    return None if args["key_mask"] is None else args["key_mask"][..., None]
 
 
 def _split_heads(xp: Namespace, x: Any, num_heads: int) -> Any:
@@ -268,47 +242,40 @@ def _options(xp: Namespace, dims: Dims, args: Arguments) -> dict[str, Any]:
         masks.append(args["mask"])
     if args["key_mask"] is not None:
         masks.append(args["key_mask"][..., None, None, :])
-    offset = causal_offset(is_causal, dims.q_len, dims.kv_len)
+    offset = blockwise.causal_offset(is_causal, dims.q_len, dims.kv_len)
     if dims.added and offset is not None:
         q, kv = slice(0, dims.q_len), slice(0, dims.kv_len)
-        masks.append(causal_mask(xp, args["out_proj_weight"], q, kv, offset))
+        masks.append(blockwise.causal_mask(xp, args["out_proj_weight"], q, kv, offset))
         is_causal = False
     mask, bias = reduce(and_, masks) if masks else None, args["bias"]
     if dims.added and mask is not None:
-        mask = _extend_keys(xp.ones_like, xp, dims, args, mask, dtype=xp.bool)
+        mask = _append_keys(xp, dims, mask, args["out_proj_weight"], True, xp.bool)
     if dims.added and bias is not None:
-        bias = _extend_keys(xp.zeros_like, xp, dims, args, bias)
-    return {
-        "mask": mask,
-        "bias": bias,
-        "is_causal": is_causal,
-        "scale": args["scale"],
-        "dropout": args["dropout"],
-        "noise": args["noise"] if args["dropout"] > 0 else None,
-    }
+        bias = _append_keys(xp, dims, bias, args["out_proj_weight"], 0.0)
+    noise = args["noise"] if args["dropout"] > 0 else None
+    numbers = {name: args[name] for name in ("scale", "dropout")}
+    return {"mask": mask, "bias": bias, "is_causal": is_causal, "noise": noise, **numbers}
 
 
-def _extend_keys(
-    make: Callable[..., Any], xp: Namespace, dims: Dims, args: Arguments, x: Any, **dtype: Any
+def _append_keys(
+    xp: Namespace, dims: Dims, x: Any, like: Any, value: float, dtype: Any = None
 ) -> Any:
-    """Return a mask or a bias with ones or zeros for the keys that are added."""
+    """Return a mask or a bias with a constant for the keys that are added."""
     rows = tuple(x.shape[:-1])
-    x = xp.broadcast_to(x, (*rows, dims.kv_len))
-    return xp.concat([x, _constant(make, xp, args, (*rows, dims.added), **dtype)], axis=-1)
+    added = _full(xp, like, (*rows, dims.added), value, dtype)
+    return xp.concat([xp.broadcast_to(x, (*rows, dims.kv_len)), added], axis=-1)
 
 
-def _constant(
-    make: Callable[..., Any], xp: Namespace, args: Arguments, shape: tuple[int, ...], **dtype: Any
-) -> Any:
-    """Return zeros or ones, made from a given array and so on its device."""
-    return xp.broadcast_to(make(args["out_proj_weight"][:1, :1], **dtype), shape)
+def _full(xp: Namespace, like: Any, shape: Any, value: float, dtype: Any = None) -> Any:
+    """Return a constant made from a matrix, and so on its device."""
+    return xp.broadcast_to(xp.full_like(like[:1, :1], value, dtype=dtype), shape)
 
 
-def _in_one_block(xp: Namespace, heads: _Heads) -> BlockwiseAttention:
+def _in_one_block(xp: Namespace, heads: _Heads) -> blockwise.BlockwiseAttention:
     """Return the attention of the heads with all queries and keys as one block."""
     options = {"softcap": None, **heads.options}
     arrays = dict(zip(INPUTS, heads.projected, strict=True))
     arrays |= {name: options.pop(name) for name in ("mask", "bias", "noise")}
-    dims = attention_dims(**arrays)
+    dims = blockwise.attention_dims(**arrays)
     attention = blockwise.prepare(xp, dims, arrays, **options)
     return replace(attention, block_size=(dims.q_len, dims.kv_len))
