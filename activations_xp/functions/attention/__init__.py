@@ -137,7 +137,7 @@ def scaled_dot_product_attention(
     FlashAttention, arXiv:2205.14135: the weights block by block. Gemma Team, Gemma 2,
     arXiv:2408.00118: the cap. Ainslie et al., GQA, arXiv:2305.13245: the groups of heads.
     """
-    arrays = {"query": query, "key": key, "value": value, "mask": mask, "bias": bias}
+    arrays: Any = {"query": query, "key": key, "value": value, "mask": mask, "bias": bias}
     arrays["noise"] = noise
     dims = blockwise.attention_dims(**arrays)
     attention = blockwise.prepare(xp, dims, arrays, is_causal, scale, softcap, dropout)
@@ -147,7 +147,7 @@ def scaled_dot_product_attention(
 
 @scaled_dot_product_attention.defvjp
 def _(xp, g, query, key, value, *, mask, bias, is_causal, scale, softcap, dropout, noise):
-    arrays = {"query": query, "key": key, "value": value, "mask": mask, "bias": bias}
+    arrays: Any = {"query": query, "key": key, "value": value, "mask": mask, "bias": bias}
     arrays["noise"] = noise
     dims = blockwise.attention_dims(**arrays)
     check_shape(f"{blockwise.NAME}.vjp", "g", g, dims.output_shape)
