@@ -366,7 +366,7 @@ class _Targets:
         """Return the rows of cluster i, from 1, and the class of each within the cluster."""
         rows = self.clusters.select(self.rows, i)
         if rows.shape[0] == 0:
-            rows = self.xp.zeros_like(rows)  # autograd need not scatter nothing to all rows
+            rows = self.xp.zeros_like(rows)  # autograd then has no gradient to scatter to all rows
         return rows, self.clusters.select(self.classes - self.starts[i], i)
 
     def with_ignored(self, array: Array) -> Any:

@@ -112,9 +112,9 @@ def scaled_dot_product_attention(
     in its weight; the float32 result is accurate to that limit. 16-bit floats are computed in 32
     bits and rounded once.
 
-    A query that attends to a NaN, or to a key with an infinite number, is NaN, and so is a query
-    with an infinite number. ``torch.compile`` cannot look at values: there PyTorch's own kernel
-    with `is_causal` returns NaN for all queries if any key or value is NaN.
+    The result of a query is NaN if it attends to a NaN, or if the query or a key that it attends to
+    is infinite. Under ``torch.compile``, where values cannot be read, PyTorch's own kernel returns
+    NaN for all queries with `is_causal` if a later key or value is NaN.
 
     Traced code, on JAX and under ``torch.compile``, has at most four blocks along each axis: its
     memory grows with L*S/16 beyond a length of 4096.
@@ -157,10 +157,6 @@ def _(xp, g, query, key, value, *, mask, bias, is_causal, scale, softcap, dropou
     return {name: xp.reshape(part, arrays[name].shape) for name, part in gradients.items()}
 
 
-def _multi_head_noise_shape(**arguments: Any) -> tuple[int, ...]:
-    return multihead.multi_head_dims(arguments).scores_shape
-
-
 @operation(
     source=_SOURCE,
     peers={
@@ -172,7 +168,7 @@ def _multi_head_noise_shape(**arguments: Any) -> tuple[int, ...]:
         "flax": "flax.nnx.MultiHeadAttention",
         "mlx": "mlx.nn.MultiHeadAttention",
     },
-    noise=NoiseSpec(_multi_head_noise_shape, "dropout"),
+    noise=NoiseSpec(lambda **args: multihead.multi_head_dims(args).scores_shape, "dropout"),
 )
 def multi_head_attention(
     xp: Namespace,

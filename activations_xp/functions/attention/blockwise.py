@@ -12,14 +12,7 @@ from typing import Any, NamedTuple
 from ..._define import apply
 from ..._special import quick_exp
 from ..._typing import Array, Namespace
-from ...numerics.arrays import (
-    arange,
-    broadcasts_to,
-    clamp_to_finite,
-    is_concrete,
-    unbroadcast,
-    zeros_like,
-)
+from ...numerics.arrays import arange, broadcasts_to, clamp_to_finite, is_concrete, unbroadcast
 from ..simplex import softmax
 
 Q_BLOCK, KV_BLOCK = 256, 1024
@@ -32,6 +25,8 @@ NAME = "scaled_dot_product_attention"
 """The function that error messages name."""
 
 ALL = slice(None)
+
+INPUTS = ("query", "key", "value")
 
 
 class Dims(NamedTuple):
@@ -242,32 +237,26 @@ def prepare(
         if array is not None and (name != "noise" or dropout > 0)
     }
     offset = causal_offset(is_causal, dims.q_len, dims.kv_len)
-    inputs = [aligned[name] for name in ("query", "key", "value")]
-    is_known = is_concrete(xp, *inputs)
-    is_masked = offset is not None or "mask" in aligned or "bias" in aligned
-    if is_masked and not (is_known and all(xp.all(xp.isfinite(x)) for x in inputs)):
-        aligned |= _split_nonfinite(xp, aligned)
+    is_eager = is_concrete(xp, *(aligned[name] for name in INPUTS))
+    if offset is not None or "mask" in aligned or "bias" in aligned:
+        aligned |= _split_nonfinite(xp, aligned, is_eager)
     scale = 1 / sqrt(max(arrays["query"].shape[-1], 1)) if scale is None else scale
     scale = scale if softcap is None else scale / softcap
     aligned["query"] = aligned["query"] * scale
-    if is_known:
-        block_size = Q_BLOCK, KV_BLOCK if offset is None else Q_BLOCK
-    else:
-        block_size = (
-            max(Q_BLOCK, ceil(dims.q_len / MAX_UNROLLED)),
-            max(KV_BLOCK, ceil(dims.kv_len / MAX_UNROLLED)),
-        )
-    max_scores = Q_BLOCK * KV_BLOCK if is_known else inf
-    return BlockwiseAttention(xp, aligned, scale, offset, softcap, dropout, block_size, max_scores)
+    policy = _block_policy(dims, offset, is_eager)
+    return BlockwiseAttention(xp, aligned, scale, offset, softcap, dropout, *policy)
 
 
-def _split_nonfinite(xp: Namespace, arrays: Mapping[str, Any]) -> dict[str, Any]:
+def _split_nonfinite(xp: Namespace, arrays: Mapping[str, Any], is_eager: bool) -> dict[str, Any]:
     """Return query, key and value with 0 for what is not finite, and where that is.
 
-    The products of a masked key or value with a weight of 0 are then 0.
+    A weight of 0 then has the product 0 with a masked value. If all elements are known to be
+    finite, nothing is returned.
     """
+    if is_eager and all(xp.all(xp.isfinite(arrays[name])) for name in INPUTS):
+        return {}
     split = {}
-    for name in ("query", "key", "value"):
+    for name in INPUTS:
         x = arrays[name]
         nonfinite = xp.logical_not(xp.isfinite(x))
         split[name] = xp.where(nonfinite, 0.0, x)
@@ -276,6 +265,15 @@ def _split_nonfinite(xp: Namespace, arrays: Mapping[str, Any]) -> dict[str, Any]
         else:
             split[f"nonfinite_{name}"] = xp.any(nonfinite, axis=-1, keepdims=True)
     return split
+
+
+def _block_policy(dims: Dims, offset: int | None, is_eager: bool) -> tuple[tuple[int, int], float]:
+    """Return the size of a block and the largest number of scores to compute at once."""
+    if is_eager:
+        return (Q_BLOCK, KV_BLOCK if offset is None else Q_BLOCK), Q_BLOCK * KV_BLOCK
+    q_block = max(Q_BLOCK, ceil(dims.q_len / MAX_UNROLLED))
+    kv_block = max(KV_BLOCK, ceil(dims.kv_len / MAX_UNROLLED))
+    return (q_block, kv_block), inf
 
 
 def _online_softmax(attention: BlockwiseAttention, q: slice) -> tuple[Any, Any, Any, Any]:
@@ -335,8 +333,8 @@ def forward(attention: BlockwiseAttention) -> dict[str, Any]:
 def vjp(attention: BlockwiseAttention) -> dict[str, Any]:
     """Return the gradients of query, key, value and bias, from the array ``g``.
 
-    In FlashAttention's terms: p are the weights, ds is the gradient of the scores, and delta the
-    sum of p and its gradient in each row, which the softmax subtracts.
+    As in FlashAttention, dp and ds are the gradients of the weights and of the scores, and delta
+    is the sum of their products p*dp in each row. In place of p, g is divided by the row sums.
     """
     xp, arrays, block = attention.xp, attention.arrays, attention.block
     gradients = _GradientAccumulator(attention)
@@ -436,8 +434,8 @@ class _GradientAccumulator:
     def _sum(self, name: str, rows: slice, columns: slice) -> Any:
         """Return the sum of a block's gradients, 0 if there are none."""
         g = self.sums.get(self._key(name, rows, columns))
-        attention = self.attention
-        return zeros_like(attention.xp, attention.block(name, rows, columns)) if g is None else g
+        block = self.attention.block(name, rows, columns)
+        return self.attention.xp.zeros_like(block) if g is None else g
 
 
 def map_heads(
@@ -445,7 +443,7 @@ def map_heads(
 ) -> dict[str, Any]:
     """Compute so few heads at once that their blocks fit into the caches, and join the results."""
     arrays = attention.arrays
-    batch = broadcast_shapes([arrays[name].shape[:-2] for name in ("query", "key", "value")]) or ()
+    batch = broadcast_shapes([arrays[name].shape[:-2] for name in INPUTS]) or ()
     axis = next((i for i, n in enumerate(batch) if n > 1), None)
     scores = prod([*batch, *map(min, attention.lengths, attention.block_size)])
     if axis is None or scores <= attention.max_scores:

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple, NoReturn
 
 from ..._define import apply
 from ..._typing import Namespace
-from ...numerics.arrays import broadcasts_to, mask_to_zero, unbroadcast, zeros_like
+from ...numerics.arrays import broadcasts_to, mask_to_zero, unbroadcast
 from ...numerics.linear import linear, linear_vjp
 from . import blockwise
+from .blockwise import INPUTS
 
-INPUTS = ("query", "key", "value")
 SEPARATE = ("q_proj_weight", "k_proj_weight", "v_proj_weight")
 
 Arguments = Mapping[str, Any]
@@ -119,7 +119,7 @@ def vjp(attend: Any, xp: Namespace, g: Any, **args: Any) -> dict[str, Any]:
     merged = _merge_heads(xp, apply(xp, attend, *heads.projected, **heads.options))
     g, g_weights = g if isinstance(g, tuple) else (g, None)
     if g is None:
-        g = zeros_like(xp, linear(xp, merged, out_proj_weight))
+        g = xp.zeros_like(linear(xp, merged, out_proj_weight))
     elif not args["batch_first"]:
         g = xp.moveaxis(g, 0, -2)
     has_bias = args["out_proj_bias"] is not None
