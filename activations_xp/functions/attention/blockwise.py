@@ -433,9 +433,10 @@ class _GradientAccumulator:
 
     def _sum(self, name: str, rows: slice, columns: slice) -> Any:
         """Return the sum of a block's gradients, 0 if there are none."""
-        g = self.sums.get(self._key(name, rows, columns))
-        block = self.attention.block(name, rows, columns)
-        return self.attention.xp.zeros_like(block) if g is None else g
+        key = self._key(name, rows, columns)
+        if key in self.sums:
+            return self.sums[key]
+        return self.attention.xp.zeros_like(self.attention.block(name, rows, columns))
 
 
 def map_heads(

@@ -109,7 +109,7 @@ def forward(attend: Any, xp: Namespace, **args: Any) -> tuple[Any, Any]:
         weights = xp.reshape(blockwise.weights(_in_one_block(xp, heads)), heads.dims.scores_shape)
         if args["average_attn_weights"]:
             weights = xp.mean(weights, axis=-3)
-    return output if args["batch_first"] else xp.moveaxis(output, -2, 0), weights
+    return output if args["batch_first"] else _length_first(xp, output), weights
 
 
 def vjp(attend: Any, xp: Namespace, g: Any, **args: Any) -> dict[str, Any]:
@@ -121,10 +121,10 @@ def vjp(attend: Any, xp: Namespace, g: Any, **args: Any) -> dict[str, Any]:
     if g is None:
         g = xp.zeros_like(linear(xp, merged, out_proj_weight))
     elif not args["batch_first"]:
-        g = xp.moveaxis(g, 0, -2)
+        g = _batch_first(xp, g)
     has_bias = args["out_proj_bias"] is not None
-    g_merged, *g_out = linear_vjp(xp, g, merged, out_proj_weight, has_bias)
-    gradients = dict(zip(("out_proj_weight", "out_proj_bias"), g_out, strict=True))
+    g_merged, g_weight, g_bias = linear_vjp(xp, g, merged, out_proj_weight, has_bias)
+    gradients = {"out_proj_weight": g_weight, "out_proj_bias": g_bias}
     g_heads = _split_heads(xp, g_merged, dims.num_heads)
     g_projected = apply(xp, attend.vjp, g_heads, *heads.projected, **heads.options)
     if g_weights is not None:
@@ -135,9 +135,9 @@ def vjp(attend: Any, xp: Namespace, g: Any, **args: Any) -> dict[str, Any]:
         for name, part in from_weights.items():
             g_projected[name] = g_projected[name] + xp.reshape(part, g_projected[name].shape)
     if args["bias"] is not None:
-        g_bias = g_projected["bias"]
-        g_bias = g_bias[..., : dims.kv_len] if dims.added else g_bias
-        gradients["bias"] = unbroadcast(xp, g_bias, args["bias"].shape)
+        g_scores = g_projected["bias"]
+        g_scores = g_scores[..., : dims.kv_len] if dims.added else g_scores
+        gradients["bias"] = unbroadcast(xp, g_scores, args["bias"].shape)
     gradients |= _project_vjp(xp, g_projected, heads, args)
     return {name: g for name, g in gradients.items() if args[name] is not None}
 
@@ -164,12 +164,10 @@ def _project(xp: Namespace, args: Arguments) -> _Heads:
     """Return query, key and value of all heads, with the keys and values that are added."""
     dims, weights = multi_head_dims(args), _in_weights(args)
     key_mask = None if args["key_mask"] is None else args["key_mask"][..., None]
-    inputs: list[Any] = []
-    projected: list[Any] = []
-    start = 0
+    inputs, projected, start = [], [], 0
     for name, weight in zip(INPUTS, weights, strict=True):
         x, rows = args[name], weight.shape[0]
-        x = x if args["batch_first"] else xp.moveaxis(x, 0, -2)
+        x = x if args["batch_first"] else _batch_first(xp, x)
         x = x if name == "query" else mask_to_zero(xp, x, key_mask)
         bias, stop = args["in_proj_bias"], start + rows
         parts = [linear(xp, x, weight, None if bias is None else bias[start:stop])]
@@ -199,7 +197,7 @@ def _project_vjp(
             gradients[f"bias_{name[0]}"] = xp.reshape(g_added, (1, *g_added.shape))
         g_x, g_weight, g_bias = linear_vjp(xp, g[..., :length, :], x, weight, has_bias)
         g_x = g_x if name == "query" else mask_to_zero(xp, g_x, heads.key_mask)
-        gradients[name] = g_x if args["batch_first"] else xp.moveaxis(g_x, -2, 0)
+        gradients[name] = g_x if args["batch_first"] else _length_first(xp, g_x)
         gradients[f"{name[0]}_proj_weight"] = g_weight
         g_weights.append(g_weight)
         g_biases.append(g_bias)
@@ -217,6 +215,16 @@ def _in_weights(args: Arguments) -> list[Any]:
         return [args[name] for name in SEPARATE]
     rows = packed.shape[0] // 3
     return [packed[i * rows : (i + 1) * rows, :] for i in range(3)]
+
+
+def _batch_first(xp: Namespace, x: Any) -> Any:
+    """Return (length, ..., embedding) as (..., length, embedding)."""
+    return xp.permute_dims(x, (*range(1, x.ndim - 1), 0, x.ndim - 1))
+
+
+def _length_first(xp: Namespace, x: Any) -> Any:
+    """Return (..., length, embedding) as (length, ..., embedding)."""
+    return xp.permute_dims(x, (x.ndim - 2, *range(x.ndim - 2), x.ndim - 1))
 
 
 def _split_heads(xp: Namespace, x: Any, num_heads: int) -> Any:
@@ -252,9 +260,9 @@ def _options(xp: Namespace, dims: Dims, args: Arguments) -> dict[str, Any]:
         mask = _append_keys(xp, dims, mask, args["out_proj_weight"], True, xp.bool)
     if dims.added and bias is not None:
         bias = _append_keys(xp, dims, bias, args["out_proj_weight"], 0.0)
-    noise = args["noise"] if args["dropout"] > 0 else None
-    numbers = {name: args[name] for name in ("scale", "dropout")}
-    return {"mask": mask, "bias": bias, "is_causal": is_causal, "noise": noise, **numbers}
+    scale, dropout = args["scale"], args["dropout"]
+    options = {"scale": scale, "dropout": dropout, "noise": args["noise"] if dropout > 0 else None}
+    return {"mask": mask, "bias": bias, "is_causal": is_causal, **options}
 
 
 def _append_keys(
