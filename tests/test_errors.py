@@ -341,7 +341,7 @@ HAVE_ARRAYS = [
     (function, name, "bool" if is_mask(spec) else "float32")
     for function in FUNCTIONS
     for name, spec in function.definition.parameters.items()
-    if is_mask(spec) or spec.is_real
+    if is_mask(spec) or spec.is_floating
 ]
 
 
