@@ -1,6 +1,34 @@
 """The backends, functions and transforms that the tests run over.
 
 ``--backend NAME``, repeatable, says which; one that cannot run here is an error, never a skip.
+A test names what it ranges over as its arguments:
+
+=========================  ======================================================================
+argument                   ranges over
+=========================  ======================================================================
+``backend``                the chosen libraries and devices whose arrays have values
+``any_backend``            these, and PyTorch's meta device
+``dtype``                  the real floating dtypes of the backend
+``standard_dtype``         float32 and float64, as far as the backend has them
+``half_dtype``             float16 and bfloat16, as far as the backend has them
+``transform``              what leaves a function what it is: eager, or compiled, or vectorized;
+                           under one a function has its first case, and one dtype
+``activation``             every function of one array
+``elementwise``            those without an axis
+``along_axis``             those with one
+``masked``                 those that take a mask, ``where``
+``with_array_parameters``  those with parameters that may be arrays and have derivatives
+``case``                   every function at each of its cases, a `FunctionCase`
+``elementwise_case``       those of elementwise functions
+``along_axis_case``        those of functions along an axis
+``differentiable``         those of functions with a written derivative
+``with_kinks``             the first of each function that is not smooth everywhere
+``array_parameter``        with ``case``: each parameter that is a number and may be an array
+=========================  ======================================================================
+
+Where a test has an argument from a ``parametrize`` of its own, that is what it ranges over. The
+marks ``libraries("torch", ...)`` and ``float64`` leave out backends of other libraries, and those
+without float64.
 """
 
 from __future__ import annotations
@@ -15,9 +43,17 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-
-import activations_xp as ax
-from activations_xp._activation import Definition, Variant
+from oracle import (
+    ALONG_AXIS,
+    CASES,
+    ELEMENTWISE,
+    FUNCTIONS,
+    MASKED,
+    WITH_ARRAY_PARAMETERS,
+    FunctionCase,
+    output_axis,
+    takes_array,
+)
 
 DTYPES = {"bfloat16": ml_dtypes.bfloat16, "float16": "f2", "float32": "f4", "float64": "f8"}
 
@@ -46,6 +82,7 @@ class Backend:
 
 ALL = tuple(DTYPES)
 STANDARD = ("float32", "float64")
+HALF = ("float16", "bfloat16")
 
 
 def _numpy(device: str) -> Backend:
@@ -55,28 +92,28 @@ def _numpy(device: str) -> Backend:
 def _strict(device: str) -> Backend:
     import array_api_strict as xp
 
-    place = xp.Device(device.upper() + "_DEVICE" if device == "cpu" else device)
+    placement = xp.Device(device.upper() + "_DEVICE" if device == "cpu" else device)
 
-    def back(x: Any) -> np.ndarray:
+    def to_numpy(x: Any) -> np.ndarray:
         return np.from_dlpack(xp.asarray(x, device=xp.Device("CPU_DEVICE"), copy=True))
 
     name = "strict" if device == "cpu" else f"strict-{device}"
 
-    def there(a: np.ndarray) -> Any:
-        return xp.asarray(a, device=place, copy=True)
+    def to_device(a: np.ndarray) -> Any:
+        return xp.asarray(a, device=placement, copy=True)
 
     # the second device computes what the first does; what matters is that it is kept
-    return Backend(name, "strict", STANDARD, there, back, has_values=device == "cpu")
+    return Backend(name, "strict", STANDARD, to_device, to_numpy, has_values=device == "cpu")
 
 
 def _dask(device: str) -> Backend:
     import dask.array as da
 
-    def back(x: Any) -> np.ndarray:
+    def to_numpy(x: Any) -> np.ndarray:
         with np.errstate(all="ignore"):  # the values are computed here, with NumPy's warnings
             return np.asarray(x.compute(scheduler="synchronous"))
 
-    return Backend("dask", "dask", STANDARD, da.from_array, back)
+    return Backend("dask", "dask", STANDARD, da.from_array, to_numpy)
 
 
 def _torch(device: str) -> Backend:
@@ -85,34 +122,34 @@ def _torch(device: str) -> Backend:
     if device == "cuda" and not torch.cuda.is_available():
         raise RuntimeError("torch sees no CUDA device")
 
-    def there(a: np.ndarray) -> Any:
+    def to_device(a: np.ndarray) -> Any:
         if a.dtype == ml_dtypes.bfloat16:
             plain = torch.tensor(a.view(np.int16)).view(torch.bfloat16)
         else:
             plain = torch.tensor(a)
         return plain.to(device)
 
-    def back(x: Any) -> np.ndarray:
+    def to_numpy(x: Any) -> np.ndarray:
         x = x.detach().cpu()
         if x.dtype == torch.bfloat16:
             return x.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
         return x.numpy()
 
     name = "torch" if device == "cpu" else f"torch-{device}"
-    return Backend(name, "torch", ALL, there, back, has_values=device != "meta")
+    return Backend(name, "torch", ALL, to_device, to_numpy, has_values=device != "meta")
 
 
 def _jax(device: str) -> Backend:
     import jax
 
-    place = jax.devices("cpu" if device == "x32" else device)[0]
+    placement = jax.devices("cpu" if device == "x32" else device)[0]
     name = "jax" if device == "cpu" else f"jax-{device}"
     dtypes = ("float32",) if device == "x32" else ALL
 
-    def there(a: np.ndarray) -> Any:
-        return jax.device_put(a, place)
+    def to_device(a: np.ndarray) -> Any:
+        return jax.device_put(a, placement)
 
-    return Backend(name, "jax", dtypes, there, np.asarray)
+    return Backend(name, "jax", dtypes, to_device, np.asarray)
 
 
 BACKENDS: dict[str, Callable[[], Backend]] = {
@@ -198,6 +235,8 @@ def pytest_ignore_collect(collection_path: Any, config: pytest.Config) -> bool |
     three = ("numpy", "torch", "jax")
     if collection_path.stem == "test_layers":  # of these alone
         return chosen.isdisjoint(three) or None
+    if collection_path.parent.name == "tools":
+        return True
     if collection_path.parent.name == "tests" and collection_path.suffix == ".py":
         return not collection_path.name.startswith("test_") or None
     library = collection_path.stem.removeprefix("test_").partition("_")[0]
@@ -210,75 +249,85 @@ def pytest_ignore_collect(collection_path: Any, config: pytest.Config) -> bool |
 
 
 @functools.cache
-def _made(name: str) -> Backend:
+def _backend(name: str) -> Backend:
     return BACKENDS[name]()
+
+
+RANGES: dict[str, list[Any]] = {
+    "activation": FUNCTIONS,
+    "elementwise": ELEMENTWISE,
+    "along_axis": ALONG_AXIS,
+    "masked": MASKED,
+    "case": CASES,
+    "elementwise_case": [c for c in CASES if output_axis(c.function) is None],
+    "along_axis_case": [c for c in CASES if output_axis(c.function) is not None],
+    "differentiable": [c for c in CASES if c.definition.derivative is not None],
+    "with_array_parameters": WITH_ARRAY_PARAMETERS,
+    "with_kinks": [c for c in CASES if c.is_first and c.definition.properties.kinks],
+}
+GROUPS = {"dtype": tuple(DTYPES), "standard_dtype": STANDARD, "half_dtype": HALF}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Parametrize over what a test asks for by the names of its arguments."""
-    wanted = metafunc.fixturenames
-    backends = [_made(name) for name in _chosen(metafunc.config)]
-    if "backend" in wanted and "transform" in wanted:
+    wanted = set(metafunc.fixturenames)
+    for mark in metafunc.definition.iter_markers("parametrize"):
+        names = mark.args[0]
+        wanted -= {n.strip() for n in names.split(",")} if isinstance(names, str) else set(names)
+    backends = [b for b in map(_backend, _chosen(metafunc.config)) if _suits(metafunc, b)]
+    for which in {"backend", "any_backend"} & wanted:
+        (group,) = GROUPS.keys() & wanted or [""]
+        names = [which, *({"transform"} & wanted), *([group] if group else [])]
+        params = [
+            pytest.param(*(given[name] for name in names), id="-".join(given["id"]))
+            for given in _environments(backends, which, "transform" in wanted, group)
+        ]
+        metafunc.parametrize(names, params, indirect=[which])
+    if "array_parameter" in wanted:
+        wanted -= {"case"}
         pairs = [
-            (backend, name, transform)
-            for backend in backends
-            if backend.has_values
-            for name, transform in TRANSFORMS.get(backend.library, {"eager": _plain}).items()
-        ]
-        if "case" in wanted:  # compiling takes the time, and a transform sees one variant as all
-            triples = [
-                pytest.param(
-                    backend,
-                    transform,
-                    case,
-                    id=f"{backend}-{name}-{case}",
-                    # an eager call of JAX is compiled already
-                    marks=[pytest.mark.sweep] * (transform in (_jax_jit, _jax_vmap)),
-                )
-                for backend, name, transform in pairs
-                for case in CASES
-                if transform is _plain or case.variant is case.definition.variants[0]
-            ]
-            names = ("backend", "transform", "case")
-            metafunc.parametrize(names, triples, indirect=["backend"])
-            return
-        params = [pytest.param(b, transform, id=f"{b}-{name}") for b, name, transform in pairs]
-        metafunc.parametrize(("backend", "transform"), params, indirect=["backend"])
-    elif "backend" in wanted:
-        valued = [b for b in backends if b.has_values]
-        metafunc.parametrize("backend", valued, ids=str, indirect=True)
-    if "any_backend" in wanted:
-        metafunc.parametrize("any_backend", backends, ids=str, indirect=True)
-    if "activation" in wanted:
-        metafunc.parametrize("activation", [ax.get(name) for name in ax.names()], ids=_name)
-    if "elementwise" in wanted:
-        functions = [f for f in map(ax.get, ax.names()) if f.definition.axis is None]
-        metafunc.parametrize("elementwise", functions, ids=_name)
-    if "case" in wanted:
-        # of what holds for a function at any parameters, JAX compiles each set anew
-        by_value = ("test_values", "test_derivatives")
-        is_slow = (
-            _chosen(metafunc.config) == ["jax"] and metafunc.definition.path.stem not in by_value
-        )
-        cases = [
-            pytest.param(
-                case,
-                id=str(case),
-                marks=[pytest.mark.sweep]
-                * (is_slow and case.variant is not case.definition.variants[0]),
-            )
+            pytest.param(case, name, id=f"{case}-{name}")
             for case in CASES
+            for name, spec in case.definition.parameters.items()
+            if takes_array(spec) and case.all_parameters[name] is not None
         ]
-        metafunc.parametrize("case", cases)
+        metafunc.parametrize(("case", "array_parameter"), pairs)
+    for name, values in RANGES.items():
+        if name in wanted:
+            metafunc.parametrize(name, values, ids=_label)
+
+
+def _suits(metafunc: pytest.Metafunc, backend: Backend) -> bool:
+    libraries = metafunc.definition.get_closest_marker("libraries")
+    needs_float64 = metafunc.definition.get_closest_marker("float64") is not None
+    return (libraries is None or backend.library in libraries.args) and not (
+        needs_float64 and "float64" not in backend.dtypes
+    )
+
+
+def _environments(
+    backends: list[Backend], which: str, transformed: bool, group: str
+) -> Iterator[dict[str, Any]]:
+    """Generate the values of what depends on the backend, and what they are called."""
+    for backend in backends:
+        if which == "backend" and not backend.has_values:
+            continue
+        transforms = TRANSFORMS.get(backend.library, {"eager": _plain}) if transformed else {}
+        for name, transform in (transforms or {"": _plain}).items():
+            dtypes = [dtype for dtype in GROUPS.get(group, ()) if dtype in backend.dtypes]
+            # a transform sees the dtype no more than the function does
+            for dtype in (dtypes if transform is _plain else dtypes[:1]) if group else [""]:
+                parts = [part for part in (str(backend), name, dtype) if part]
+                yield {which: backend, "transform": transform, group: dtype, "id": parts}
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave what is the same with every library to the run with NumPy, what is slow to sweeps."""
     libraries = config.libraries  # type: ignore[attr-defined]
+    items[:] = [item for item in items if _is_asked(item)]
     for item in items:
-        slow = item.get_closest_marker("sweep_with")
-        if slow is not None and libraries <= set(slow.args):
+        if _is_slow(item, libraries, _chosen(config) == ["jax"]):
             item.add_marker("sweep")
     if "numpy" in libraries:
         return
@@ -287,41 +336,41 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in set(once)]
 
 
-def _name(function: Any) -> str:
-    return function.__name__
+def _is_asked(item: pytest.Item) -> bool:
+    """Return whether there is something to range over, and a transform is to see this case."""
+    if any(m.kwargs.get("reason", "").startswith("got empty") for m in item.iter_markers("skip")):
+        return False
+    case = _case(item)
+    return case is None or case.is_first or item.callspec.params.get("transform") in (None, _plain)  # type: ignore[attr-defined]
 
 
-@dataclass(frozen=True, eq=False)
-class Case:
-    """A function at one of its variants."""
-
-    function: Any
-    variant: Variant
-
-    @property
-    def definition(self) -> Definition:
-        return self.function.definition
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        return dict(self.variant.parameters)
-
-    @property
-    def all_parameters(self) -> dict[str, Any]:
-        return {**self.definition.defaults, **self.variant.parameters}
-
-    @property
-    def portable_forms(self) -> list[Any]:
-        """Our own computations: of the function, and of its derivative if it has one written."""
-        written = self.definition.derivative is not None
-        return [self.function.portable, *([self.function.derivative] if written else [])]
-
-    def __str__(self) -> str:
-        values = ",".join(f"{k}={v}" for k, v in self.variant.parameters.items())
-        return f"{self.definition.name}({values})"
+def _is_slow(item: pytest.Item, libraries: set[str], is_jax: bool) -> bool:
+    slow_with = item.get_closest_marker("sweep_with")
+    if slow_with is not None and libraries <= set(slow_with.args):
+        return True
+    case = _case(item)
+    if case is None:
+        return False
+    # of what holds for a function at any parameters, JAX compiles each set anew
+    by_value = item.path.stem in ("test_values", "test_derivatives")
+    # an eager call of JAX is compiled already
+    transform = item.callspec.params.get("transform")  # type: ignore[attr-defined]
+    return transform in (_jax_jit, _jax_vmap) or (
+        is_jax and transform is None and not by_value and not case.is_first
+    )
 
 
-CASES = [Case(f, v) for f in map(ax.get, ax.names()) for v in f.definition.variants]
+def _case(item: pytest.Item) -> Any:
+    values = getattr(item, "callspec", None)
+    return (
+        next((v for v in values.params.values() if isinstance(v, FunctionCase)), None)
+        if values
+        else None
+    )
+
+
+def _label(value: Any) -> str:
+    return getattr(value, "__name__", str(value))
 
 
 @pytest.fixture
@@ -339,16 +388,16 @@ def uncompiled(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture
 def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
     """A library and device whose arrays have values."""
-    yield from _within(request.param)
+    yield from _configured(request.param)
 
 
 @pytest.fixture
 def any_backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
     """A library and device, torch's meta device included."""
-    yield from _within(request.param)
+    yield from _configured(request.param)
 
 
-def _within(backend: Backend) -> Iterator[Backend]:
+def _configured(backend: Backend) -> Iterator[Backend]:
     if backend.name != "jax-x32":
         yield backend
         return

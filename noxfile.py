@@ -17,7 +17,7 @@ nox.options.default_venv_backend = "venv"
 PROJECT = nox.project.load_toml("pyproject.toml")
 
 CONTRACT = ("tests/test_contract.py", "tests/test_dispatch.py", "tests/backends/test_generic.py")
-"""What differs most from one array library, or one Python, to the next."""
+"""The tests whose results depend most on the array library and on the version of Python."""
 
 LIBRARIES: dict[str, list[tuple[str, ...]]] = {
     "numpy": [("--backend", "numpy")],
@@ -28,7 +28,7 @@ LIBRARIES: dict[str, list[tuple[str, ...]]] = {
     "torch": [("--backend", "torch", "--backend", "torch-meta")],
     "jax": [("--backend", "jax")],
 }
-"""What is tested with each library installed, and nothing of the others."""
+"""The options of each run of pytest, by the only array library that is installed."""
 
 
 JAX = {
@@ -38,6 +38,9 @@ JAX = {
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
 }
+
+TOOLS = {"PYTHONPATH": os.pathsep.join([".", "tests"])}
+"""Where the tools find the oracle and the backends of the tests."""
 
 
 def group(*names: str) -> list[str]:
@@ -117,51 +120,48 @@ def types(session: nox.Session) -> None:
     """The package under mypy, and what users see under mypy and pyright."""
     session.install("-e", ".[cli]", *group("types", "torch", "jax"))
     session.run("mypy")
-    session.run("mypy", "--strict", "tests/typing_examples.py")
-    session.run("pyright", "tests/typing_examples.py")
+    session.run("mypy", "--strict", "tests/tools/typing_examples.py")
+    session.run("pyright", "tests/tools/typing_examples.py")
 
 
 @nox.session(default=False)
 def tables(session: nox.Session) -> None:
-    """Write the generated table into the README, and the page of conventions."""
+    """Write the generated pages docs/functions.md and docs/conventions.md."""
     session.install("-e", ".", *group("torch"))
-    readme = Path("README.md")
-    head, _, rest = readme.read_text().partition("<!-- functions -->\n")
-    _, end, tail = rest.partition("<!-- end of functions -->\n")
-    table = session.run("python", "-m", "activations_xp", "list", "--markdown", silent=True)
-    readme.write_text(f"{head}<!-- functions -->\n{table}{end}{tail}")
-    page = session.run("python", "tests/conventions.py", silent=True)
+    page = session.run("python", "-m", "activations_xp", "list", "--markdown", silent=True)
+    Path("docs/functions.md").write_text(page)
+    page = session.run("python", "tests/tools/conventions.py", silent=True)
     Path("docs/conventions.md").write_text(page)
 
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """How long all functions take beside others, written down; of those named, printed."""
+    """Write the times of all functions and their peers, or print those of the functions named."""
     session.install("-e", ".[plot]", *group("test", "torch", "jax"))
-    session.run("python", "tests/bench.py", *session.posargs)
+    session.run("python", "tests/tools/bench.py", *session.posargs, env=TOOLS)
     if not session.posargs:
-        session.run("python", "tests/bench_operations.py")
+        session.run("python", "tests/tools/bench_operations.py", env=TOOLS)
 
 
 @nox.session(default=False, venv_params=["--system-site-packages"])
 def bench_gpu(session: nox.Session) -> None:
     """The same on a CUDA device, with the torch and the jax that the machine has for it."""
     session.install("-e", ".", *group("test"))
-    session.run("python", "tests/bench_gpu.py", *session.posargs)
+    session.run("python", "tests/tools/bench_gpu.py", *session.posargs, env=TOOLS)
 
 
 @nox.session(default=False)
 def accuracy(session: nox.Session) -> None:
-    """The errors of all functions, ours and others', written down; of those named, printed."""
+    """Write the errors of all functions and their peers, or print those of the functions named."""
     session.install("-e", ".[cli]", *group("test", "torch", "jax"))
-    command = ("python", "tests/accuracy.py", *session.posargs)
-    page = session.run(*command, silent=not session.posargs, env={"PYTHONPATH": "."})
+    command = ("python", "tests/tools/accuracy.py", *session.posargs)
+    page = session.run(*command, silent=not session.posargs, env=TOOLS)
     if not session.posargs:
         Path("docs/accuracy.md").write_text(page)
 
 
 @nox.session(default=False)
 def memory(session: nox.Session) -> None:
-    """What PyTorch keeps for the backward pass of every function."""
+    """Print the memory that PyTorch keeps for the backward pass of every function."""
     session.install("-e", ".[cli]", *group("test", "torch"))
-    session.run("python", "tests/memory.py")
+    session.run("python", "tests/tools/memory.py", env=TOOLS)

@@ -4,8 +4,8 @@ from ._dispatch import precision as precision
 from ._registry import get as get
 from ._registry import name_of as name_of
 from ._registry import names as names
-from ._threads import get_num_threads as get_num_threads
-from ._threads import set_num_threads as set_num_threads
+from .backends.numpy.threads import get_num_threads as get_num_threads
+from .backends.numpy.threads import set_num_threads as set_num_threads
 from .functions import *  # noqa: F403
 from .initializers import gain as gain
 from .initializers import lecun_normal as lecun_normal

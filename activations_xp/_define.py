@@ -62,7 +62,10 @@ def activation(
     def decorate(impl: Impl[P]) -> Activation[P]:
         definition = _define(impl, source, peers, noise)
         defaults, parameters = definition.defaults, definition.parameters
-        at_defaults = (Case({}),) if len(defaults) == len(parameters) else ()
+        is_testable = len(defaults) == len(parameters)
+        if noise is not None and "training" not in parameters:
+            is_testable = False  # its noise is always drawn
+        at_defaults = (Case({}),) if is_testable else ()
         definition = replace(
             definition,
             formula=formula,
@@ -104,7 +107,7 @@ def operation(
 
     def decorate(impl: Callable[Concatenate[Any, P], Any]) -> Operation[P]:
         definition = replace(_define(impl, source, peers, noise), use_custom_vjp=use_custom_vjp)
-        function = build_public(definition, inspect.getdoc(impl) or "")
+        function = build_public(definition, complete(definition))
         register(function)
         return cast(Operation[P], function)
 

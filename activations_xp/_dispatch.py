@@ -91,20 +91,34 @@ def register(name: str, load: Callable[[], Backend]) -> None:
     _BY_TYPE.clear()
 
 
-def backend_of(x: Any) -> Backend | None:
+def backend_of(x: Any) -> Backend:
+    """Return the backend of the library that owns x.
+
+    Raises
+    ------
+    TypeError
+        If x is not an array.
+    """
+    backend = find_backend(x)
+    if backend is None:
+        raise TypeError(f"expected an array, got {describe_value(x)}{array_hint(x)}")
+    return backend
+
+
+def find_backend(x: Any) -> Backend | None:
     """Return the backend of the library that owns x, or None if x is not an array."""
     kind = type(x)
     try:
         return _BY_TYPE[kind]
     except KeyError:
-        backend = _find_backend(x)
+        backend = _search_backend(x)
         # dynamo guards on the size of a dictionary that has grown while it traces
         if backend is not None and not backend.is_tracing():
             _BY_TYPE[kind] = backend
         return backend
 
 
-def _find_backend(x: Any) -> Backend | None:
+def _search_backend(x: Any) -> Backend | None:
     if isinstance(x, (np.ma.MaskedArray, np.matrix)):
         return None
     for backend in loaded_backends():
@@ -128,7 +142,8 @@ def resolve(
     definition: Definition, level: Precision, x: Any, kernels: dict[type, Kernel]
 ) -> Kernel:
     """Return the kernel for arrays like x, and remember it by type."""
-    backend = _numpy() if isinstance(x, NUMBER) else backend_of(x)
+    is_number = isinstance(x, NUMBER) and definition.is_activation
+    backend = _numpy() if is_number else find_backend(x)
     if backend is None:
         got = f"{describe_value(x)}{array_hint(x)}"
         raise TypeError(f"{definition.name}: {definition.first} must be an array, got {got}")
@@ -153,11 +168,15 @@ def sample_noise(
     """
     spec, name = definition.noise, definition.name
     assert spec is not None
+    arguments = definition.bind(values)
+    probability = arguments.get(spec.probability)
+    if isinstance(probability, NUMBER) and not probability > 0:
+        return noise
     x = np.asarray(x) if isinstance(x, NUMBER) else x
-    backend = backend_of(x)
+    backend = find_backend(x)
     if backend is None:
         return None
-    arguments = {definition.first: x, **definition.bind(values)}
+    arguments[definition.first] = x
     if spec.probability:
         arguments |= definition.bind(definition.check(x, values, backend))
         if not arguments[spec.probability] > 0:
@@ -174,10 +193,8 @@ def sample_noise(
 
 def sample_uniform(function: str, shape: Callable[[], tuple[int, ...]], like: Any, rng: Any) -> Any:
     """Return numbers from [0, 1) that `rng` draws for arrays like `like`."""
-    backend = backend_of(like)
-    assert backend is not None
     try:
-        return backend.uniform(shape(), like, rng)
+        return backend_of(like).uniform(shape(), like, rng)
     except LookupError:
         hint = "" if rng is None else f", got rng={describe_value(rng)}"
         message = f"{function}: noise must be given to arrays of this library{hint}"
@@ -203,7 +220,7 @@ def empty_for_rng(function: str, rng: Any, dtype: Any) -> Any:
 
 def is_floating(x: Any) -> bool:
     """Return whether x is an array with a real floating dtype."""
-    backend = backend_of(x)
+    backend = find_backend(x)
     return backend is not None and backend.isdtype(x, ("real floating",))
 
 
@@ -212,12 +229,11 @@ def call_with_out(
 ) -> Any:
     """Return `out`, to which the kernel's result has been written."""
     backend = _numpy() if isinstance(x, NUMBER) else backend_of(x)
-    assert backend is not None
 
     def call(x: Any, **options: Any) -> Any:
         return kernel(x, types, *parameters, **options)
 
-    value = backend.call_with_out(out, backend_of(out) is backend, call, x)
+    value = backend.call_with_out(out, find_backend(out) is backend, call, x)
     return out if value is out else assign(function, "out", out, value)
 
 
@@ -235,8 +251,8 @@ def assign(function: str, argument: str, target: Any, value: Any) -> Any:
 
     if isinstance(value, (tuple, dict)):
         raise TypeError(f"{function}: {argument} needs a single result, got {len(value)}")
-    backend = backend_of(target)
-    if backend is None or backend is not backend_of(value):
+    backend = find_backend(target)
+    if backend is None or backend is not find_backend(value):
         fail(TypeError, "of x's library", describe_value(target))
     if target.shape != value.shape:
         fail(ValueError, f"of shape {tuple(value.shape)}", str(tuple(target.shape)))

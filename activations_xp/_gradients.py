@@ -55,7 +55,10 @@ def derivative(definition: Definition, xp: Namespace, x: Any, values: tuple[Any,
 def parameter_derivatives(
     definition: Definition, xp: Namespace, x: Any, values: tuple[Any, ...]
 ) -> dict[str, Any]:
-    """Return the derivatives of each element of the result with respect to the parameters."""
+    """Return the derivatives of each element of the result with respect to the parameters.
+
+    Those with respect to coefficients have an additional first axis.
+    """
     assert definition.parameter_derivatives is not None
     found: dict[str, Any] = definition.call(definition.parameter_derivatives, xp, x, values=values)
     return found
@@ -66,16 +69,39 @@ def array_arguments(definition: Definition, values: tuple[Any, ...]) -> list[str
     names = [
         name
         for (name, spec), value in zip(definition.parameters.items(), values, strict=True)
-        if spec.differentiable and value is not None and not isinstance(value, (str, *NUMBER))
+        if spec.differentiable and _is_array(value)
     ]
     return [definition.first, *names]
+
+
+def _is_array(value: Any) -> bool:
+    return all(map(_is_array, value)) if isinstance(value, tuple) else hasattr(value, "dtype")
+
+
+def tangent_of_parameter(
+    definition: Definition,
+    xp: Namespace,
+    values: tuple[Any, ...],
+    name: str,
+    tangent: Any,
+    x: Any,
+    derivative: Any,
+) -> Any:
+    """Return the tangent of the result for the tangent of a parameter."""
+    shape = shape_of_parameter(definition, values, name, tangent, x)
+    total = xp.reshape(tangent, shape) * derivative
+    is_summed = definition.parameters[name].broadcasts == "coefficients"
+    return xp.sum(total, axis=0) if is_summed else total
 
 
 def shape_of_parameter(
     definition: Definition, values: tuple[Any, ...], name: str, parameter: Any, x: Any
 ) -> tuple[int, ...]:
-    """Return the shape in which an array parameter broadcasts to x."""
-    if definition.parameters[name].broadcasts != "along":
+    """Return the shape in which an array parameter broadcasts with the derivative by it."""
+    broadcasts = definition.parameters[name].broadcasts
+    if broadcasts == "coefficients":
+        return (*parameter.shape, *(1,) * x.ndim)
+    if broadcasts != "along":
         return tuple(parameter.shape)
     axis = definition.bind(values).get("axis")
     axes = axis if isinstance(axis, tuple) else () if axis is None else (axis,)

@@ -36,20 +36,21 @@ class ParameterSpec:
     number : whether a real number is accepted; it becomes a Python float
     dtypes : the kinds of dtype of accepted arrays
     broadcasts : whether an array broadcasts "to" the first array or "with" it, or has the sizes
-        of the axes the function works "along"; None leaves the shape to the function
+        of the axes the function works "along", or holds "coefficients" for all elements along
+        its only axis; None leaves the shape to the function
     same_dtype : whether an array has the dtype of the first array
     convert : a check of its own, which returns the value to use
     depends_on_ndim : whether a value may be right for some numbers of dimensions only
     differentiable : whether an array has a gradient
     choices : the accepted constants
     optional : whether None is accepted
-    doc : the paragraph of the docstring where the function has none of its own
+    doc : the type and the description in the docstring, where the function has none of its own
     """
 
     text: str
     number: bool = False
     dtypes: tuple[str, ...] = ()
-    broadcasts: Literal["to", "with", "along"] | None = None
+    broadcasts: Literal["to", "with", "along", "coefficients"] | None = None
     same_dtype: bool = False
     convert: Callable[[Any, str, Array, Owner], Any] | None = None
     depends_on_ndim: bool = False
@@ -87,7 +88,7 @@ class ParameterSpec:
         raise ValueError(f"must be {self.text}, got {value!r}")
 
     def _check_array(self, value: Any, first: str, x: Array, backend: Owner) -> Array:
-        array = check_array(value, self.dtypes, first, x, backend)
+        array: Array = check_array(value, self.dtypes, first, x, backend)
         if self.same_dtype and array.dtype != x.dtype:
             raise TypeError
         pairs = zip(array.shape[::-1], x.shape[::-1], strict=False)
@@ -181,6 +182,15 @@ def _cotangents(value: Any, first: str, x: Array, backend: Owner) -> Any:
     return FLOAT_ARRAY.check(value, first, x, backend)
 
 
+def _coefficients(value: Any, first: str, x: Array, backend: Owner) -> tuple[float, ...] | Array:
+    if isinstance(value, (tuple, list)):
+        return tuple(map(as_number, value))
+    array: Array = check_array(value, REAL, first, x, backend)
+    if array.ndim != 1:
+        raise ValueError(f"must have one dimension, got shape {tuple(array.shape)}")
+    return array
+
+
 def _weight_pairs(
     value: Any, first: str, x: Array, backend: Owner
 ) -> tuple[tuple[Array, Array], ...]:
@@ -211,32 +221,51 @@ BROADCASTS_WITH = replace(
     text="an array of x's library that broadcasts with x",
     number=False,
 )
+COEFFICIENTS = ParameterSpec(
+    "a tuple of real numbers or an array of x's library with one dimension",
+    dtypes=REAL,
+    broadcasts="coefficients",
+    convert=_coefficients,
+    differentiable=True,
+)
 MASK = ParameterSpec(
     "a boolean array of x's library that broadcasts to x",
     dtypes=("bool",),
     broadcasts="to",
     doc="""\
-where : boolean array, optional
-    True takes part. The others get 0 and no gradient, whatever they hold; so does a slice of
-    which nothing takes part.""",
+boolean array, optional
+    The elements to include. Excluded elements become 0 and have no gradient,
+    whatever they hold; so does a slice without included elements.""",
 )
 NOISE = ParameterSpec(
     "a number or an array of x's library with a real floating dtype",
     number=True,
     dtypes=FLOATING,
     broadcasts="to",
+    doc="""\
+number or array, optional
+    Uniform random numbers from 0 to 1 that broadcast to x, to be used instead
+    of drawing them. Arrays of libraries other than NumPy, PyTorch and JAX
+    require it.""",
 )
 COUNT = ParameterSpec("a positive integer", convert=_count)
 INTEGER = ParameterSpec("an integer", convert=_integer)
-AXIS = ParameterSpec("an integer", convert=_axis, depends_on_ndim=True)
+AXIS = ParameterSpec(
+    "an integer",
+    convert=_axis,
+    depends_on_ndim=True,
+    doc="""\
+int, optional
+    The axis to compute along.""",
+)
 NEW_AXIS = replace(AXIS, convert=_new_axis)
 AXES = ParameterSpec(
     "an integer, a tuple of integers, or None",
     convert=_axes,
     depends_on_ndim=True,
     doc="""\
-axis : int, tuple of ints or None, optional
-    The axis or axes to sum over; None is all of them.""",
+int, tuple of ints or None, optional
+    The axis or axes to compute along. None means all axes.""",
 )
 COTANGENT = ParameterSpec(
     "an array of x's library with a real floating dtype",
@@ -275,6 +304,7 @@ ArrayOrNumber: TypeAlias = Annotated[float | Array, ARRAY_OR_NUMBER]
 ChannelArray: TypeAlias = Annotated[float | Array, CHANNEL_ARRAY]
 BroadcastsWithOrNumber: TypeAlias = Annotated[float | Array, BROADCASTS_WITH_OR_NUMBER]
 BroadcastsWith: TypeAlias = Annotated[Array, BROADCASTS_WITH]
+Coefficients: TypeAlias = Annotated[tuple[float, ...] | Array, COEFFICIENTS]
 Mask: TypeAlias = Annotated[Array, MASK]
 Noise: TypeAlias = Annotated[float | Array, NOISE]
 Count: TypeAlias = Annotated[int, COUNT]

@@ -106,7 +106,8 @@ def at_precision(function: Any, precision: Precision) -> Any:
     """Return the form of a public function that runs at this precision whatever is chosen."""
     forms: dict[str, Any] = function.forms
     if precision not in forms:
-        forms[precision] = form = _build(function.definition, function.__doc__, precision)
+        definition, doc, source = function.definition, function.__doc__, function.signature_source
+        forms[precision] = form = _build(definition, doc, precision, source)
         form.__qualname__ = f"{function.__qualname__}.{precision}"
     return forms[precision]
 
@@ -193,7 +194,7 @@ def _attach(function: Any, name: str, adapter: Callable[..., Any], impl: Any) ->
     part = definition.part(name, adapter, **({"g": cotangent} if name == "vjp" else {}))
     kind = "activation" if definition.is_activation else "operation"
     doc = PARTS.get(f"{kind} {name}", PARTS.get(name, "")).format(name=definition.name)
-    public = _build(part, doc, author=definition.impl)
+    public = _build(part, doc, impl=definition.impl)
     public.impl = public.__wrapped__ = impl or adapter
     setattr(function, name, public)
 
@@ -222,14 +223,14 @@ def _build(
     definition: Definition,
     doc: str,
     precision: Precision | None = None,
-    author: Callable[..., Any] | None = None,
+    impl: Callable[..., Any] | None = None,
 ) -> Any:
     """Write a public function: one look-up by the type of the first array, then the kernel.
 
     Written out, it has the signature of its implementation, hands the types of all parameters and
     each of them on by position, and needs nothing special of pickle, inspect, doctest or dynamo.
     """
-    author = definition.impl if author is None else author
+    impl = definition.impl if impl is None else impl
     tables: tuple[dict[type, Any], ...] = tuple({} for _ in _dispatch.PRECISIONS)
     fixed = None if precision is None else [_dispatch.PRECISIONS.index(precision)]
     choice = _dispatch.choice if fixed is None else fixed
@@ -245,7 +246,7 @@ def _build(
         chosen = _dispatch.PRECISIONS[choice[0]]
         return _dispatch.sample_noise(public.definition, chosen, x, rng, noise, values)
 
-    signature = _signature(definition, author)
+    signature = _signature(definition, impl)
     name = definition.name.rpartition(".")[2]
     words = {
         "name": name,
@@ -263,7 +264,7 @@ def _build(
     filename = f"<activations_xp {definition.name} {next(_numbers)}>"
     linecache.cache[filename] = len(source), None, source.splitlines(True), filename
     namespace: dict[str, Any] = {}
-    exec(compile(source, filename, "exec"), author.__globals__, namespace)
+    exec(compile(source, filename, "exec"), impl.__globals__, namespace)
     public = namespace["_make"](tables, choice, resolve, call_with_out, sample_noise, type)
 
     parameters = signature.parameters.values()
@@ -271,20 +272,20 @@ def _build(
     by_name = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
     public.__defaults__ = tuple(p.default for p in by_position if p.default is not p.empty)
     public.__kwdefaults__ = {p.name: p.default for p in by_name if p.default is not p.empty}
-    public.__annotations__ = {n: h for n, h in author.__annotations__.items() if n != "xp"}
+    public.__annotations__ = {n: h for n, h in impl.__annotations__.items() if n != "xp"}
     public.__qualname__ = definition.name
-    public.__module__ = author.__module__
+    public.__module__ = impl.__module__
     public.__doc__ = doc
     public.__signature__ = signature
-    public.__wrapped__ = public.impl = author  # which inspect.getsource shows
-    public.definition = definition
+    public.__wrapped__ = public.impl = impl  # which inspect.getsource shows
+    public.definition, public.signature_source = definition, impl
     public.forms = {}
     return public
 
 
-def _signature(definition: Definition, author: Callable[..., Any]) -> inspect.Signature:
+def _signature(definition: Definition, impl: Callable[..., Any]) -> inspect.Signature:
     """Return the signature of a public function, from that of the implementation."""
-    own = inspect.signature(author)
+    own = inspect.signature(impl)
     part = definition.name.rpartition(".")[2]
     is_main = part == definition.name
     parameters = list(own.parameters.values())[1:]

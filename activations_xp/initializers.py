@@ -1,4 +1,4 @@
-"""Weights to begin with: normal ones, and how much larger an activation wants them."""
+"""Initial weights: samples of a normal distribution, and the gain for an activation function."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from ._dispatch import backend_of, empty_for_rng, sample_uniform
-from ._registry import get, name_of
+from . import _dispatch, _registry
 from .functions import ndtri
 
 __all__ = ["gain", "lecun_normal"]
 
-_TAIL = 0.022750131948179207
-"""The part of a normal distribution that is less than -2."""
+_CDF_AT_MINUS_2 = 0.022750131948179207
+"""The probability that a standard normal variable is less than -2."""
 
-_SPREAD = 0.8796256610342398
-"""The standard deviation of one that is cut off at -2 and 2."""
+_TRUNCATED_STD = 0.8796256610342398
+"""The standard deviation of a standard normal variable truncated to [-2, 2]."""
 
 
 def lecun_normal(
@@ -31,36 +30,36 @@ def lecun_normal(
     out_axis: int | tuple[int, ...] = -1,
     dtype: Any = None,
 ) -> Any:
-    """Normal numbers with the variance 1/n for n inputs, cut off at two standard deviations.
+    """Return samples of a normal distribution of variance 1/n for n inputs, truncated at two sigma.
 
-    What they are multiplied with and summed keeps its variance: they are the weights for `selu`.
-    The cut makes a normal distribution narrower, for which they are wider.
+    A sum of inputs times these weights has the variance of an input: they are the weights for
+    `selu`. The variance is that after the truncation.
 
     Parameters
     ----------
     shape : sequence of ints
-        That of the weights; two dimensions at least.
+        The shape of the weights.
     rng : random number generator
-        A `numpy.random.Generator`, a `torch.Generator` or a key of JAX: it says the library, and
-        PyTorch's the device as well.
+        A `numpy.random.Generator`, a `torch.Generator` or a key of JAX. It determines the library
+        and, for PyTorch, the device.
     in_axis, out_axis : int or tuple of ints, optional
-        The axes of the inputs and of the outputs. As they are, they suit JAX and Keras; for the
-        weights of PyTorch's layers they are 1 and 0. All other axes are those of a kernel that
-        moves: each input counts once for each of its places.
+        The axes of the inputs and of the outputs. The defaults suit JAX and Keras; for the weights
+        of PyTorch's layers they are 1 and 0. All other axes are those of a convolution kernel, at
+        each position of which every input counts once.
     dtype : dtype, optional
-        A real floating one of the library; by default its own default.
+        A real floating dtype of the library; by default its own default.
 
     Returns
     -------
     array
-        Of the library of `rng`.
+        An array of the library of `rng`.
 
     Raises
     ------
     TypeError
         If `rng` is none of these, or the dtype is not real floating.
     ValueError
-        If an axis is out of range, or one of the inputs is one of the outputs.
+        If an axis is out of range, or is one of the inputs and of the outputs.
 
     Examples
     --------
@@ -81,12 +80,12 @@ def lecun_normal(
         raise ValueError(
             f"lecun_normal: in_axis and out_axis must differ, got {in_axis} and {out_axis}"
         )
-    fan = prod(n for i, n in enumerate(sizes) if i not in outs)
-    like = empty_for_rng("lecun_normal", rng, dtype)
-    noise = sample_uniform("lecun_normal", lambda: sizes, like, rng)
-    normal = ndtri(noise * (1 - 2 * _TAIL) + _TAIL)
-    xp = backend_of(like).xp
-    return xp.astype(normal * (1 / (_SPREAD * sqrt(max(fan, 1)))), like.dtype)
+    fan_in = prod(n for i, n in enumerate(sizes) if i not in outs)
+    empty = _dispatch.empty_for_rng("lecun_normal", rng, dtype)
+    sample = _dispatch.sample_uniform("lecun_normal", lambda: sizes, empty, rng)
+    normal = ndtri(sample * (1 - 2 * _CDF_AT_MINUS_2) + _CDF_AT_MINUS_2)
+    xp = _dispatch.backend_of(empty).xp
+    return xp.astype(normal * (1 / (_TRUNCATED_STD * sqrt(max(fan_in, 1)))), empty.dtype)
 
 
 def _axes(which: str, axis: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -97,33 +96,33 @@ def _axes(which: str, axis: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def gain(function: Any, **parameters: Any) -> float:
-    """The factor for the weights before an activation f that keeps the variance.
+    """Return the factor for the weights before an activation function f that keeps the variance.
 
-    It is 1/sqrt(E[f(z)**2]) of a standard normal z, from f itself by quadrature.
+    It is 1/sqrt(E[f(z)**2]) for a standard normal z, by quadrature of f itself.
 
     Parameters
     ----------
     function : function of this package, functools.partial of one, or name
-        Of each element alone, and defined everywhere.
+        An elementwise function that is defined everywhere.
     **parameters
-        Those of the function.
+        The parameters of the function.
 
     Returns
     -------
     float
-        Within a few units in the last place, if the function has no more than kinks and jumps.
+        The gain, within a few ulp if the function is smooth but for kinks and jumps.
 
     Raises
     ------
     TypeError
-        If it is no function of this package.
+        If it is not a function of this package.
     ValueError
-        If it works along an axis, or is not defined everywhere, or is 0 everywhere.
+        If it works along an axis, is not defined everywhere, or is 0 everywhere.
 
     Notes
     -----
-    ``torch.nn.init.calculate_gain`` has the same for linear, relu and leaky_relu. It has 5/3 for
-    tanh, 1 for sigmoid and 3/4 for selu, which here are 1.5925, 1.8463 and 1.
+    ``torch.nn.init.calculate_gain`` has the same values for linear, relu and leaky_relu. For tanh,
+    sigmoid and selu it has 5/3, 1 and 3/4, where this function has 1.5925, 1.8463 and 1.
 
     Examples
     --------
@@ -135,8 +134,8 @@ def gain(function: Any, **parameters: Any) -> float:
     ----------
     He et al., Delving deep into rectifiers, arXiv:1502.01852.
     """
-    function = get(function) if isinstance(function, str) else function
-    name = name_of(function)
+    function = _registry.get(function) if isinstance(function, str) else function
+    name = _registry.name_of(function)
     name = name if isinstance(name, str) else name["name"]
     f = functools.partial(function, **parameters)
     definition = getattr(function, "func", function).definition
@@ -145,7 +144,7 @@ def gain(function: Any, **parameters: Any) -> float:
 
     def weighted(z: Any) -> Any:
         y = np.asarray(f(z), dtype=np.float64)
-        # beyond, the weight is 0 and the square may be infinite
+        # farther from 0 the weight is 0, and the square may be infinite
         return np.where(np.abs(z) < 38, (y * np.exp(z * z * -0.25)) ** 2, 0.0)
 
     with np.errstate(all="ignore"):
@@ -157,25 +156,25 @@ def gain(function: Any, **parameters: Any) -> float:
 
 
 def _integral(f: Callable[[Any], Any], low: float, high: float) -> float:
-    """By Gauss's rule on intervals that are halved until that changes nothing."""
+    """Integrate by Gauss's rule on intervals that are halved until that changes nothing."""
     nodes, weights = np.polynomial.legendre.leggauss(16)
 
-    def rule(a: Any, b: Any) -> Any:
-        middle, half = (a + b) / 2, (b - a) / 2
-        return (f(middle[:, None] + half[:, None] * nodes) @ weights) * half
+    def quadrature(a: Any, b: Any) -> Any:
+        middle, radius = (a + b) / 2, (b - a) / 2
+        return (f(middle[:, None] + radius[:, None] * nodes) @ weights) * radius
 
-    ends = np.linspace(low, high, 153)
-    a, b = ends[:-1], ends[1:]
-    whole, total = rule(a, b), 0.0
-    enough = 1e-17 * max(1.0, float(np.sum(np.abs(whole))))
+    edges = np.linspace(low, high, 153)
+    a, b = edges[:-1], edges[1:]
+    estimate, integral = quadrature(a, b), 0.0
+    tolerance = 1e-17 * max(1.0, float(np.sum(np.abs(estimate))))
     for _ in range(60):
         middle = (a + b) / 2
-        left, right = rule(a, middle), rule(middle, b)
-        close = ~(np.abs(left + right - whole) > enough)  # or NaN
-        total += float(np.sum((left + right)[close]))
+        left, right = quadrature(a, middle), quadrature(middle, b)
+        refine = np.abs(left + right - estimate) > tolerance  # False for NaN
+        integral += float(np.sum((left + right)[~refine]))
+        a, middle, b = a[refine], middle[refine], b[refine]
         a, b = np.concatenate([a, middle]), np.concatenate([middle, b])
-        open_ = np.tile(~close, 2)
-        a, b, whole = a[open_], b[open_], np.concatenate([left, right])[open_]
+        estimate = np.concatenate([left[refine], right[refine]])
         if not len(a):
             break
-    return total + float(np.sum(whole))
+    return integral + float(np.sum(estimate))

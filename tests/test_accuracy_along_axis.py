@@ -15,7 +15,7 @@ import ml_dtypes
 import mpmath
 import numpy as np
 import pytest
-from common import FUNCTIONS, MASKED, by_rows, exact_values, over
+from oracle import FUNCTIONS, MASKED, exact_values, over, rowwise_parameters
 
 import activations_xp as ax
 from activations_xp._oracle import _ARRAYS, simplex
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("uncompiled")
 
 FAMILIES = ("simplex", "reductions", "normalizers")
 ALONG = [f for f in FUNCTIONS if f.__module__.rpartition(".")[2] in FAMILIES]
-CASES = [(f, dict(v.parameters)) for f in ALONG for v in f.definition.variants]
+CASES = [(f, dict(v.parameters)) for f in ALONG for v in f.definition.cases]
 WEIGHTED = [f for f in ALONG if f.definition.properties.sums_to is not None]
 
 SCALES = (1.0, 10.0, 80.0)
@@ -46,8 +46,8 @@ WORDS = {
 def formula_and_all(function, parameters):
     """What is evaluated, at which values of all parameters."""
     definition = function.definition
-    (formula,) = (v.formula for v in definition.variants if v.parameters == parameters)
-    return formula, {**definition.defaults, **by_rows(function), **parameters}
+    (formula,) = (v.formula for v in definition.cases if v.parameters == parameters)
+    return formula, {**definition.defaults, **rowwise_parameters(function), **parameters}
 
 
 def slices(n):
@@ -95,7 +95,7 @@ def test_slices_of_all_lengths(function, parameters, backend):
             if n != 1000 and "simplex" in formula:  # which takes long
                 continue
             x = backend.array(slices(n), dtype)
-            got = backend.asnumpy(function.portable(x, **by_rows(function) | parameters))
+            got = backend.asnumpy(function.accurate(x, **rowwise_parameters(function) | parameters))
             x = backend.asnumpy(x)
             assert got.dtype == x.dtype
             x = x.astype("f8")
@@ -114,7 +114,7 @@ def test_short_slices_in_float64(function, parameters, backend):
     formula, given = formula_and_all(function, parameters)
     x = slices(12) * [[1.0], [1.0], [4.0], [7.0]]
     y = np.stack([np.ravel(exact_values(formula, row, given)) for row in x])
-    got = function.portable(backend.array(x), **by_rows(function) | parameters)
+    got = function.accurate(backend.array(x), **rowwise_parameters(function) | parameters)
     got = backend.asnumpy(got)
     error = np.abs(np.frompyfunc(mpmath.mpf, 1, 1)(got.reshape(y.shape)) - y)
     assert_near(function, x, y.astype("f8"), got, error.astype("f8"))
@@ -127,8 +127,8 @@ def test_a_slice_longer_than_the_largest_float16(function, name, backend):
     if name not in backend.dtypes:
         return
     n = 70_000
-    for form in (function, function.portable):
-        y = backend.asnumpy(form(backend.array(np.zeros(n), name), **by_rows(function)))
+    for form in (function, function.accurate):
+        y = backend.asnumpy(form(backend.array(np.zeros(n), name), **rowwise_parameters(function)))
         one = np.array(1 / n).astype(y.dtype)
         assert one > 0
         np.testing.assert_array_max_ulp(
@@ -150,8 +150,8 @@ def test_infinite_elements_share_what_there_is(function, backend):
     rows = np.isinf(ROWS) & (ROWS > 0)
     expected = rows / rows.sum(axis=-1, keepdims=True)
     for dtype in backend.dtypes:
-        for variant in function.definition.variants:
-            y = function.portable(backend.array(sign * ROWS, dtype), **variant.parameters)
+        for case in function.definition.cases:
+            y = function.accurate(backend.array(sign * ROWS, dtype), **case.parameters)
             y = backend.asnumpy(y)
             np.testing.assert_allclose(
                 y.astype("f8"), expected, rtol=1e-2 if "16" in dtype else 1e-6
@@ -163,14 +163,14 @@ def test_the_logarithms_of_what_infinite_elements_share(backend):
     infinite = inf == ROWS
     expected = np.where(infinite, -np.log(infinite.sum(axis=-1, keepdims=True)), -inf)
     for dtype in {"float32", "float64"} & set(backend.dtypes):
-        y = backend.asnumpy(ax.log_softmax.portable(backend.array(ROWS, dtype)))
+        y = backend.asnumpy(ax.log_softmax.accurate(backend.array(ROWS, dtype)))
         np.testing.assert_allclose(y, expected, rtol=1e-6)
 
 
 @over("function", [*WEIGHTED, ax.log_softmax])
 def test_nan_is_not_hidden_by_infinity(function, backend):
     x = np.array([[inf, nan, 0.0, -inf], [inf, 1.0, 2.0, 3.0]])
-    y = backend.asnumpy(function.portable(backend.array(x, "float32")))
+    y = backend.asnumpy(function.accurate(backend.array(x, "float32")))
     assert np.isnan(y[0]).all()
     assert not np.isnan(y[1]).any()
 
@@ -183,9 +183,9 @@ def test_masks_of_long_slices(function, backend):
     mask = rng.random(3000) < 0.5
     x[~mask] = rng.choice([inf, nan, -inf, 1e30], (~mask).sum())
     dtype = backend.dtypes[-1]
-    parameters = {**by_rows(function), "where": backend.array(mask, "bool")}
-    got = backend.asnumpy(function.portable(backend.array(x, dtype), **parameters))
-    alone = function.portable(x[mask].astype(dtype), **by_rows(function))
+    parameters = {**rowwise_parameters(function), "where": backend.array(mask, "bool")}
+    got = backend.asnumpy(function.accurate(backend.array(x, dtype), **parameters))
+    alone = function.accurate(x[mask].astype(dtype), **rowwise_parameters(function))
     taken = got[mask] if got.shape == x.shape else got
     np.testing.assert_allclose(taken, alone, rtol=2e-5 if dtype == "float32" else 1e-11)
     if got.shape == x.shape:
@@ -200,5 +200,5 @@ def test_the_logarithm_of_a_sum_keeps_its_small_term(backend):
         x = np.array([[0.0, -40.0], [-40.0, 0.0], [0.0, -20.0], [-1e-20, -60.0]], dtype)
         expected = np.log1p(np.exp(x.astype("f8").min(axis=-1)))
         expected[3] = -1e-20 + np.exp(-60.0)
-        y = backend.asnumpy(ax.logsumexp.portable(backend.array(x, dtype), axis=-1))
+        y = backend.asnumpy(ax.logsumexp.accurate(backend.array(x, dtype), axis=-1))
         np.testing.assert_allclose(y, expected, rtol=4 * np.finfo(dtype).eps)

@@ -7,10 +7,10 @@ from math import inf, nan
 
 import numpy as np
 import pytest
-from common import over
+from oracle import over
 
 import activations_xp as ax
-from activations_xp._dispatch import device, namespace
+from activations_xp._dispatch import backend_of
 from activations_xp.functions import adaptive
 
 pytestmark = pytest.mark.usefixtures("uncompiled")
@@ -158,7 +158,7 @@ def test_values_are_the_tree_s(tree, batch, bias, backend):
     assert_close(backend.asnumpy(got), expected)
     assert_close(np.exp(backend.asnumpy(got)).sum(axis=-1), np.ones(batch))
     predicted = ax.adaptive_predict(x, **weights)
-    assert predicted.dtype == namespace(x).argmax(got, axis=-1).dtype
+    assert predicted.dtype == backend_of(x).xp.argmax(got, axis=-1).dtype
     np.testing.assert_array_equal(backend.asnumpy(predicted), expected.argmax(axis=-1))
 
 
@@ -174,13 +174,13 @@ def test_shapes_dtypes_and_devices_are_kept(any_backend):
         assert gradients.keys() == same.keys() == arrays.keys()
         for got, shape in (output, (2, 4)), (loss, ()), (log_prob, (2, 4, 12)), (found, (2, 4)):
             assert tuple(got.shape) == shape
-            assert device(got) == device(target)
+            assert backend_of(got).device(got) == backend_of(target).device(target)
             assert got is found or got.dtype == arrays["x"].dtype
         assert mapped(_kind, gradients) == mapped(_kind, same) == mapped(_kind, arrays)
 
 
 def _kind(array):
-    return tuple(array.shape), array.dtype, device(array)
+    return tuple(array.shape), array.dtype, backend_of(array).device(array)
 
 
 @over(("tree", "batch", "bias"), CASES)
@@ -360,7 +360,7 @@ class Work:
 
 @pytest.mark.once
 def test_work_follows_the_clusters(monkeypatch):
-    xp = namespace(np.zeros(1))
+    xp = backend_of(np.zeros(1)).xp
     work = Work(xp.matmul)
     monkeypatch.setattr(xp, "matmul", work)
     features, hidden, size, n = 8, 4, 1000, 16

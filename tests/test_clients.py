@@ -6,21 +6,25 @@ written by hand from the formula, scikit-learn's style, or the one that the libr
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import functools
 import math
-import re
 
 import numpy as np
 import pytest
 from array_api_compat import array_namespace
-from common import by_rows, found, needed
+from oracle import (
+    import_object,
+    kind_of,
+    required_parameters,
+    rowwise_parameters,
+    takes_array,
+)
 from sklearn.datasets import load_digits
 
 import activations_xp as ax
 from activations_xp import _oracle
-from activations_xp._parameters import _operand, _weight
+from activations_xp._parameters import BROADCASTS_WITH_OR_NUMBER, CHANNEL_ARRAY
 
 pytestmark = pytest.mark.usefixtures("uncompiled")
 
@@ -70,7 +74,7 @@ class Classifier:
         }
 
 
-def _by_hand(definition, variant):
+def _by_hand(definition, case):
     """The function as somebody writes it who has only NumPy and the formula."""
     names = ("abs", "exp", "expm1", "log", "log1p", "maximum", "minimum", "sqrt", "tanh", "where")
     words = {name: getattr(np, name) for name in (*names, "max", "sum", "reshape", "sin", "cos")}
@@ -78,14 +82,14 @@ def _by_hand(definition, variant):
     words |= {"pi": math.pi, "inf": math.inf}
     words["simplex"] = functools.partial(_oracle.simplex, contextlib.nullcontext())
     words |= {name: np.vectorize(getattr(math, name)) for name in ("erf", "erfc")}
-    code = compile(variant.formula, "<formula>", "eval")
-    parameters = {**definition.defaults, **variant.parameters}
+    code = compile(case.formula, "<formula>", "eval")
+    parameters = {**definition.defaults, **case.parameters}
 
     def formula(x):
         a, b = np.array_split(x, 2)  # some formulas work on halves
         return np.asarray(eval(code, {**words, "a": a, "b": b, **parameters, "x": x}), float)
 
-    if definition.axis is None:
+    if definition.output_axis is None:
         return formula
     return lambda x: np.apply_along_axis(formula, -1, x)
 
@@ -97,10 +101,10 @@ def _softmax(x):
 
 def _fits_a_layer(definition):
     """Whether it takes any number, and the result is a row for each row of x."""
-    if definition.properties.defined != (-math.inf, math.inf):
+    if definition.properties.domain != (-math.inf, math.inf):
         return False
     whole = "axis" in definition.defaults and definition.defaults["axis"] is None
-    return definition.axis is None or not (definition.axis == "added" or whole)
+    return definition.output_axis is None or not (definition.output_axis == "added" or whole)
 
 
 def _width(activation):
@@ -110,7 +114,7 @@ def _width(activation):
 def test_a_forward_pass_with_an_activation_written_by_hand(case, backend):
     if not _fits_a_layer(case.definition):
         return
-    own = _by_hand(case.definition, case.variant)
+    own = _by_hand(case.definition, case.case)
     weights = _weights(_width(own))
     expected = Classifier(own, _softmax, weights).predict_proba(PIXELS)
     for dtype in set(backend.dtypes) & set(TOLERANCE):
@@ -123,21 +127,21 @@ def test_a_forward_pass_with_an_activation_written_by_hand(case, backend):
 def test_a_backward_pass_with_our_derivative(elementwise, backend):
     if not _fits_a_layer(elementwise.definition):
         return
-    for variant in elementwise.definition.variants:
+    for case in elementwise.definition.cases:
         weights = _weights()
-        numeric = _central_differences(_by_hand(elementwise.definition, variant), weights)
+        numeric = _central_differences(_by_hand(elementwise.definition, case), weights)
         for dtype in set(backend.dtypes) & set(TOLERANCE):
             there = {name: backend.array(value, dtype) for name, value in weights.items()}
-            ours = functools.partial(elementwise, **variant.parameters)
+            ours = functools.partial(elementwise, **case.parameters)
             gradients = Classifier(ours, ax.softmax, there).gradients(
                 backend.array(PIXELS, dtype),
                 backend.array(ONE_HOT, dtype),
-                functools.partial(elementwise.derivative, **variant.parameters),
+                functools.partial(elementwise.derivative, **case.parameters),
                 backend.array(np.ones((1, len(PIXELS))), dtype),
             )
             for name, value in gradients.items():
                 tolerance = max(TOLERANCE[dtype], 1e-9)  # that of the differences
-                _agree(backend.asnumpy(value), numeric[name], tolerance, f"{variant} {name}")
+                _agree(backend.asnumpy(value), numeric[name], tolerance, f"{case} {name}")
 
 
 def _central_differences(activation, weights, h=1e-4):
@@ -170,9 +174,9 @@ REALS = (-math.inf, math.inf)
 
 def test_a_training_loop_written_with_vjp(case, backend):
     """NumPy learns what autograd learns, from the same arrays and the same function."""
-    if "float64" not in backend.dtypes or case.definition.properties.defined != REALS:
+    if "float64" not in backend.dtypes or case.definition.properties.domain != REALS:
         return
-    given = by_rows(case.function) | case.parameters
+    given = rowwise_parameters(case.function) | case.parameters
     for learned in ({}, _trained(case)) if _trained(case) else ({},):
         weights = _weights(_rows(np, case.function(np.zeros((1, HIDDEN)), **given)).shape[1])
         weights |= {name: np.full(1, value) for name, value in learned.items()}
@@ -195,7 +199,7 @@ def _trained(case):
     if case.definition.parameter_derivatives is None:
         return {}
     kinds = case.definition.parameters
-    values = {n: v for n, v in case.all_parameters.items() if kinds[n].is_scalar}
+    values = {n: v for n, v in case.all_parameters.items() if takes_array(kinds[n])}
     return {n: v for n, v in values.items() if v is not None and abs(v) < math.inf}
 
 
@@ -237,17 +241,15 @@ def _step_by_hand(function, given, weights, pixels, one_hot):
     loss = xp.mean(xp.log(total)) - xp.sum(outputs * one_hot) / len(LABELS)
     error = (xp.exp(outputs) / total - one_hot) / len(LABELS)
     g = xp.reshape(error @ weights["w2"].T, y.shape)
-    back = function.vjp(t, g, **given)
+    found = function.vjp(g, t, **given)
+    back = found["x"]
     gradients = {
         "w1": pixels.T @ back,
         "b1": xp.sum(back, axis=0, keepdims=True),
         "w2": hidden.T @ error,
         "b2": xp.sum(error, axis=0, keepdims=True),
     }
-    if learned:
-        slopes = function.parameter_derivatives(t, **given)
-        gradients |= {n: xp.reshape(xp.sum(g * slopes[n]), (1,)) for n in learned}
-    return loss, gradients
+    return loss, gradients | {name: found[name] for name in learned}
 
 
 def _step_of_torch(function, given, weights, pixels, one_hot):
@@ -305,14 +307,14 @@ def _agrees_with_differences(step, weights, gradients, h=1e-7):
 def _counterparts(library):
     """Our functions and the library's own, with the keywords that our definition states."""
     for function in map(ax.get, ax.names()):
-        where = function.definition.elsewhere.get(library)
-        is_random = "noise" in _required(function.definition)
-        if where is not None and _fits_a_layer(function.definition) and not is_random:
-            path, _, stated = re.fullmatch(r"([\w.]+)( \((.*)\))?", where).groups()
-            call = ast.parse(f"f({stated or ''})", mode="eval").body
-            values = {k.arg: ast.literal_eval(k.value) for k in call.keywords}
-            stated = {**{a.id: None for a in call.args}, **values}
-            own = found(path)
+        peers = function.definition.peers.get(library, ())
+        noise = function.definition.noise
+        is_random = noise is not None and "training" not in function.definition.parameters
+        if len(peers) == 1 and _fits_a_layer(function.definition) and not is_random:
+            (peer,) = peers
+            notes = {peer.note: None} if peer.note.isidentifier() else {}
+            stated = {**notes, **peer.parameters}
+            own = import_object(peer.name)
             if stated.pop("training", False):  # in which nothing is the same twice
                 own = functools.partial(own, training=False)
             if "normalized_shape" in stated:
@@ -329,13 +331,13 @@ def _same(function, own, stated):
     """Both at the parameters where they are the same, as functions of x and what is learned."""
     definition = function.definition
     ours = {k: v for k, v in stated.items() if k in definition.parameters and k != "axis"}
-    if "axis" in stated and definition.axis is None:
+    if "axis" in stated and definition.output_axis is None:
         ours["axis"] = stated["axis"]
     # what is stated and not ours is the axis under another name, with another default; not every
     # library counts from the end
     default = definition.defaults.get("axis")
     axis = dict.fromkeys(stated.keys() - ours.keys(), 1 if default == -1 else default)
-    numbers = {k: v for k, v in needed(function).items() if k in _required(definition)}
+    numbers = {k: v for k, v in required_parameters(function).items() if k in _required(definition)}
     for name in _learned(definition):
         del numbers[name]
     return (
@@ -348,11 +350,12 @@ def _required(definition):
     return definition.parameters.keys() - definition.defaults.keys()
 
 
+LEARNED = [kind_of(spec) for spec in (BROADCASTS_WITH_OR_NUMBER, CHANNEL_ARRAY)]
+
+
 def _learned(definition):
     """Those without a default of which every library has an array."""
-    return [
-        n for n in _required(definition) if definition.parameters[n].check in (_operand, _weight)
-    ]
+    return [n for n in _required(definition) if kind_of(definition.parameters[n]) in LEARNED]
 
 
 def _torch_client(backend, dtype, activation, learned):
@@ -420,7 +423,10 @@ def test_the_activation_of_the_library_replaced(backend):
         ours, own = _same(function, own, stated)
         if library == "scipy":
             own = functools.partial(_through_numpy, backend, own)
-        learned = [np.full(1, needed(function)[name]) for name in _learned(function.definition)]
+        learned = [
+            np.full(1, required_parameters(function)[name])
+            for name in _learned(function.definition)
+        ]
         for dtype in set(backend.dtypes) & set(TOLERANCE):
             got, expected = (client(backend, dtype, f, learned) for f in (ours, own))
             assert got.keys() == expected.keys()

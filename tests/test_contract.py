@@ -9,10 +9,18 @@ import pickle
 import ml_dtypes
 import numpy as np
 import pytest
-from common import moved_within
+from oracle import (
+    accurate,
+    map_into_domain,
+    output_axis,
+    precision,
+    preserves_integers,
+    required_parameters,
+    written_forms,
+)
 
 import activations_xp as ax
-from activations_xp._oracle import ACCEPTED, truth
+from activations_xp._oracle import truth
 
 pytestmark = pytest.mark.usefixtures("uncompiled")
 
@@ -24,94 +32,125 @@ def _values(shape, dtype="float64"):
     return np.linspace(-7.0, 7.0, max(size, 1)).reshape(-1)[:size].reshape(shape).astype(dtype)
 
 
-def _shaped(case, shape):
-    """The shape of the result, or None if a function along an axis cannot take this shape."""
-    if case.definition.axis is None:
+def _result_shape(case, shape):
+    """Return the shape of the result, or None if a function along an axis cannot take this one."""
+    axis = output_axis(case.function)
+    if axis is None:
         return None if case.parameters.get("axis") is not None and shape == () else shape
-    whole = case.all_parameters["axis"] is None
-    if shape == () and not whole:
+    takes_all = case.all_parameters["axis"] is None
+    if shape == () and not takes_all:
         return None
-    if case.definition.axis == "kept":
+    if axis == "kept":
         return shape
-    size = math.prod(shape) if whole else shape[-1]
+    size = math.prod(shape) if takes_all else shape[-1]
     try:
-        row = truth(case.variant.formula, np.zeros(size), case.all_parameters)
+        row = truth(case.formula, np.zeros(size), case.all_parameters)
     except ValueError:  # the formula cannot take a row of this size
         return None
-    return row.shape if whole else (*shape[:-1], *row.shape)
+    return row.shape if takes_all else (*shape[:-1], *row.shape)
 
 
-def _same(a, b):
+def assert_identical(a, b):
     np.testing.assert_array_equal(a, b)
     assert a.dtype == b.dtype
 
 
-def test_type_dtype_shape_and_device_are_kept(case, any_backend):
-    pairs = [(dtype, (2, 4)) for dtype in any_backend.dtypes]
-    pairs += [("float32", shape) for shape in SHAPES if _shaped(case, shape) is not None]
-    for dtype, shape in pairs:
-        x = any_backend.array(_values(shape), dtype)
-        for form in (case.function, case.function.portable, case.function.native):
-            y = form(x, **case.parameters)
-            assert type(y) is type(x)
-            assert y.dtype == x.dtype
-            assert tuple(y.shape) == _shaped(case, shape)
-            if hasattr(x, "device"):
-                assert y.device == x.device
+def assert_close(a, b):
+    """Check that both are equal to an ulp or two.
+
+    For a strided loop libraries have other instructions and sum in another order.
+    """
+    assert a.dtype == b.dtype
+    np.testing.assert_array_max_ulp(a, b, maxulp=4)
 
 
-def test_sixteen_bits_are_rounded_once_and_the_same_everywhere(case, backend):
-    for dtype in {"float16", "bfloat16"} & set(backend.dtypes):
-        x = backend.array(moved_within(case.definition, np.linspace(-12, 12, 96)), dtype)
-        alone = backend.asnumpy(x)
-        info = ml_dtypes.finfo(alone.dtype)
-        with ax.implementation("portable"), np.errstate(all="ignore"):
-            for form in case.portable_forms:
-                got = backend.asnumpy(form(x, **case.parameters))
-                same = form(alone, **case.parameters)
-                exact = form(alone.astype("f8"), **case.parameters)
-                if backend.library == "jax":  # XLA makes zeros of float32's subnormal numbers
-                    same = np.where(np.abs(same) < np.finfo("f4").tiny, same * 0, same)
-                _same(got, same)
-                unit = np.ldexp(1.0, np.frexp(exact)[1] - 1 - info.nmant)
-                normal = (np.abs(exact) >= info.smallest_normal) & (np.abs(exact) <= info.max)
-                assert (np.abs(got.astype("f8") - exact) <= unit / 2)[normal].all()
+def _assert_like(y, x, shape):
+    assert type(y) is type(x)
+    assert y.dtype == x.dtype
+    assert tuple(y.shape) == shape
+    if hasattr(x, "device"):
+        assert y.device == x.device
 
 
+def test_type_dtype_and_device(case, any_backend, dtype):
+    x = any_backend.array(_values((2, 4)), dtype)
+    for form in (case.function, accurate(case.function)):
+        _assert_like(form(x, **case.parameters), x, _result_shape(case, (2, 4)))
+
+
+def test_shape(case, any_backend):
+    for shape in SHAPES:
+        expected = _result_shape(case, shape)
+        if expected is not None:
+            x = any_backend.array(_values(shape), "float32")
+            for form in (case.function, accurate(case.function)):
+                _assert_like(form(x, **case.parameters), x, expected)
+
+
+def test_half_precision_rounding(case, backend, half_dtype):
+    """16 bits are rounded once, and the same with every library."""
+    x = backend.array(map_into_domain(case.definition, np.linspace(-12, 12, 96)), half_dtype)
+    on_numpy = backend.asnumpy(x)
+    info = ml_dtypes.finfo(on_numpy.dtype)
+    with precision("accurate"), np.errstate(all="ignore"):
+        for form in case.accurate_forms:
+            got = backend.asnumpy(form(x, **case.parameters))
+            expected = form(on_numpy, **case.parameters)
+            exact = form(on_numpy.astype("f8"), **case.parameters)
+            if backend.library == "jax":  # XLA makes zeros of float32's subnormal numbers
+                expected = np.where(np.abs(expected) < np.finfo("f4").tiny, expected * 0, expected)
+            assert_identical(got, expected)
+            unit = np.ldexp(1.0, np.frexp(exact)[1] - 1 - info.nmant)
+            normal = (np.abs(exact) >= info.smallest_normal) & (np.abs(exact) <= info.max)
+            assert (np.abs(got.astype("f8") - exact) <= unit / 2)[normal].all()
+
+
+def _out_forms(case):
+    return {case.function, getattr(case.function, "derivative", case.function)}
+
+
+@pytest.mark.libraries("numpy", "strict", "dask", "torch")
 def test_out(case, backend):
-    values = moved_within(case.definition, _values((2, 4)))
+    values = map_into_domain(case.definition, _values((2, 4)))
     x = backend.array(values, "float32")
-    for form in {case.function, getattr(case.function, "derivative", case.function)}:
+    for form in _out_forms(case):
         expected = backend.asnumpy(form(x, **case.parameters))
         out = backend.array(np.full(expected.shape, 7.0), "float32")
-        if backend.library == "jax":
-            with pytest.raises(TypeError, match="needs an array that can be written to: JAX"):
-                form(x, **case.parameters, out=out)
-            continue
         assert form(x, **case.parameters, out=out) is out
-        _same(backend.asnumpy(out), expected)
+        assert_identical(backend.asnumpy(out), expected)
         if expected.shape == x.shape:
             again = backend.array(values, "float32")
             assert form(again, **case.parameters, out=again) is again
-            _same(backend.asnumpy(again), expected)
+            assert_identical(backend.asnumpy(again), expected)
     assert backend.asnumpy(x).tobytes() == values.astype("f4").tobytes()
 
 
+@pytest.mark.libraries("jax")
+def test_out_of_immutable_arrays(case, backend):
+    x = backend.array(map_into_domain(case.definition, _values((2, 4))), "float32")
+    for form in _out_forms(case):
+        out = backend.array(np.full(form(x, **case.parameters).shape, 7.0), "float32")
+        with pytest.raises(TypeError, match="needs an array that can be written to: JAX"):
+            form(x, **case.parameters, out=out)
+
+
 @pytest.mark.parametrize("dtype", ["bool", "int8", "uint8", "int32", "int64"])
-def test_integers_become_the_default_floating_dtype(case, backend, dtype):
+def test_integer_promotion(case, backend, dtype):
+    """Integers become the default floating dtype, but where the function preserves them."""
     x = backend.array([[0, 1, 3, 100]], dtype)
     y = case.function(x, **case.parameters)
-    if case.definition.closed_over_integers and not case.parameters and dtype != "bool":
+    if preserves_integers(case.function) and not case.parameters and dtype != "bool":
         assert y.dtype == x.dtype
     else:
         default = {"torch": "float32", "jax": "float64"}.get(backend.library, "float64")
         default = "float32" if backend.name == "jax-x32" else default
         assert backend.dtype_of(y) == default
         floats = backend.array(backend.asnumpy(x).astype(default), default)
-        _close_enough(backend.asnumpy(y), backend.asnumpy(case.function(floats, **case.parameters)))
+        assert_close(backend.asnumpy(y), backend.asnumpy(case.function(floats, **case.parameters)))
 
 
-def test_layout_of_the_memory_does_not_matter(case, backend):
+def test_non_contiguous(case, backend):
+    """The layout of the memory does not matter, and the input stays as it was."""
     if backend.library in ("strict", "dask"):
         views = [lambda x: x.T, lambda x: x[:, :4]]
     else:
@@ -121,25 +160,16 @@ def test_layout_of_the_memory_does_not_matter(case, backend):
         if backend.library == "torch":
             views += [lambda x: x[:1].expand(4, 8)]
     base = backend.array(_values((4, 8)), "float32")
-    for view in views:
-        x = view(base)
-        if _shaped(case, x.shape) is None:
-            continue
+    arrays = [x for x in (view(base) for view in views) if _result_shape(case, x.shape) is not None]
+    assert arrays
+    for x in arrays:
         copy = backend.array(backend.asnumpy(x), "float32")
         before = np.array(backend.asnumpy(x))
-        _close_enough(
-            backend.asnumpy(case.function.portable(x, **case.parameters)),
-            backend.asnumpy(case.function.portable(copy, **case.parameters)),
+        assert_close(
+            backend.asnumpy(accurate(case.function)(x, **case.parameters)),
+            backend.asnumpy(accurate(case.function)(copy, **case.parameters)),
         )
-        _same(backend.asnumpy(x), before)  # and the input stays as it was
-
-
-def _close_enough(a, b):
-    """Equal to an ulp or two: for a strided loop libraries have other instructions and sum in
-    another order.
-    """
-    assert a.dtype == b.dtype
-    np.testing.assert_array_max_ulp(a, b, maxulp=4)
+        assert_identical(backend.asnumpy(x), before)
 
 
 def _read_only(x):
@@ -148,41 +178,31 @@ def _read_only(x):
     return x
 
 
-def test_array_parameters_do_what_numbers_do(case, any_backend):
-    scalars = {
-        name: float(np.float32(value))  # which an array of x's dtype holds
-        for name, value in case.all_parameters.items()
-        if case.definition.parameters[name].is_scalar and value is not None
-    }
-    dtype = "float32"
-    x = any_backend.array(_values((2, 4)), dtype)
-    expected = case.function.portable(x, **{**case.parameters, **scalars})
-    for name, value in scalars.items():
-        shapes = [(), (1, 4), (2, 4)] if case.parameters.get("axis") is None else [(), (2,)]
-        for wide in {"float32", "float64"} & set(any_backend.dtypes):
-            for shape in shapes:
-                parameter = any_backend.array(np.full(shape, value), wide)
-                y = case.function(x, **{**case.parameters, **scalars, name: parameter})
-                assert type(y) is type(x)
-                assert y.dtype == x.dtype
-                assert y.shape == expected.shape
-                if any_backend.has_values:
-                    _close_enough(any_backend.asnumpy(y), any_backend.asnumpy(expected))
+def test_array_parameters(case, array_parameter, any_backend, standard_dtype):
+    """An array of one value does what the number does, whatever its dtype."""
+    value = float(np.float32(case.all_parameters[array_parameter]))  # which x's dtype holds
+    x = any_backend.array(_values((2, 4)), "float32")
+    numbers = {**case.parameters, array_parameter: value}
+    expected = accurate(case.function)(x, **numbers)
+    for shape in [(), (1, 4), (2, 4)] if case.parameters.get("axis") is None else [(), (2,)]:
+        parameter = any_backend.array(np.full(shape, value), standard_dtype)
+        y = case.function(x, **{**numbers, array_parameter: parameter})
+        assert type(y) is type(x)
+        assert y.dtype == x.dtype
+        assert y.shape == expected.shape
+        if any_backend.has_values:
+            assert_close(any_backend.asnumpy(y), any_backend.asnumpy(expected))
 
 
-def test_numpy_scalars_are_parameters_of_any_library(case, backend):
-    scalars = {
-        name: np.float64(value)
-        for name, value in case.all_parameters.items()
-        if case.definition.parameters[name].is_scalar and value is not None
-    }
+def test_numpy_scalar_parameters(case, array_parameter, backend):
+    scalar = np.float64(case.all_parameters[array_parameter])
     x = backend.array(_values((2, 4)), "float32")
-    y = case.function(x, **{**case.parameters, **scalars})
+    y = case.function(x, **{**case.parameters, array_parameter: scalar})
     assert y.dtype == x.dtype
-    _same(backend.asnumpy(y), backend.asnumpy(case.function(x, **case.parameters)))
+    assert_identical(backend.asnumpy(y), backend.asnumpy(case.function(x, **case.parameters)))
 
 
-EVERYTHING = [
+EXTREME = [
     *(
         s * v
         for v in (0.0, 5e-324, 1e-45, 1e-38, 1e-8, 1.0, 5.5, 20.1, 88.0, 104.0)
@@ -193,20 +213,21 @@ EVERYTHING = [
 
 
 @pytest.mark.filterwarnings("error")
-def test_no_input_warns_and_nan_stays_nan(case, backend):
-    for dtype in backend.dtypes:
-        with np.errstate(all="ignore"):
-            x = backend.array(np.array([EVERYTHING]), dtype)
-            nan = backend.array(np.full(x.shape, np.nan), dtype)
-        for form in {case.function, *case.portable_forms}:
-            with np.errstate(all="raise"):
-                form(x, **case.parameters)
-                y = form(nan, **case.parameters)
-            assert np.isnan(backend.asnumpy(y).astype("f8")).all()
+def test_warnings_and_nan(case, backend, dtype):
+    """No input makes NumPy warn, and NaN stays NaN."""
+    with np.errstate(all="ignore"):
+        x = backend.array(np.array([EXTREME]), dtype)
+        nan = backend.array(np.full(x.shape, np.nan), dtype)
+    for form in {case.function, *case.accurate_forms}:
+        with np.errstate(all="raise"):
+            form(x, **case.parameters)
+            y = form(nan, **case.parameters)
+        assert np.isnan(backend.asnumpy(y).astype("f8")).all()
 
 
-def test_numbers_and_numpy_scalars(elementwise):
-    parameters = elementwise.definition.variants[0].parameters
+@pytest.mark.once
+def test_python_numbers_and_numpy_scalars(elementwise):
+    parameters = required_parameters(elementwise)
     expected = elementwise(np.array([0.75]), **parameters)[0]
     assert elementwise(0.75, **parameters) == expected
     assert type(elementwise(0.75, **parameters)) is np.float64
@@ -215,35 +236,35 @@ def test_numbers_and_numpy_scalars(elementwise):
     assert type(elementwise(np.array(0.75), **parameters)) is np.ndarray
 
 
-def test_a_public_function_is_a_plain_function(activation):
+@pytest.mark.once
+def test_signature_and_pickle(activation):
     assert inspect.isfunction(activation)
-    forms = [activation, activation.native, activation.portable]
-    if activation.definition.derivative is not None:
-        forms.append(activation.derivative)
-    for form in forms:
+    for form in written_forms(activation):
         signature = inspect.signature(form)
         expected = ["x", *activation.definition.parameters, "out"]
         if activation.definition.noise is not None:  # by keyword, as is where it comes from
             expected.remove("noise")
-            drawn = [] if "derivative" in form.definition.name else ["rng"]
-            expected[-1:] = ["noise", *drawn, "out"]
+            sampled = [] if "derivative" in form.definition.name else ["rng"]
+            expected[-1:] = ["noise", *sampled, "out"]
         assert list(signature.parameters) == expected
         assert signature.parameters["x"].kind is inspect.Parameter.POSITIONAL_ONLY
     assert pickle.loads(pickle.dumps(activation)) is activation
     assert getattr(ax, activation.__name__) is activation
 
 
-def test_the_choice_of_implementation(activation, backend):
-    parameters = activation.definition.variants[0].parameters
-    x = backend.array(_values((2, 4)), "float32")
-    for which in ("auto", "native", "portable"):
-        with ax.implementation(which):
-            chosen = backend.asnumpy(activation(x, **parameters))
-        form = activation if which == "auto" else getattr(activation, which)
-        _same(chosen, backend.asnumpy(form(x, **parameters)))
-    np.testing.assert_allclose(
-        backend.asnumpy(activation.native(x, **parameters)),
-        backend.asnumpy(activation.portable(x, **parameters)),
-        rtol=ACCEPTED * 2.0**-23,
-        atol=ACCEPTED * 2.0**-23,
+def test_precision(activation, backend):
+    """Within `precision` a function computes what its form computes, and after it what it did.
+
+    How far both are from the formula is asked in test_values.
+    """
+    parameters = required_parameters(activation)
+    x = backend.array(_values((50, 40)), "float32")
+    fast, accurate_ = (
+        backend.asnumpy(f(x, **parameters)) for f in (activation, accurate(activation))
     )
+    with precision("accurate"):
+        assert_identical(backend.asnumpy(activation(x, **parameters)), accurate_)
+        with precision("fast"):
+            assert_identical(backend.asnumpy(activation(x, **parameters)), fast)
+        assert_identical(backend.asnumpy(activation(x, **parameters)), accurate_)
+    assert_identical(backend.asnumpy(activation(x, **parameters)), fast)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import activations_xp as ax
+from activations_xp._registry import register
 
 
 def test_importing_imports_no_array_library_but_numpy():
@@ -25,14 +26,15 @@ def test_importing_imports_no_array_library_but_numpy():
 
 def test_get_knows_every_name_and_alias(activation):
     definition = activation.definition
-    for name in (definition.name, *definition.aliases):
-        assert ax.get(name) is activation
-    for variant in definition.variants:
-        for alias in variant.aliases:
-            bound = ax.get(alias)
-            assert isinstance(bound, functools.partial)
-            assert bound.func is activation
-            assert bound.keywords == variant.parameters
+    assert ax.get(definition.name) is activation
+    for alias, parameters in definition.aliases.items():
+        found = ax.get(alias)
+        if not parameters:
+            assert found is activation
+            continue
+        assert isinstance(found, functools.partial)
+        assert found.func is activation
+        assert found.keywords == parameters
 
 
 def test_names():
@@ -53,10 +55,8 @@ def test_a_name_is_a_string():
 
 
 def test_two_functions_cannot_share_a_name(activation):
-    from activations_xp._activation import _register
-
     with pytest.raises(ValueError, match=f"two functions are named '{activation.__name__}'"):
-        _register(activation)
+        register(activation)
 
 
 def test_many_threads_may_meet_a_new_type_at_once(activation):
@@ -64,7 +64,7 @@ def test_many_threads_may_meet_a_new_type_at_once(activation):
         pass
 
     x = np.linspace(-3, 3, 8).view(Array)
-    parameters = activation.definition.variants[0].parameters
+    parameters = activation.definition.cases[0].parameters
     expected = activation(np.asarray(x), **parameters)
     results = []
     threads = [
@@ -78,22 +78,3 @@ def test_many_threads_may_meet_a_new_type_at_once(activation):
     assert len(results) == 8
     for result in results:
         np.testing.assert_array_equal(np.asarray(result), expected)
-
-
-def test_the_implementation_is_put_back_after_an_error():
-    from activations_xp import _dispatch
-
-    def fail():
-        with ax.implementation("portable"):
-            assert _dispatch._chosen == "portable"
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        fail()
-    assert _dispatch._chosen == "auto"
-
-
-def test_an_unknown_implementation_is_refused():
-    message = "implementation: must be 'auto', 'native', 'portable' or 'compiled', got 'fast'"
-    with pytest.raises(ValueError, match=message), ax.implementation("fast"):
-        pass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from common import FUNCTIONS, over
+from oracle import FUNCTIONS, over
 
 GATED = [f for f in FUNCTIONS if "gate" in f.definition.parameters]
 

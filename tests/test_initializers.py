@@ -8,7 +8,7 @@ from math import erf, exp, pi, sqrt
 import mpmath
 import numpy as np
 import pytest
-from common import FUNCTIONS
+from oracle import FUNCTIONS
 
 import activations_xp as ax
 from activations_xp._oracle import truth
@@ -104,7 +104,7 @@ def test_bad_input():
 WITH_A_GAIN = [
     f
     for f in FUNCTIONS
-    if f.definition.axis is None and f.definition.properties.defined == (-np.inf, np.inf)
+    if f.definition.output_axis is None and f.definition.properties.domain == (-np.inf, np.inf)
 ]
 
 
@@ -113,15 +113,15 @@ WITH_A_GAIN = [
 def test_the_gain_is_that_of_the_formula(function):
     """By the trapezoidal rule on the formula, which converges fast where that is smooth."""
     definition = function.definition
-    variant = definition.variants[0]
-    given = {**definition.defaults, **variant.parameters}
+    case = definition.cases[0]
+    given = {**definition.defaults, **case.parameters}
     is_smooth = definition.properties.smoothness > 1
     points = 601 if is_smooth else 4001
     z = np.linspace(-12, 12, points)
-    y = truth(variant.formula, z, given, digits=30).astype("f8")
+    y = truth(case.formula, z, given, digits=30).astype("f8")
     moment = np.sum(y**2 * np.exp(-z * z / 2)) * (z[1] - z[0]) / sqrt(2 * pi)
     tolerance = 1e-7 if is_smooth else 1e-2
-    np.testing.assert_allclose(ax.gain(function, **variant.parameters), moment**-0.5, tolerance)
+    np.testing.assert_allclose(ax.gain(function, **case.parameters), moment**-0.5, tolerance)
 
 
 @pytest.mark.once

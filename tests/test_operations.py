@@ -7,26 +7,29 @@ import pickle
 
 import numpy as np
 import pytest
-from common import Foreign
+from oracle import OPERATIONS, ForeignArray, kind_of
 
 import activations_xp as ax
 from activations_xp import _parameters
-from activations_xp._operation import operations
 
-OPERATIONS = list(operations().values())
 ARRAYS = {
-    _parameters._floats: ("float32", "real"),
-    _parameters._random_floats: ("float32", "real"),
-    _parameters._booleans: ("bool", "bool"),
-    _parameters._integers: ("int64", "integral"),
+    _parameters.FLOAT_ARRAY: ("float32", "real"),
+    _parameters.NOISE_ARRAY: ("float32", "real"),
+    _parameters.BOOL_ARRAY: ("bool", "bool"),
+    _parameters.INT_ARRAY: ("int64", "integral"),
 }
-"""What a kind of array wants, and what that begins with."""
+ARRAYS = {kind_of(spec): dtypes for spec, dtypes in ARRAYS.items()}
+"""The dtype that a kind of array has, and the beginning of its name."""
 
 over_operations = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda f: f.__name__)
 
 
 def _is_array(kind):
-    return kind.check in ARRAYS or kind.check is _parameters._pairs
+    return kind_of(kind) in ARRAYS or _is_pairs(kind)
+
+
+def _is_pairs(kind):
+    return kind_of(kind) == kind_of(_parameters.WEIGHT_PAIRS)
 
 
 def _arrays(operation, backend):
@@ -34,9 +37,10 @@ def _arrays(operation, backend):
     given = {}
     for name, parameter in inspect.signature(operation).parameters.items():
         if parameter.default is parameter.empty:
-            kind = operation.definition.parameters[name]
-            dtype = ARRAYS[kind.check][0] if kind.check in ARRAYS else None
-            given[name] = () if kind.check is _parameters._pairs else 1
+            is_first = name == operation.definition.first
+            kind = _parameters.FLOAT_ARRAY if is_first else operation.definition.parameters[name]
+            dtype = ARRAYS[kind_of(kind)][0] if kind_of(kind) in ARRAYS else None
+            given[name] = () if _is_pairs(kind) else 1
             given[name] = backend.array(np.ones((2, 2)), dtype) if dtype else given[name]
     return given
 
@@ -46,9 +50,9 @@ def _arrays(operation, backend):
 def test_it_is_a_plain_function_with_a_page(operation):
     assert inspect.isfunction(operation)
     assert pickle.loads(pickle.dumps(operation)) is operation is getattr(ax, operation.__name__)
-    computation = inspect.signature(operation.definition.computation)
-    drawn = ["rng"] if operation.definition.shape is not None else []
-    for form in (operation, operation.native, operation.portable):
+    computation = inspect.signature(operation.definition.impl)
+    drawn = ["rng"] if operation.definition.noise is not None else []
+    for form in (operation, operation.accurate):
         signature = inspect.signature(form)
         assert list(signature.parameters) == [*list(computation.parameters)[1:], *drawn]
         for name, parameter in signature.parameters.items():
@@ -64,7 +68,7 @@ def test_it_is_a_plain_function_with_a_page(operation):
 @over_operations
 def test_the_first_array_says_what_is_wrong_with_it(operation, backend):
     given = _arrays(operation, backend)
-    first = operation.definition.reference
+    first = operation.definition.first
     for bad, got in (
         ([1.0], r"\[1.0\]"),
         (None, "None"),
@@ -73,8 +77,8 @@ def test_the_first_array_says_what_is_wrong_with_it(operation, backend):
         (backend.array(np.ones((2, 2)), "complex64"), "complex64"),
         (backend.array(np.ones((2, 2)), "int64"), "int64"),
     ):
-        for form in (operation, operation.native, operation.portable):
-            words = rf"^{operation.__name__}: {first} must be an array of real .*, got .*{got}"
+        for form in (operation, operation.accurate):
+            words = rf"^{operation.__name__}: {first} must be an array.*, got .*{got}"
             with pytest.raises(TypeError, match=words):
                 form(**{**given, first: bad})
 
@@ -82,15 +86,16 @@ def test_the_first_array_says_what_is_wrong_with_it(operation, backend):
 @over_operations
 def test_other_arrays_must_go_with_the_first(operation, backend):
     given = _arrays(operation, backend)
-    first = operation.definition.reference
-    foreign = Foreign() if backend.library == "numpy" else np.ones((2, 2), "f4")
+    first = operation.definition.first
+    foreign = ForeignArray() if backend.library == "numpy" else np.ones((2, 2), "f4")
     for name, kind in operation.definition.parameters.items():
         if name == first or not _is_array(kind):
             continue
-        wrong = "float64" if kind.check is not _parameters._random_floats else "int64"
+        is_noise = kind_of(kind) == kind_of(_parameters.NOISE_ARRAY)
+        wrong = "int64" if is_noise else "float64"
         array = backend.array(np.ones((2, 2)), wrong)
         bad = [[1.0], "x", 1j, foreign, array]
-        if kind.check is _parameters._pairs:
+        if _is_pairs(kind):
             bad = [1, "xy", [(foreign,)], [(foreign, foreign)], [(array, array)]]
         for value in bad:
             words = rf"^{operation.__name__}: {name} must be .* of {first}'s library.*, got "
@@ -104,8 +109,8 @@ def test_arrays_on_another_device(operation, backend):
         return
     given = _arrays(operation, backend)
     for name, kind in operation.definition.parameters.items():
-        if name != operation.definition.reference and kind.check in ARRAYS:
-            there = backend.array(np.ones((2, 2)), ARRAYS[kind.check][0]).to("meta")
+        if name != operation.definition.first and kind_of(kind) in ARRAYS:
+            there = backend.array(np.ones((2, 2)), ARRAYS[kind_of(kind)][0]).to("meta")
             with pytest.raises(ValueError, match=rf"{name} is on device meta but .* device cpu"):
                 operation(**{**given, name: there})
 

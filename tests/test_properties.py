@@ -7,26 +7,26 @@ from math import inf
 
 import numpy as np
 import pytest
-from common import DIFFERENTIATED, needed, within
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracle import DIFFERENTIABLE, FUNCTIONS, in_domain, required_parameters
 
 import activations_xp as ax
 from activations_xp._oracle import difference
 
 pytestmark = pytest.mark.usefixtures("uncompiled")
 
-_ELEMENTWISE = st.sampled_from(DIFFERENTIATED)
+_ELEMENTWISE = st.sampled_from(DIFFERENTIABLE)
 GRID = np.unique(np.concatenate([np.linspace(-30, 30, 1201), np.logspace(-30, 30, 241)]))
 GRID = np.unique(np.concatenate([GRID, -GRID, np.linspace(-1, 1, 4001)]))
 
 
 def call(function, backend, x, dtype="float32"):
-    return backend.asnumpy(function(backend.array(x, dtype), **needed(function)))
+    return backend.asnumpy(function(backend.array(x, dtype), **required_parameters(function)))
 
 
 def grid(function):
-    x = within(function.definition, GRID)
+    x = in_domain(function.definition, GRID)
     return x[: len(x) // 2 * 2]
 
 
@@ -37,7 +37,7 @@ def test_range(activation, backend):
     slack = 2.0**-23 * max(abs(e) for e in (low, high, 0.0) if abs(e) != inf)
     assert y.min() >= low - slack
     assert y.max() <= high + slack
-    if activation.definition.axis is None:  # and it is no larger than it must be
+    if activation.definition.output_axis is None:  # and it is no larger than it must be
         assert low == -inf or y.min() <= low + 1e-3
         assert high == inf or y.max() >= high - 1e-3
 
@@ -63,7 +63,7 @@ def test_parity(elementwise, backend):
     x = grid(elementwise)
     there, back = call(elementwise, backend, x), call(elementwise, backend, -x)
     sign = {"odd": -1, "even": 1, None: None}[properties.parity]
-    if sign is None and properties.defined[0] == -properties.defined[1]:
+    if sign is None and properties.domain[0] == -properties.domain[1]:
         there, back = _finite(there), _finite(back)
         assert (np.abs(there - back) > 1e-3).any()
         assert (np.abs(there + back) > 1e-3).any()
@@ -84,7 +84,7 @@ def test_fixed_points(elementwise, backend):
 
 def test_limits(elementwise, backend):
     properties = elementwise.definition.properties
-    y = call(elementwise.portable, backend, properties.defined)
+    y = call(elementwise.accurate, backend, properties.domain)
     np.testing.assert_array_max_ulp(y, np.array(properties.limits, dtype="f4"))
 
 
@@ -100,7 +100,7 @@ def test_lipschitz(elementwise, backend):
     kinks = np.array(properties.kinks, dtype="f4")
     beside = [np.nextafter(kinks, np.float32(end)) for end in (-inf, inf)]
     x = np.concatenate([np.linspace(-30, 30, 60001), GRID, *beside])
-    slope = np.abs(call(elementwise.derivative, backend, within(elementwise.definition, x)))
+    slope = np.abs(call(elementwise.derivative, backend, in_domain(elementwise.definition, x)))
     if properties.lipschitz == inf:
         assert slope.max() > 100 or properties.smoothness == -1
     else:
@@ -113,7 +113,7 @@ def test_smoothness(elementwise, backend):
     properties = elementwise.definition.properties
     assert bool(properties.kinks) == (properties.smoothness < inf)
     span = 1.25 * max(6.4, *np.abs([*properties.kinks, 0.0]))
-    low, high = np.clip(properties.defined, -span, span)
+    low, high = np.clip(properties.domain, -span, span)
     # an end may have an infinite slope
     x = np.linspace(low, high, 2**15 + 1)[2000:-2000].astype("f4")
     jumps = _jumps(x, call(elementwise, backend, x))
@@ -134,7 +134,7 @@ def _jumps(x, y):
 
 def test_sum(activation, backend):
     claimed = activation.definition.properties.sums_to
-    if activation.definition.axis is None:
+    if activation.definition.output_axis is None:
         assert claimed is None
         return
     x = np.random.default_rng(7).normal(size=(5, 64)) * 10
@@ -143,30 +143,30 @@ def test_sum(activation, backend):
     assert right == (claimed is not None)
 
 
-@given(st.floats(width=32), st.sampled_from(ax.names()))
+@given(st.floats(width=32), st.sampled_from([f.__name__ for f in FUNCTIONS]))
 @settings(max_examples=500, deadline=None)
 def test_any_float32(x, name):
     function = ax.get(name)
     definition = function.definition
     row = np.array([x, 0.5], dtype="f4")
-    y = function(row, **needed(function))
+    y = function(row, **required_parameters(function))
     assert y.dtype == row.dtype
     low, high = definition.properties.range
-    least, greatest = definition.properties.defined
+    least, greatest = definition.properties.domain
     is_real = least <= x <= greatest  # not NaN, nor outside
-    if abs(x) == inf and definition.axis is None:
+    if abs(x) == inf and definition.output_axis is None:
         is_real &= not np.isnan(definition.properties.limits[int(x > 0)])  # it oscillates
     if not is_real:
         assert np.isnan(np.ravel(y)[0])
-    elif abs(x) != inf or definition.axis is None:
+    elif abs(x) != inf or definition.output_axis is None:
         assert np.float32(low) <= np.ravel(y)[0] <= np.float32(high)
-    if definition.axis is None:
-        slope = function.derivative(row, **needed(function))[0]
+    if definition.output_axis is None:
+        slope = function.derivative(row, **required_parameters(function))[0]
         assert np.isnan(slope) == (not is_real)
         if definition.properties.smoothness == -1 or definition.properties.lipschitz < inf:
             assert not np.isinf(slope)
         if abs(x) < 1e30 and least <= min(x, 0.5) and max(x, 0.5) <= greatest:
-            wide = function(row.astype("f8"), **needed(function))
+            wide = function(row.astype("f8"), **required_parameters(function))
             budget = 2 * definition.ulp + 1
             assert (difference(y, wide.astype(object), row) <= budget).all()
 
@@ -175,16 +175,16 @@ def test_any_float32(x, name):
 @settings(max_examples=500, deadline=None)
 def test_any_two_float32(x, y, function):
     properties = function.definition.properties
-    low, high = properties.defined
+    low, high = properties.domain
     pair = np.clip(np.array([min(x, y), max(x, y)], dtype="f4"), low, high)
-    below, above = map(float, function(pair, **needed(function)))
+    below, above = map(float, function(pair, **required_parameters(function)))
     if properties.monotonic and abs(above) != inf:
         slack = 2.0**-22 * function.definition.ulp * max(abs(above), 1e-37)
         assert below <= above + slack
     if properties.parity:
         sign = {"odd": -1, "even": 1}[properties.parity]
         np.testing.assert_array_equal(
-            function(-pair, **needed(function)), [sign * below, sign * above]
+            function(-pair, **required_parameters(function)), [sign * below, sign * above]
         )
     if properties.fixed_points is None:
         np.testing.assert_array_equal([below, above], pair)
@@ -207,7 +207,7 @@ WRONG = [
     {"smoothness": -1},
     {"smoothness": inf},
     {"kinks": ()},
-    {"defined": (-1.0, 1.0)},
+    {"domain": (-1.0, 1.0)},
     {"sums_to": 1.0},
 ]
 

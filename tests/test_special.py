@@ -5,7 +5,7 @@ from __future__ import annotations
 import mpmath
 import numpy as np
 import pytest
-from derive_special import FITS
+from tools.derive_coefficients import FITS
 
 from activations_xp import _special
 from activations_xp._oracle import difference

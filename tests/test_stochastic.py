@@ -7,12 +7,13 @@ from math import sqrt
 import mpmath
 import numpy as np
 import pytest
+from oracle import FUNCTIONS
 
 import activations_xp as ax
 
 N = 10**6
 SIGMAS = 5
-STOCHASTIC = [f for f in map(ax.get, ax.names()) if f.definition.noise is not None]
+STOCHASTIC = [f for f in FUNCTIONS if f.definition.noise is not None]
 SWITCHED = [f for f in STOCHASTIC if "training" in f.definition.parameters]
 DROPOUTS = [ax.dropout, ax.alpha_dropout, ax.feature_alpha_dropout]
 
@@ -43,7 +44,7 @@ def _training(function):
 
 
 def _at_random(function, backend, seeded, x, seed=0, **given):
-    shape = function.definition.noise(x.shape)
+    shape = function.definition.noise.shape(x=x)
     y = function(x, **_training(function), **given, **_drawn(backend, seeded, shape, seed))
     return backend.asnumpy(y).astype("f8")
 
@@ -137,7 +138,7 @@ def test_torch_draws_what_it_always_did(backend):
             torch.testing.assert_close(*results, rtol=0, atol=0)
         # ours is distributed as theirs, from the same state but by other numbers
         torch.manual_seed(3)
-        portable = ours.portable(x, training=True)
+        portable = ours.accurate(x, training=True)
         assert not torch.equal(portable, results[1][0])
 
 
@@ -154,7 +155,7 @@ def test_the_noise_decides_alone(backend):
     rng = np.random.default_rng(5)
     values, noise = rng.standard_normal((4, 6)), rng.random((4, 6))
     for function in STOCHASTIC:
-        exact = function.portable(values, **_training(function), noise=noise)
+        exact = function.accurate(values, **_training(function), noise=noise)
         for dtype in backend.dtypes:
             x = backend.array(values, dtype)
             y = function(x, **_training(function), noise=backend.array(noise, "float64"))
@@ -168,7 +169,7 @@ def test_nothing_and_all_are_exact(function, backend, seeded):
     special = np.array([[np.inf, -np.inf, 0.0, -0.0, 1e-30, 3.3]], "f4")
     x = backend.array(special, "float32")
     for given in ({"p": 0.0}, {"p": 0.0, "training": True}, {"training": False}):
-        noise = _drawn(backend, seeded, function.definition.noise(x.shape))
+        noise = _drawn(backend, seeded, function.definition.noise.shape(x=x))
         y = backend.asnumpy(function(x, **given, **noise))
         np.testing.assert_array_equal(y, special)
         np.testing.assert_array_equal(np.signbit(y), np.signbit(special))

@@ -29,7 +29,7 @@ class Backend(ABC):
         """Return whether x is an array of this library."""
 
     @abstractmethod
-    def bind(self, definition: Definition, precision: Precision, kind: type) -> Kernel:
+    def bind(self, definition: Definition, precision: Precision, array_type: type) -> Kernel:
         """Return the kernel of a function for arrays of this type."""
 
     def device(self, x: Any) -> Any:
@@ -54,7 +54,9 @@ class Backend(ABC):
         """Return an empty array of the library that `rng` belongs to, or None if it is another."""
         return None
 
-    def samples_natively(self, definition: Definition, precision: Precision, kind: type) -> bool:
+    def samples_natively(
+        self, definition: Definition, precision: Precision, array_type: type
+    ) -> bool:
         """Return whether the kernel of a random function draws its numbers itself."""
         return False
 

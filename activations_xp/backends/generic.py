@@ -31,7 +31,7 @@ class StandardBackend(Backend):
     def device(self, x: Any) -> Any:
         return array_api_compat.device(x)
 
-    def bind(self, definition: Definition, precision: Precision, kind: type) -> Kernel:
+    def bind(self, definition: Definition, precision: Precision, array_type: type) -> Kernel:
         def kernel(x: Any, types: tuple[type, ...], *parameters: Any) -> Any:
             values = definition.check(x, parameters, self)
             dtypes = compute_and_result_dtypes(definition, self.xp, x, values)
@@ -106,7 +106,8 @@ def cached_kernel(
             run = cache[key]
         except (KeyError, TypeError):  # a new key, or one that cannot be hashed
             run, is_constant = make(x, parameters)
-            if is_constant and tuple not in types:  # its elements may be equal but of other types
+            # the elements of a tuple of axes may be equal but of other types
+            if is_constant and not (by_ndim and tuple in types):
                 if len(cache) >= MAX_CACHED_KERNELS:
                     cache.clear()
                 cache[key] = run

@@ -13,7 +13,7 @@ from jax.custom_derivatives import SymbolicZero
 
 from .. import _special
 from .._definition import Definition
-from .._gradients import derivative, gradients, parameter_derivatives, shape_of_parameter
+from .._gradients import derivative, gradients, parameter_derivatives, tangent_of_parameter
 from .._typing import Kernel, Precision
 from . import generic
 from .base import Backend
@@ -31,16 +31,12 @@ def _replace(function: Callable[..., Any], dy_dx: Callable[[Any, Any], Any]) -> 
     return ours
 
 
-_NAMESPACES: dict[Precision, Any] = {
-    precision: generic.extend_namespace(
-        _one_sided,
-        precision=precision,
-        expm1=_replace(_special.expm1, lambda x, y: jnp.exp(x)),
-        log1p=_replace(_special.log1p, lambda x, y: 1 / (1 + x)),
-        tanh=_replace(_special.tanh, lambda x, y: (1 - y) * (1 + y)),
-    )
-    for precision in ("fast", "accurate")
-}
+_XP = generic.extend_namespace(
+    _one_sided,
+    expm1=_replace(_special.expm1, lambda x, y: jnp.exp(x)),
+    log1p=_replace(_special.log1p, lambda x, y: 1 / (1 + x)),
+    tanh=_replace(_special.tanh, lambda x, y: (1 - y) * (1 + y)),
+)
 """jax.numpy, where our functions replace those of XLA that are 5 to 120 ulp off."""
 
 
@@ -48,7 +44,7 @@ class JaxBackend(Backend):
     """JAX on any device."""
 
     name = "jax"
-    xp = _NAMESPACES["fast"]
+    xp = _XP
 
     def owns(self, x: Any) -> bool:
         return isinstance(x, jax.Array)
@@ -56,7 +52,7 @@ class JaxBackend(Backend):
     def device(self, x: Any) -> Any:
         return None  # JAX places arrays itself, and says when it cannot
 
-    def bind(self, definition: Definition, precision: Precision, kind: type) -> Kernel:
+    def bind(self, definition: Definition, precision: Precision, array_type: type) -> Kernel:
         return _bind(definition, precision)
 
     def uniform(self, shape: tuple[int, ...], like: Any, rng: Any) -> Any:
@@ -85,7 +81,8 @@ def _bind(definition: Definition, precision: Precision) -> Kernel:
         leaves, tree = jax.tree_util.tree_flatten(parameters)
         positions = tuple(i for i, leaf in enumerate(leaves) if isinstance(leaf, jax.Array))
         static = tuple(None if i in positions else leaf for i, leaf in enumerate(leaves))
-        run = _compile(definition, precision, x.dtype.itemsize < 4, tree, static, positions)
+        exact_rounding = precision == "accurate" and x.dtype.itemsize < 4
+        run = _compile(definition, exact_rounding, tree, static, positions)
         if not positions:
             return run, True
         arrays = [leaves[i] for i in positions]
@@ -97,14 +94,16 @@ def _bind(definition: Definition, precision: Precision) -> Kernel:
 @functools.lru_cache(generic.MAX_CACHED_KERNELS)
 def _compile(
     definition: Definition,
-    precision: Precision,
-    is_short: bool,
+    exact_rounding: bool,
     tree: Any,
     static: tuple[Any, ...],
     positions: tuple[int, ...],
 ) -> Callable[..., Any]:
-    """Return the compiled function of the arrays among the arguments."""
-    call = _Call(definition, precision, is_short, tree, static, positions)
+    """Return the compiled function of the arrays among the arguments.
+
+    Both precisions share it, but for 16-bit floats.
+    """
+    call = _Call(definition, exact_rounding, tree, static, positions)
     return jax.jit(call.differentiable(), inline=True)
 
 
@@ -114,14 +113,12 @@ class _Call:
     def __init__(
         self,
         definition: Definition,
-        precision: Precision,
-        is_short: bool,
+        exact_rounding: bool,
         tree: Any,
         static: tuple[Any, ...],
         positions: tuple[int, ...],
     ) -> None:
-        self.definition, self.xp = definition, _NAMESPACES[precision]
-        self.exact_rounding = is_short and precision == "accurate"
+        self.definition, self.exact_rounding = definition, exact_rounding
         self.tree, self.static, self.positions = tree, static, positions
         places = definition.bind(jax.tree_util.tree_unflatten(tree, range(len(static))))
         names = {
@@ -157,27 +154,27 @@ class _Call:
         definition, first = self.definition, self.definition.first
         parameters = self._parameters(arrays)
         moving = {
-            name: (array, tangent)
-            for name, array, tangent in zip(self.names, primals, tangents, strict=True)
+            name: tangent
+            for name, tangent in zip(self.names, tangents, strict=True)
             if type(tangent) is not SymbolicZero
             and (name == first or definition.parameters[name].differentiable)
         }
         total = jnp.zeros_like(value)
         if first in moving and definition.derivative is not None:
             dy_dx = self._evaluate(x, parameters, derivative)
-            total = total + moving.pop(first)[1] * dy_dx
+            total = total + moving.pop(first) * dy_dx
         others = [name for name in moving if name != first]
         if others and definition.parameter_derivatives is not None:
             values = definition.check(x, parameters, BACKEND)
             found = self._evaluate(x, parameters, parameter_derivatives)
             for name in others:
-                array, tangent = moving.pop(name)
-                shape = shape_of_parameter(definition, values, name, array, x)
-                total = total + tangent.reshape(shape) * found[name]
+                tangent, dy = moving.pop(name), found[name]
+                moved = tangent_of_parameter(definition, _XP, values, name, tangent, x, dy)
+                total = total + moved
         if moving:
             impl = functools.partial(gradients, wrt=list(moving))
             vjp = jax.linear_transpose(lambda g: self._evaluate(x, parameters, impl, g), value)
-            total = total + vjp({name: tangent for name, (_, tangent) in moving.items()})[0]
+            total = total + vjp(moving)[0]
         total = total.astype(value.dtype)
         return result, (total, *map(jnp.zeros_like, rest)) if rest else total
 
@@ -196,9 +193,9 @@ class _Call:
         definition = self.definition
         values = definition.check(x, parameters, BACKEND)
         compute, result = generic.compute_and_result_dtypes(
-            definition, self.xp, x, values, jnp.result_type(float), self.exact_rounding
+            definition, _XP, x, values, jnp.result_type(float), self.exact_rounding
         )
         # float64 may be switched off
         is_wider = self.exact_rounding and compute != result
         with jax.enable_x64(True) if is_wider else nullcontext():
-            return generic.evaluate(definition, self.xp, x, values, compute, result, impl, g)
+            return generic.evaluate(definition, _XP, x, values, compute, result, impl, g)

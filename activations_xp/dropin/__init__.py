@@ -1,9 +1,9 @@
-"""Under which name: the functions as other libraries spell them, for arrays of any library.
+"""Drop-in modules: the functions as other libraries spell them, for arrays of any library.
 
-One module a library, with its names, parameters, order and defaults: put
-``import activations_xp.dropin.torch as F`` where code has ``import torch.nn.functional as F``, and
-it runs on NumPy and JAX too. None imports the library that it speaks like.
+There is one module per library, with its names, parameters, order and defaults: replace
+``import torch.nn.functional as F`` by ``import activations_xp.dropin.torch as F``, and the code
+runs on NumPy and JAX too. No module imports the library whose spelling it has.
 
-What is spelled is theirs; what is computed is ours: integers become the default floating dtype,
-lists and complex numbers are refused, -inf and the far tails get the limit.
+The results are those of `activations_xp`: integers become the default floating dtype, lists and
+complex numbers are refused, and at infinities and far in the tails the result is the limit.
 """

@@ -1,7 +1,7 @@
-"""``jax.nn``: its functions under its names, with its signatures, for arrays of any library.
+"""The functions of ``jax.nn``, with their signatures, for arrays of any library.
 
-The derivative at a kink is the package's where JAX has another one: that of `leaky_relu` at 0, of
-`hard_tanh` at -1 and 1, and of `sparse_sigmoid` at -1 and 1.
+The derivative at some kinks differs from that of JAX and is that of `activations_xp`: of
+`leaky_relu` at 0, of `hard_tanh` at -1 and 1, and of `sparse_sigmoid` at -1 and 1.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from operator import and_
 from typing import Any, Literal, overload
 
 from .. import functions as ax
-from .._dispatch import namespace
-from .._parameters import Axes, Mask, Scalar
-from .._special import arange
+from .._dispatch import backend_of
+from .._parameters import ArrayOrNumber, Axes, Mask
 from .._typing import A
-from ._conventions import raising, result_dtype
+from ..numerics.arrays import arange
+from ._conventions import reraise_as, result_dtype
 
 __all__ = [
     "celu",
@@ -55,10 +55,11 @@ __all__ = [
 
 
 class BadValueError(ValueError, AssertionError):
-    """An axis that has no halves, for which JAX has an assertion."""
+    """An axis that has no halves, for which JAX raises an AssertionError."""
 
 
-def celu(x: A, alpha: Scalar = 1.0) -> A:
+def celu(x: A, alpha: ArrayOrNumber = 1.0) -> A:
+    """Return x where it is positive, and alpha*(exp(x/alpha) - 1) elsewhere."""
     return ax.celu(x, alpha)
 
 
@@ -77,29 +78,31 @@ def dot_product_attention(
     implementation: Literal["xla", "cudnn"] | None = None,
     return_residual: bool = False,
 ) -> Any:
-    """What attends to nothing gets 0, where JAX has the mean of all values.
+    """Return softmax(query @ key.T * scale + bias) @ value.
 
-    The weights are computed in the query's dtype, where JAX's are in float32. `implementation`
-    makes no difference. The residual takes the memory of all scores, and has a gradient.
+    The shapes are (..., length, heads, depth). A query that attends to nothing gives 0, where JAX
+    gives the mean of all values. The weights are computed in the query's dtype, where JAX computes
+    them in float32. `implementation` makes no difference. With `return_residual` all scores are in
+    memory at once; the residual has a gradient.
     """
     if implementation not in (None, "xla", "cudnn"):
         got = f"None, 'xla' or 'cudnn', got {implementation!r}"
         raise ValueError(f"dot_product_attention: implementation must be {got}")
-    xp, shape = namespace(query), query.shape
+    xp, shape = backend_of(query).xp, query.shape
     arrays: Any = (query, key, value)
     if len(shape) == 3:
         arrays = [x[None, ...] for x in arrays]
     q, k, v = (xp.permute_dims(x, (0, 2, 1, 3)) for x in arrays)
-    wide = xp.astype(q, xp.float32)
-    i, j = arange(xp, wide, q.shape[2])[:, None], arange(xp, wide, k.shape[2])
+    q32 = xp.astype(q, xp.float32)
+    i, j = arange(xp, q32, q.shape[2])[:, None], arange(xp, q32, k.shape[2])
     masks = [] if mask is None else [mask]
     if local_window_size is not None:
         window: Any = local_window_size
         left, right = (window, window) if isinstance(window, int) else window
         masks.append((i - left <= j) & (j <= i + right))
-    for lengths, places in ((query_seq_lengths, i), (key_value_seq_lengths, j)):
+    for lengths, positions in ((query_seq_lengths, i), (key_value_seq_lengths, j)):
         if lengths is not None:
-            masks.append(places < xp.astype(lengths, xp.float32)[:, None, None, None])
+            masks.append(positions < xp.astype(lengths, xp.float32)[:, None, None, None])
     given: dict[str, Any] = {"mask": reduce(and_, masks) if masks else None, "bias": bias}
     result = ax.scaled_dot_product_attention(
         q, k, v, **given, is_causal=bool(is_causal), scale=scale
@@ -113,36 +116,43 @@ def dot_product_attention(
 
 
 def _scores(xp: Any, query: Any, key: Any, scale: float | None, bias: Any, masks: Any) -> Any:
-    """What `dot_product_attention` takes the softmax of."""
-    batch, heads, time, depth = query.shape
-    of_key = key.shape[1]
-    grouped = xp.reshape(query, (batch, of_key, heads // of_key, time, depth))
-    scores = xp.matmul(grouped, xp.permute_dims(key, (0, 1, 3, 2))[:, :, None, :, :])
-    scores = xp.reshape(scores, (batch, heads, time, key.shape[2]))
+    """Return the scores of which `dot_product_attention` takes the softmax."""
+    batch, heads, q_length, depth = query.shape
+    kv_heads, kv_length = key.shape[1:3]
+    query = xp.reshape(query, (batch, kv_heads, heads // kv_heads, q_length, depth))
+    scores = xp.matmul(query, xp.matrix_transpose(key)[:, :, None, :, :])
+    scores = xp.reshape(scores, (batch, heads, q_length, kv_length))
     scores = scores * (depth**-0.5 if scale is None else scale)
     scores = scores if bias is None else scores + bias
     return xp.where(reduce(and_, masks), scores, -inf) if masks else scores
 
 
-def elu(x: A, alpha: Scalar = 1.0) -> A:
+def elu(x: A, alpha: ArrayOrNumber = 1.0) -> A:
+    """Return x where it is positive, and alpha*(exp(x) - 1) elsewhere."""
     return ax.elu(x, alpha)
 
 
 def gelu(x: A, approximate: bool = True) -> A:
-    """The tanh form unless told otherwise; JAX loses its tail, and its float16 and bfloat16."""
+    """Return x*Phi(x), Phi the standard normal distribution, by default its tanh approximation.
+
+    JAX's loses its tail, and in float16 and bfloat16 its digits.
+    """
     return ax.gelu(x, approximate)
 
 
-@raising(BadValueError)
+@reraise_as(BadValueError)
 def glu(x: A, axis: int = -1) -> A:
+    """Return a*sigmoid(b) for the halves a and b of x along `axis`."""
     return ax.glu(x, axis)
 
 
 def hard_sigmoid(x: A) -> A:
+    """Return (x + 3)/6 clipped to [0, 1]."""
     return ax.hard_sigmoid(x)
 
 
 def hard_silu(x: A) -> A:
+    """Return x times (x + 3)/6 clipped to [0, 1]."""
     return ax.hard_swish(x)
 
 
@@ -150,30 +160,37 @@ hard_swish = hard_silu
 
 
 def hard_tanh(x: A) -> A:
+    """Return x clipped to [-1, 1]."""
     return ax.hard_tanh(x)
 
 
 def identity(x: A) -> A:
+    """Return x itself."""
     return ax.identity(x)
 
 
-def leaky_relu(x: A, negative_slope: Scalar = 0.01) -> A:
+def leaky_relu(x: A, negative_slope: ArrayOrNumber = 0.01) -> A:
+    """Return x where it is positive, and negative_slope*x elsewhere."""
     return ax.leaky_relu(x, negative_slope)
 
 
 def log1mexp(x: A) -> A:
+    """Return log(1 - exp(-x))."""
     return ax.log1mexp(x)
 
 
 def log_sigmoid(x: A) -> A:
+    """Return log(sigmoid(x))."""
     return ax.log_sigmoid(x)
 
 
 def log_softmax(x: A, axis: Axes = -1, where: Mask | None = None) -> A:
+    """Return log(softmax(x)) along `axis`."""
     return ax.log_softmax(x, axis, where)
 
 
 def logmeanexp(x: A, axis: Axes = None, where: Mask | None = None, keepdims: bool = False) -> A:
+    """Return log(mean(exp(x))) along `axis`."""
     return ax.logmeanexp(x, axis=axis, where=where, keepdims=keepdims)
 
 
@@ -181,7 +198,7 @@ def logmeanexp(x: A, axis: Axes = None, where: Mask | None = None, keepdims: boo
 def logsumexp(
     a: A,
     axis: Axes = None,
-    b: Scalar | None = None,
+    b: ArrayOrNumber | None = None,
     keepdims: bool = False,
     return_sign: Literal[False] = False,
     where: Mask | None = None,
@@ -190,7 +207,7 @@ def logsumexp(
 def logsumexp(
     a: A,
     axis: Axes = None,
-    b: Scalar | None = None,
+    b: ArrayOrNumber | None = None,
     keepdims: bool = False,
     *,
     return_sign: Literal[True],
@@ -199,39 +216,47 @@ def logsumexp(
 def logsumexp(
     a: Any,
     axis: Axes = None,
-    b: Scalar | None = None,
+    b: ArrayOrNumber | None = None,
     keepdims: bool = False,
     return_sign: bool = False,
     where: Mask | None = None,
 ) -> Any:
+    """Return log(sum(b*exp(a))) along `axis`, and its sign if `return_sign`."""
     return ax.logsumexp(a, axis, b, keepdims, return_sign, where)
 
 
 def mish(x: A) -> A:
+    """Return x*tanh(softplus(x))."""
     return ax.mish(x)
 
 
 def one_hot(x: A, num_classes: int, *, dtype: Any = None, axis: int = -1) -> A:
+    """Return a new axis that is 1 at class x and 0 at the others."""
     return result_dtype(ax.one_hot(x, num_classes, axis), dtype)
 
 
 def relu(x: A) -> A:
+    """Return max(x, 0)."""
     return ax.relu(x)
 
 
 def relu6(x: A) -> A:
+    """Return x clipped to [0, 6]."""
     return ax.relu6(x)
 
 
 def selu(x: A) -> A:
+    """Return 1.0507*elu(x, 1.6733), the scaled exponential linear unit."""
     return ax.selu(x)
 
 
 def sigmoid(x: A) -> A:
+    """Return 1/(1 + exp(-x))."""
     return ax.sigmoid(x)
 
 
 def silu(x: A) -> A:
+    """Return x*sigmoid(x)."""
     return ax.silu(x)
 
 
@@ -239,43 +264,52 @@ swish = silu
 
 
 def soft_sign(x: A) -> A:
+    """Return x/(1 + abs(x))."""
     return ax.softsign(x)
 
 
 def softmax(x: A, axis: Axes = -1, where: Mask | None = None) -> A:
+    """Return exp(x)/sum(exp(x)) along `axis`."""
     return ax.softmax(x, axis, where)
 
 
 def softplus(x: A) -> A:
+    """Return log(1 + exp(x))."""
     return ax.softplus(x)
 
 
 def sparse_plus(x: A) -> A:
+    """Return (x + 1)**2/4 between -1 and 1, 0 below and x above."""
     return ax.sparse_plus(x)
 
 
 def sparse_sigmoid(x: A) -> A:
+    """Return (x + 1)/2 clipped to [0, 1]."""
     return ax.sparse_sigmoid(x)
 
 
-def squareplus(x: A, b: Scalar = 4) -> A:
-    """JAX's is 0 for x far below 0, and overflows for x far from it; this one does neither."""
+def squareplus(x: A, b: ArrayOrNumber = 4) -> A:
+    """Return (x + sqrt(x*x + b))/2.
+
+    JAX's is 0 for x far below 0 and overflows for x far from it; this one does neither.
+    """
     return ax.squareplus(x, b)
 
 
 def standardize(
     x: A,
     axis: Axes = -1,
-    mean: Scalar | None = None,
-    variance: Scalar | None = None,
+    mean: ArrayOrNumber | None = None,
+    variance: ArrayOrNumber | None = None,
     epsilon: float = 1e-5,
     where: Mask | None = None,
     *,
     algorithm: Literal["fast", "stable"] = "fast",
 ) -> A:
-    """In two passes, whatever `algorithm`, for "fast" loses the digits of an x far from 0.
+    """Return (x - mean)/sqrt(variance + epsilon) along `axis`.
 
-    What `where` leaves out is 0; JAX gives it a score.
+    There are two passes whatever `algorithm` is, because "fast" loses the digits of an x far from
+    0. An element that `where` leaves out is 0, where JAX gives it a score.
     """
     if algorithm not in ("fast", "stable"):
         raise ValueError(f"standardize: algorithm must be 'fast' or 'stable', got {algorithm!r}")
@@ -283,4 +317,5 @@ def standardize(
 
 
 def tanh(x: A, /) -> A:
+    """Return the hyperbolic tangent of x."""
     return ax.tanh(x)

@@ -1,15 +1,15 @@
-"""``keras.activations`` of Keras 3: its functions under its names, for arrays of any library.
+"""The functions of ``keras.activations`` in Keras 3, for arrays of any library.
 
-`keras_ops` has those of ``keras.ops``, some of which have other defaults, and `keras2` those of
-Keras 2. A NaN stays one, also in the thresholds and shrinkers.
+`keras_ops` has those of ``keras.ops``, some of which have other defaults, and `keras2` has those
+of Keras 2. Unlike in Keras, the thresholds and shrinkers keep a NaN.
 """
 
 from __future__ import annotations
 
 from .. import functions as ax
-from .._parameters import Axes, Scalar
+from .._parameters import ArrayOrNumber, Axes
 from .._typing import A
-from ._conventions import raising
+from ._conventions import reraise_as
 
 __all__ = [
     "celu",
@@ -48,40 +48,48 @@ __all__ = [
 
 
 class BadValueError(ValueError, RuntimeError, AssertionError):
-    """A bad value for which each of Keras's backends has an error of its own."""
+    """A bad value, for which each backend of Keras raises an error of its own."""
 
 
-@raising(BadValueError)
-def celu(x: A, alpha: Scalar = 1.0) -> A:
+@reraise_as(BadValueError)
+def celu(x: A, alpha: ArrayOrNumber = 1.0) -> A:
+    """Return x where it is positive, and alpha*(exp(x/alpha) - 1) elsewhere."""
     return ax.celu(x, alpha)
 
 
-def elu(x: A, alpha: Scalar = 1.0) -> A:
+def elu(x: A, alpha: ArrayOrNumber = 1.0) -> A:
+    """Return x where it is positive, and alpha*(exp(x) - 1) elsewhere."""
     return ax.elu(x, alpha)
 
 
 def exponential(x: A) -> A:
+    """Return exp(x)."""
     return ax.exponential(x)
 
 
 def gelu(x: A, approximate: bool = False) -> A:
+    """Return x*Phi(x), Phi the standard normal distribution, or its tanh approximation."""
     return ax.gelu(x, approximate)
 
 
-@raising(BadValueError)
+@reraise_as(BadValueError)
 def glu(x: A, axis: int = -1) -> A:
+    """Return a*sigmoid(b) for the halves a and b of x along `axis`."""
     return ax.glu(x, axis)
 
 
-def hard_shrink(x: A, threshold: Scalar = 0.5) -> A:
+def hard_shrink(x: A, threshold: ArrayOrNumber = 0.5) -> A:
+    """Return x where abs(x) > threshold, and 0 elsewhere."""
     return ax.hard_shrink(x, threshold)
 
 
 def hard_sigmoid(x: A) -> A:
+    """Return (x + 3)/6 clipped to [0, 1]."""
     return ax.hard_sigmoid(x)
 
 
 def hard_silu(x: A) -> A:
+    """Return x times (x + 3)/6 clipped to [0, 1]."""
     return ax.hard_swish(x)
 
 
@@ -89,101 +97,134 @@ hard_swish = hard_silu
 
 
 def hard_tanh(x: A) -> A:
+    """Return x clipped to [-1, 1]."""
     return ax.hard_tanh(x)
 
 
-def leaky_relu(x: A, negative_slope: Scalar = 0.2) -> A:
-    """A slope above 1 is a slope too; Keras on NumPy takes the other line then."""
+def leaky_relu(x: A, negative_slope: ArrayOrNumber = 0.2) -> A:
+    """Return x where it is positive, and negative_slope*x elsewhere.
+
+    Keras on NumPy exchanges the two where the slope is above 1.
+    """
     return ax.leaky_relu(x, negative_slope)
 
 
 def linear(x: A) -> A:
+    """Return x itself."""
     return ax.identity(x)
 
 
 def log_sigmoid(x: A) -> A:
+    """Return log(sigmoid(x))."""
     return ax.log_sigmoid(x)
 
 
 def log_softmax(x: A, axis: Axes = -1) -> A:
+    """Return log(softmax(x)) along `axis`."""
     return ax.log_softmax(x, axis)
 
 
 def mish(x: A) -> A:
+    """Return x*tanh(softplus(x))."""
     return ax.mish(x)
 
 
 def relu(
     x: A,
-    negative_slope: Scalar = 0.0,
-    max_value: Scalar | None = None,
-    threshold: Scalar = 0.0,
+    negative_slope: ArrayOrNumber = 0.0,
+    max_value: ArrayOrNumber | None = None,
+    threshold: ArrayOrNumber = 0.0,
 ) -> A:
+    """Return x from `threshold` on, and negative_slope*(x - threshold) below.
+
+    The result is at most `max_value`.
+    """
     return ax.relu(x, negative_slope, max_value, threshold)
 
 
 def relu6(x: A) -> A:
+    """Return x clipped to [0, 6]."""
     return ax.relu6(x)
 
 
 def selu(x: A) -> A:
+    """Return 1.0507*elu(x, 1.6733), the scaled exponential linear unit."""
     return ax.selu(x)
 
 
 def sigmoid(x: A) -> A:
+    """Return 1/(1 + exp(-x))."""
     return ax.sigmoid(x)
 
 
 def silu(x: A) -> A:
+    """Return x*sigmoid(x)."""
     return ax.silu(x)
 
 
 swish = silu
 
 
-@raising(BadValueError)
-def soft_shrink(x: A, threshold: Scalar = 0.5) -> A:
+@reraise_as(BadValueError)
+def soft_shrink(x: A, threshold: ArrayOrNumber = 0.5) -> A:
+    """Return x moved towards 0 by `threshold`, and 0 where abs(x) <= threshold."""
     return ax.soft_shrink(x, threshold)
 
 
 def softmax(x: A, axis: Axes = -1) -> A:
+    """Return exp(x)/sum(exp(x)) along `axis`."""
     return ax.softmax(x, axis)
 
 
 def softplus(x: A) -> A:
+    """Return log(1 + exp(x))."""
     return ax.softplus(x)
 
 
 def softsign(x: A) -> A:
+    """Return x/(1 + abs(x))."""
     return ax.softsign(x)
 
 
 def sparse_plus(x: A) -> A:
+    """Return (x + 1)**2/4 between -1 and 1, 0 below and x above."""
     return ax.sparse_plus(x)
 
 
 def sparse_sigmoid(x: A) -> A:
+    """Return (x + 1)/2 clipped to [0, 1]."""
     return ax.sparse_sigmoid(x)
 
 
 def sparsemax(x: A, axis: int = -1) -> A:
-    """Weights that sum to 1; those of Keras 3.15 do not where more than one is left."""
+    """Return max(x - t, 0) along `axis`, with the t for which the sum is 1.
+
+    That of Keras 3.15 has another sum where more than one element is not 0.
+    """
     return ax.sparsemax(x, axis)
 
 
-def squareplus(x: A, b: Scalar = 4) -> A:
-    """Keras's is 0 for x far below 0, and overflows for x far from it; this one does neither."""
+def squareplus(x: A, b: ArrayOrNumber = 4) -> A:
+    """Return (x + sqrt(x*x + b))/2.
+
+    Keras's is 0 for x far below 0 and overflows for x far from it; this one does neither.
+    """
     return ax.squareplus(x, b)
 
 
 def tanh(x: A) -> A:
+    """Return the hyperbolic tangent of x."""
     return ax.tanh(x)
 
 
 def tanh_shrink(x: A) -> A:
-    """Keras's loses its digits near 0."""
+    """Return x - tanh(x).
+
+    Keras's loses its digits near 0.
+    """
     return ax.tanh_shrink(x)
 
 
-def threshold(x: A, threshold: Scalar, default_value: Scalar) -> A:
+def threshold(x: A, threshold: ArrayOrNumber, default_value: ArrayOrNumber) -> A:
+    """Return x where it exceeds `threshold`, and `default_value` elsewhere."""
     return ax.threshold(x, threshold, default_value)

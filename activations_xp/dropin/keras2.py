@@ -1,14 +1,27 @@
-"""``tf_keras.activations``, Keras 2: its functions under its names, for arrays of any library.
+"""The functions of ``tf_keras.activations``, Keras 2, for arrays of any library.
 
-Two that Keras 2 has as layers only, `leaky_relu` and `thresholded_relu`, are functions here, with
-the defaults of the layers.
+`leaky_relu` and `thresholded_relu`, which Keras 2 has only as layers, are functions here with the
+defaults of the layers.
 """
 
 from __future__ import annotations
 
 from .. import functions as ax
-from .._parameters import Axes, Scalar
+from .._parameters import ArrayOrNumber, Axes
 from .._typing import A
+from .keras import (
+    elu,
+    exponential,
+    gelu,
+    linear,
+    mish,
+    selu,
+    sigmoid,
+    softplus,
+    softsign,
+    swish,
+    tanh,
+)
 
 __all__ = [
     "elu",
@@ -30,69 +43,40 @@ __all__ = [
 ]
 
 
-def elu(x: A, alpha: Scalar = 1.0) -> A:
-    return ax.elu(x, alpha)
-
-
-def exponential(x: A) -> A:
-    return ax.exponential(x)
-
-
-def gelu(x: A, approximate: bool = False) -> A:
-    return ax.gelu(x, approximate)
-
-
 def hard_sigmoid(x: A) -> A:
-    """Of slope 0.2, where Keras 3 has 1/6."""
+    """Return 0.2*x + 0.5 clipped to [0, 1].
+
+    Keras 3 has the slope 1/6.
+    """
     return ax.hard_sigmoid(x, 0.2)
 
 
-def leaky_relu(x: A, alpha: Scalar = 0.3) -> A:
+def leaky_relu(x: A, alpha: ArrayOrNumber = 0.3) -> A:
+    """Return x where it is positive, and alpha*x elsewhere."""
     return ax.leaky_relu(x, alpha)
 
 
-def linear(x: A) -> A:
-    return ax.identity(x)
+def relu(
+    x: A,
+    alpha: ArrayOrNumber = 0.0,
+    max_value: ArrayOrNumber | None = None,
+    threshold: ArrayOrNumber = 0.0,
+) -> A:
+    """Return x from `threshold` on, and alpha*(x - threshold) below.
 
-
-def mish(x: A) -> A:
-    return ax.mish(x)
-
-
-def relu(x: A, alpha: Scalar = 0.0, max_value: Scalar | None = None, threshold: Scalar = 0.0) -> A:
+    The result is at most `max_value`.
+    """
     return ax.relu(x, alpha, max_value, threshold)
 
 
-def selu(x: A) -> A:
-    return ax.selu(x)
-
-
-def sigmoid(x: A) -> A:
-    return ax.sigmoid(x)
-
-
 def softmax(x: A, axis: Axes = -1) -> A:
+    """Return exp(x)/sum(exp(x)) along `axis` of an x of 2 dimensions or more."""
     y = ax.softmax(x, axis)
     if x.ndim < 2:
         raise ValueError(f"softmax: x must have 2 dimensions or more, got {x.ndim}")
     return y
 
 
-def softplus(x: A) -> A:
-    return ax.softplus(x)
-
-
-def softsign(x: A) -> A:
-    return ax.softsign(x)
-
-
-def swish(x: A) -> A:
-    return ax.silu(x)
-
-
-def tanh(x: A) -> A:
-    return ax.tanh(x)
-
-
-def thresholded_relu(x: A, theta: Scalar = 1.0) -> A:
+def thresholded_relu(x: A, theta: ArrayOrNumber = 1.0) -> A:
+    """Return x where it exceeds `theta`, and 0 elsewhere."""
     return ax.thresholded_relu(x, theta)

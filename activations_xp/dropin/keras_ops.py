@@ -1,6 +1,6 @@
-"""``keras.ops``: its activations, norms and encodings, for arrays of any library.
+"""The activations, norms and encodings of ``keras.ops``, for arrays of any library.
 
-Most are those of ``keras.activations``; `gelu` and `relu` are not. Where Keras leaves it to
+Most are those of ``keras.activations``, but `gelu` and `relu` differ. Where Keras takes
 ``keras.config.epsilon()``, epsilon is 1e-7.
 """
 
@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from .. import functions as ax
-from .._dispatch import namespace
-from .._parameters import Axes, Operand, Weight
+from .._dispatch import backend_of
+from .._parameters import Axes, BroadcastsWithOrNumber, ChannelArray
 from .._typing import A
 from ._conventions import result_dtype
 from .keras import (
@@ -101,10 +101,13 @@ def dot_product_attention(
     flash_attention: bool | None = None,
     attn_logits_soft_cap: float | None = None,
 ) -> A:
-    """What attends to nothing gets 0. `flash_attention` makes no difference, and the cap, which is
-    ``cap * tanh(scores / cap)``, is not for JAX on a TPU alone.
+    """Return softmax(query @ key.T * scale + bias) @ value.
+
+    The shapes are (batch, length, heads, depth). A query that attends to nothing gives 0.
+    `flash_attention` makes no difference. The cap, which turns the scores into
+    ``cap * tanh(scores / cap)``, works on every device, in Keras only on a TPU.
     """
-    xp = namespace(query)
+    xp = backend_of(query).xp
     result = ax.scaled_dot_product_attention(
         *(xp.permute_dims(x, (0, 2, 1, 3)) for x in (query, key, value)),
         bias=bias,
@@ -117,41 +120,51 @@ def dot_product_attention(
 
 
 def erf(x: A) -> A:
+    """Return the error function of x."""
     return ax.erf(x)
 
 
 def erfc(x: A) -> A:
+    """Return 1 - erf(x), the complementary error function."""
     return ax.erfc(x)
 
 
 def erfinv(x: A) -> A:
+    """Return the inverse of the error function at x."""
     return ax.erfinv(x)
 
 
 def exp(x: A) -> A:
+    """Return exp(x)."""
     return ax.exponential(x)
 
 
 def gelu(x: A, approximate: bool = True) -> A:
-    """The tanh form unless told otherwise, which is not the default in ``keras.activations``."""
+    """Return x*Phi(x), Phi the standard normal distribution, by default its tanh approximation.
+
+    That is not the default in ``keras.activations``.
+    """
     return ax.gelu(x, approximate)
 
 
 def layer_normalization(
     x: A,
-    gamma: Weight | None = None,
-    beta: Weight | None = None,
+    gamma: ChannelArray | None = None,
+    beta: ChannelArray | None = None,
     axis: Axes = -1,
     epsilon: float | None = None,
 ) -> A:
+    """Return gamma*(x - mean)/sqrt(variance + epsilon) + beta along `axis`."""
     return ax.layer_norm(x, axis, gamma, beta, EPSILON if epsilon is None else epsilon)
 
 
-def logaddexp(x1: A, x2: Operand) -> A:
+def logaddexp(x1: A, x2: BroadcastsWithOrNumber) -> A:
+    """Return log(exp(x1) + exp(x2))."""
     return ax.logaddexp(x1, x2)
 
 
 def logsumexp(x: A, axis: Axes = None, keepdims: bool = False) -> A:
+    """Return log(sum(exp(x))) along `axis`."""
     return ax.logsumexp(x, axis, keepdims=keepdims)
 
 
@@ -162,36 +175,46 @@ def multi_hot(
     dtype: Any = None,
     sparse: Literal[False] = False,
 ) -> A:
-    """Of the labels along axis 1, or 0 if there is no other; `axis` is that of the classes."""
+    """Return a new axis that is 1 at every class among the labels and 0 at the others.
+
+    The labels are along axis 1 of `inputs`, or axis 0 of a vector; the classes are along `axis`.
+    """
     if num_classes is None:
         raise ValueError("multi_hot: num_classes must be given")
-    labels = 1 if getattr(inputs, "ndim", 1) > 1 else 0
-    y = _encoded(ax.multi_hot(inputs, num_classes, labels), dtype, sparse)
-    return namespace(y).moveaxis(y, labels, axis)  # type: ignore[no-any-return]
+    label_axis = 1 if getattr(inputs, "ndim", 1) > 1 else 0
+    y = _cast_dense(ax.multi_hot(inputs, num_classes, label_axis), dtype, sparse)
+    return backend_of(y).xp.moveaxis(y, label_axis, axis)  # type: ignore[no-any-return]
 
 
 def normalize(x: A, axis: Axes = -1, order: int = 2, epsilon: float | None = None) -> A:
+    """Return x divided by its norm along `axis`, or by `epsilon` if that is larger."""
     return ax.normalize(x, axis, order, EPSILON if epsilon is None else epsilon)
 
 
 def one_hot(
     x: A, num_classes: int, axis: int = -1, dtype: Any = None, sparse: Literal[False] = False
 ) -> A:
-    """Zeros for what is no class, as Keras has it on JAX; elsewhere it only takes what is below."""
-    return _encoded(ax.one_hot(x, num_classes, axis), dtype, sparse)
+    """Return a new axis that is 1 at class x and 0 at the others.
+
+    A value that is no class gives zeros, as in Keras on JAX; on other libraries Keras refuses
+    one that is too large.
+    """
+    return _cast_dense(ax.one_hot(x, num_classes, axis), dtype, sparse)
 
 
 def relu(x: A) -> A:
+    """Return max(x, 0)."""
     return ax.relu(x)
 
 
 def rms_normalization(
-    x: A, scale: Weight | None = None, axis: Axes = -1, epsilon: float | None = None
+    x: A, scale: ChannelArray | None = None, axis: Axes = -1, epsilon: float | None = None
 ) -> A:
+    """Return scale*x/sqrt(mean(x*x) + epsilon) along `axis`."""
     return ax.rms_norm(x, axis, scale, EPSILON if epsilon is None else epsilon)
 
 
-def _encoded(y: A, dtype: Any, sparse: bool) -> A:
+def _cast_dense(y: A, dtype: Any, sparse: bool) -> A:
     if sparse:
-        raise ValueError("sparse must be False, for the standard knows no sparse array")
+        raise ValueError("sparse must be False, the array API standard has no sparse arrays")
     return result_dtype(y, "float32" if dtype is None else dtype)

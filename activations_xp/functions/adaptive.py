@@ -1,9 +1,9 @@
-"""Softmax over many classes, of which the rarer ones share an entry of a first softmax."""
+"""Adaptive softmax: rare classes are in clusters, each an entry of a first softmax, the head."""
 
 from __future__ import annotations
 
 from itertools import accumulate, pairwise
-from math import nan, prod
+from math import nan
 from typing import Any, Literal
 
 from .._define import apply, operation
@@ -11,6 +11,7 @@ from .._errors import check_shape, describe_value
 from .._parameters import FloatArray, IntArray, Integer, WeightPairs
 from .._typing import Array, Namespace
 from ..numerics.arrays import arange, is_concrete, take_rows
+from ..numerics.linear import as_rows, linear, linear_vjp
 from .simplex import log_softmax
 
 __all__ = ["adaptive_log_prob", "adaptive_log_softmax_with_loss", "adaptive_predict"]
@@ -50,35 +51,37 @@ def adaptive_log_softmax_with_loss(
     head_weight : array of floats, (shortlist + clusters, features)
         The weights of the shortlist, then of each cluster as a whole.
     tail_weights : sequence of pairs of arrays
-        For each cluster its projection, (hidden, features), and its classes, (size, hidden). Their
-        shapes say where each cluster starts. Without any it is a log-softmax.
+        The projection, (hidden, features), and the weights of the classes, (size, hidden), of each
+        cluster. Their shapes determine where each cluster starts. Without any, the function is a
+        log-softmax.
     head_bias : array of floats, (shortlist + clusters,), optional
-        What is added to the head.
+        Added to the head.
     ignore_index : int, optional
-        The target of rows that do not count, whatever they hold.
+        The target of rows that do not count, even if they are not finite.
     reduction : {"mean", "sum", "none"}, optional
-        What the loss is of the negative log-probabilities; the mean is over the rows that count.
+        The reduction of the negative log-probabilities to the loss; the mean is over the rows that
+        count.
 
     Returns
     -------
     output : array, (...)
         The log-probability of each target, in the dtype of x; 0 where it is ignored.
     loss : array, () or (...)
-        As `reduction` says; the mean of no rows is NaN, and its gradients are 0.
+        The reduced loss. The mean of no rows is NaN, and its gradients are 0.
 
     Raises
     ------
     TypeError
         If an array is of another library or dtype than x, or a parameter of a wrong type.
     ValueError
-        If shapes do not go together, or a target is neither a class nor `ignore_index`.
+        If shapes do not fit together, or a target is neither a class nor `ignore_index`.
 
     Notes
     -----
-    Where values may be read, as on NumPy and on PyTorch's eager tensors, the rows of each cluster
-    are gathered: one that is the target of few rows costs little. Elsewhere, as in what a compiler
-    traces, each cluster is computed for all rows, and a target that is out of range has the output
-    NaN, no gradient, and makes the loss NaN.
+    Where values can be read, as on NumPy and in eager PyTorch, the rows of each cluster are
+    gathered: a cluster with few targets costs little. Elsewhere, as in traced code, each cluster is
+    computed for all rows, and a target that is out of range has the output NaN and no gradient, and
+    makes the loss NaN.
 
     Examples
     --------
@@ -96,62 +99,53 @@ def adaptive_log_softmax_with_loss(
     arXiv:1609.04309.
     """
     function = "adaptive_log_softmax_with_loss"
-    ends = _ends(function, x, head_weight, tail_weights, head_bias)
-    batch = _Batch(xp, function, x, target, ends, ignore_index)
-    head = apply(xp, log_softmax, _head(xp, batch.rows, head_weight, head_bias))
-    first = take_rows(xp, head, batch.entries)
-    logs = [batch.clusters.part(first, 0)]
+    bounds = _cluster_bounds(function, x, head_weight, tail_weights, head_bias)
+    targets = _Targets(xp, function, x, target, bounds, ignore_index)
+    clusters = targets.clusters
+    head = apply(xp, log_softmax, linear(xp, targets.rows, head_weight, head_bias))
+    entry = take_rows(xp, head, targets.entries)
+    parts = [clusters.select(entry, 0)]
     for i, pair in enumerate(tail_weights, 1):
-        rows, places = batch.cluster(i)
-        within = apply(xp, log_softmax, _tail(xp, rows, pair))
-        logs.append(batch.clusters.part(first, i) + take_rows(xp, within, places))
-    output = batch.whole(batch.clusters.joined(logs))
-    output = xp.reshape(xp.where(batch.is_wrong, nan, output), target.shape)
+        rows, classes = targets.of_cluster(i)
+        tail = apply(xp, log_softmax, _tail(xp, rows, pair))
+        parts.append(clusters.select(entry, i) + take_rows(xp, tail, classes))
+    output = targets.with_ignored(clusters.merge(parts))
+    output = xp.reshape(xp.where(targets.is_wrong, nan, output), target.shape)
     loss = 0.0 - output
     if reduction != "none":
         loss = xp.sum(xp.reshape(loss, (-1,)), axis=0)
-    return output, loss / batch.number if reduction == "mean" else loss
+    return output, loss / targets.count if reduction == "mean" else loss
 
 
 @adaptive_log_softmax_with_loss.defvjp
-def _(
-    xp,
-    g,
-    x,
-    target,
-    head_weight,
-    tail_weights,
-    *,
-    head_bias,
-    ignore_index,
-    reduction,
-):
+def _(xp, g, x, target, head_weight, tail_weights, *, head_bias, ignore_index, reduction):
     function = "adaptive_log_softmax_with_loss.vjp"
-    ends = _ends(function, x, head_weight, tail_weights, head_bias)
-    batch = _Batch(xp, function, x, target, ends, ignore_index)
+    bounds = _cluster_bounds(function, x, head_weight, tail_weights, head_bias)
+    targets = _Targets(xp, function, x, target, bounds, ignore_index)
+    clusters = targets.clusters
     if not isinstance(g, tuple) or len(g) != 2:
         raise TypeError(f"{function}: g must be a tuple of two, got {describe_value(g)}")
     g_output, g_loss = g
-    total = xp.zeros_like(target, dtype=x.dtype)
+    g = xp.zeros_like(target, dtype=x.dtype)
     if g_output is not None:
         check_shape(function, "g[0]", g_output, target.shape)
-        total = total + g_output
+        g = g + g_output
     if g_loss is not None:
         check_shape(function, "g[1]", g_loss, target.shape if reduction == "none" else ())
-        total = total - (g_loss / batch.number if reduction == "mean" else g_loss)
-    g = batch.counted.part(xp.reshape(total, (-1,)), 0)
+        g = g - (g_loss / targets.count if reduction == "mean" else g_loss)
+    g = targets.counted.select(xp.reshape(g, (-1,)), 0)
 
-    g_head = _hot(xp, batch.entries, g, head_weight.shape[0])
-    g_rows, gradients = _head_gradients(xp, batch.rows, head_weight, head_bias, g_head)
-    g_parts, g_tail = [batch.clusters.part(g_rows, 0)], []
+    g_head = _scatter_one_hot(xp, targets.entries, g, head_weight.shape[0])
+    g_rows, g_weight, g_bias = _logits_vjp(xp, g_head, targets.rows, head_weight, head_bias)
+    parts, g_pairs = [clusters.select(g_rows, 0)], []
     for i, pair in enumerate(tail_weights, 1):
-        rows, places = batch.cluster(i)
-        g_within = _hot(xp, places, batch.clusters.part(g, i), pair[1].shape[0])
-        g_part, g_pair = _tail_gradients(xp, rows, pair, g_within)
-        g_parts.append(batch.clusters.part(g_rows, i) + g_part)
-        g_tail.append(g_pair)
-    g_x = batch.whole(batch.clusters.joined(g_parts))
-    return {"x": xp.reshape(g_x, x.shape), "tail_weights": tuple(g_tail), **gradients}
+        rows, classes = targets.of_cluster(i)
+        g_tail = _scatter_one_hot(xp, classes, clusters.select(g, i), pair[1].shape[0])
+        g_part, g_pair = _tail_vjp(xp, g_tail, rows, pair)
+        parts.append(clusters.select(g_rows, i) + g_part)
+        g_pairs.append(g_pair)
+    gradients = {"head_weight": g_weight, "tail_weights": tuple(g_pairs), "head_bias": g_bias}
+    return {"x": xp.reshape(targets.with_ignored(clusters.merge(parts)), x.shape), **gradients}
 
 
 @operation(source=_SOURCE, peers={"torch": f"{_TORCH}.log_prob"})
@@ -165,19 +159,13 @@ def adaptive_log_prob(
 ) -> Any:
     """Log-probabilities of all classes by the adaptive softmax.
 
-    Those of the shortlist are ``log_softmax(head)``; those of cluster i
+    A class of the shortlist has ``log_softmax(head)``, one of cluster i
     ``log_softmax(head)[shortlist + i] + log_softmax(tail[i])``.
 
     Parameters
     ----------
-    x : array of floats, (..., features)
-        The rows; there may be none, and ``(features,)`` is one.
-    head_weight : array of floats, (shortlist + clusters, features)
-        The weights of the shortlist, then of each cluster as a whole.
-    tail_weights : sequence of pairs of arrays
-        For each cluster its projection, (hidden, features), and its classes, (size, hidden).
-    head_bias : array of floats, (shortlist + clusters,), optional
-        What is added to the head.
+    x, head_weight, tail_weights, head_bias
+        As for `adaptive_log_softmax_with_loss`.
 
     Returns
     -------
@@ -189,7 +177,7 @@ def adaptive_log_prob(
     TypeError
         If an array is of another library or dtype than x.
     ValueError
-        If shapes do not go together.
+        If shapes do not fit together.
 
     Examples
     --------
@@ -204,39 +192,32 @@ def adaptive_log_prob(
     Grave, Joulin, Cissé, Grangier & Jégou, Efficient softmax approximation for GPUs,
     arXiv:1609.04309.
     """
-    ends = _ends("adaptive_log_prob", x, head_weight, tail_weights, head_bias)
-    rows = _rows(xp, x)
-    head = apply(xp, log_softmax, _head(xp, rows, head_weight, head_bias))
-    parts = [head[:, : ends[0]]]
-    for i, pair in enumerate(tail_weights, ends[0]):
+    bounds = _cluster_bounds("adaptive_log_prob", x, head_weight, tail_weights, head_bias)
+    rows = as_rows(xp, x)
+    head = apply(xp, log_softmax, linear(xp, rows, head_weight, head_bias))
+    parts = [head[:, : bounds[0]]]
+    for i, pair in enumerate(tail_weights, bounds[0]):
         parts.append(head[:, i : i + 1] + apply(xp, log_softmax, _tail(xp, rows, pair)))
-    return xp.reshape(xp.concat(parts, axis=1), (*x.shape[:-1], ends[-1]))
+    return xp.reshape(xp.concat(parts, axis=1), (*x.shape[:-1], bounds[-1]))
 
 
 @adaptive_log_prob.defvjp
-def _(
-    xp,
-    g,
-    x,
-    head_weight,
-    tail_weights,
-    *,
-    head_bias,
-):
+def _(xp, g, x, head_weight, tail_weights, *, head_bias):
     function = "adaptive_log_prob.vjp"
-    ends = _ends(function, x, head_weight, tail_weights, head_bias)
-    check_shape(function, "g", g, (*x.shape[:-1], ends[-1]))
-    rows, g = _rows(xp, x), _rows(xp, g)
-    within = [g[:, start:end] for start, end in pairwise(ends)]
-    sums = [xp.sum(part, axis=1, keepdims=True) for part in within]
-    g_head = xp.concat([g[:, : ends[0]], *sums], axis=1)
-    g_rows, gradients = _head_gradients(xp, rows, head_weight, head_bias, g_head)
-    g_tail = []
-    for pair, part in zip(tail_weights, within, strict=True):
-        g_part, g_pair = _tail_gradients(xp, rows, pair, part)
+    bounds = _cluster_bounds(function, x, head_weight, tail_weights, head_bias)
+    check_shape(function, "g", g, (*x.shape[:-1], bounds[-1]))
+    rows, g = as_rows(xp, x), as_rows(xp, g)
+    g_tails = [g[:, start:stop] for start, stop in pairwise(bounds)]
+    sums = [xp.sum(g_tail, axis=1, keepdims=True) for g_tail in g_tails]
+    g_head = xp.concat([g[:, : bounds[0]], *sums], axis=1)
+    g_rows, g_weight, g_bias = _logits_vjp(xp, g_head, rows, head_weight, head_bias)
+    g_pairs = []
+    for pair, g_tail in zip(tail_weights, g_tails, strict=True):
+        g_part, g_pair = _tail_vjp(xp, g_tail, rows, pair)
         g_rows = g_rows + g_part
-        g_tail.append(g_pair)
-    return {"x": xp.reshape(g_rows, x.shape), "tail_weights": tuple(g_tail), **gradients}
+        g_pairs.append(g_pair)
+    gradients = {"head_weight": g_weight, "tail_weights": tuple(g_pairs), "head_bias": g_bias}
+    return {"x": xp.reshape(g_rows, x.shape), **gradients}
 
 
 @operation(source=_SOURCE, peers={"torch": f"{_TORCH}.predict"})
@@ -252,14 +233,8 @@ def adaptive_predict(
 
     Parameters
     ----------
-    x : array of floats, (..., features)
-        The rows; there may be none, and ``(features,)`` is one.
-    head_weight : array of floats, (shortlist + clusters, features)
-        The weights of the shortlist, then of each cluster as a whole.
-    tail_weights : sequence of pairs of arrays
-        For each cluster its projection, (hidden, features), and its classes, (size, hidden).
-    head_bias : array of floats, (shortlist + clusters,), optional
-        What is added to the head.
+    x, head_weight, tail_weights, head_bias
+        As for `adaptive_log_softmax_with_loss`.
 
     Returns
     -------
@@ -271,12 +246,13 @@ def adaptive_predict(
     TypeError
         If an array is of another library or dtype than x.
     ValueError
-        If shapes do not go together.
+        If shapes do not fit together.
 
     Notes
     -----
-    Where values may be read, a cluster is computed for those rows alone in which it is as a whole
-    more probable than the best class before it: no class of it can be in the others.
+    Where values can be read, a cluster is computed only for the rows in which its entry in the head
+    is more probable than the best class so far: no class of a cluster is more probable than its
+    entry.
 
     Examples
     --------
@@ -291,45 +267,47 @@ def adaptive_predict(
     Grave, Joulin, Cissé, Grangier & Jégou, Efficient softmax approximation for GPUs,
     arXiv:1609.04309.
     """
-    ends = _ends("adaptive_predict", x, head_weight, tail_weights, head_bias)
-    rows = _rows(xp, x)
-    head = _head(xp, rows, head_weight, head_bias)  # what its softmax adds is for all the same
-    found = xp.argmax(head[:, : ends[0]], axis=1)
-    best = take_rows(xp, head, found)
-    for i, (pair, start) in enumerate(zip(tail_weights, ends, strict=False), ends[0]):
+    bounds = _cluster_bounds("adaptive_predict", x, head_weight, tail_weights, head_bias)
+    rows = as_rows(xp, x)
+    # the softmax of the head would subtract the same number from each entry
+    head = linear(xp, rows, head_weight, head_bias)
+    best_class = xp.argmax(head[:, : bounds[0]], axis=1)
+    best = take_rows(xp, head, best_class)
+    for i, (pair, start) in enumerate(zip(tail_weights, bounds, strict=False), bounds[0]):
         may_win = head[:, i] > best
-        parts = _Parts(xp, [may_win, ~may_win], is_concrete(xp, head))
-        within = apply(xp, log_softmax, _tail(xp, parts.part(rows, 0), pair))
-        first = xp.argmax(within, axis=1)
-        value = parts.part(head[:, i], 0) + take_rows(xp, within, first)
-        value = parts.joined([value, parts.part(best, 1)])
-        first = parts.joined([start + first, parts.part(found, 1)])
-        found, best = xp.where(value > best, first, found), xp.where(value > best, value, best)
-    return xp.reshape(found, x.shape[:-1])
+        candidates = _Partition(xp, [may_win, ~may_win], is_concrete(xp, head))
+        tail = apply(xp, log_softmax, _tail(xp, candidates.select(rows, 0), pair))
+        first = xp.argmax(tail, axis=1)
+        value = candidates.select(head[:, i], 0) + take_rows(xp, tail, first)
+        value = candidates.merge([value, candidates.select(best, 1)])
+        first = candidates.merge([start + first, candidates.select(best_class, 1)])
+        is_better = value > best
+        best_class, best = xp.where(is_better, first, best_class), xp.where(is_better, value, best)
+    return xp.reshape(best_class, x.shape[:-1])
 
 
-class _Parts:
-    """Rows in parts: each is in the one whose mask has it.
+class _Partition:
+    """A partition of rows by masks.
 
-    Where they are gathered a part is an array of its rows; else of all, the others being 0.
+    If `gathers`, a part is an array of its rows; otherwise it has all rows, and 0 for the others.
     """
 
     def __init__(self, xp: Namespace, masks: list[Any], gathers: bool) -> None:
         self.xp, self.masks, self.gathers = xp, masks, gathers
         if gathers:
-            self.rows = [xp.nonzero(mask)[0] for mask in masks]
-            self.order = xp.argsort(xp.concat(self.rows))
+            self.indices = [xp.nonzero(mask)[0] for mask in masks]
+            self.order = xp.argsort(xp.concat(self.indices))
 
-    def part(self, array: Array, i: int) -> Any:
-        """Part i of an array of all rows."""
+    def select(self, array: Array, i: int) -> Any:
+        """Return part i of an array of all rows."""
         if not self.gathers:
             return self.xp.where(self._mask(i, array), array, 0)
-        if self.rows[i].shape[0] == array.shape[0]:
+        if self.indices[i].shape[0] == array.shape[0]:
             return array
-        return self.xp.take(array, self.rows[i], axis=0)
+        return self.xp.take(array, self.indices[i], axis=0)
 
-    def joined(self, parts: list[Any]) -> Any:
-        """The array of all rows that has these parts."""
+    def merge(self, parts: list[Any]) -> Any:
+        """Return the array of all rows that has these parts."""
         if self.gathers:
             return self.xp.take(self.xp.concat(parts, axis=0), self.order, axis=0)
         array = parts[0]
@@ -341,75 +319,72 @@ class _Parts:
         return self.xp.reshape(self.masks[i], (-1, *(1,) * (array.ndim - 1)))
 
 
-class _Batch:
-    """The rows that count, with the entry of the head and the cluster that each target has.
+class _Targets:
+    """The rows that count, with the entry of the head and the cluster of each target.
 
-    rows : of x, those that count
-    entries : of the head, one for each of them
-    clusters : their parts, that of the shortlist first
-    counted : all rows in two parts, those that count first
-    is_wrong : which of all have a target that is no class, where that cannot be an error
-    number : how many count
+    rows : the rows of x that count
+    entries : the entry of the head for each of them
+    clusters : their partition by clusters, the shortlist first
+    counted : the partition of all rows into those that count and the others
+    is_wrong : whether a target of any row is no class, where that cannot raise an error
+    count : the number of rows that count
     """
 
     def __init__(
-        self,
-        xp: Namespace,
-        function: str,
-        x: Array,
-        target: Array,
-        ends: list[int],
-        ignore_index: int,
+        self, xp: Namespace, function: str, x: Array, target: Array, bounds: list[int], ignored: int
     ) -> None:
         if tuple(target.shape) != tuple(x.shape[:-1]):
             raise ValueError(
                 f"{function}: target of shape {tuple(target.shape)} must have the shape"
                 f" {tuple(x.shape[:-1])} with x of shape {tuple(x.shape)}"
             )
-        if not -(2**31) <= ignore_index < 2**31:  # what every library's integers hold
-            raise ValueError(f"{function}: ignore_index must have 32 bits, got {ignore_index}")
+        if not -(2**31) <= ignored < 2**31:  # the range of every library's integers
+            raise ValueError(f"{function}: ignore_index must have 32 bits, got {ignored}")
         classes = xp.astype(xp.reshape(target, (-1,)), xp.arange(0).dtype)
-        is_class = (classes >= 0) & (classes < ends[-1])
-        is_meant = classes != ignore_index
-        self.is_wrong = is_meant & ~is_class
+        is_class = (classes >= 0) & (classes < bounds[-1])
+        is_not_ignored = classes != ignored
+        self.is_wrong = is_not_ignored & ~is_class
         gathers = is_concrete(xp, x, target)
         if gathers and xp.any(self.is_wrong):
             got = int(classes[xp.nonzero(self.is_wrong)[0][0]])
             raise ValueError(
-                f"{function}: target {got} is out of range for n_classes {ends[-1]}"
-                f" and not ignore_index {ignore_index}"
+                f"{function}: target {got} is out of range for n_classes {bounds[-1]}"
+                f" and not ignore_index {ignored}"
             )
-        counts = is_meant & is_class
-        self.xp, self.number = xp, xp.sum(xp.astype(counts, x.dtype), axis=0)
-        self.counted = _Parts(xp, [counts, ~counts], gathers)
-        self.rows = self.counted.part(_rows(xp, x), 0)
-        self.classes = self.entries = self.counted.part(classes, 0)
-        self.starts = [0, *ends]
+        counts = is_not_ignored & is_class
+        self.xp, self.count = xp, xp.sum(xp.astype(counts, x.dtype), axis=0)
+        self.counted = _Partition(xp, [counts, ~counts], gathers)
+        self.rows = self.counted.select(as_rows(xp, x), 0)
+        self.classes = self.entries = self.counted.select(classes, 0)
+        self.starts = [0, *bounds]
         masks = [(a <= self.classes) & (self.classes < b) for a, b in pairwise(self.starts)]
-        for entry, mask in enumerate(masks[1:], ends[0]):
+        for entry, mask in enumerate(masks[1:], bounds[0]):
             self.entries = xp.where(mask, entry, self.entries)
-        self.clusters = _Parts(xp, masks, gathers)
+        self.clusters = _Partition(xp, masks, gathers)
 
-    def cluster(self, i: int) -> tuple[Any, Any]:
-        """The rows of cluster i, from 1, and which of its classes each of them has."""
-        rows = self.clusters.part(self.rows, i)
+    def of_cluster(self, i: int) -> tuple[Any, Any]:
+        """Return the rows of cluster i, from 1, and the class of each within the cluster."""
+        rows = self.clusters.select(self.rows, i)
         if rows.shape[0] == 0:
-            rows = self.xp.zeros_like(rows)  # which autograd need not take back to all rows
-        return rows, self.clusters.part(self.classes - self.starts[i], i)
+            rows = self.xp.zeros_like(rows)  # autograd then has no gradient to scatter to all rows
+        return rows, self.clusters.select(self.classes - self.starts[i], i)
 
-    def whole(self, array: Array) -> Any:
-        """All rows, of an array of those that count; the others are 0."""
+    def with_ignored(self, array: Array) -> Any:
+        """Return an array of all rows from one of those that count; the others are 0."""
         xp = self.xp
-        others = self.counted.part(xp.astype(self.is_wrong, array.dtype), 1)
+        others = self.counted.select(xp.astype(self.is_wrong, array.dtype), 1)
         shape = (*others.shape, *array.shape[1:])
         zeros = xp.reshape(xp.zeros_like(others), (-1, *(1,) * (array.ndim - 1)))
-        return self.counted.joined([array, xp.broadcast_to(zeros, shape)])
+        return self.counted.merge([array, xp.broadcast_to(zeros, shape)])
 
 
-def _ends(
+def _cluster_bounds(
     function: str, x: Array, head_weight: Array, tail_weights: Any, head_bias: Array | None
 ) -> list[int]:
-    """The number of classes in the shortlist, with the first cluster, with the second, ..."""
+    """Return the first class of each cluster and, last, the number of classes.
+
+    It raises a ValueError if the shapes do not fit together.
+    """
     if x.ndim == 0:
         raise ValueError(f"{function}: x must have an axis of features, got shape ()")
     features = x.shape[-1]
@@ -424,58 +399,38 @@ def _ends(
         fail("head_weight", head_weight, f"({least} or more, {features})")
     if head_bias is not None and tuple(head_bias.shape) != (head_weight.shape[0],):
         fail("head_bias", head_bias, f"({head_weight.shape[0]},)")
-    for i, (projection, classes) in enumerate(tail_weights):
+    for i, (projection, weight) in enumerate(tail_weights):
         if projection.ndim != 2 or projection.shape[1] != features:
             fail(f"tail_weights[{i}][0]", projection, f"(hidden, {features})")
         hidden = projection.shape[0]
-        if classes.ndim != 2 or classes.shape[0] < 1 or classes.shape[1] != hidden:
-            fail(f"tail_weights[{i}][1]", classes, f"(1 or more, {hidden})")
-    return list(accumulate([classes.shape[0] for _, classes in tail_weights], initial=shortlist))
+        if weight.ndim != 2 or weight.shape[0] < 1 or weight.shape[1] != hidden:
+            fail(f"tail_weights[{i}][1]", weight, f"(1 or more, {hidden})")
+    return list(accumulate([weight.shape[0] for _, weight in tail_weights], initial=shortlist))
 
 
-def _rows(xp: Namespace, x: Array) -> Any:
-    return xp.reshape(x, (prod(x.shape[:-1]), x.shape[-1]))
-
-
-def _hot(xp: Namespace, places: Array, values: Array, n: int) -> Any:
-    """Rows of n numbers, 0 but for the value at its place."""
-    places, values = xp.reshape(places, (-1, 1)), xp.reshape(values, (-1, 1))
-    return xp.where(arange(xp, places, n) == places, values, 0.0)
-
-
-def _linear(xp: Namespace, x: Array, weight: Array) -> Any:
-    return xp.matmul(x, xp.permute_dims(weight, (1, 0)))
-
-
-def _head(xp: Namespace, x: Array, weight: Array, bias: Array | None) -> Any:
-    z = _linear(xp, x, weight)
-    return z if bias is None else z + bias
+def _scatter_one_hot(xp: Namespace, index: Array, values: Array, n: int) -> Any:
+    """Return rows of n numbers, each 0 except for its value at its index."""
+    index, values = xp.reshape(index, (-1, 1)), xp.reshape(values, (-1, 1))
+    return xp.where(arange(xp, index, n) == index, values, 0.0)
 
 
 def _tail(xp: Namespace, x: Array, pair: Any) -> Any:
-    projection, classes = pair
-    return _linear(xp, _linear(xp, x, projection), classes)
+    """Return the logits of a cluster's classes."""
+    projection, weight = pair
+    return linear(xp, linear(xp, x, projection), weight)
 
 
-def _head_gradients(
-    xp: Namespace, x: Array, weight: Array, bias: Array | None, g: Array
-) -> tuple[Any, dict[str, Any]]:
-    """Those of x, and of the weight and the bias, from that of the head's log-softmax."""
-    g = apply(xp, log_softmax.vjp, g, _head(xp, x, weight, bias))["x"]
-    gradients = {"head_weight": xp.matmul(xp.permute_dims(g, (1, 0)), x)}
-    if bias is not None:
-        gradients["head_bias"] = xp.sum(g, axis=0)
-    return xp.matmul(g, weight), gradients
+def _logits_vjp(
+    xp: Namespace, g: Array, x: Array, weight: Array, bias: Array | None = None
+) -> tuple[Any, Any, Any]:
+    """Return the gradients of x, weight and bias from that of the log-softmax of their logits."""
+    g = apply(xp, log_softmax.vjp, g, linear(xp, x, weight, bias))["x"]
+    return linear_vjp(xp, g, x, weight, bias is not None)
 
 
-def _tail_gradients(xp: Namespace, x: Array, pair: Any, g: Array) -> tuple[Any, Any]:
-    """Those of x, and of the cluster's pair, from that of its log-softmax."""
-    projection, classes = pair
-    hidden = _linear(xp, x, projection)
-    g = apply(xp, log_softmax.vjp, g, _linear(xp, hidden, classes))["x"]
-    g_hidden = xp.matmul(g, classes)
-    g_pair = (
-        xp.matmul(xp.permute_dims(g_hidden, (1, 0)), x),
-        xp.matmul(xp.permute_dims(g, (1, 0)), hidden),
-    )
-    return xp.matmul(g_hidden, projection), g_pair
+def _tail_vjp(xp: Namespace, g: Array, x: Array, pair: Any) -> tuple[Any, Any]:
+    """Return the gradients of x and the pair from that of the cluster's log-softmax."""
+    projection, weight = pair
+    g_hidden, g_weight, _ = _logits_vjp(xp, g, linear(xp, x, projection), weight)
+    g_x, g_projection, _ = linear_vjp(xp, g_hidden, x, projection)
+    return g_x, (g_projection, g_weight)

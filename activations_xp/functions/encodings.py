@@ -1,4 +1,4 @@
-"""Classes as vectors of zeros and ones."""
+"""Encodings of classes as vectors of zeros and ones."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ __all__ = ["multi_hot", "one_hot"]
 def one_hot(xp: Namespace, x: Array, num_classes: Count, axis: NewAxis = -1) -> Any:
     """One-hot encoding, 1 at class x and 0 at the others.
 
-    What is not one of the classes 0 to num_classes - 1 has 0 everywhere.
+    An x that is not one of the classes 0 to num_classes - 1 is encoded as zeros.
 
     Parameters
     ----------
     num_classes : int
         The size of the new axis.
     axis : int, optional
-        Where the new axis stands in the result.
+        The position of the new axis in the result.
 
     Examples
     --------
@@ -68,14 +68,12 @@ def _(xp, g, x, num_classes, axis):
     range=(0.0, 1.0),
 )
 def multi_hot(xp: Namespace, x: Array, num_classes: Count, axis: Axis = -1) -> Any:
-    """Multi-hot encoding, 1 at every class that is in x along an axis and 0 at the others.
+    """Multi-hot encoding, 1 at every class that x contains along an axis and 0 at the others.
 
     Parameters
     ----------
     num_classes : int
         The size of the axis in the result.
-    axis : int, optional
-        The axis with the classes.
 
     Examples
     --------
@@ -97,7 +95,7 @@ def _(xp, g, x, num_classes, axis):
 
 
 def _is_class(xp: Namespace, x: Array, num_classes: int, axis: int) -> Any:
-    """1 where x is the class of its place along a new axis, and NaN where x is NaN."""
+    """Return 1 where x is the index along a new axis, 0 elsewhere, and NaN where x is NaN."""
     classes = xp.reshape(arange(xp, x, num_classes), (-1, *(1,) * (x.ndim - axis)))
     x = xp.reshape(x, (*x.shape[:axis], 1, *x.shape[axis:]))
     return xp.where(x != x, x, xp.astype(x == classes, x.dtype))

@@ -1,14 +1,23 @@
-"""Functions that give a slice along an axis a fixed mean and size."""
+"""Functions that normalize a slice along an axis to a fixed mean, variance or norm."""
 
 from __future__ import annotations
 
-from math import inf, prod, sqrt
+from math import inf, sqrt
 from typing import Any
 
 from .._define import Peer, activation, case
 from .._parameters import ArrayOrNumber, Axes, ChannelArray, Mask, Number
 from .._typing import NUMBER, Array, Namespace
-from ..numerics.arrays import broadcast_along, mask_to_zero, ones_like_nan
+from ..numerics.arrays import (
+    axes_size,
+    broadcast_along,
+    count_true,
+    is_array,
+    mask_to_zero,
+    one_where_zero,
+    ones_like_nan,
+    unbroadcast,
+)
 
 __all__ = ["layer_norm", "normalize", "rms_norm", "standardize"]
 
@@ -16,7 +25,7 @@ __all__ = ["layer_norm", "normalize", "rms_norm", "standardize"]
 @activation(
     formula="(x - average(x)) / sqrt(average((x - average(x)) ** 2) + epsilon)",
     source="The standard score of statistics; no publication claims it.",
-    ulp=256.0,  # beside the mean, where it crosses zero; 4 of those of 1
+    ulp=256.0,  # near the mean, where the score crosses 0; the absolute error is at most 4 eps
     constraints=("epsilon >= 0",),
     cases=(
         case(mean=1.0, formula="(x - mean) / sqrt(average((x - mean) ** 2) + epsilon)"),
@@ -39,22 +48,18 @@ def standardize(
 
     Parameters
     ----------
-    axis : int, tuple of ints or None, optional
-        The axis or axes of the mean and the variance; None is all of them.
     mean : number or array, optional
-        What to take away; None is the mean of x.
+        The mean to subtract. None means that of x.
     variance : number or array, optional
-        None is the mean square of what is left of x.
+        The variance. None means the mean square of the differences from the mean.
     epsilon : number, optional
-        What is added to the variance.
-    where : boolean array, optional
-        True takes part. The others get 0 and no gradient, whatever they hold; JAX gives them a
-        score.
+        The number that is added to the variance.
 
     Notes
     -----
-    The variance is that of the distances from the mean, which an offset of x does not disturb. A
-    slice with an infinity is NaN.
+    The variance is computed from the differences from the mean, so that an offset of x does not
+    affect it. A slice with an infinite element is NaN. JAX computes a score for excluded elements,
+    too.
 
     Examples
     --------
@@ -63,32 +68,33 @@ def standardize(
     >>> ax.standardize(np.array([10001.0, 10003.0], dtype="float32"), epsilon=0.0)
     array([-1.,  1.], dtype=float32)
     """
-    return x if 0 in x.shape else _scored(xp, x, axis, mean, variance, epsilon, where)[0]
+    return x if 0 in x.shape else _standardize(xp, x, axis, mean, variance, epsilon, where)[0]
 
 
 @standardize.defvjp
-def _(
-    xp,
-    g,
-    x,
-    axis,
-    mean,
-    variance,
-    epsilon,
-    where,
-):
-    if 0 in x.shape:
-        return {"x": g}
-    y, rate, count = _scored(xp, x, axis, mean, variance, epsilon, where)
-    g = mask_to_zero(xp, g, where)
-    if variance is None:
-        g = _less_its_part_along(xp, y, g, axis, count)
-    if mean is None:
-        g = g - xp.sum(g, axis=axis, keepdims=True) / count
-    return {"x": mask_to_zero(xp, g * rate, where)}
+def _(xp, g, x, axis, mean, variance, epsilon, where):
+    dx = dvariance = g
+    if 0 not in x.shape:
+        y, inv_std, count = _standardize(xp, x, axis, mean, variance, epsilon, where)
+        g = mask_to_zero(xp, g, where)
+        if variance is None:
+            g = _remove_component(xp, g, y, axis, count)
+        elif is_array(variance):
+            g = mask_to_zero(xp, g * inv_std, where)  # which may differ along the axis
+            dvariance = mask_to_zero(xp, g * y * (-0.5 * inv_std), where)
+            inv_std = 1.0
+        if mean is None:
+            g = g - xp.sum(g, axis=axis, keepdims=True) / count
+        dx = mask_to_zero(xp, g * inv_std, where)
+    gradients = {"x": dx}
+    if is_array(mean):
+        gradients["mean"] = unbroadcast(xp, -dx, mean.shape)
+    if is_array(variance):
+        gradients["variance"] = unbroadcast(xp, dvariance, variance.shape)
+    return gradients
 
 
-def _scored(
+def _standardize(
     xp: Namespace,
     x: Array,
     axis: Axes,
@@ -97,29 +103,28 @@ def _scored(
     epsilon: float,
     where: Mask | None,
 ) -> tuple[Any, Any, Any]:
-    """The standard score, what it is over the distance from the mean, and how many take part."""
-    count: Any = _size(x, axis)
+    """Return the standard score, 1/sqrt(variance + epsilon), and the number of elements."""
+    count: Any = axes_size(x, axis)
     if where is not None:
         where = xp.broadcast_to(where, x.shape)
-        count = xp.sum(xp.astype(where, x.dtype), axis=axis, keepdims=True)
-        count = xp.where(count == 0, 1.0, count)
+        count = count_true(xp, where, x, axis)
     x = mask_to_zero(xp, x, where)
     if mean is not None:
         x = mask_to_zero(xp, x - mean, where)
     else:
-        for _ in range(2):  # the second takes away the rounding of the first
+        for _ in range(2):  # the second pass removes the rounding error of the first
             x = mask_to_zero(xp, x - xp.sum(x, axis=axis, keepdims=True) / count, where)
     if variance is None:
-        return *_over_root_mean_square(xp, x, axis, epsilon, count), count
-    total = variance + epsilon
-    root = sqrt(total) if isinstance(total, NUMBER) else xp.sqrt(total)
-    return mask_to_zero(xp, x / root, where), 1 / root, count
+        return *_divide_by_rms(xp, x, axis, epsilon, count), count
+    variance = variance + epsilon
+    std = sqrt(variance) if isinstance(variance, NUMBER) else xp.sqrt(variance)
+    return mask_to_zero(xp, x / std, where), 1 / std, count
 
 
 @activation(
     formula="x / maximum(sum(abs(x) ** order) ** (1 / order), epsilon)",
     source="The unit vector of linear algebra; no publication claims it.",
-    ulp=6.0,  # 4, but XLA adds up a slice in few chains
+    ulp=6.0,  # 4, but XLA sums a slice in few chains
     constraints=("order > 0", "epsilon >= 0"),
     cases=(
         case(order=1.0),
@@ -142,17 +147,15 @@ def normalize(
 
     Parameters
     ----------
-    axis : int, tuple of ints or None, optional
-        The axis or axes of the norm; None is all of them.
     order : number, optional
-        The order of the norm; inf is the largest magnitude.
+        The order of the norm. The norm of order inf is the largest magnitude.
     epsilon : number, optional
-        The least to divide by. TensorFlow's is the square of ours.
+        The smallest divisor. The epsilon of TensorFlow is the square of this one.
 
     Notes
     -----
-    No power of an element overflows or underflows. A slice of zeros stays one, with the slope
-    1/epsilon; one with an infinity is NaN.
+    No power of an element overflows or underflows. A slice of zeros remains 0 and has the
+    derivative 1/epsilon; a slice with an infinite element is NaN.
 
     Examples
     --------
@@ -163,58 +166,56 @@ def normalize(
     """
     if 0 in x.shape:
         return x
-    x, size, norm = _measured(xp, x, axis, order, epsilon)
-    return x / (norm if epsilon == 0 else xp.maximum(norm, epsilon / size))
+    x, max_abs, norm = _scaled_norm(xp, x, axis, order, epsilon)
+    return x / (norm if epsilon == 0 else xp.maximum(norm, epsilon / max_abs))
 
 
 @normalize.defvjp
-def _(
-    xp,
-    g,
-    x,
-    axis,
-    order,
-    epsilon,
-):
+def _(xp, g, x, axis, order, epsilon):
     if 0 in x.shape:
         return {"x": g}
-    x, size, norm = _measured(xp, x, axis, order, epsilon)
+    x, max_abs, norm = _scaled_norm(xp, x, axis, order, epsilon)
     y = x / norm
-    # how fast the norm moves with each element
-    if order == 2:
-        pace = y
-    elif order == inf:
-        largest = xp.abs(y) == xp.max(xp.abs(y), axis=axis, keepdims=True)
-        count = xp.sum(xp.astype(largest, x.dtype), axis=axis, keepdims=True)
-        pace = xp.where(largest, xp.sign(y), 0.0) / _or_one(xp, count)
-    elif order == 1:
-        pace = xp.sign(y)
-    else:
-        pace = xp.sign(y) * xp.pow(_or_one(xp, xp.abs(y)), order - 1)
-    along = pace * xp.sum(g * y, axis=axis, keepdims=True)
+    along = _norm_derivative(xp, y, axis, order) * xp.sum(g * y, axis=axis, keepdims=True)
     if epsilon == 0:
-        return {"x": (g - along) / norm / size}
-    least = epsilon / size
-    return {"x": (g - xp.where(norm <= least, 0.0, along)) / xp.maximum(norm, least) / size}
+        return {"x": (g - along) / norm / max_abs}
+    least = epsilon / max_abs
+    return {"x": (g - xp.where(norm <= least, 0.0, along)) / xp.maximum(norm, least) / max_abs}
 
 
-def _measured(
+def _scaled_norm(
     xp: Namespace, x: Any, axis: Axes, order: float, epsilon: float
 ) -> tuple[Any, Any, Any]:
-    """X over its size, the size, and the norm of that; both are 1 instead of 0."""
-    size = _size_of_largest(xp, x, axis, epsilon)
-    x = x / size
+    """Return x divided by its largest magnitude, that magnitude, and the norm of the quotient.
+
+    Magnitude and norm are 1 where they would be 0.
+    """
+    max_abs = _max_abs(xp, x, axis, epsilon)
+    x = x / max_abs
     if order == inf:
         norm = xp.max(xp.abs(x), axis=axis, keepdims=True)
     elif order == 2:
-        norm = xp.sqrt(_or_one(xp, xp.sum(x * x, axis=axis, keepdims=True)))
+        norm = xp.sqrt(one_where_zero(xp, xp.sum(x * x, axis=axis, keepdims=True)))
     elif order == 1:
         norm = xp.sum(xp.abs(x), axis=axis, keepdims=True)
     else:
-        # of an order below 1 the power is infinitely steep at 0
-        power = xp.where(x == 0, 0.0, xp.pow(_or_one(xp, xp.abs(x)), order))
-        norm = xp.pow(_or_one(xp, xp.sum(power, axis=axis, keepdims=True)), 1 / order)
-    return x, size, _or_one(xp, norm)
+        # below order 1 the derivative of the power is infinite at 0
+        power = xp.where(x == 0, 0.0, xp.pow(one_where_zero(xp, xp.abs(x)), order))
+        power = xp.sum(power, axis=axis, keepdims=True)
+        norm = xp.pow(one_where_zero(xp, power), 1 / order)
+    return x, max_abs, one_where_zero(xp, norm)
+
+
+def _norm_derivative(xp: Namespace, y: Any, axis: Axes, order: float) -> Any:
+    """Return the derivatives of a norm of 1 with respect to the elements."""
+    if order == 2:
+        return y
+    if order == inf:
+        is_largest = xp.abs(y) == xp.max(xp.abs(y), axis=axis, keepdims=True)
+        return xp.where(is_largest, xp.sign(y), 0.0) / count_true(xp, is_largest, y, axis)
+    if order == 1:
+        return xp.sign(y)
+    return xp.sign(y) * xp.pow(one_where_zero(xp, xp.abs(y)), order - 1)
 
 
 @activation(
@@ -252,18 +253,16 @@ def layer_norm(
 
     Parameters
     ----------
-    axis : int, tuple of ints or None, optional
-        The axis or axes of the mean and the variance; None is all of them.
     weight : number or array, optional
-        The factor of the result; None is 1. It broadcasts to x, or has the shape of the axes.
+        The factor of the result; None means 1. It broadcasts to x, or has the sizes of the axes.
     bias : number or array, optional
-        What is added; None is 0. It broadcasts to x, or has the shape of the axes.
+        The number to add; None means 0. It broadcasts to x, or has the sizes of the axes.
     epsilon : number, optional
-        What is added to the variance.
+        The number that is added to the variance.
 
     Notes
     -----
-    A slice with an infinity is NaN.
+    A slice with an infinite element is NaN.
 
     Examples
     --------
@@ -279,39 +278,24 @@ def layer_norm(
 
 
 @layer_norm.defvjp
-def _(
-    xp,
-    g,
-    x,
-    axis,
-    weight,
-    bias,
-    epsilon,
-):
+def _(xp, g, x, axis, weight, bias, epsilon):
     if weight is not None:
         g = g * broadcast_along(xp, "layer_norm", "weight", weight, x, axis)
     return standardize.vjp.impl(xp, g, x, axis, epsilon=epsilon)
 
 
 @layer_norm.defderivative("weight", "bias")
-def _(
-    xp,
-    x,
-    axis,
-    weight,
-    bias,
-    epsilon,
-):
-    slopes = {} if bias is None else {"bias": ones_like_nan(xp, x)}
+def _(xp, x, axis, weight, bias, epsilon):
+    derivatives = {} if bias is None else {"bias": ones_like_nan(xp, x)}
     if weight is not None:
-        slopes["weight"] = standardize.impl(xp, x, axis, epsilon=epsilon)
-    return slopes
+        derivatives["weight"] = standardize.impl(xp, x, axis, epsilon=epsilon)
+    return derivatives
 
 
 @activation(
     formula="x / sqrt(average(x * x) + epsilon)",
     source="Zhang & Sennrich, Root mean square layer normalization, arXiv:1910.07467.",
-    ulp=6.0,  # 4, but XLA adds up a slice in few chains
+    ulp=6.0,  # 4, but XLA sums a slice in few chains
     constraints=("epsilon >= 0",),
     cases=(case(weight=0.5, formula="weight * x / sqrt(average(x * x) + epsilon)"),),
     peers={
@@ -335,16 +319,15 @@ def rms_norm(
 
     Parameters
     ----------
-    axis : int, tuple of ints or None, optional
-        The axis or axes of the mean; None is all of them.
     weight : number or array, optional
-        The factor of the result; None is 1. It broadcasts to x, or has the shape of the axes.
+        The factor of the result; None means 1. It broadcasts to x, or has the sizes of the axes.
     epsilon : number, optional
-        What is added to the mean square. PyTorch's default is the eps of the dtype.
+        The number that is added to the mean square. The default of PyTorch is the eps of the
+        dtype.
 
     Notes
     -----
-    No square overflows or underflows. A slice with an infinity is NaN.
+    No square overflows or underflows. A slice with an infinite element is NaN.
 
     Examples
     --------
@@ -358,68 +341,46 @@ def rms_norm(
 
 
 @rms_norm.defvjp
-def _(
-    xp,
-    g,
-    x,
-    axis,
-    weight,
-    epsilon,
-):
+def _(xp, g, x, axis, weight, epsilon):
     if 0 in x.shape:
         return {"x": g}
     if weight is not None:
         g = g * broadcast_along(xp, "rms_norm", "weight", weight, x, axis)
-    count = _size(x, axis)
-    y, rate = _over_root_mean_square(xp, x, axis, epsilon, count)
-    return {"x": _less_its_part_along(xp, y, g, axis, count) * rate}
+    count = axes_size(x, axis)
+    y, inv_rms = _divide_by_rms(xp, x, axis, epsilon, count)
+    return {"x": _remove_component(xp, g, y, axis, count) * inv_rms}
 
 
 @rms_norm.defderivative("weight")
-def _(
-    xp,
-    x,
-    axis,
-    weight,
-    epsilon,
-):
+def _(xp, x, axis, weight, epsilon):
     return {} if weight is None else {"weight": _rms_norm(xp, x, axis, epsilon)}
 
 
 def _rms_norm(xp: Namespace, x: Array, axis: Axes, epsilon: float) -> Any:
     if 0 in x.shape:
         return x
-    return _over_root_mean_square(xp, x, axis, epsilon, _size(x, axis))[0]
+    return _divide_by_rms(xp, x, axis, epsilon, axes_size(x, axis))[0]
 
 
-def _over_root_mean_square(
+def _divide_by_rms(
     xp: Namespace, x: Array, axis: Axes, epsilon: float, count: Any
 ) -> tuple[Any, Any]:
-    """x/sqrt(mean(x*x) + epsilon); of nothing, with an epsilon of 0, 0; and what it is over x."""
-    size = _size_of_largest(xp, x, axis, sqrt(epsilon))
-    x = x / size
-    square = xp.sum(x * x, axis=axis, keepdims=True) / count
+    """Return x/rms and 1/rms for rms = sqrt(sum(x*x)/count + epsilon), or 1 where that is 0."""
+    max_abs = _max_abs(xp, x, axis, sqrt(epsilon))
+    x = x / max_abs
+    mean_square = xp.sum(x * x, axis=axis, keepdims=True) / count
     if epsilon != 0:
-        rest = sqrt(epsilon) / size
-        square = square + rest * rest
-    root = xp.sqrt(_or_one(xp, square))
-    return x / root, 1 / size / root
+        sqrt_epsilon = sqrt(epsilon) / max_abs
+        mean_square = mean_square + sqrt_epsilon * sqrt_epsilon
+    rms = xp.sqrt(one_where_zero(xp, mean_square))
+    return x / rms, 1 / max_abs / rms
 
 
-def _less_its_part_along(xp: Namespace, y: Any, g: Any, axis: Axes, count: Any) -> Any:
-    """G without what only makes x larger, of which y, over the root mean square, sees nothing."""
+def _remove_component(xp: Namespace, g: Any, y: Any, axis: Axes, count: Any) -> Any:
+    """Return `g` without its component along y = x/rms, which does not change when x is scaled."""
     return g - y * (xp.sum(g * y, axis=axis, keepdims=True) / count)
 
 
-def _size_of_largest(xp: Namespace, x: Array, axis: Axes, least: float) -> Any:
-    """The largest magnitude, or `least` if that is more, or 1 if both are 0."""
-    return _or_one(xp, xp.maximum(xp.max(xp.abs(x), axis=axis, keepdims=True), least))
-
-
-def _or_one(xp: Namespace, x: Any) -> Any:
-    """X, but 1 for 0: what is divided by it is 0."""
-    return xp.where(x == 0, 1.0, x)
-
-
-def _size(x: Array, axis: Any) -> int:
-    return prod([x.shape[i] for i in axis])
+def _max_abs(xp: Namespace, x: Array, axis: Axes, least: float) -> Any:
+    """Return the largest magnitude of x, or `least` if that is more, or 1 if both are 0."""
+    return one_where_zero(xp, xp.maximum(xp.max(xp.abs(x), axis=axis, keepdims=True), least))

@@ -1,4 +1,4 @@
-"""Piecewise linear functions that let the positive side through."""
+"""Rectifiers: piecewise linear functions, and squares of them, that pass positive values."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ __all__ = [
     lipschitz=1.0,
 )
 def identity(xp: Namespace, x: Array) -> Any:
-    """X itself, the same object.
+    """Identity function, x itself (the same object).
 
     Examples
     --------
@@ -108,17 +108,17 @@ def relu(
 ) -> Any:
     """Rectified linear unit, max(x, 0), with Keras's parameters.
 
-    x where it is over `threshold`, at most `max_value`; ``negative_slope * (x - threshold)``
-    elsewhere.
+    The result is x where x > threshold, and ``negative_slope * (x - threshold)`` elsewhere, but at
+    most `max_value`.
 
     Parameters
     ----------
     negative_slope : number or array, optional
         The slope below `threshold`.
     max_value : number or array, optional
-        The largest value; None is no bound.
+        The largest value. None means that there is no bound.
     threshold : number or array, optional
-        Where the unit opens.
+        The x above which the result is x.
 
     Examples
     --------
@@ -137,35 +137,23 @@ def relu(
 
 
 @relu.defderivative
-def _(
-    xp,
-    x,
-    negative_slope,
-    max_value,
-    threshold,
-):
-    slope = xp.where(x > threshold, 1.0, negative_slope * ones_like_nan(xp, x))
-    return slope if max_value is None else xp.where(x >= max_value, 0.0, slope)
+def _(xp, x, negative_slope, max_value, threshold):
+    dy_dx = xp.where(x > threshold, 1.0, negative_slope * ones_like_nan(xp, x))
+    return dy_dx if max_value is None else xp.where(x >= max_value, 0.0, dy_dx)
 
 
 @relu.defderivative("negative_slope", "max_value", "threshold")
-def _(
-    xp,
-    x,
-    negative_slope,
-    max_value,
-    threshold,
-):
+def _(xp, x, negative_slope, max_value, threshold):
     one = ones_like_nan(xp, x)
     is_open = x > threshold
-    slopes = {
+    derivatives = {
         "negative_slope": xp.where(is_open, 0.0, x - threshold),
         "threshold": xp.where(is_open, 0.0, -negative_slope * one),
     }
     if max_value is None:
-        return slopes
-    slopes = {name: xp.where(x >= max_value, 0.0, slope) for name, slope in slopes.items()}
-    return {**slopes, "max_value": xp.where(x < max_value, 0.0, one)}
+        return derivatives
+    derivatives = {name: xp.where(x >= max_value, 0.0, d) for name, d in derivatives.items()}
+    return {**derivatives, "max_value": xp.where(x < max_value, 0.0, one)}
 
 
 @activation(
@@ -246,9 +234,9 @@ def prelu(xp: Namespace, x: Array, weight: ChannelArray, axis: Axis | None = Non
     ----------
     weight : number or array
         The slope below 0, and the derivative at 0. It broadcasts to x; with `axis` it is a number
-        or an array of one dimension, a slope for each channel.
+        or an array of one dimension with a slope for each channel.
     axis : int, optional
-        The channel axis of x; torch's is 1.
+        The channel axis of x, which is 1 in PyTorch.
 
     Examples
     --------
@@ -259,17 +247,17 @@ def prelu(xp: Namespace, x: Array, weight: ChannelArray, axis: Axis | None = Non
     array([[-0.5, -0.5],
            [ 2. , -1. ]])
     """
-    return relu.impl(xp, x, _slopes(xp, x, weight, axis))
+    return relu.impl(xp, x, _broadcast_weight(xp, x, weight, axis))
 
 
 @prelu.defderivative
 def _(xp, x, weight, axis):
-    return xp.where(x > 0, 1.0, _slopes(xp, x, weight, axis) * ones_like_nan(xp, x))
+    return xp.where(x > 0, 1.0, _broadcast_weight(xp, x, weight, axis) * ones_like_nan(xp, x))
 
 
 @prelu.defderivative("weight")
 def _(xp, x, weight, axis):
-    _slopes(xp, x, weight, axis)  # which raises the error for a bad shape
+    _broadcast_weight(xp, x, weight, axis)  # raises the error for an invalid shape
     return {"weight": xp.minimum(x, 0.0)}
 
 
@@ -295,7 +283,7 @@ def _(xp, x, weight, axis):
     kinks=(0.0, 6.0),
 )
 def relu6(xp: Namespace, x: Array) -> Any:
-    """Rectified linear unit with a bound, min(max(x, 0), 6).
+    """Rectified linear unit with an upper bound, min(max(x, 0), 6).
 
     Examples
     --------
@@ -337,7 +325,7 @@ def tlu(xp: Namespace, x: Array, tau: ArrayOrNumber, alpha: ArrayOrNumber = 0.0)
     Parameters
     ----------
     tau : number or array
-        The least value, learned for each channel; the derivative there is 0.
+        The smallest value, learned for each channel. The derivative there is 0.
     alpha : number or array, optional
         The slope of the other side, and the derivative where both sides meet.
 
@@ -403,7 +391,7 @@ def _(xp, x):
 @activation(
     formula="scale * maximum(x, 0)**2 + bias",
     source="Yu et al., MetaFormer baselines for vision, arXiv:2210.13452.",
-    ulp=8.0,  # beside its zero
+    ulp=8.0,  # near its zero
     cases=(case(scale=1.0, bias=0.0), case(scale=0.5, bias=0.25)),
     peers={
         "timm": Peer("timm.models.metaformer.StarReLU", scale_value=1.0, bias_value=0.0),
@@ -421,8 +409,8 @@ def star_relu(
 ) -> Any:
     """Scaled and shifted square of the rectified linear unit, scale*max(x, 0)**2 + bias.
 
-    At the default parameters it takes the standard normal distribution to mean 0 and variance 1.
-    Where it crosses 0 its error is that of the larger term.
+    The default parameters map the standard normal distribution to mean 0 and variance 1. Near its
+    zero the error is that of the larger term.
 
     Parameters
     ----------
@@ -476,7 +464,7 @@ def thresholded_relu(xp: Namespace, x: Array, theta: ArrayOrNumber = 1.0) -> Any
     Parameters
     ----------
     theta : number or array, optional
-        Where the unit opens; value and derivative there are 0.
+        The x above which the result is x. Value and derivative there are 0.
 
     Examples
     --------
@@ -519,14 +507,14 @@ def _(xp, x, theta):
     kinks=(0.5,),
 )
 def threshold(xp: Namespace, x: Array, threshold: ArrayOrNumber, value: ArrayOrNumber) -> Any:
-    """X where x > threshold, value elsewhere.
+    """Threshold function, x where x > threshold, value elsewhere.
 
     Parameters
     ----------
     threshold : number or array
-        The largest x that is replaced; the derivative there is 0.
+        The largest x that is replaced. The derivative there is 0.
     value : number or array
-        What it is replaced by.
+        The replacement.
 
     Examples
     --------
@@ -573,7 +561,7 @@ def step(xp: Namespace, x: Array, threshold: ArrayOrNumber = 0.0) -> Any:
     Parameters
     ----------
     threshold : number or array, optional
-        The least x that gives 1.
+        The smallest x with the value 1.
 
     Examples
     --------
@@ -621,18 +609,19 @@ def srelu(
     t_right: ArrayOrNumber,
     a_right: ArrayOrNumber,
 ) -> Any:
-    """S-shaped rectified linear unit, x between two thresholds, other lines outside of them.
+    """S-shaped rectified linear unit, x between two thresholds and lines of other slopes outside.
 
-    All four parameters are learned, for each channel.
+    All four parameters are learned for each channel.
 
     Parameters
     ----------
     t_left : number or array
-        Up to here it is t_left + a_left*(x - t_left).
+        The left threshold. Up to it the value is t_left + a_left*(x - t_left).
     a_left : number or array
         The slope on the left, and at t_left.
     t_right : number or array
-        From here on it is t_right + a_right*(x - t_right); not less than t_left.
+        The right threshold, at least t_left. From it on the value is
+        t_right + a_right*(x - t_right).
     a_right : number or array
         The slope on the right, and at t_right.
 
@@ -649,8 +638,8 @@ def srelu(
 
 @srelu.defderivative
 def _(xp, x, t_left, a_left, t_right, a_right):
-    slope = xp.where(x >= t_right, a_right * ones_like_nan(xp, x), 1.0)
-    return xp.where(x <= t_left, a_left, slope) * ones_like_nan(xp, x)
+    dy_dx = xp.where(x >= t_right, a_right * ones_like_nan(xp, x), 1.0)
+    return xp.where(x <= t_left, a_left, dy_dx) * ones_like_nan(xp, x)
 
 
 @srelu.defderivative("t_left", "a_left", "t_right", "a_right")
@@ -666,8 +655,9 @@ def _(xp, x, t_left, a_left, t_right, a_right):
     }
 
 
-def _line(x: Array, t: ArrayOrNumber, slope: ArrayOrNumber) -> Any:
-    return t if _is_zero(slope) else t + slope * (x - t)
+def _line(x: Array, t: ArrayOrNumber, a: ArrayOrNumber) -> Any:
+    """Return the line through (t, t) with slope a."""
+    return t if _is_zero(a) else t + a * (x - t)
 
 
 @activation(
@@ -689,9 +679,9 @@ def shilu(xp: Namespace, x: Array, alpha: ArrayOrNumber = 1.0, beta: ArrayOrNumb
     Parameters
     ----------
     alpha : number or array, optional
-        The slope above 0; learned.
+        The slope above 0, which is learned.
     beta : number or array, optional
-        The value below 0; learned.
+        The value below 0, which is learned.
 
     Examples
     --------
@@ -713,7 +703,7 @@ def _(xp, x, alpha, beta):
     return {"alpha": xp.maximum(x, 0.0), "beta": ones_like_nan(xp, x)}
 
 
-def _slopes(xp: Namespace, x: Array, weight: ChannelArray, axis: Axis | None) -> Any:
+def _broadcast_weight(xp: Namespace, x: Array, weight: ChannelArray, axis: Axis | None) -> Any:
     return broadcast_along(xp, "prelu", "weight", weight, x, () if axis is None else (axis,))
 
 

@@ -1,15 +1,25 @@
-"""Sums and means of exponentials along an axis, as logarithms."""
+"""Logarithms of sums and means of exponentials along an axis."""
 
 from __future__ import annotations
 
-from math import inf, nan, prod
+from collections.abc import Iterator
+from math import inf, nan
 from typing import Any
 
 from .._define import Peer, activation, case
 from .._errors import check_shape
 from .._parameters import ArrayOrNumber, Axes, Axis, Mask
-from .._typing import NUMBER, Array, Namespace
-from ..numerics.arrays import mask_to_zero, ones_like_nan, slice_axis
+from .._typing import Array, Namespace
+from ..numerics.arrays import (
+    axes_size,
+    count_true,
+    is_array,
+    mask_to_zero,
+    one_where_zero,
+    ones_like_nan,
+    slice_axis,
+    unbroadcast,
+)
 
 __all__ = ["logcumsumexp", "logmeanexp", "logsumexp"]
 
@@ -43,21 +53,18 @@ def logsumexp(
 
     Parameters
     ----------
-    axis : int, tuple of ints or None, optional
-        The axis or axes to sum over; None is all of them.
     b : number or array, optional
-        The factors of the exponentials; None is 1. A negative sum has the logarithm NaN.
-    keepdims : bool, optional
-        Whether the axes stay, with size 1.
+        The factors of the exponentials; None means 1. The logarithm of a negative sum is NaN.
     return_sign : bool, optional
-        Whether to return the logarithm of the magnitude of the sum, and its sign: 1, 0 or -1.
+        Whether to return the logarithm of the magnitude of the sum together with its sign, which
+        is 1, 0 or -1.
     where : boolean array, optional
-        True takes part. The others have no gradient, whatever they hold.
+        The elements to include. Excluded elements have no gradient, whatever they hold.
 
     Notes
     -----
-    The sum of nothing, or of -inf alone, is -inf and has no gradient. The sum that is little more
-    than its largest term keeps the little: of 0 and -40 it is 4.2e-18.
+    The sum of no elements, or of -inf alone, is -inf and has no gradient. A result near 0
+    keeps the terms that are small beside the largest: that of 0 and -40 is 4.2e-18.
 
     Examples
     --------
@@ -67,38 +74,28 @@ def logsumexp(
     array([1000.69314718,    0.        ])
     """
     if 0 in x.shape:
-        total = xp.sum(x, axis=axis, keepdims=keepdims)
-        return (xp.log(total), total) if return_sign else xp.log(total)
-    x, b = _taking_part(xp, x, b, where)
-    top, bad, level, apart = _parts(xp, x, axis)
-    term = xp.exp(apart) if b is None else b * xp.exp(apart)
-    # log(major) + log1p(minor/major) keeps what is small beside the largest terms
-    is_top = (x == top) | bad
-    major = xp.sum(xp.where(is_top, term, 0.0), axis=axis, keepdims=True)
-    minor = xp.sum(xp.where(is_top, 0.0, term), axis=axis, keepdims=True)
-    sign = _sign(xp, xp.where(top == -inf, 0.0, major + minor))
-    ratio = xp.where(major == 0, 0.0, minor) / xp.where(major == 0, 1.0, major)
-    ratio = xp.where(ratio < -1, -2 - ratio, ratio)
-    major = xp.where(bad, 1.0, xp.where(major == 0, minor, major))
-    value = _unless(xp, top, level + xp.log(xp.abs(major)) + xp.log1p(ratio))
+        zero = xp.sum(x, axis=axis, keepdims=keepdims)
+        return (xp.log(zero), zero) if return_sign else xp.log(zero)
+    x, b = _exclude(xp, x, b, where)
+    row_max, is_infinite, offset, shifted = _shift(xp, x, axis)
+    term = xp.exp(shifted) if b is None else b * xp.exp(shifted)
+    # log(major) + log1p(minor/major) preserves what is small beside the largest terms
+    is_major = (x == row_max) | is_infinite
+    major = xp.sum(xp.where(is_major, term, 0.0), axis=axis, keepdims=True)
+    minor = xp.sum(xp.where(is_major, 0.0, term), axis=axis, keepdims=True)
+    sign = _sign(xp, xp.where(row_max == -inf, 0.0, major + minor))
+    factor, ratio = _factor_sum(xp, major, minor)
+    factor = xp.where(is_infinite, 1.0, xp.abs(factor))
+    value = _infinite_like(xp, row_max, offset + xp.log(factor) + xp.log1p(ratio))
     if return_sign:
-        return _without(xp, value, axis, keepdims), _without(xp, sign, axis, keepdims)
-    return _without(xp, xp.where(sign < 0, nan, value), axis, keepdims)
+        return _drop_axes(xp, value, axis, keepdims), _drop_axes(xp, sign, axis, keepdims)
+    return _drop_axes(xp, xp.where(sign < 0, nan, value), axis, keepdims)
 
 
 @logsumexp.defvjp
-def _(
-    xp,
-    g,
-    x,
-    axis,
-    b,
-    keepdims,
-    return_sign,
-    where,
-):
-    g = _kept(xp, "logsumexp.vjp", g, x, axis, keepdims)
-    return {"x": _pulled(xp, x, g, axis, b, where)}
+def _(xp, g, x, axis, b, keepdims, return_sign, where):
+    g = _restore_axes(xp, "logsumexp.vjp", g, x, axis, keepdims)
+    return _logsumexp_vjp(xp, g, x, axis, b, where)
 
 
 @activation(
@@ -115,16 +112,12 @@ def logmeanexp(
 
     Parameters
     ----------
-    axis : int, tuple of ints or None, optional
-        The axis or axes to average over; None is all of them.
     where : boolean array, optional
-        True takes part. The others have no gradient, whatever they hold.
-    keepdims : bool, optional
-        Whether the axes stay, with size 1.
+        The elements to include. Excluded elements have no gradient, whatever they hold.
 
     Notes
     -----
-    The mean of nothing, or of -inf alone, is -inf and has no gradient.
+    The mean of no elements, or of -inf alone, is -inf and has no gradient.
 
     Examples
     --------
@@ -135,41 +128,32 @@ def logmeanexp(
     """
     if 0 in x.shape:
         return xp.log(xp.sum(x, axis=axis, keepdims=keepdims))
-    count: Any = prod([x.shape[i] for i in _tuple(axis)])
+    count: Any = axes_size(x, axis)
     if where is not None:
         x = xp.where(where, x, -inf)
         where = xp.broadcast_to(where, x.shape)
-        count = xp.sum(xp.astype(where, x.dtype), axis=axis, keepdims=True)
-        count = xp.where(count == 0, 1.0, count)
-    top, _, level, apart = _parts(xp, x, axis)
-    rest = xp.expm1(apart) if where is None else xp.where(where, xp.expm1(apart), 0.0)
-    # the mean less 1 where that is small: equal elements leave nothing of it
-    less = xp.sum(rest, axis=axis, keepdims=True) / count
-    mean = xp.sum(xp.exp(apart), axis=axis, keepdims=True) / count
-    near = less > -0.25
-    logarithm = xp.where(
-        near, xp.log1p(xp.where(near, less, 0.0)), xp.log(xp.where(near, 1.0, mean))
-    )
-    return _without(xp, _unless(xp, top, level + logarithm), axis, keepdims)
+        count = count_true(xp, where, x, axis)
+    row_max, _, offset, shifted = _shift(xp, x, axis)
+    # the mean less 1 is right where it is small, as for equal elements
+    mean_minus_1 = mask_to_zero(xp, xp.expm1(shifted), where)
+    mean_minus_1 = xp.sum(mean_minus_1, axis=axis, keepdims=True) / count
+    mean = xp.sum(xp.exp(shifted), axis=axis, keepdims=True) / count
+    is_near_1 = mean_minus_1 > -0.25
+    log1p = xp.log1p(xp.where(is_near_1, mean_minus_1, 0.0))
+    log_mean = xp.where(is_near_1, log1p, xp.log(xp.where(is_near_1, 1.0, mean)))
+    return _drop_axes(xp, _infinite_like(xp, row_max, offset + log_mean), axis, keepdims)
 
 
 @logmeanexp.defvjp
-def _(
-    xp,
-    g,
-    x,
-    axis,
-    where,
-    keepdims,
-):
-    g = _kept(xp, "logmeanexp.vjp", g, x, axis, keepdims)
-    return {"x": _pulled(xp, x, g, axis, None, where)}
+def _(xp, g, x, axis, where, keepdims):
+    g = _restore_axes(xp, "logmeanexp.vjp", g, x, axis, keepdims)
+    return _logsumexp_vjp(xp, g, x, axis, None, where)
 
 
 @activation(
     formula="log(cumsum(exp(x)))",
     source="Hillis & Steele, Data parallel algorithms, Commun. ACM 29, 1986.",
-    ulp=128.0,  # beside a zero, which two logarithms come to; 2 of the larger of them
+    ulp=128.0,  # near 0, where two logarithms cancel; 2 ulp of the larger one
     cases=(case(reverse=True, formula="log(cumsum(exp(x)[::-1])[::-1])"),),
     peers={
         "torch": Peer("torch.logcumsumexp", note="dim"),
@@ -180,14 +164,12 @@ def _(
     output_axis="kept",
 )
 def logcumsumexp(xp: Namespace, x: Any, axis: Axis = -1, reverse: bool = False) -> Any:
-    """Logarithms of the running sums of exponentials, log(cumsum(exp(x))) along an axis.
+    """Logarithms of the cumulative sums of exponentials, log(cumsum(exp(x))) along an axis.
 
     Parameters
     ----------
-    axis : int, optional
-        The axis to run along.
     reverse : bool, optional
-        Whether to run from the end to the beginning.
+        Whether to sum from the end to the beginning.
 
     Notes
     -----
@@ -200,114 +182,125 @@ def logcumsumexp(xp: Namespace, x: Any, axis: Axis = -1, reverse: bool = False) 
     >>> ax.logcumsumexp(np.array([-np.inf, 0.0, 0.0]))
     array([      -inf, 0.        , 0.69314718])
     """
-    n, step = x.shape[axis], 1
-    while step < n:
-        low, high = _pair(x, axis, step)
-        x = _beside(xp, x, _logaddexp(xp, high, low), axis, reverse)
-        step *= 2
+    for step in _doubling_steps(x.shape[axis]):
+        earlier, later = _pairs(x, axis, step)
+        x = _replace_pairs(xp, x, _logaddexp(xp, later, earlier), axis, reverse)
     return x
 
 
 @logcumsumexp.defvjp
 def _(xp, g, x, axis, reverse):
-    # of each running sum its largest term and what it is over that
-    top, total, n, step = x, ones_like_nan(xp, x), x.shape[axis], 1
-    while step < n:
-        (a, b), (c, d) = _pair(top, axis, step), _pair(total, axis, step)
+    # each cumulative sum as its largest term and the quotient of sum and term
+    cum_max, quotient, n = x, ones_like_nan(xp, x), x.shape[axis]
+    for step in _doubling_steps(n):
+        (a, b), (c, d) = _pairs(cum_max, axis, step), _pairs(quotient, axis, step)
         larger = xp.maximum(a, b)
-        both = c * _over(xp, a, larger) + d * _over(xp, b, larger)
-        top = _beside(xp, top, larger, axis, reverse)
-        total = _beside(xp, total, both, axis, reverse)
-        step *= 2
-    # each element has its share of the sums from its own on
-    g, step = g / total, 1
+        both = c * _exp_difference(xp, a, larger) + d * _exp_difference(xp, b, larger)
+        cum_max = _replace_pairs(xp, cum_max, larger, axis, reverse)
+        quotient = _replace_pairs(xp, quotient, both, axis, reverse)
+    # each element is a term of the sums from its own on
+    g = g / quotient
+    for step in _doubling_steps(n):
+        (a, b), (c, d) = _pairs(cum_max, axis, step), _pairs(g, axis, step)
+        both = d + c * _exp_difference(xp, b, a) if reverse else c + d * _exp_difference(xp, a, b)
+        g = _replace_pairs(xp, g, both, axis, not reverse)
+    return {"x": g * xp.where(x == -inf, 0.0, _exp_difference(xp, x, cum_max))}
+
+
+def _doubling_steps(n: int) -> Iterator[int]:
+    """Yield the steps 1, 2, 4, ... of a parallel scan of n elements."""
+    step = 1
     while step < n:
-        (a, b), (c, d) = _pair(top, axis, step), _pair(g, axis, step)
-        both = d + c * _over(xp, b, a) if reverse else c + d * _over(xp, a, b)
-        g = _beside(xp, g, both, axis, not reverse)
+        yield step
         step *= 2
-    return {"x": g * xp.where(x == -inf, 0.0, _over(xp, x, top))}
 
 
-def _pair(x: Any, axis: int, step: int) -> tuple[Any, Any]:
-    """What has an element a step after it, and what has one a step before it."""
+def _pairs(x: Any, axis: int, step: int) -> tuple[Any, Any]:
+    """Return the elements that have one a step later, and those later ones."""
     return slice_axis(x, axis, slice(None, -step)), slice_axis(x, axis, slice(step, None))
 
 
-def _beside(xp: Namespace, x: Any, new: Any, axis: int, reverse: bool) -> Any:
-    """What is new, after the elements of x that have nothing before them; or all backwards."""
+def _replace_pairs(xp: Namespace, x: Any, new: Any, axis: int, reverse: bool) -> Any:
+    """Return x with `new` in place of its later elements, or of its earlier ones in reverse."""
     step = x.shape[axis] - new.shape[axis]
     if reverse:
         return xp.concat([new, slice_axis(x, axis, slice(-step, None))], axis=axis)
     return xp.concat([slice_axis(x, axis, slice(None, step)), new], axis=axis)
 
 
-def _over(xp: Namespace, x: Array, top: Array) -> Any:
-    """exp(x)/exp(top) for x <= top; 1 where both are infinite."""
-    return xp.exp(xp.where((xp.abs(top) == inf) & (x == top), 0.0, x - top))
+def _exp_difference(xp: Namespace, x: Array, y: Array) -> Any:
+    """Return exp(x - y), and 1 where x and y are the same infinity."""
+    return xp.exp(xp.where((xp.abs(y) == inf) & (x == y), 0.0, x - y))
 
 
-def _pulled(xp: Namespace, x: Any, g: Any, axis: Axes, b: Any, where: Mask | None) -> Any:
-    """The gradient g, which kept the axes, shared out as the terms of the sum are."""
+def _logaddexp(xp: Namespace, x: Array, y: Array) -> Any:
+    larger = xp.maximum(x, y)
+    difference = xp.where(xp.abs(larger) == inf, 0.0, x - y)
+    return xp.where(larger == -inf, -inf, larger + xp.log1p(xp.exp(-xp.abs(difference))))
+
+
+def _logsumexp_vjp(
+    xp: Namespace, g: Any, x: Any, axis: Axes, b: Any, where: Mask | None
+) -> dict[str, Any]:
+    """Return the gradients of x and of an array b from `g`, which has all axes."""
     if 0 in x.shape:
-        return x * g
-    x, b = _taking_part(xp, x, b, where)
-    top = xp.max(x, axis=axis, keepdims=True)
-    term = xp.exp(xp.where(x == inf, 0.0, x - xp.where(top == -inf, 0.0, top)))
-    term = term if b is None else b * term
-    total = xp.sum(term, axis=axis, keepdims=True)
-    share = xp.where(total == 0, 0.0, term) / xp.where(total == 0, 1.0, total)
-    return share * g if where is None else xp.where(where, share * g, 0.0)
+        dx = db = x * g
+    else:
+        x, b = _exclude(xp, x, b, where)
+        row_max = xp.max(x, axis=axis, keepdims=True)
+        e = xp.exp(xp.where(x == inf, 0.0, x - xp.where(row_max == -inf, 0.0, row_max)))
+        term = e if b is None else b * e
+        row_sum = xp.sum(term, axis=axis, keepdims=True)
+        divisor = one_where_zero(xp, row_sum)
+        dx = mask_to_zero(xp, xp.where(row_sum == 0, 0.0, term) / divisor * g, where)
+        db = xp.where(row_sum == 0, 0.0, e) / divisor * g if is_array(b) else None
+    return {"x": dx, "b": unbroadcast(xp, db, b.shape)} if is_array(b) else {"x": dx}
 
 
-def _kept(xp: Namespace, name: str, g: Any, x: Array, axis: Any, keepdims: bool) -> Any:
-    """The gradient g of the result with the axes that went, now of size 1."""
-    kept = tuple(1 if i in axis else n for i, n in enumerate(x.shape))
-    without = tuple(n for i, n in enumerate(x.shape) if i not in axis)
-    check_shape(name, "g", g, kept if keepdims else without)
-    return xp.reshape(g, kept)
+def _restore_axes(xp: Namespace, name: str, g: Any, x: Array, axis: Any, keepdims: bool) -> Any:
+    """Return the cotangent of a reduction with the reduced axes, which have size 1."""
+    shape = tuple(1 if i in axis else n for i, n in enumerate(x.shape))
+    reduced = tuple(n for i, n in enumerate(x.shape) if i not in axis)
+    check_shape(name, "g", g, shape if keepdims else reduced)
+    return xp.reshape(g, shape)
 
 
-def _taking_part(xp: Namespace, x: Any, b: Any, where: Mask | None) -> tuple[Any, Any]:
-    """X and the factors b, where what has none or is masked is -inf and has the factor 0."""
+def _drop_axes(xp: Namespace, value: Array, axis: Any, keepdims: bool) -> Any:
+    """Return a reduction without the reduced axes, unless they are to be kept."""
+    if keepdims:
+        return value
+    return xp.reshape(value, tuple(n for i, n in enumerate(value.shape) if i not in axis))
+
+
+def _exclude(xp: Namespace, x: Any, b: Any, where: Mask | None) -> tuple[Any, Any]:
+    """Return x and its factors, where excluded elements are -inf and have the factor 0."""
     if where is not None:
         x = xp.where(where, x, -inf)
-    if b is not None and not isinstance(b, NUMBER):
+    if is_array(b):
         b = mask_to_zero(xp, b, where)
         x = xp.where(b == 0, -inf, x)
     return x, b
 
 
-def _parts(xp: Namespace, x: Array, axis: Axes) -> tuple[Any, Any, Any, Any]:
-    """The largest, whether it is infinite, what to take from x (0 if so), and x less that."""
-    top = xp.max(x, axis=axis, keepdims=True)
-    bad = xp.abs(top) == inf
-    level = xp.where(bad, 0.0, top)
-    return top, bad, level, xp.where(bad, 0.0, x - level)
+def _shift(xp: Namespace, x: Array, axis: Axes) -> tuple[Any, Any, Any, Any]:
+    """Return the maximum, whether it is infinite, the offset of x (0 if so), and x less that."""
+    row_max = xp.max(x, axis=axis, keepdims=True)
+    is_infinite = xp.abs(row_max) == inf
+    offset = xp.where(is_infinite, 0.0, row_max)
+    return row_max, is_infinite, offset, xp.where(is_infinite, 0.0, x - offset)
 
 
-def _unless(xp: Namespace, top: Any, value: Array) -> Any:
-    """The value, but infinity where that is the largest, and -inf without a gradient."""
-    return xp.where(top == -inf, -inf, xp.where(top == inf, top, value))
+def _factor_sum(xp: Namespace, major: Any, minor: Any) -> tuple[Any, Any]:
+    """Return a factor and a ratio such that |major + minor| = |factor| * (1 + ratio)."""
+    ratio = xp.where(major == 0, 0.0, minor) / one_where_zero(xp, major)
+    return xp.where(major == 0, minor, major), xp.where(ratio < -1, -2 - ratio, ratio)
+
+
+def _infinite_like(xp: Namespace, row_max: Any, value: Array) -> Any:
+    """Return `value`, and infinity where the maximum is; that of -inf has no gradient."""
+    return xp.where(row_max == -inf, -inf, xp.where(row_max == inf, row_max, value))
 
 
 def _sign(xp: Namespace, x: Array) -> Any:
-    """Torch has one that makes 0 of NaN."""
+    """Return the sign of x, and NaN for NaN, of which torch.sign is 0."""
     return xp.where(x > 0, 1.0, xp.where(x < 0, -1.0, x))
-
-
-def _without(xp: Namespace, value: Array, axis: Axes, keepdims: bool) -> Any:
-    if keepdims:
-        return value
-    return xp.reshape(value, tuple(n for i, n in enumerate(value.shape) if i not in _tuple(axis)))
-
-
-def _tuple(axis: Any) -> tuple[int, ...]:
-    """What is left of the kinds of axis after the check."""
-    return axis  # type: ignore[no-any-return]
-
-
-def _logaddexp(xp: Namespace, x: Array, y: Array) -> Any:
-    top = xp.maximum(x, y)
-    apart = xp.where(xp.abs(top) == inf, 0.0, x - y)
-    return xp.where(top == -inf, -inf, top + xp.log1p(xp.exp(-xp.abs(apart))))

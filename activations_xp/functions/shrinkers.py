@@ -1,4 +1,4 @@
-"""Functions that pull towards zero."""
+"""Shrinkage functions, which move x towards zero."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 
 from .._define import activation, case
 from .._parameters import ArrayOrNumber
-from .._special import has_spare, shrunk
+from .._special import has_spare as rounds_to_float32
+from .._special import shrunk as one_minus_tanhc
 from .._typing import Array, Namespace
 from ..numerics.arrays import ones_like_nan, zeros_like
 
@@ -32,7 +33,7 @@ __all__ = ["hard_shrink", "soft_shrink", "tanh_shrink"]
     lipschitz=1.0,
 )
 def tanh_shrink(xp: Namespace, x: Array) -> Any:
-    """Tanh shrinkage, x - tanh(x), right to the last digits also where both are nearly equal.
+    """Tanh shrinkage, x - tanh(x), accurate also where both are nearly equal.
 
     Examples
     --------
@@ -41,23 +42,24 @@ def tanh_shrink(xp: Namespace, x: Array) -> Any:
     >>> ax.tanh_shrink(np.array([-np.inf, 1e-8, 2.0]))
     array([          -inf, 3.33333333e-25, 1.03597242e+00])
     """
-    if has_spare(xp):
-        square = x * x
-        return xp.where(square < 1e-6, x * square * (1 / 3 - square * (2 / 15)), x - xp.tanh(x))
-    near = xp.minimum(xp.maximum(x, -1.0), 1.0)
-    core = near * shrunk(xp, near)
-    a = xp.abs(x)
-    e = xp.exp(-2 * a)  # far out it is |x| - 1 + 2*e/(1 + e), which needs no tanh
-    size = (a - 1) + 2 * e / (1 + e)
-    return xp.where(a < 1, core, xp.where(x > 0, size, -size))
+    if rounds_to_float32(xp):
+        x2 = x * x
+        return xp.where(x2 < 1e-6, x * x2 * (1 / 3 - x2 * (2 / 15)), x - xp.tanh(x))
+    clipped = xp.minimum(xp.maximum(x, -1.0), 1.0)
+    inner = clipped * one_minus_tanhc(xp, clipped)
+    # outside of [-1, 1] it is +-(|x| - tanh|x|), with tanh|x| = 1 - 2*e/(1 + e)
+    abs_x = xp.abs(x)
+    e = xp.exp(-2 * abs_x)
+    outer = (abs_x - 1) + 2 * e / (1 + e)
+    return xp.where(abs_x < 1, inner, xp.where(x > 0, outer, -outer))
 
 
 @tanh_shrink.defderivative
 def _(xp, x):
-    # the square of tanh(x), whose own error in some libraries counts twice
+    # tanh(x)**2 by expm1, since squaring doubles the error that tanh has in some libraries
     e = xp.expm1(-2 * xp.abs(x))
-    t = e / (2 + e)
-    return t * t
+    tanh = e / (2 + e)
+    return tanh * tanh
 
 
 @activation(
@@ -97,16 +99,16 @@ def soft_shrink(
     lower: ArrayOrNumber | None = None,
     upper: ArrayOrNumber | None = None,
 ) -> Any:
-    """Soft threshold, x pulled towards 0 by lambd, and 0 where |x| <= lambd.
+    """Soft threshold, x moved towards 0 by lambd, and 0 where |x| <= lambd.
 
     Parameters
     ----------
     lambd : number or array, optional
-        How far, on either side; at least 0.
+        The distance, at least 0.
     lower : number or array, optional
-        The least x that becomes 0; None is -lambd.
+        The smallest x that becomes 0. None means -lambd.
     upper : number or array, optional
-        The largest x that becomes 0; None is lambd.
+        The largest x that becomes 0. None means lambd.
 
     Examples
     --------
@@ -120,37 +122,25 @@ def soft_shrink(
 
 
 @soft_shrink.defderivative
-def _(
-    xp,
-    x,
-    lambd,
-    lower,
-    upper,
-):
+def _(xp, x, lambd, lower, upper):
     return _outside(xp, x, *_bounds(lambd, lower, upper))
 
 
 @soft_shrink.defderivative("lambd", "lower", "upper")
-def _(
-    xp,
-    x,
-    lambd,
-    lower,
-    upper,
-):
-    least, largest = _bounds(lambd, lower, upper)
-    below = xp.where(x >= least, 0.0, -ones_like_nan(xp, x))
-    above = xp.where(x <= largest, 0.0, -ones_like_nan(xp, x))
-    slopes = {"lambd": zeros_like(xp, x)}
+def _(xp, x, lambd, lower, upper):
+    from_lower, to_upper = _bounds(lambd, lower, upper)
+    dy_dlower = xp.where(x >= from_lower, 0.0, -ones_like_nan(xp, x))
+    dy_dupper = xp.where(x <= to_upper, 0.0, -ones_like_nan(xp, x))
+    derivatives = {"lambd": zeros_like(xp, x)}
     if lower is None:
-        slopes["lambd"] = -below
+        derivatives["lambd"] = -dy_dlower
     else:
-        slopes["lower"] = below
+        derivatives["lower"] = dy_dlower
     if upper is None:
-        slopes["lambd"] = slopes["lambd"] + above
+        derivatives["lambd"] = derivatives["lambd"] + dy_dupper
     else:
-        slopes["upper"] = above
-    return slopes
+        derivatives["upper"] = dy_dupper
+    return derivatives
 
 
 @activation(
@@ -195,11 +185,11 @@ def hard_shrink(
     Parameters
     ----------
     lambd : number or array, optional
-        The largest |x| that becomes 0; below 0 none does.
+        The largest |x| that becomes 0. If it is negative, none does.
     lower : number or array, optional
-        The least x that becomes 0; None is -lambd.
+        The smallest x that becomes 0. None means -lambd.
     upper : number or array, optional
-        The largest x that becomes 0; None is lambd.
+        The largest x that becomes 0. None means lambd.
 
     Examples
     --------
@@ -213,33 +203,21 @@ def hard_shrink(
 
 
 @hard_shrink.defderivative
-def _(
-    xp,
-    x,
-    lambd,
-    lower,
-    upper,
-):
+def _(xp, x, lambd, lower, upper):
     return _outside(xp, x, *_bounds(lambd, lower, upper))
 
 
 @hard_shrink.defderivative("lambd", "lower", "upper")
-def _(
-    xp,
-    x,
-    lambd,
-    lower,
-    upper,
-):
+def _(xp, x, lambd, lower, upper):
     given = {"lambd": lambd, "lower": lower, "upper": upper}
     return {name: zeros_like(xp, x) for name, value in given.items() if value is not None}
 
 
 def _bounds(lambd: Any, lower: Any, upper: Any) -> tuple[Any, Any]:
-    """From one to the other everything becomes 0."""
+    """Return the bounds of the interval that becomes 0."""
     return -lambd if lower is None else lower, lambd if upper is None else upper
 
 
 def _outside(xp: Namespace, x: Array, lower: Any, upper: Any) -> Any:
-    """The derivative of both thresholds: 0 within the bounds and at them, 1 elsewhere."""
+    """Return the derivative of both thresholds: 0 within and at the bounds, 1 elsewhere."""
     return xp.where((x >= lower) & (x <= upper), 0.0, ones_like_nan(xp, x))

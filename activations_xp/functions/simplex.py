@@ -1,14 +1,22 @@
-"""Functions that turn a slice along an axis into weights that sum to 1."""
+"""Functions that map a slice along an axis to weights that sum to 1."""
 
 from __future__ import annotations
 
-from math import expm1, inf, log, prod
+from math import expm1, inf, log
 from typing import Any
 
 from .._define import Peer, activation, case
 from .._parameters import Axes, Count, Mask, Number
 from .._typing import Array, Namespace
-from ..numerics.arrays import arange, mask_to_zero
+from ..numerics.arrays import (
+    arange,
+    axes_size,
+    clip_to_finite,
+    count_true,
+    largest_finite,
+    mask_to_zero,
+    one_where_zero,
+)
 
 __all__ = ["entmax", "entmax15", "log_softmax", "softmax", "softmin", "sparsemax"]
 
@@ -17,8 +25,8 @@ __all__ = ["entmax", "entmax15", "log_softmax", "softmax", "softmin", "sparsemax
     formula="exp(x) / sum(exp(x))",
     source="Bridle, Probabilistic interpretation of feedforward classification network outputs, "
     "1990.",
-    # 4, but for weights below exp(-60) of the largest (float64: exp(-680)) where that is of an x
-    # over 60 (680), whose exponents are rounded
+    # 4, but for weights below exp(-60) of the largest (float64: exp(-680)): where the largest x is
+    # over 60 (680), their exponents are rounded
     ulp=20.0,
     aliases={"softmax2d": {"axis": -3}},
     peers={
@@ -36,17 +44,9 @@ __all__ = ["entmax", "entmax15", "log_softmax", "softmax", "softmin", "sparsemax
 def softmax(xp: Namespace, x: Array, axis: Axes = -1, where: Mask | None = None) -> Any:
     """Softmax, exp(x)/sum(exp(x)) along an axis.
 
-    Parameters
-    ----------
-    axis : int, tuple of ints or None, optional
-        The axis or axes to sum over; None is all of them.
-    where : boolean array, optional
-        True takes part. The others get 0 and no gradient, whatever they hold; so does a slice of
-        which nothing takes part.
-
     Notes
     -----
-    Infinite elements share the 1, equally, and leave 0 to the others.
+    Infinite elements share the sum 1 equally; the others are 0.
 
     Examples
     --------
@@ -58,25 +58,25 @@ def softmax(xp: Namespace, x: Array, axis: Axes = -1, where: Mask | None = None)
     """
     if 0 in x.shape:
         return x
-    x, top = _with_largest(xp, x, axis, where)
-    # The exponentials may be off by any one factor if those of the largest elements neither
-    # overflow nor are less than 1: that of the whole number nearest to 0 rounds hardly an exponent.
-    room = 60.0 if x.dtype == xp.float32 else 680.0
-    level = finite(xp, x, xp.floor(top - xp.minimum(xp.maximum(top, 0.0), room)))
-    e = xp.exp(xp.minimum(x - level, room + 1))
-    return e / _sum_or_one(xp, e, axis)
+    x, row_max = _mask_and_max(xp, x, axis, where)
+    # An offset cancels in the quotient. It must only keep the exponential of the largest element
+    # between 1 and overflow: the integer nearest to 0 that does rounds hardly any exponent.
+    limit = 60.0 if x.dtype == xp.float32 else 680.0
+    offset = xp.floor(row_max - xp.minimum(xp.maximum(row_max, 0.0), limit))
+    e = xp.exp(xp.minimum(x - clip_to_finite(xp, offset), limit + 1))
+    return e / one_where_zero(xp, xp.sum(e, axis=axis, keepdims=True))
 
 
 @softmax.defvjp
 def _(xp, g, x, axis, where):
-    return {"x": _pulled(xp, softmax.impl(xp, x, axis, where), g, axis, where)}
+    return {"x": _softmax_vjp(xp, softmax.impl(xp, x, axis, where), g, axis, where)}
 
 
 @activation(
     formula="x - log(sum(exp(x)))",
     source="Bridle, Probabilistic interpretation of feedforward classification network outputs, "
     "1990.",
-    ulp=8.0,  # near 0, which 1 less what the others have comes to; elsewhere 2
+    ulp=8.0,  # near 0, where 1 less the weights of the others is rounded; elsewhere 2
     peers={
         "torch": Peer("torch.nn.functional.log_softmax", dim=None),
         "jax": "jax.nn.log_softmax",
@@ -93,16 +93,14 @@ def log_softmax(xp: Namespace, x: Array, axis: Axes = -1, where: Mask | None = N
 
     Parameters
     ----------
-    axis : int, tuple of ints or None, optional
-        The axis or axes to sum over; None is all of them.
     where : boolean array, optional
-        True takes part. The others get -inf and no gradient, whatever they hold; so does a slice
-        of which nothing takes part.
+        The elements to include. Excluded elements become -inf and have no gradient, whatever they
+        hold; so does a slice without included elements.
 
     Notes
     -----
-    Beside an infinite element what is less is -inf; k infinite elements are -log(k) each. An
-    element that is near 0 is right in absolute terms only.
+    In a slice with k infinite elements each of them is -log(k) and the others are -inf. The error
+    bound of a result near 0 is absolute.
 
     Examples
     --------
@@ -113,11 +111,12 @@ def log_softmax(xp: Namespace, x: Array, axis: Axes = -1, where: Mask | None = N
     """
     if 0 in x.shape:
         return x
-    x, top = _with_largest(xp, x, axis, where)
-    # beside infinity what is less becomes -inf
-    far = xp.minimum(xp.maximum(top - finite(xp, x, top), 1.0), _largest(xp, x))
-    shifted = _less(xp, x, top) * far
-    return shifted - xp.log(_sum_or_one(xp, xp.exp(shifted), axis))
+    x, row_max = _mask_and_max(xp, x, axis, where)
+    # a factor of 1, but beside infinity one that makes -inf of every finite element
+    factor = xp.maximum(row_max - clip_to_finite(xp, row_max), 1.0)
+    shifted = _minus_max(xp, x, row_max) * xp.minimum(factor, largest_finite(xp, x))
+    row_sum = xp.sum(xp.exp(shifted), axis=axis, keepdims=True)
+    return shifted - xp.log(one_where_zero(xp, row_sum))
 
 
 @log_softmax.defvjp
@@ -126,10 +125,10 @@ def _(xp, g, x, axis, where):
         return {"x": g}
     y = softmax.impl(xp, x, axis, where)
     g = mask_to_zero(xp, g, where)
-    for _ in range(2):  # the second takes away the rounding of the first
+    for _ in range(2):  # the second pass removes the rounding error of the first
         g = g - y * xp.sum(g, axis=axis, keepdims=True)
-    nothing = xp.sum(y, axis=axis, keepdims=True) == 0
-    return {"x": mask_to_zero(xp, xp.where(nothing, 0.0, g), where)}
+    is_empty = xp.sum(y, axis=axis, keepdims=True) == 0
+    return {"x": mask_to_zero(xp, xp.where(is_empty, 0.0, g), where)}
 
 
 @activation(
@@ -144,17 +143,9 @@ def _(xp, g, x, axis, where):
 def softmin(xp: Namespace, x: Array, axis: Axes = -1, where: Mask | None = None) -> Any:
     """Softmin, exp(-x)/sum(exp(-x)) along an axis.
 
-    Parameters
-    ----------
-    axis : int, tuple of ints or None, optional
-        The axis or axes to sum over; None is all of them.
-    where : boolean array, optional
-        True takes part. The others get 0 and no gradient, whatever they hold; so does a slice of
-        which nothing takes part.
-
     Notes
     -----
-    Elements of -inf share the 1, equally, and leave 0 to the others.
+    Elements of -inf share the sum 1 equally; the others are 0.
 
     Examples
     --------
@@ -168,7 +159,7 @@ def softmin(xp: Namespace, x: Array, axis: Axes = -1, where: Mask | None = None)
 
 @softmin.defvjp
 def _(xp, g, x, axis, where):
-    return {"x": _pulled(xp, softmin.impl(xp, x, axis, where), -g, axis, where)}
+    return {"x": _softmax_vjp(xp, softmin.impl(xp, x, axis, where), -g, axis, where)}
 
 
 @activation(
@@ -184,22 +175,14 @@ def _(xp, g, x, axis, where):
     sums_to=1.0,
 )
 def sparsemax(xp: Namespace, x: Array, axis: Axes = -1, where: Mask | None = None) -> Any:
-    """Sparsemax, max(x - t, 0) along an axis, with the t that makes the sum 1.
+    """Sparsemax, max(x - t, 0) along an axis, with the threshold t that makes the sum 1.
 
-    The nearest point of the simplex: of small elements it makes exactly 0.
-
-    Parameters
-    ----------
-    axis : int, tuple of ints or None, optional
-        The axis or axes to sum over; None is all of them.
-    where : boolean array, optional
-        True takes part. The others get 0 and no gradient, whatever they hold; so does a slice of
-        which nothing takes part.
+    It is the Euclidean projection on the probability simplex; small elements become exactly 0.
 
     Notes
     -----
-    Infinite elements share the 1, equally, and leave 0 to the others. Keras 3.15 has another
-    threshold where more than one element is over it: its weights do not sum to 1.
+    Infinite elements share the sum 1 equally; the others are 0. The weights of Keras 3.15 do
+    not sum to 1 where more than one element is over the threshold.
 
     Examples
     --------
@@ -210,18 +193,18 @@ def sparsemax(xp: Namespace, x: Array, axis: Axes = -1, where: Mask | None = Non
     """
     if 0 in x.shape:
         return x
-    below = -shifted(xp, x, axis, where)
-    ordered, k = _ordered(xp, below, axis)
-    out = _from(xp, below, (1 + xp.cumulative_sum(ordered, axis=-1)) / k, axis)
-    kept = xp.where(out, 0.0, below)
-    depth = (1 + xp.sum(kept, axis=axis, keepdims=True)) / _number_within(xp, out, x, axis)
-    return xp.maximum(depth - below, 0.0)
+    distance = -subtract_max(xp, x, axis, where)
+    ascending, k = _sorted_with_index(xp, distance, axis)
+    thresholds = (1 + xp.cumulative_sum(ascending, axis=-1)) / k
+    support = _support_mask(xp, distance, thresholds, axis)
+    row_sum = xp.sum(xp.where(support, distance, 0.0), axis=axis, keepdims=True)
+    return xp.maximum((1 + row_sum) / count_true(xp, support, x, axis) - distance, 0.0)
 
 
 @sparsemax.defvjp
 def _(xp, g, x, axis, where):
     y = sparsemax.impl(xp, x, axis, where)
-    return {"x": _pulled(xp, xp.where(y > 0, 1.0, y), g, axis, where)}
+    return {"x": _softmax_vjp(xp, xp.where(y > 0, 1.0, y), g, axis, where)}
 
 
 @activation(
@@ -235,19 +218,11 @@ def _(xp, g, x, axis, where):
 def entmax15(xp: Namespace, x: Array, axis: Axes = -1, where: Mask | None = None) -> Any:
     """Entmax of alpha 1.5, max(x/2 - t, 0)**2 along an axis, with the t that makes the sum 1.
 
-    Half-way from the softmax to the sparsemax: of small elements it makes exactly 0.
-
-    Parameters
-    ----------
-    axis : int, tuple of ints or None, optional
-        The axis or axes to sum over; None is all of them.
-    where : boolean array, optional
-        True takes part. The others get 0 and no gradient, whatever they hold; so does a slice of
-        which nothing takes part.
+    It lies half-way between softmax and sparsemax; small elements become exactly 0.
 
     Notes
     -----
-    Infinite elements share the 1, equally, and leave 0 to the others.
+    Infinite elements share the sum 1 equally; the others are 0.
 
     Examples
     --------
@@ -256,30 +231,32 @@ def entmax15(xp: Namespace, x: Array, axis: Axes = -1, where: Mask | None = None
     >>> ax.entmax15(np.array([0.5, 0.5, -3.0]))
     array([0.5, 0.5, 0. ])
     """
-    root = _root(xp, x, axis, where)
-    return root * root
+    sqrt_weights = _sqrt_weights(xp, x, axis, where)
+    return sqrt_weights * sqrt_weights
 
 
 @entmax15.defvjp
 def _(xp, g, x, axis, where):
-    return {"x": _pulled(xp, _root(xp, x, axis, where), g, axis, where)}
+    return {"x": _softmax_vjp(xp, _sqrt_weights(xp, x, axis, where), g, axis, where)}
 
 
-def _root(xp: Namespace, x: Array, axis: Axes, where: Mask | None) -> Any:
-    """The square root of the weights, which is also how fast they move."""
+def _sqrt_weights(xp: Namespace, x: Array, axis: Axes, where: Mask | None) -> Any:
+    """Return the square roots of the weights of `entmax15`, which are their derivatives, too."""
     if 0 in x.shape:
         return x
-    below = shifted(xp, x, axis, where) * -0.5
-    ordered, k = _ordered(xp, below, axis)
-    mean = xp.cumulative_sum(ordered, axis=-1) / k
-    spread = xp.cumulative_sum(ordered * ordered, axis=-1) - k * mean * mean
-    depth = mean + xp.sqrt(xp.maximum((1 - spread) / k, 0.0))
-    out = _from(xp, below, xp.where(ordered < depth, depth, 1.0), axis)
-    size = _number_within(xp, out, x, axis)
-    mean = xp.sum(xp.where(out, 0.0, below), axis=axis, keepdims=True) / size
-    apart = xp.where(out, mean, below) - mean
-    spread = xp.sum(apart * apart, axis=axis, keepdims=True)
-    return xp.maximum(mean + xp.sqrt((1 - spread) / size) - below, 0.0)
+    distance = subtract_max(xp, x, axis, where) * -0.5
+    ascending, k = _sorted_with_index(xp, distance, axis)
+    mean = xp.cumulative_sum(ascending, axis=-1) / k
+    deviations = xp.cumulative_sum(ascending * ascending, axis=-1) - k * mean * mean
+    thresholds = mean + xp.sqrt(xp.maximum((1 - deviations) / k, 0.0))
+    thresholds = xp.where(ascending < thresholds, thresholds, 1.0)
+    support = _support_mask(xp, distance, thresholds, axis)
+    # the threshold once more, from the deviations themselves
+    k = count_true(xp, support, x, axis)
+    mean = xp.sum(xp.where(support, distance, 0.0), axis=axis, keepdims=True) / k
+    deviation = xp.where(support, distance, mean) - mean
+    deviations = xp.sum(deviation * deviation, axis=axis, keepdims=True)
+    return xp.maximum(mean + xp.sqrt((1 - deviations) / k) - distance, 0.0)
 
 
 @activation(
@@ -311,19 +288,15 @@ def entmax(
     Parameters
     ----------
     alpha : number, optional
-        1 is the softmax, 2 the sparsemax; the larger it is, the more weights are 0.
-    axis : int, tuple of ints or None, optional
-        The axis or axes to sum over; None is all of them.
+        The sparsity, at least 1. The larger it is, the more weights are 0; 1 is the softmax, 1.5
+        is `entmax15` and 2 is the sparsemax.
     n_iter : int, optional
-        How often to halve the interval that holds t. Two steps of Newton's method follow. With an
-        alpha of 1, 1.5 or 2 there is nothing to find.
-    where : boolean array, optional
-        True takes part. The others get 0 and no gradient, whatever they hold; so does a slice of
-        which nothing takes part.
+        The number of bisections of the interval that contains the threshold t, before two steps
+        of Newton's method. It has no effect for an alpha of 1, 1.5 or 2.
 
     Notes
     -----
-    Infinite elements share the 1, equally, and leave 0 to the others.
+    Infinite elements share the sum 1 equally; the others are 0.
 
     Examples
     --------
@@ -337,118 +310,97 @@ def entmax(
         return exact.impl(xp, x, axis, where)
     if 0 in x.shape:
         return x
-    weight, _ = _found(xp, x, alpha, axis, n_iter, where)
-    return weight / _sum_or_one(xp, weight, axis)
+    shifted = subtract_max(xp, x, axis, where)
+    threshold = _bisect_threshold(xp, shifted, alpha, axis, n_iter)
+    weight, _ = _entmax_weights(xp, shifted - threshold, alpha)
+    return weight / one_where_zero(xp, xp.sum(weight, axis=axis, keepdims=True))
 
 
 _EXACT: dict[float, Any] = {1: softmax, 1.5: entmax15, 2: sparsemax}
 
 
 @entmax.defvjp
-def _(
-    xp,
-    g,
-    x,
-    alpha,
-    axis,
-    n_iter,
-    where,
-):
+def _(xp, g, x, alpha, axis, n_iter, where):
     exact = _EXACT.get(alpha)
     if exact is not None:
         return exact.vjp.impl(xp, g, x, axis, where)
     if 0 in x.shape:
         return {"x": g}
-    weight, base = _found(xp, x, alpha, axis, n_iter, where)
-    return {"x": _pulled(xp, weight / (1 + base), g, axis, where)}
+    shifted = subtract_max(xp, x, axis, where)
+    threshold = _bisect_threshold(xp, shifted, alpha, axis, n_iter)
+    weight, base_minus_1 = _entmax_weights(xp, shifted - threshold, alpha)
+    return {"x": _softmax_vjp(xp, weight / (1 + base_minus_1), g, axis, where)}
 
 
-def _found(
-    xp: Namespace, x: Array, alpha: float, axis: Axes, n_iter: int, where: Mask | None
-) -> tuple[Any, Any]:
-    """The weights, and what they are a power of less 1, which does not cancel near alpha 1."""
-    below = shifted(xp, x, axis, where)
-    rate = alpha - 1
-
-    def weights(t: Any) -> tuple[Any, Any]:
-        base = rate * (below - t)
-        out = base <= -1
-        base = xp.where(out, 0.0, base)
-        return xp.where(out, 0.0, xp.exp(xp.log1p(base) / rate)), base
-
-    t: Any = 0.0
-    step = -expm1(-rate * log(_size(x, axis))) / rate
+def _bisect_threshold(xp: Namespace, shifted: Array, alpha: float, axis: Axes, n_iter: int) -> Any:
+    """Return the threshold at which the weights sum to 1, from elements less their maximum."""
+    threshold: Any = 0.0
+    step = -expm1((1 - alpha) * log(axes_size(shifted, axis))) / (alpha - 1)
     for _ in range(n_iter):
         step /= 2
-        total = xp.sum(weights(t + step)[0], axis=axis, keepdims=True)
-        t = t + step * xp.astype(total >= 1, x.dtype)
-    # what was compared has no derivative: each step makes those of one more order right
+        weight, _ = _entmax_weights(xp, shifted - (threshold + step), alpha)
+        row_sum = xp.sum(weight, axis=axis, keepdims=True)
+        threshold = threshold + step * xp.astype(row_sum >= 1, shifted.dtype)
+    # The comparisons have no derivative; each step of Newton's method makes one more order right.
     for _ in range(2):
-        weight, base = weights(t)
-        total = xp.sum(weight, axis=axis, keepdims=True)
-        t = t + (total - 1) / _sum_or_one(xp, weight / (1 + base), axis)
-    return weights(t)
+        weight, base_minus_1 = _entmax_weights(xp, shifted - threshold, alpha)
+        excess = xp.sum(weight, axis=axis, keepdims=True) - 1
+        row_sum = xp.sum(weight / (1 + base_minus_1), axis=axis, keepdims=True)
+        threshold = threshold + excess / one_where_zero(xp, row_sum)
+    return threshold
 
 
-def _pulled(xp: Namespace, pace: Any, g: Any, axis: Axes, where: Mask | None) -> Any:
-    """The gradient of x, where each weight moves with its x at its pace and they sum to 1."""
-    share = pace / _sum_or_one(xp, pace, axis)
+def _entmax_weights(xp: Namespace, x: Array, alpha: float) -> tuple[Any, Any]:
+    """Return (1 + (alpha - 1)*x)**(1/(alpha - 1)), and its base less 1.
+
+    The base itself would lose digits near alpha 1. Outside the support both are 0.
+    """
+    base_minus_1 = (alpha - 1) * x
+    outside = base_minus_1 <= -1
+    base_minus_1 = xp.where(outside, 0.0, base_minus_1)
+    return xp.where(outside, 0.0, xp.exp(xp.log1p(base_minus_1) / (alpha - 1))), base_minus_1
+
+
+def _softmax_vjp(xp: Namespace, dy_dx: Any, g: Any, axis: Axes, where: Mask | None) -> Any:
+    """Return the gradient of x from that of weights that sum to 1.
+
+    dy_dx is the derivative of a weight with respect to its own x at a fixed threshold; for the
+    softmax itself it is the weight.
+    """
+    weights = dy_dx / one_where_zero(xp, xp.sum(dy_dx, axis=axis, keepdims=True))
     g = mask_to_zero(xp, g, where)
-    for _ in range(2):  # the second takes away the rounding of the first
-        g = g - xp.sum(share * g, axis=axis, keepdims=True)
-    return mask_to_zero(xp, pace * g, where)
+    for _ in range(2):  # the second pass removes the rounding error of the first
+        g = g - xp.sum(weights * g, axis=axis, keepdims=True)
+    return mask_to_zero(xp, dy_dx * g, where)
 
 
-def shifted(xp: Namespace, x: Array, axis: Axes, where: Mask | None) -> Any:
-    """X less its largest element along the axis; -inf where masked and where nothing takes part."""
-    return _less(xp, *_with_largest(xp, x, axis, where))
+def subtract_max(xp: Namespace, x: Array, axis: Axes, where: Mask | None) -> Any:
+    """Return x less its maximum along the axes, and -inf where the mask excludes it."""
+    return _minus_max(xp, *_mask_and_max(xp, x, axis, where))
 
 
-def _with_largest(xp: Namespace, x: Array, axis: Axes, where: Mask | None) -> tuple[Any, Any]:
-    """X, -inf where masked, and its largest element along the axis."""
+def _mask_and_max(xp: Namespace, x: Array, axis: Axes, where: Mask | None) -> tuple[Any, Any]:
+    """Return x, -inf where the mask excludes it, and its maximum along the axes."""
     if where is not None:
         x = xp.where(where, x, -inf)
     return x, xp.max(x, axis=axis, keepdims=True)
 
 
-def _less(xp: Namespace, x: Array, top: Array) -> Any:
-    """X less its largest element: 0 for infinity, and for what is less than that a huge number."""
-    return xp.minimum(x - finite(xp, x, top), 0.0)
+def _minus_max(xp: Namespace, x: Array, row_max: Array) -> Any:
+    """Return x less its maximum: 0 where x is infinite, and a huge number below an infinite one."""
+    return xp.minimum(x - clip_to_finite(xp, row_max), 0.0)
 
 
-def finite(xp: Namespace, x: Array, level: Array) -> Any:
-    """The level, a finite number also where it is infinite."""
-    largest = _largest(xp, x)
-    return xp.maximum(xp.minimum(level, largest), -largest)
+def _sorted_with_index(xp: Namespace, x: Array, axis: Any) -> tuple[Any, Any]:
+    """Return each slice in ascending order along a new last axis, and 1, 2, 3, ... along it."""
+    others = tuple(i for i in range(x.ndim) if i not in axis)
+    x = xp.permute_dims(x, (*others, *axis))
+    x = xp.reshape(x, (*x.shape[: len(others)], -1))
+    return xp.sort(x, axis=-1), arange(xp, x, x.shape[-1]) + 1
 
 
-def _largest(xp: Namespace, x: Array) -> float:
-    return (2 - 2.0**-23) * 2.0**127 if x.dtype == xp.float32 else (2 - 2.0**-52) * 2.0**1023
-
-
-def _sum_or_one(xp: Namespace, e: Array, axis: Axes) -> Any:
-    total = xp.sum(e, axis=axis, keepdims=True)
-    return xp.where(total == 0, 1.0, total)
-
-
-def _ordered(xp: Namespace, x: Array, axis: Any) -> tuple[Any, Any]:
-    """Each slice in rising order along one new last axis, and 1, 2, 3, ... along it."""
-    rest = tuple(i for i in range(x.ndim) if i not in axis)
-    last = xp.permute_dims(x, (*rest, *axis))
-    flat = xp.reshape(last, (*(x.shape[i] for i in rest), -1))
-    return xp.sort(flat, axis=-1), arange(xp, x, flat.shape[-1]) + 1
-
-
-def _from(xp: Namespace, below: Array, depths: Array, axis: Any) -> Any:
-    """Whether an element is as far below the largest as the least of the depths, or of 1."""
-    depth = xp.minimum(xp.min(depths, axis=-1), 1.0)
-    shape = tuple(1 if i in axis else n for i, n in enumerate(below.shape))
-    return below >= xp.reshape(depth, shape)
-
-
-def _number_within(xp: Namespace, out: Any, x: Array, axis: Any) -> Any:
-    return _sum_or_one(xp, xp.astype(~out, x.dtype), axis)
-
-
-def _size(x: Array, axis: Any) -> int:
-    return prod([x.shape[i] for i in axis])
+def _support_mask(xp: Namespace, distance: Array, thresholds: Array, axis: Any) -> Any:
+    """Return whether an element is nearer to the maximum than the least threshold, or than 1."""
+    shape = tuple(1 if i in axis else n for i, n in enumerate(distance.shape))
+    threshold = xp.minimum(xp.min(thresholds, axis=-1), 1.0)
+    return ~(distance >= xp.reshape(threshold, shape))

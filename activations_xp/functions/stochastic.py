@@ -1,7 +1,7 @@
-"""Functions that leave something to chance.
+"""Random functions.
 
-The computation is told the chance by `noise`, numbers from 0 to 1, which the public function draws
-by `rng` where it is not given.
+An implementation takes its random numbers, uniform from 0 to 1, as `noise`. The public function
+draws them from `rng` where they are not given.
 """
 
 from __future__ import annotations
@@ -12,18 +12,19 @@ from typing import Any
 
 from .._define import NoiseSpec, Peer, activation, case
 from .._parameters import Axis, Mask, Noise, Number
-from .._special import halves
+from .._special import halves as veltkamp_split
 from .._typing import NUMBER, Array, Namespace
 from ..numerics.arrays import arange, ones_like_nan, zeros_like
 from .rectifiers import leaky_relu
-from .simplex import shifted, softmax
+from .simplex import softmax, subtract_max
 
 __all__ = ["alpha_dropout", "dropout", "feature_alpha_dropout", "gumbel_softmax", "rrelu"]
 
-_LEAST = -1.7580993408473766
+SELU_LIMIT = -1.7580993408473766
 """The limit of selu at -inf."""
 
-_KEPT = f"(x - p * ({_LEAST})) / sqrt((1 - p) * (1 + p * ({_LEAST})**2))"
+_RETAINED = f"(x - p * ({SELU_LIMIT})) / sqrt((1 - p) * (1 + p * ({SELU_LIMIT})**2))"
+"""The formula of alpha dropout where an element is not dropped."""
 
 
 def _shape(x: Array, **_: Any) -> tuple[int, ...]:
@@ -76,12 +77,12 @@ def rrelu(
     Parameters
     ----------
     lower : number, optional
-        The least slope.
+        The smallest slope.
     upper : number, optional
         The largest slope.
     training : bool, optional
-        Whether each element has a slope of its own, anywhere from `lower` to `upper`. Else all
-        have the one in the middle.
+        Whether the slope of each element is drawn uniformly from `lower` to `upper`. If False, it
+        is their mean everywhere.
 
     Examples
     --------
@@ -92,27 +93,21 @@ def rrelu(
     >>> ax.rrelu(np.array([-1.0, 2.0]), 0.25, 0.75, training=True, noise=np.array([1.0, 0.0]))
     array([-0.75,  2.  ])
     """
-    return leaky_relu.impl(xp, x, _slope(xp, x, noise, lower, upper, training))
+    return leaky_relu.impl(xp, x, _negative_slope(xp, x, noise, lower, upper, training))
 
 
 @rrelu.defderivative
-def _(
-    xp,
-    x,
-    lower,
-    upper,
-    training,
-    *,
-    noise,
-):
-    slope = _slope(xp, x, noise, lower, upper, training)
-    return leaky_relu.derivative.impl(xp, x, slope)
+def _(xp, x, lower, upper, training, *, noise):
+    negative_slope = _negative_slope(xp, x, noise, lower, upper, training)
+    return leaky_relu.derivative.impl(xp, x, negative_slope)
 
 
-def _slope(xp: Namespace, x: Array, noise: Any, lower: float, upper: float, training: bool) -> Any:
+def _negative_slope(
+    xp: Namespace, x: Array, noise: Any, lower: float, upper: float, training: bool
+) -> Any:
     if not training:
         return (lower + upper) / 2
-    return lower + (upper - lower) * _given(xp, "rrelu", x, noise)
+    return lower + (upper - lower) * _check_noise(xp, "rrelu", x, noise)
 
 
 @activation(
@@ -143,19 +138,13 @@ def _slope(xp: Namespace, x: Array, noise: Any, lower: float, upper: float, trai
 def dropout(
     xp: Namespace, x: Array, p: Number = 0.5, training: bool = False, *, noise: Noise | None = None
 ) -> Any:
-    """Dropout, 0 with the probability p and x/(1 - p) else.
-
-    Parameters
-    ----------
-    p : number, optional
-        The probability, from 0 to 1.
-    training : bool, optional
-        Whether anything is dropped; else the result is x.
+    """Dropout, 0 with probability p and x/(1 - p) otherwise.
 
     Notes
     -----
-    What is dropped is 0 and has no gradient, whatever it was; but for an infinite number, which
-    PyTorch's own kernel makes NaN of. That runs where PyTorch draws from its global state.
+    Dropped elements are 0 and have no gradient, even if they are not finite. The exception is the
+    native kernel of PyTorch, which returns NaN for a dropped infinity. It runs where PyTorch
+    samples from its global state.
 
     Examples
     --------
@@ -164,7 +153,7 @@ def dropout(
     >>> ax.dropout(np.array([1.0, 2.0, 3.0]), 0.25, training=True, noise=np.array([0.1, 0.3, 0.9]))
     array([0.        , 2.66666667, 4.        ])
     """
-    return _dropped(xp, "dropout", x, noise, p, training, lambda: (x / (1 - p), 0.0))
+    return _drop(xp, "dropout", x, noise, p, training, lambda: (x / (1 - p), 0.0))
 
 
 @dropout.defderivative
@@ -179,7 +168,7 @@ def _(xp, x, p, training, *, noise):
     constraints=("0 <= p <= 1",),
     noise=NoiseSpec(_shape),
     cases=(
-        case(noise=0.75, training=True, formula=_KEPT),
+        case(noise=0.75, training=True, formula=_RETAINED),
         case(noise=0.25, p=0.0, training=True),
     ),
     peers={
@@ -196,16 +185,9 @@ def _(xp, x, p, training, *, noise):
 def alpha_dropout(
     xp: Namespace, x: Array, p: Number = 0.5, training: bool = False, *, noise: Noise | None = None
 ) -> Any:
-    """Alpha dropout, a*x + b, of which x is selu(-inf) with the probability p.
+    """Alpha dropout, a*x + b, where x is replaced by selu(-inf) with probability p.
 
-    The a and b are those that keep a mean of 0 and a variance of 1.
-
-    Parameters
-    ----------
-    p : number, optional
-        The probability, from 0 to 1; with 1 the result is 0.
-    training : bool, optional
-        Whether anything is dropped; else the result is x.
+    The factors a and b preserve a mean of 0 and a variance of 1.
 
     Examples
     --------
@@ -214,12 +196,12 @@ def alpha_dropout(
     >>> ax.alpha_dropout(np.array([1.0, 1.0]), 0.5, training=True, noise=np.array([0.2, 0.7]))
     array([-0.77919393,  1.66559883])
     """
-    return _normal(xp, "alpha_dropout", x, noise, p, training)
+    return _alpha_dropout(xp, "alpha_dropout", x, noise, p, training)
 
 
 @alpha_dropout.defderivative
 def _(xp, x, p, training, *, noise):
-    return _normal_slope(xp, "alpha_dropout", x, noise, p, training)
+    return _alpha_dropout_derivative(xp, "alpha_dropout", x, noise, p, training)
 
 
 @activation(
@@ -229,7 +211,7 @@ def _(xp, x, p, training, *, noise):
     constraints=("0 <= p <= 1",),
     noise=NoiseSpec(_channel_shape),
     cases=(
-        case(noise=0.75, training=True, formula=_KEPT),
+        case(noise=0.75, training=True, formula=_RETAINED),
         case(noise=0.25, p=0.0, training=True),
     ),
     peers={"torch": "torch.nn.functional.feature_alpha_dropout"},
@@ -243,16 +225,10 @@ def _(xp, x, p, training, *, noise):
 def feature_alpha_dropout(
     xp: Namespace, x: Array, p: Number = 0.5, training: bool = False, *, noise: Noise | None = None
 ) -> Any:
-    """Alpha dropout of whole channels, a*x + b, of which x is selu(-inf) with the probability p.
+    """Alpha dropout of whole channels, a*x + b, where x becomes selu(-inf) with probability p.
 
-    Axis 0 has the samples and axis 1 the channels; the noise has 1 for the size of the others.
-
-    Parameters
-    ----------
-    p : number, optional
-        The probability, from 0 to 1; with 1 the result is 0.
-    training : bool, optional
-        Whether anything is dropped; else the result is x.
+    Axis 0 is that of the samples and axis 1 that of the channels. The noise has size 1 along the
+    other axes.
 
     Examples
     --------
@@ -263,50 +239,57 @@ def feature_alpha_dropout(
     array([[[ 1.66559883,  1.66559883],
             [-0.77919393, -0.77919393]]])
     """
-    return _normal(xp, "feature_alpha_dropout", x, noise, p, training)
+    return _alpha_dropout(xp, "feature_alpha_dropout", x, noise, p, training)
 
 
 @feature_alpha_dropout.defderivative
 def _(xp, x, p, training, *, noise):
-    return _normal_slope(xp, "feature_alpha_dropout", x, noise, p, training)
+    return _alpha_dropout_derivative(xp, "feature_alpha_dropout", x, noise, p, training)
 
 
-def _normal(xp: Namespace, function: str, x: Array, noise: Any, p: float, training: bool) -> Any:
-    def parts() -> tuple[Any, Any]:
-        mean, rest = halves(xp, p * _LEAST, x)
-        return (x - mean - rest) * _scale(p), (1 - p) * _LEAST * _scale(p)
+def _alpha_dropout(
+    xp: Namespace, function: str, x: Array, noise: Any, p: float, training: bool
+) -> Any:
+    def outcomes() -> tuple[Any, Any]:
+        mean_hi, mean_lo = veltkamp_split(xp, p * SELU_LIMIT, x)
+        retained = (x - mean_hi - mean_lo) * _inv_std(p)
+        return retained, (1 - p) * SELU_LIMIT * _inv_std(p)
 
-    return _dropped(xp, function, x, noise, p, training, parts)
+    return _drop(xp, function, x, noise, p, training, outcomes)
 
 
-def _normal_slope(
+def _alpha_dropout_derivative(
     xp: Namespace, function: str, x: Array, noise: Any, p: float, training: bool
 ) -> Any:
     one = ones_like_nan(xp, x)
-    return _dropped(xp, function, one, noise, p, training, lambda: (_scale(p) * one, 0.0))
+    return _drop(xp, function, one, noise, p, training, lambda: (_inv_std(p) * one, 0.0))
 
 
-def _dropped(
+def _drop(
     xp: Namespace,
     function: str,
     x: Array,
     noise: Any,
     p: float,
     training: bool,
-    parts: Callable[[], tuple[Any, Any]],
+    outcomes: Callable[[], tuple[Any, Any]],
 ) -> Any:
-    """X itself, or 0 where all is dropped; else what is kept and what comes instead, in `parts`."""
+    """Return x with a random part of its elements dropped.
+
+    Only if p is neither 0 nor 1, `outcomes` is called, which returns the values of elements that
+    are retained and of those that are dropped.
+    """
     if not training or p == 0:
         return x
     if p == 1:
         return zeros_like(xp, x)
-    kept, instead = parts()
-    return xp.where(_given(xp, function, x, noise) < p, instead, kept)
+    retained, dropped = outcomes()
+    return xp.where(_check_noise(xp, function, x, noise) < p, dropped, retained)
 
 
-def _scale(p: float) -> float:
-    """One over the standard deviation of a normal x with what takes its place."""
-    return 1 / sqrt((1 - p) * (1 + p * _LEAST * _LEAST))
+def _inv_std(p: float) -> float:
+    """Return 1/(standard deviation) of a standard normal x after its replacement by the limit."""
+    return 1 / sqrt((1 - p) * (1 + p * SELU_LIMIT * SELU_LIMIT))
 
 
 @activation(
@@ -337,20 +320,15 @@ def gumbel_softmax(
 ) -> Any:
     """Gumbel-softmax, softmax((x - log(-log(u)))/tau) along an axis with uniform noise u.
 
-    The largest element is a sample of the classes, of which softmax(x) has the probabilities.
+    The index of the largest element is a sample from the distribution softmax(x).
 
     Parameters
     ----------
     tau : number, optional
-        The temperature; the lower it is, the nearer the result is to 1 at the sample.
+        The temperature. The lower it is, the closer the result is to a one-hot sample.
     hard : bool, optional
-        Whether the result is the sample itself, 1 there and 0 elsewhere. It has the gradient that
-        it has without (straight through).
-    axis : int, optional
-        The axis of the classes.
-    where : boolean array, optional
-        True takes part. The others get 0 and no gradient, whatever they hold; so does a slice of
-        which nothing takes part.
+        Whether the result is the one-hot sample itself. Its gradient is that of the soft result
+        (straight-through estimator).
 
     Examples
     --------
@@ -361,7 +339,7 @@ def gumbel_softmax(
     >>> ax.gumbel_softmax(np.zeros(2), hard=True, noise=np.array([0.9, 0.1]))
     array([1., 0.])
     """
-    y = softmax.impl(xp, _perturbed(xp, x, noise, tau, axis, where), axis, where)
+    y = softmax.impl(xp, _perturb(xp, x, noise, tau, axis, where), axis, where)
     if not hard or 0 in x.shape:
         return y
     shape = tuple(n if i == axis else 1 for i, n in enumerate(x.shape))
@@ -371,33 +349,25 @@ def gumbel_softmax(
 
 
 @gumbel_softmax.defvjp
-def _(
-    xp,
-    g,
-    x,
-    tau,
-    hard,
-    axis,
-    where,
-    *,
-    noise,
-):
-    z = _perturbed(xp, x, noise, tau, axis, where)
+def _(xp, g, x, tau, hard, axis, where, *, noise):
+    z = _perturb(xp, x, noise, tau, axis, where)
     return {"x": softmax.vjp.impl(xp, g, z, axis, where)["x"] / tau}
 
 
-def _perturbed(
-    xp: Namespace, x: Array, noise: Any, tau: float, axis: int, where: Mask | None
-) -> Any:
-    """What the softmax is of, where only the difference from the largest x is rounded."""
+def _perturb(xp: Namespace, x: Array, noise: Any, tau: float, axis: int, where: Mask | None) -> Any:
+    """Return the logits with Gumbel noise, divided by the temperature.
+
+    They are taken relative to the largest x, so that only the difference is rounded.
+    """
     if 0 in x.shape:
         return x
-    noise = _given(xp, "gumbel_softmax", x, noise)
-    least = float(xp.finfo(x.dtype).smallest_normal)  # for the noise may be 0
-    return (shifted(xp, x, axis, where) - xp.log(-xp.log(xp.maximum(noise, least)))) / tau
+    least = float(xp.finfo(x.dtype).smallest_normal)  # the noise may be 0
+    uniform = xp.maximum(_check_noise(xp, "gumbel_softmax", x, noise), least)
+    return (subtract_max(xp, x, axis, where) - xp.log(-xp.log(uniform))) / tau
 
 
-def _given(xp: Namespace, function: str, x: Array, noise: Any) -> Any:
+def _check_noise(xp: Namespace, function: str, x: Array, noise: Any) -> Any:
+    """Return the noise, a number as an array like x; it must have been given or drawn."""
     if noise is None:
         raise TypeError(f"{function}: noise must be given in training")
     return noise * ones_like_nan(xp, x) if isinstance(noise, NUMBER) else noise

@@ -1,6 +1,6 @@
-"""Layers: functions that hold their parameters, as each library likes its objects.
+"""Layers: functions together with their parameters, as objects of each library's own kind.
 
-``activations_xp.layers.torch`` has `torch.nn.Module`, ``activations_xp.layers.jax`` has pytrees,
-``activations_xp.layers.numpy`` has plain objects. The names and the arguments are the same, and so
-is what a ``state_dict`` holds.
+Those of ``activations_xp.layers.torch`` are instances of `torch.nn.Module`, those of
+``activations_xp.layers.jax`` are pytrees, and those of ``activations_xp.layers.numpy`` are plain
+objects. Names, arguments and the contents of a ``state_dict`` are the same in all three.
 """

@@ -1,4 +1,4 @@
-"""Layers for JAX: pytrees, whose leaves are the parameters.
+"""Layers for JAX: pytrees whose leaves are the parameters.
 
 >>> import jax
 >>> import jax.numpy as jnp
@@ -12,60 +12,68 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
 
 from . import _layers
-from ._layers import made
-from ._plain import Plain
+from ._module import PlainModule
+
+__all__ = _layers.__all__
 
 
-class JaxLayer(Plain):
-    """A layer of JAX's arrays, which is a pytree."""
+class JaxLayer(PlainModule):
+    """A layer whose parameters are JAX arrays; each subclass is registered as a pytree."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         jax.tree_util.register_pytree_with_keys_class(cls)
 
-    def full(self, shape: tuple[int, ...], value: float) -> Any:
-        return jnp.full(
-            shape, value, jnp.result_type(float) if self._dtype is None else self._dtype
-        )
+    def _full(self, shape: tuple[int, ...], value: float) -> Any:
+        dtype = jnp.result_type(float) if self._dtype is None else self._dtype
+        return jnp.full(shape, value, dtype)
 
-    def generator(self) -> Any:
+    def _next_rng(self) -> Any:
         if self._rng is None:
-            return None  # which is refused
+            return None  # sampling refuses it
         self._rng, key = jax.random.split(self._rng)
         return key
 
-    def asarray(self, value: Any, like: Any) -> Any:
-        return jnp.asarray(value, like.dtype)
+    def _asarray(self, value: Any, dtype: Any) -> Any:
+        return jnp.asarray(value, dtype)
 
     @classmethod
-    def like(cls, state: Mapping[str, Any]) -> dict[str, Any]:
-        return {**super().like(state), "rng": jax.random.key(0)}
+    def _kwargs_from_state(cls, state_dict: Mapping[str, Any]) -> dict[str, Any]:
+        return {**super()._kwargs_from_state(state_dict), "rng": jax.random.key(0)}
 
     def tree_flatten_with_keys(self) -> Any:
+        """Return the parameters with their keys, and all other attributes as hashable data."""
         others = {k: v for k, v in self.__dict__.items() if k not in ("_arrays", "_rng")}
         keys = [jax.tree_util.GetAttrKey(name) for name in self._arrays]
         constants = tuple(sorted(others.pop("constants", {}).items()))
-        known = (tuple(self._arrays), constants, tuple(sorted(others.items())))
-        return list(zip(keys, self._arrays.values(), strict=True)), known
+        aux_data = (tuple(self._arrays), constants, tuple(sorted(others.items())))
+        return list(zip(keys, self._arrays.values(), strict=True)), aux_data
 
     @classmethod
-    def tree_unflatten(cls, known: Any, leaves: Any) -> Any:
-        names, constants, others = known
+    def tree_unflatten(cls, aux_data: Any, leaves: Any) -> Self:
+        """Return the layer with these parameters and attributes."""
+        names, constants, others = aux_data
         layer = object.__new__(cls)
         layer.__dict__.update(others, _rng=None, constants=dict(constants))
         layer._arrays = dict(zip(names, leaves, strict=True))
         return layer
 
 
-__all__ = list(_layers.__all__)
-globals().update(made(JaxLayer, __name__))
-
-if TYPE_CHECKING:
-
-    def __getattr__(name: str) -> Any: ...
+# fmt: off
+class Activation(_layers.Activation, JaxLayer): ...
+class AdaptiveLogSoftmaxWithLoss(_layers.AdaptiveLogSoftmaxWithLoss, JaxLayer): ...
+class AlphaDropout(_layers.AlphaDropout, JaxLayer): ...
+class Dropout(_layers.Dropout, JaxLayer): ...
+class FeatureAlphaDropout(_layers.FeatureAlphaDropout, JaxLayer): ...
+class Maxout(_layers.Maxout, JaxLayer): ...
+class MultiheadAttention(_layers.MultiheadAttention, JaxLayer): ...
+class PReLU(_layers.PReLU, JaxLayer): ...
+class RReLU(_layers.RReLU, JaxLayer): ...
+class Swish(_layers.Swish, JaxLayer): ...
+# fmt: on

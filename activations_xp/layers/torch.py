@@ -1,38 +1,40 @@
-"""Layers for PyTorch: modules, whose ``state_dict`` is that of torch.nn's of the same name.
+"""Layers for PyTorch: modules with the ``state_dict`` of those of torch.nn of the same name.
 
 >>> import torch
 >>> from activations_xp.layers import torch as layers
 >>> layer = layers.PReLU()
 >>> layer.load_state_dict(torch.nn.PReLU().state_dict())
 <All keys matched successfully>
->>> layer(torch.tensor([-4.0, 2.0]))
-tensor([-1.,  2.], grad_fn=<ReverseBackward>)
+>>> layer(torch.tensor([-4.0, 2.0])).detach()
+tensor([-1.,  2.])
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from . import _layers
-from ._layers import Layer, made
-from ._plain import numbers
+from ._layers import Layer
+from ._module import to_numpy
+
+__all__ = _layers.__all__
 
 
 class TorchLayer(Layer, torch.nn.Module):
-    """A layer of tensors, which is a module."""
+    """A layer that is a module of PyTorch."""
 
-    def begin(self, rng: Any, dtype: Any, device: Any) -> None:
+    def _init(self, rng: Any, dtype: Any, device: Any) -> None:
         torch.nn.Module.__init__(self)
         self._rng, self._dtype, self._device = rng, dtype, device
 
-    def full(self, shape: tuple[int, ...], value: float) -> Any:
+    def _full(self, shape: tuple[int, ...], value: float) -> Any:
         dtype = self._dtype or torch.get_default_dtype()
         return torch.full(shape, value, dtype=dtype, device=self._device)
 
-    def hold(self, name: str, array: Any) -> None:
+    def _register(self, name: str, array: Any) -> None:
         *path, name = name.split(".")
         module: torch.nn.Module = self
         for part in path:
@@ -41,28 +43,32 @@ class TorchLayer(Layer, torch.nn.Module):
             module = module.get_submodule(part)
         module.register_parameter(name, torch.nn.Parameter(array))
 
-    def held(self) -> dict[str, Any]:
+    def _named_parameters(self) -> dict[str, Any]:
         return dict(self.named_parameters())
 
     @classmethod
-    def like(cls, state: Mapping[str, Any]) -> dict[str, Any]:
-        return {"dtype": tensor(next(iter(state.values()))).dtype} if state else {}
+    def _kwargs_from_state(cls, state_dict: Mapping[str, Any]) -> dict[str, Any]:
+        return {"dtype": _as_tensor(next(iter(state_dict.values()))).dtype} if state_dict else {}
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
-        state = {name: tensor(value) for name, value in state_dict.items()}
+        """Set the parameters to arrays of any library, as `torch.nn.Module.load_state_dict`."""
+        state = {name: _as_tensor(value) for name, value in state_dict.items()}
         return torch.nn.Module.load_state_dict(self, state, *args, **kwargs)
 
-    def extra_repr(self) -> str:
-        return self.described()
+
+def _as_tensor(value: Any) -> Any:
+    return value if isinstance(value, torch.Tensor) else torch.tensor(to_numpy(value))
 
 
-def tensor(value: Any) -> Any:
-    return value if isinstance(value, torch.Tensor) else torch.tensor(numbers(value))
-
-
-__all__ = list(_layers.__all__)
-globals().update(made(TorchLayer, __name__))
-
-if TYPE_CHECKING:
-
-    def __getattr__(name: str) -> Any: ...
+# fmt: off
+class Activation(_layers.Activation, TorchLayer): ...
+class AdaptiveLogSoftmaxWithLoss(_layers.AdaptiveLogSoftmaxWithLoss, TorchLayer): ...
+class AlphaDropout(_layers.AlphaDropout, TorchLayer): ...
+class Dropout(_layers.Dropout, TorchLayer): ...
+class FeatureAlphaDropout(_layers.FeatureAlphaDropout, TorchLayer): ...
+class Maxout(_layers.Maxout, TorchLayer): ...
+class MultiheadAttention(_layers.MultiheadAttention, TorchLayer): ...
+class PReLU(_layers.PReLU, TorchLayer): ...
+class RReLU(_layers.RReLU, TorchLayer): ...
+class Swish(_layers.Swish, TorchLayer): ...
+# fmt: on

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from math import inf
+from math import inf, prod
 from typing import Any
 
 from .._typing import NUMBER, Array, Namespace
+
+FLOAT32_MAX = (2 - 2.0**-23) * 2.0**127
+FLOAT64_MAX = (2 - 2.0**-52) * 2.0**1023
 
 
 def is_concrete(xp: Namespace, *arrays: Array) -> bool:
@@ -89,3 +92,37 @@ def broadcasts_to(shape: Any, target: Any) -> bool:
     """Return whether an array of one shape broadcasts to another shape."""
     pairs = zip(shape[::-1], target[::-1], strict=False)
     return len(shape) <= len(target) and all(n in (1, m) for n, m in pairs)
+
+
+def one_where_zero(xp: Namespace, x: Any) -> Any:
+    """Return x, and 1 where x is 0, to be divided by."""
+    return xp.where(x == 0, 1.0, x)
+
+
+def axes_size(x: Array, axes: Any) -> int:
+    """Return the number of elements of x along some axes."""
+    return prod([x.shape[i] for i in axes])
+
+
+def count_true(xp: Namespace, mask: Array, x: Array, axes: Any) -> Any:
+    """Return how many elements of a mask are True along some axes, and 1 where none is.
+
+    The mask has the shape of x, and the result its dtype.
+    """
+    return one_where_zero(xp, xp.sum(xp.astype(mask, x.dtype), axis=axes, keepdims=True))
+
+
+def largest_finite(xp: Namespace, x: Array) -> float:
+    """Return the largest finite number of the dtype of x, float32 or float64."""
+    return FLOAT32_MAX if x.dtype == xp.float32 else FLOAT64_MAX
+
+
+def clip_to_finite(xp: Namespace, x: Array) -> Any:
+    """Return x, and the finite number that is nearest to it where x is infinite."""
+    largest = largest_finite(xp, x)
+    return xp.maximum(xp.minimum(x, largest), -largest)
+
+
+def is_array(value: Any) -> bool:
+    """Return whether a parameter is an array, not a number or None."""
+    return value is not None and not isinstance(value, NUMBER)

@@ -10,12 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from common import FUNCTIONS, SCALARS, needed, over, peak
+from oracle import ARRAY_PARAMETERS, FUNCTIONS, over, peak_memory, required_parameters
 
 import activations_xp as ax
-from activations_xp import _threads
-from activations_xp._activation import Definition
-from activations_xp.backends import _blocks
+from activations_xp.backends.numpy import blocks, threads
 
 pytestmark = pytest.mark.once
 
@@ -26,13 +24,13 @@ PARTS = ("portable", "derivative", "value_and_derivative", "parameter_derivative
 
 @pytest.fixture(autouse=True)
 def several_threads(monkeypatch):
-    monkeypatch.setattr(_threads, "_number", 3)
+    monkeypatch.setattr(threads, "_num_threads", 3)
 
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(_blocks, "LARGE", 50)
-    monkeypatch.setattr(_blocks, "BLOCK", 400)
+    monkeypatch.setattr(blocks, "BLOCKWISE_FROM", 50)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 400)
 
 
 def points(definition: Definition, dtype: str, shape: tuple[int, ...]):
@@ -68,10 +66,10 @@ def test_blocks_and_threads_change_no_bit(function, parameters, monkeypatch):
             arrays = (x, g) if name == "vjp" else (x,)
             whole = part(*arrays, **parameters)
             with monkeypatch.context() as context:
-                context.setattr(_blocks, "LARGE", 50)
-                context.setattr(_blocks, "BLOCK", 400)
+                context.setattr(blocks, "BLOCKWISE_FROM", 50)
+                context.setattr(blocks, "BLOCK_BYTES", 400)
                 same(part(*arrays, **parameters), whole)
-                context.setattr(_threads, "_number", 1)
+                context.setattr(threads, "_num_threads", 1)
                 same(part(*arrays, **parameters), whole)
 
 
@@ -85,10 +83,10 @@ def test_zeros_keep_their_signs_at_any_size(function, parameters):
             same(function.portable(x, **parameters)[:4], few)
 
 
-@over(("function", "name"), [s for s in SCALARS if s[0] in WHOLE])
+@over(("function", "name"), [s for s in ARRAY_PARAMETERS if s[0] in WHOLE])
 def test_parameters_of_the_size_of_x(function, name, small_blocks, monkeypatch):
     x = points(function.definition, "float64", (7, 61))
-    parameters = {**function.definition.defaults, **needed(function)}
+    parameters = {**function.definition.defaults, **required_parameters(function)}
     if parameters[name] is None:
         parameters[name] = 0.75
     parameters[name] = np.full(x.shape, float(parameters[name]))
@@ -96,7 +94,7 @@ def test_parameters_of_the_size_of_x(function, name, small_blocks, monkeypatch):
         if hasattr(function, part):
             got = getattr(function, part)(x, **parameters)
             with monkeypatch.context() as context:
-                context.setattr(_blocks, "LARGE", x.size)
+                context.setattr(blocks, "BLOCKWISE_FROM", x.size)
                 same(got, getattr(function, part)(x, **parameters))
 
 
@@ -202,11 +200,11 @@ def test_no_memory_but_the_result():
             y = function(x)
             for out in (None, y):
                 result = x.nbytes if out is None else 0
-                assert peak(functools.partial(function, x, out=out)) < result + 8 * 2**20
+                assert peak_memory(functools.partial(function, x, out=out)) < result + 8 * 2**20
 
 
 def test_from_many_threads_at_once():
-    x = np.linspace(-9, 9, _blocks.BLOCK)
+    x = np.linspace(-9, 9, blocks.BLOCK_BYTES)
     with ThreadPoolExecutor(8) as pool:
         for y in pool.map(lambda _: ax.silu(x), range(32)):
             same(y, ax.silu(x))
@@ -217,13 +215,13 @@ def test_an_error_in_a_thread_is_the_callers():
         raise MemoryError
 
     with pytest.raises(MemoryError):
-        _threads.shared(range(9), 3, fail)
+        threads.parallel_for(range(9), 3, fail)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_in_a_forked_child():
-    x = np.linspace(-9, 9, _blocks.BLOCK)
+    x = np.linspace(-9, 9, blocks.BLOCK_BYTES)
     expected = ax.silu(x)
     child = os.fork()
     if child == 0:
@@ -263,8 +261,8 @@ def test_the_number_of_threads():
 @pytest.mark.parametrize(("quota", "number"), [("max 100000", 8), ("250000 100000", 2), ("1 9", 1)])
 def test_the_share_of_a_control_group(quota, number, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8), raising=False)
-    monkeypatch.setattr(_threads.Path, "read_text", lambda path: quota)
-    assert _threads._processors() == number
+    monkeypatch.setattr(threads.Path, "read_text", lambda path: quota)
+    assert threads._available_processors() == number
 
 
 @pytest.mark.parametrize(

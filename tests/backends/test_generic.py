@@ -7,7 +7,7 @@ import types
 
 import numpy as np
 import pytest
-from common import moved_within, needed, with_value
+from oracle import map_into_domain, parameters_with, required_parameters
 
 from activations_xp._parameters import _axes
 
@@ -44,7 +44,7 @@ def _lazy(backend):
 
 
 def _forms(case):
-    return [case.function, case.function.native, *case.portable_forms]
+    return [case.function, case.function.native, *case.accurate_forms]
 
 
 def test_no_values_are_looked_at(case, backend):
@@ -58,7 +58,7 @@ def test_no_values_are_looked_at(case, backend):
 
 
 def test_no_values_of_parameters_are_looked_at(case, backend):
-    x = backend.array(moved_within(case.definition, np.linspace(-7, 7, 8)).reshape(2, 4))
+    x = backend.array(map_into_domain(case.definition, np.linspace(-7, 7, 8)).reshape(2, 4))
     arrays = {
         name: backend.array(np.full(4, case.all_parameters[name]))
         for name, kind in case.definition.parameters.items()
@@ -80,7 +80,7 @@ def test_no_values_of_parameters_are_looked_at(case, backend):
 
 def test_the_result_is_that_of_numpy(case, backend):
     values = np.linspace(-7, 7, 24).reshape(2, 3, 4)
-    for form in case.portable_forms:
+    for form in case.accurate_forms:
         np.testing.assert_allclose(
             backend.asnumpy(form(backend.array(values, backend.dtypes[-1]), **case.parameters)),
             form(values, **case.parameters),
@@ -97,7 +97,7 @@ def test_the_axes_are_those_of_numpy(activation, backend, axis):
         tolerance = {"float64": 1e-13, "float32": 1e-5}[backend.dtypes[-1]]
         x = backend.array(values, backend.dtypes[-1])
         for form in (activation, activation.native, activation.portable):
-            given = {**needed(activation), "axis": axis}
+            given = {**required_parameters(activation), "axis": axis}
             y = backend.asnumpy(form(x, **given))
             expected = activation.portable(values, **given)
             np.testing.assert_allclose(y, expected, rtol=tolerance, atol=tolerance)
@@ -108,8 +108,8 @@ def test_large_integers_are_numbers(activation, backend):
     for name, kind in activation.definition.parameters.items():
         if kind.is_scalar:
             for large in (2**31, 2**63, 2**70):
-                y = activation(x, **with_value(activation, name, large))
-                expected = activation(x, **with_value(activation, name, float(large)))
+                y = activation(x, **parameters_with(activation, name, large))
+                expected = activation(x, **parameters_with(activation, name, float(large)))
                 np.testing.assert_array_equal(backend.asnumpy(y), backend.asnumpy(expected))
 
 
@@ -184,7 +184,7 @@ def test_a_library_that_nobody_heard_of(case, dtype):
     values = np.linspace(-7, 7, 8).reshape(2, 4).astype(dtype)
     function = case.function
     pairs = [(function, function.portable), (function.native, function.portable)]
-    pairs += [(form, form) for form in case.portable_forms]
+    pairs += [(form, form) for form in case.accurate_forms]
     for form, on_numpy in pairs:
         counted.calls.clear()
         y = form(Counted(values), **case.parameters)

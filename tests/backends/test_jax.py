@@ -11,19 +11,19 @@ import jax.numpy as jnp
 import jax.test_util
 import numpy as np
 import pytest
-from common import (
-    DIFFERENTIATED,
+from oracle import (
+    ARRAY_PARAMETERS,
+    DIFFERENTIABLE,
+    DIFFERENTIABLE_CASES,
     FUNCTIONS,
     MASKED,
-    SCALARS,
     SMOOTH,
-    VARIANTS,
-    by_rows,
     in_sweep,
-    moved_within,
-    needed,
+    map_into_domain,
     over,
-    with_value,
+    parameters_with,
+    required_parameters,
+    rowwise_parameters,
 )
 
 from activations_xp.backends import generic
@@ -41,7 +41,7 @@ def _bound(form, given):
 def _points(function):
     kinks = function.definition.properties.kinks
     points = [0.0, -0.0, *kinks, *(-k for k in kinks), *np.linspace(-20, 20, 83)]
-    return jnp.asarray(moved_within(function.definition, np.asarray(points)))
+    return jnp.asarray(map_into_domain(function.definition, np.asarray(points)))
 
 
 def _close(a, b, tolerance=1e-12):
@@ -49,7 +49,7 @@ def _close(a, b, tolerance=1e-12):
 
 
 @pytest.mark.usefixtures("uncompiled")
-@over(("function", "given"), VARIANTS)
+@over(("function", "given"), DIFFERENTIABLE_CASES)
 def test_gradients_are_the_written_derivative(function, given):
     x = _points(function)
     written = jax.vmap(_bound(function.derivative, given))(x)
@@ -68,7 +68,7 @@ def test_gradients_are_the_written_derivative(function, given):
 @pytest.mark.usefixtures("uncompiled")
 @over("function", SMOOTH)
 def test_second_derivatives(function):
-    at = moved_within(function.definition, np.asarray([0.0, -0.0, 1.5, -1.5]))
+    at = map_into_domain(function.definition, np.asarray([0.0, -0.0, 1.5, -1.5]))
     h = 1e-3
     around = jnp.asarray(at + h * np.asarray([[-2.0], [-1.0], [1.0], [2.0]]))
     for variant in function.definition.variants:
@@ -81,11 +81,11 @@ def test_second_derivatives(function):
 
 
 @pytest.mark.usefixtures("uncompiled")
-@over(("function", "name"), SCALARS)
+@over(("function", "name"), ARRAY_PARAMETERS)
 def test_gradients_reach_array_parameters(function, name):
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.normal(size=(3, 4)))
-    given = needed(function)
+    given = required_parameters(function)
     default = {**function.definition.defaults, **given}[name]
     # where a default is None, a value within reach of x
     middle = 0.5 if default is None else float(default)
@@ -103,10 +103,10 @@ def test_gradients_reach_array_parameters(function, name):
     assert narrow.dtype == "float32"
 
 
-@over(("function", "name"), SCALARS)
+@over(("function", "name"), ARRAY_PARAMETERS)
 def test_traced_parameters(function, name):
     x = jnp.linspace(-3.0, 3.0, 8).reshape(2, 4)
-    given = with_value(function, name, 1.1)
+    given = parameters_with(function, name, 1.1)
     call = jax.jit(lambda x, value: function(x, **{**given, name: value}))
     over_values = jax.vmap(lambda x, value: function(x, **{**given, name: value}), (None, 0))
     values = [0.3, 0.7, 1.1]
@@ -122,7 +122,7 @@ def test_traced_parameters(function, name):
 
 @over("function", FUNCTIONS)
 def test_the_same_call_is_compiled_once(function, monkeypatch):
-    given = needed(function)
+    given = required_parameters(function)
     traced = []
     evaluate = generic.evaluate
 
@@ -140,9 +140,9 @@ def test_the_same_call_is_compiled_once(function, monkeypatch):
         assert len(traced) == rows + 1
 
 
-@over(("function", "name"), SCALARS)
+@over(("function", "name"), ARRAY_PARAMETERS)
 def test_array_parameters_are_compiled_once(function, name, monkeypatch):
-    given = needed(function)
+    given = required_parameters(function)
     x = jnp.linspace(-3.0, 3.0, 50).reshape(5, 10)
     function(x, **{**given, name: jnp.asarray(0.5)})
     monkeypatch.setattr(generic, "evaluate", None)
@@ -150,11 +150,11 @@ def test_array_parameters_are_compiled_once(function, name, monkeypatch):
         function(x, **{**given, name: jnp.asarray(value)})
 
 
-@over(("function", "name"), SCALARS)
+@over(("function", "name"), ARRAY_PARAMETERS)
 def test_any_number_of_parameters(function, name, monkeypatch):
     monkeypatch.setattr(generic, "PLANS", 16)
     x = jnp.asarray([[-1.0, 2.0]])
-    given = with_value(function, name, 2.0)
+    given = parameters_with(function, name, 2.0)
     function(x, **given)
     kernel = inspect.getclosurevars(function).nonlocals["kernels"][type(x)]
     plans = inspect.getclosurevars(kernel).nonlocals["plans"]
@@ -166,7 +166,7 @@ def test_any_number_of_parameters(function, name, monkeypatch):
 # types and transformations
 
 
-@over(("function", "given"), VARIANTS)
+@over(("function", "given"), DIFFERENTIABLE_CASES)
 def test_weak_types_stay_weak(function, given):
     strong = jnp.asarray([[0.5, -0.5]])
     weak = jnp.asarray(0.5)
@@ -182,7 +182,7 @@ def test_weak_types_stay_weak(function, given):
 
 @over("function", FUNCTIONS)
 def test_sixty_four_bits_on_and_off(function):
-    given = needed(function)
+    given = required_parameters(function)
     for _ in range(2):
         for wide in (False, True):
             with jax.enable_x64(wide):
@@ -196,7 +196,7 @@ def test_sixty_four_bits_on_and_off(function):
 
 @over("function", FUNCTIONS)
 def test_vmap_along_any_axis(function):
-    given = by_rows(function)
+    given = rowwise_parameters(function)
     x = jnp.asarray(np.linspace(-3, 3, 4 * 2 * 3 * 2).reshape(4, 2, 3, 2))
     expected = function.portable(x, **given)
     f = functools.partial(function, **given)
@@ -208,9 +208,9 @@ def test_vmap_along_any_axis(function):
     _close(jax.vmap(f, in_axes=-1, out_axes=-1)(last), jnp.moveaxis(expected, 0, -1))
 
 
-@over("function", DIFFERENTIATED)
+@over("function", DIFFERENTIABLE)
 def test_scalars(function):
-    given = needed(function)
+    given = required_parameters(function)
     for dtype in DTYPES:
         x = jnp.asarray(0.75, dtype)
         kind = getattr(jnp, dtype)(0.75)
@@ -222,20 +222,20 @@ def test_scalars(function):
 
 
 def _inside(function):
-    return jnp.asarray(moved_within(function.definition, np.linspace(-3, 3, 8)).reshape(2, 4))
+    return jnp.asarray(map_into_domain(function.definition, np.linspace(-3, 3, 8)).reshape(2, 4))
 
 
 @over("function", in_sweep(FUNCTIONS))
 def test_no_tracer_leaks(function):
     """To see that JAX traces all anew."""
-    f = functools.partial(function, **by_rows(function))
+    f = functools.partial(function, **rowwise_parameters(function))
     with jax.check_tracer_leaks():
         jax.make_jaxpr(jax.grad(lambda x: f(x).sum()))(_inside(function))
 
 
 @over("function", FUNCTIONS)
 def test_loops(function):
-    given, x = by_rows(function), _inside(function)
+    given, x = rowwise_parameters(function), _inside(function)
     f = functools.partial(function, **given)
     expected = f(x)
     _, rows = jax.lax.scan(lambda carry, row: (carry, f(row[None])[0]), 0, x)
@@ -249,7 +249,7 @@ def test_loops(function):
 @over("function", FUNCTIONS)
 def test_numpy_arrays_stay_numpy_also_inside_jit(function):
     """A constant that a traced function makes of NumPy is NumPy's until JAX meets it."""
-    given = needed(function)
+    given = required_parameters(function)
     constant = np.linspace(-3, 3, 8).reshape(2, 4)
     assert type(function(constant, **given)) is np.ndarray
     y = jax.jit(lambda x: function(constant, **given) * x)(1.0)
@@ -270,7 +270,7 @@ def test_masks_let_nothing_through(function, dtype):
     mask = np.asarray([[1, 1, 0, 1], [1, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]], bool)
     where = jnp.asarray(mask)
     changed = function.definition.axis == "changed"
-    bound = functools.partial(function, **{**needed(function), "axis": -1})
+    bound = functools.partial(function, **{**required_parameters(function), "axis": -1})
     alone = np.asarray(bound(jnp.asarray([1, 2, 4], dtype)))
     nothing = bound(jnp.zeros(1), where=jnp.asarray([False])).item()
 
@@ -300,7 +300,7 @@ def test_masks_let_nothing_through(function, dtype):
 def test_nan_where_it_is_allowed(function):
     x = jnp.asarray([[1.0, math.nan, 3.0], [1.0, 2.0, 3.0]])
     for where in (None, jnp.ones((2, 3), bool)):
-        y = function(x, where=where, **{**needed(function), "axis": -1})
+        y = function(x, where=where, **{**required_parameters(function), "axis": -1})
         assert jnp.isnan(y[0]).all()
         assert jnp.isfinite(y[1]).all()
 
@@ -310,7 +310,7 @@ def test_nan_where_it_is_allowed(function):
 
 @over("function", FUNCTIONS)
 def test_errors_inside_jit(function):
-    given = needed(function)
+    given = required_parameters(function)
     x = jnp.ones((2, 4))
     bad = [(x * 1j, {}, TypeError)]
     for name, kind in function.definition.parameters.items():
@@ -328,9 +328,9 @@ def test_errors_inside_jit(function):
             assert type(caught.value) is kind
 
 
-@over(("function", "name"), SCALARS)
+@over(("function", "name"), ARRAY_PARAMETERS)
 def test_the_wrong_dtype_of_a_traced_parameter(function, name):
-    given = needed(function)
+    given = required_parameters(function)
     call = jax.jit(lambda x, value: function(x, **{**given, name: value}))
     with pytest.raises(TypeError, match=f"^{function.__name__}: {name} must be .* complex"):
         call(jnp.ones(4), 1j)

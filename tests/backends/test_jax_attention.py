@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import jax.test_util
 import numpy as np
 import pytest
-from common import over
+from oracle import over
 
 import activations_xp as ax
 

@@ -8,29 +8,29 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from common import (
-    EDGE_DTYPES,
-    EDGES,
-    FUNCTIONS,
-    VARIANTS,
-    assert_finite,
-    by_rows,
-    edges,
-    in_sweep,
-    moved_within,
-    over,
-)
 from jax.sharding import NamedSharding, PartitionSpec
+from oracle import (
+    DIFFERENTIABLE_CASES,
+    EDGE_DTYPES,
+    FUNCTIONS,
+    MAX_EDGE_POINTS,
+    assert_finite,
+    edge_points,
+    in_sweep,
+    map_into_domain,
+    over,
+    rowwise_parameters,
+)
 
 
 def _points(function):
     """Two rows away from kinks and ties."""
     x = np.random.default_rng(11).permutation(np.linspace(-2.9, 3.3, 8))
-    return jnp.asarray(moved_within(function.definition, x).reshape(2, 4))
+    return jnp.asarray(map_into_domain(function.definition, x).reshape(2, 4))
 
 
 def _call(function):
-    return functools.partial(function, **by_rows(function))
+    return functools.partial(function, **rowwise_parameters(function))
 
 
 def _cotangent(y):
@@ -137,7 +137,7 @@ TRANSFORMS = [
 def _agree(transform, function):
     f, x = _call(function), _points(function)
     g = _cotangent(f(x))
-    expected = function.vjp(np.asarray(x), np.asarray(g), **by_rows(function))
+    expected = function.vjp(np.asarray(x), np.asarray(g), **rowwise_parameters(function))
     np.testing.assert_allclose(transform(f, x, g), expected, rtol=1e-10, atol=1e-10)
 
 
@@ -163,7 +163,7 @@ def test_gradients_without_64_bits(function):
         slope = _vjp(f, x, g)
         assert slope.dtype == "float32"
     x, g = (np.asarray(v, "float64") for v in (x, g))
-    expected = function.vjp(x, g, **by_rows(function))
+    expected = function.vjp(x, g, **rowwise_parameters(function))
     np.testing.assert_allclose(slope, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -187,7 +187,7 @@ def test_second_derivatives_under(function, second):
         return jnp.sum(f(x) * g)
 
     def slope(x):
-        return function.vjp(np.asarray(x), np.asarray(g), **by_rows(function))
+        return function.vjp(np.asarray(x), np.asarray(g), **rowwise_parameters(function))
 
     h = 1e-4
     numeric = [
@@ -200,7 +200,7 @@ def test_second_derivatives_under(function, second):
 
 @pytest.mark.usefixtures("uncompiled")
 @over("dtype", in_sweep(EDGE_DTYPES))
-@over(("function", "given"), VARIANTS)
+@over(("function", "given"), DIFFERENTIABLE_CASES)
 def test_first_and_second_derivatives_at_the_edges(function, given, dtype):
     def value(x):
         return function(x, **given)
@@ -209,7 +209,7 @@ def test_first_and_second_derivatives_at_the_edges(function, given, dtype):
         return _vjp(value, x, jnp.ones_like(x))
 
     # as many for every function: each size is compiled anew
-    x = np.resize(edges(function, given, dtype), EDGES)
+    x = np.resize(edge_points(function, given, dtype), MAX_EDGE_POINTS)
     normal = np.abs(x) >= jnp.finfo(dtype).tiny
     # XLA takes a subnormal number for 0
     seen = np.where(normal, x, np.zeros_like(x))

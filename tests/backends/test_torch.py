@@ -10,22 +10,22 @@ import sys
 import numpy as np
 import pytest
 import torch
-from common import (
+from oracle import (
+    ARRAY_PARAMETERS,
+    DIFFERENTIABLE_CASES,
     FUNCTIONS,
     MASKED,
-    SCALARS,
     SMOOTH,
-    VARIANTS,
-    Counter,
-    edges,
+    CountingCompiler,
+    edge_points,
     exact_values,
     in_sweep,
-    moved_within,
-    needed,
+    map_into_domain,
     over,
-    with_value,
+    parameters_with,
+    required_parameters,
 )
-from memory import kept
+from tools.memory import saved_bytes as kept
 
 import activations_xp as ax
 from activations_xp import _dispatch, _oracle
@@ -44,7 +44,7 @@ def _fresh_compiler():
 
 def _row(function):
     """Some numbers at which the function is a real number."""
-    x = moved_within(function.definition, np.linspace(-3, 3, 8))
+    x = map_into_domain(function.definition, np.linspace(-3, 3, 8))
     return torch.tensor(x, dtype=torch.float32).reshape(2, 4)
 
 
@@ -56,7 +56,7 @@ def _exact(name, index, dtype):
     """Finite inputs of a dtype, and the true values there."""
     definition = ax.get(name).definition
     far = np.logspace(-9, 4, 53)
-    x = moved_within(definition, np.concatenate([np.linspace(-20, 20, 161), far, -far]))
+    x = map_into_domain(definition, np.concatenate([np.linspace(-20, 20, 161), far, -far]))
     x = torch.tensor(x).to(dtype).double()
     variant = definition.variants[index]
     parameters = {**definition.defaults, **variant.parameters}
@@ -87,7 +87,7 @@ def _numpy(y):
 
 def _gradient_error(function, kernel, x, parameters):
     far = [torch.finfo(x.dtype).max ** power for power in (0.2, 0.33, 0.49, 0.6, 0.9)]
-    far = moved_within(function.definition, np.array([*far, *(-f for f in far)]))
+    far = map_into_domain(function.definition, np.array([*far, *(-f for f in far)]))
     x = torch.cat([x, torch.tensor(far).to(x.dtype)])
     written = function.derivative(x, **parameters).double()
     slope = _slope(kernel, x, {}).double()
@@ -98,7 +98,7 @@ def _gradient_error(function, kernel, x, parameters):
 
 def _has_a_second_gradient(function, kernel, parameters, dtype):
     """Whether torch's own of the kernel is free of NaN, also at the edges."""
-    x = edges(function, parameters, dtype)
+    x = edge_points(function, parameters, dtype)
     leaf = torch.tensor(x.astype("f8")).to(getattr(torch, dtype)).requires_grad_()
     one = torch.ones_like(leaf)
     (slope,) = torch.autograd.grad(kernel(leaf), leaf, one, create_graph=True)
@@ -154,7 +154,7 @@ def test_a_kernel_is_taken_if_and_only_if_it_is_accurate(name, dtype):
 def _points(function):
     kinks = function.definition.properties.kinks
     points = [0.0, -0.0, *kinks, *(-k for k in kinks), *np.linspace(-20, 20, 83)]
-    return torch.tensor(moved_within(function.definition, np.array(points)))
+    return torch.tensor(map_into_domain(function.definition, np.array(points)))
 
 
 def _slope(form, x, given):
@@ -166,7 +166,7 @@ def _close(a, b, tolerance=1e-12):
     torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance)
 
 
-@over(("function", "given"), VARIANTS)
+@over(("function", "given"), DIFFERENTIABLE_CASES)
 def test_autograd_finds_the_written_derivative(function, given):
     x = _points(function)
     written = function.derivative(x, **given)
@@ -175,7 +175,7 @@ def test_autograd_finds_the_written_derivative(function, given):
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch's own, for jvp
-@over(("function", "given"), VARIANTS)
+@over(("function", "given"), DIFFERENTIABLE_CASES)
 def test_transforms_find_the_written_derivative(function, given):
     x = _points(function)
     if given.get("axis") is not None:
@@ -201,7 +201,7 @@ def test_transforms_find_the_written_derivative(function, given):
 @pytest.mark.parametrize("at", [0.0, -0.0, 1.5, -1.5])
 @over("function", SMOOTH)
 def test_second_derivatives(function, at):
-    at = moved_within(function.definition, np.array(at)).item()
+    at = map_into_domain(function.definition, np.array(at)).item()
     for variant in function.definition.variants:
         given = dict(variant.parameters)
         h = 1e-3
@@ -218,11 +218,11 @@ def test_second_derivatives(function, at):
                 _close(torch.autograd.grad(first, y)[0], numeric, 1e-9)
 
 
-@over(("function", "name"), SCALARS)
+@over(("function", "name"), ARRAY_PARAMETERS)
 def test_gradients_reach_array_parameters(function, name):
     torch.manual_seed(0)
     x = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
-    given = needed(function)
+    given = required_parameters(function)
     default = {**function.definition.defaults, **given}[name]
     # where a default is None, a value within reach of x
     middle = 0.5 if default is None else float(default)
@@ -257,7 +257,7 @@ def test_masks_let_nothing_through(function, dtype):
     mask = torch.tensor(
         [[1, 1, 0, 1], [1, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]], dtype=torch.bool
     )
-    given = {**needed(function), "axis": -1}
+    given = {**required_parameters(function), "axis": -1}
     alone = function.portable(torch.tensor([1.0, 2.0, 4.0], dtype=dtype), **given)
     nothing = function.portable(torch.zeros(1), where=torch.tensor([False]), **given).item()
     for form in (function, function.portable):
@@ -288,7 +288,7 @@ def test_nan_where_it_is_allowed(function):
     x = torch.tensor([[1.0, math.nan, 3.0], [1.0, 2.0, 3.0]])
     for mask in (None, torch.ones(2, 3, dtype=torch.bool)):
         for form in (function, function.portable):
-            y = form(x, where=mask, **{**needed(function), "axis": -1})
+            y = form(x, where=mask, **{**required_parameters(function), "axis": -1})
             assert y[0].isnan().all()
             assert y[1].isfinite().all()
 
@@ -300,7 +300,7 @@ def test_a_masked_attention_trains(function):
     q, k, v = (torch.randn(2, 5, 8, requires_grad=True) for _ in range(3))
     mask = torch.rand(2, 5, 5) > 0.5
     mask[:, 2] = False
-    weights = function(q @ k.mT, where=mask, **needed(function))
+    weights = function(q @ k.mT, where=mask, **required_parameters(function))
     (weights.exp() @ v if function is ax.log_softmax else weights @ v).square().sum().backward()
     for leaf in (q, k, v):
         assert leaf.grad.isfinite().all()
@@ -309,10 +309,10 @@ def test_a_masked_attention_trains(function):
 # the compiler
 
 
-@over(("function", "name"), SCALARS)
+@over(("function", "name"), ARRAY_PARAMETERS)
 def test_a_sweep_of_a_parameter_costs_two_graphs(function, name):
-    counter = Counter()
-    given = with_value(function, name, 2.3)
+    counter = CountingCompiler()
+    given = parameters_with(function, name, 2.3)
     x = _row(function)
 
     @torch.compile(fullgraph=True, backend=counter)
@@ -324,10 +324,10 @@ def test_a_sweep_of_a_parameter_costs_two_graphs(function, name):
     assert counter.graphs <= 2
 
 
-@over(("function", "name"), SCALARS)
+@over(("function", "name"), ARRAY_PARAMETERS)
 def test_a_sweep_of_an_array_parameter_costs_one_graph(function, name):
-    counter = Counter()
-    given = with_value(function, name, 2.3)
+    counter = CountingCompiler()
+    given = parameters_with(function, name, 2.3)
     x = _row(function)
     function(x, **given)  # the first call fills the table, at which a graph made before it looks
 
@@ -358,7 +358,7 @@ def test_the_first_call_of_all_may_be_inside_the_compiler():
     one = next(f for f in FUNCTIONS if f.__name__ in backend.NATIVE)
     other = next(f for f in FUNCTIONS if f.__name__ not in backend.NATIVE)
     for function in (one, other):
-        code = FIRST_CALL.format(name=function.__name__, given=needed(function))
+        code = FIRST_CALL.format(name=function.__name__, given=required_parameters(function))
         done = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=False
         )
@@ -367,8 +367,8 @@ def test_the_first_call_of_all_may_be_inside_the_compiler():
 
 @over("function", FUNCTIONS)
 def test_compiling_grows_no_table_and_does_not_recompile(function):
-    counter = Counter()
-    given = needed(function)
+    counter = CountingCompiler()
+    given = required_parameters(function)
     x = _row(function)
     with ax.implementation("auto"):  # empties the tables
         call = torch.compile(lambda x: function(x, **given), fullgraph=True, backend=counter)
@@ -383,7 +383,7 @@ def test_compiling_grows_no_table_and_does_not_recompile(function):
 @over("function", in_sweep(FUNCTIONS))  # each takes the compiler three seconds to write out
 def test_errors_inside_the_compiler(function):
     x = torch.ones(2, 4)
-    given = needed(function)
+    given = required_parameters(function)
     bad = [(x, {name: "fast"}) for name in list(function.definition.parameters)[:1]]
     for wrong, values in [*bad, (x * 1j, {})]:
         name = next(iter(values), "x")
@@ -404,7 +404,7 @@ class T(torch.Tensor):
 
 @over("function", FUNCTIONS)
 def test_a_subclass_keeps_its_type_and_takes_the_portable_path(function):
-    given = needed(function)
+    given = required_parameters(function)
     values = _row(function)
     x = values.as_subclass(T)
     for form in (function, function.native, function.portable):
@@ -419,7 +419,7 @@ def test_a_subclass_keeps_its_type_and_takes_the_portable_path(function):
 
 @over("function", FUNCTIONS)
 def test_integers_follow_the_default_dtype(function):
-    given = needed(function)
+    given = required_parameters(function)
     x = torch.arange(8).reshape(2, 4)
     kept = function.definition.closed_over_integers and not given
     before = torch.get_default_dtype()
@@ -432,7 +432,7 @@ def test_integers_follow_the_default_dtype(function):
         torch.set_default_dtype(before)
 
 
-@over(("function", "given"), VARIANTS)
+@over(("function", "given"), DIFFERENTIABLE_CASES)
 def test_channels_last_is_kept(function, given):
     x = torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last)
     for form in (function, function.native, function.portable, function.derivative):
@@ -442,7 +442,7 @@ def test_channels_last_is_kept(function, given):
 @over("dtype", DTYPES)
 @over("function", FUNCTIONS)
 def test_autocast_does_not_change_the_dtype(function, dtype):
-    given = needed(function)
+    given = required_parameters(function)
     x = _row(function).to(dtype)
     for form in (function, function.native, function.portable):
         leaf = x.clone().requires_grad_()
@@ -457,7 +457,7 @@ def test_autocast_does_not_change_the_dtype(function, dtype):
 @over("function", FUNCTIONS)
 def test_nothing_is_written_to_the_input(function):
     """In-place kernels and views of the input would."""
-    given = needed(function)
+    given = required_parameters(function)
     x = _row(function)
     before = x.clone()
     y = function(x, **given)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
-from common import Counter, over
+from oracle import CountingCompiler, over
 from torch.utils.flop_counter import FlopCounterMode
 
 import activations_xp as ax
@@ -182,7 +182,7 @@ def test_transforms_find_what_is_found_without():
 
 def test_one_graph_is_for_all_targets():
     torch.compiler.reset()
-    counter = Counter()
+    counter = CountingCompiler()
     compiled = torch.compile(_loss, fullgraph=True, backend=counter)
     weights, x = _weights(_module().state_dict()), _rows(4).detach()
     for target in [0, 1, 2, 3], [39, 39, 39, 39], [-100, 9, 30, 2]:

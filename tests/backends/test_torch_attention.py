@@ -9,7 +9,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
-from common import over
+from oracle import over
 
 import activations_xp as ax
 

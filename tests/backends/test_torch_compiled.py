@@ -11,7 +11,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from common import FUNCTIONS, Counter, by_rows, in_sweep, moved_within, over
+from oracle import FUNCTIONS, CountingCompiler, in_sweep, map_into_domain, over, rowwise_parameters
 
 import activations_xp as ax
 from activations_xp.backends import _blocks
@@ -20,7 +20,7 @@ from activations_xp.backends import torch as backend
 
 @pytest.fixture
 def counter(monkeypatch):
-    counter = Counter()
+    counter = CountingCompiler()
     whole = functools.partial(torch.compile, fullgraph=True, backend=counter)
     monkeypatch.setattr(torch, "compile", whole)
     torch.compiler.reset()
@@ -31,7 +31,7 @@ def counter(monkeypatch):
 
 def _values(function, size, dtype="float32"):
     return (
-        moved_within(function.definition, np.linspace(-3, 3, size * 4))
+        map_into_domain(function.definition, np.linspace(-3, 3, size * 4))
         .reshape(size, 4)
         .astype(dtype)
     )
@@ -39,7 +39,7 @@ def _values(function, size, dtype="float32"):
 
 @over("function", in_sweep(FUNCTIONS))
 def test_one_graph_for_any_size(function, counter):
-    given = by_rows(function)
+    given = rowwise_parameters(function)
     compiled = ax.compiled(function)
     for size in (2, 3, 5, 8, 13):
         x = torch.from_numpy(_values(function, size))
@@ -50,7 +50,7 @@ def test_one_graph_for_any_size(function, counter):
 
 @over("function", in_sweep([f for f in FUNCTIONS if hasattr(f, "vjp")]))
 def test_the_gradient(function, counter):
-    given = by_rows(function)
+    given = rowwise_parameters(function)
     x = torch.from_numpy(_values(function, 2, "float64"))
     gradients = []
     for form in (ax.compiled(function), function):
@@ -110,7 +110,7 @@ def test_the_public_function(counter):
 @over("function", in_sweep(FUNCTIONS))
 def test_numpy_arrays_share_their_memory(function, counter, monkeypatch):
     monkeypatch.setattr(_blocks, "LARGE", 10)
-    given = by_rows(function)
+    given = rowwise_parameters(function)
     parts = [function, *(getattr(function, n) for n in ("derivative",) if hasattr(function, n))]
     for form in parts:
         for dtype in ("float32", "float64"):

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed
-from common import (
+from oracle import (
+    DIFFERENTIABLE_CASES,
     EDGE_DTYPES,
     FUNCTIONS,
-    VARIANTS,
     assert_finite,
-    by_rows,
-    edges,
-    moved_within,
+    edge_points,
+    map_into_domain,
     over,
+    rowwise_parameters,
 )
-from memory import kept
+from tools.memory import saved_bytes
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Shard
@@ -39,11 +39,11 @@ def _fresh_compiler():
 def _points(function):
     """Two rows away from kinks and ties."""
     x = np.random.default_rng(11).permutation(np.linspace(-2.9, 3.3, 8))
-    return torch.tensor(moved_within(function.definition, x).reshape(2, 4))
+    return torch.tensor(map_into_domain(function.definition, x).reshape(2, 4))
 
 
 def _call(function):
-    return functools.partial(function, **by_rows(function))
+    return functools.partial(function, **rowwise_parameters(function))
 
 
 def _cotangent(y):
@@ -175,7 +175,7 @@ TRANSFORMS = [
 def test_gradients_under(transform, function):
     f, x = _call(function), _points(function)
     g = _cotangent(f(x))
-    expected = function.vjp(x, g, **by_rows(function))
+    expected = function.vjp(x, g, **rowwise_parameters(function))
     torch.testing.assert_close(transform(f, x, g), expected, rtol=1e-10, atol=1e-10)
 
 
@@ -189,7 +189,7 @@ def test_second_derivatives_under(function):
         return (f(x) * g).sum()
 
     def slope(x):
-        return function.vjp(x, g, **by_rows(function))
+        return function.vjp(x, g, **rowwise_parameters(function))
 
     h = 1e-4
     steps = h * torch.eye(x.numel(), dtype=x.dtype).reshape(-1, *x.shape)
@@ -224,16 +224,16 @@ def test_a_compiled_second_derivative_is_refused(form):
 @over("function", FUNCTIONS)
 def test_gradcheck_and_gradgradcheck(function):
     f, x = _call(function), _points(function).requires_grad_()
-    for form in (f, functools.partial(function.portable, **by_rows(function))):
+    for form in (f, functools.partial(function.portable, **rowwise_parameters(function))):
         assert torch.autograd.gradcheck(form, x)
         assert torch.autograd.gradgradcheck(form, x)
 
 
 @over("dtype", EDGE_DTYPES)
-@over(("function", "given"), VARIANTS)
+@over(("function", "given"), DIFFERENTIABLE_CASES)
 def test_first_and_second_derivatives_at_the_edges(function, given, dtype):
     """As eager autograd takes them from the kernel of torch, if there is one, and from ours."""
-    x = edges(function, given, dtype)
+    x = edge_points(function, given, dtype)
     for form in (function, function.portable):
         leaf = torch.tensor(x.astype("f8")).to(getattr(torch, dtype)).requires_grad_()
         y = form(leaf, **given)
@@ -266,14 +266,14 @@ def test_distributed_tensors(function, mesh):
     torch.testing.assert_close(y.to_local(), f(x))
     g = _cotangent(y.to_local())
     y.backward(DTensor.from_local(g, mesh, y.placements))
-    expected = function.vjp(x, g, **by_rows(function))
+    expected = function.vjp(x, g, **rowwise_parameters(function))
     torch.testing.assert_close(leaf.grad.to_local(), expected)
 
 
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
 @over("function", ELEMENTWISE)
 def test_rows_of_unequal_length(function):
-    if "axis" in by_rows(function):
+    if "axis" in rowwise_parameters(function):
         return
     f, x = _call(function), _points(function).reshape(-1)
     leaf = x.clone().requires_grad_()
@@ -285,7 +285,7 @@ def test_rows_of_unequal_length(function):
         torch.testing.assert_close(y.values(), f(x))
         g = _cotangent(x)
         (slope,) = torch.autograd.grad((y.values() * g).sum(), leaf)
-    torch.testing.assert_close(slope, function.vjp(x, g, **by_rows(function)))
+    torch.testing.assert_close(slope, function.vjp(x, g, **rowwise_parameters(function)))
 
 
 @over("function", FUNCTIONS)
@@ -318,12 +318,15 @@ def test_inference_mode(function):
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 @over("function", FUNCTIONS)
 def test_no_more_than_the_input_is_kept(function):
-    call = functools.partial(function, **by_rows(function))
+    call = functools.partial(function, **rowwise_parameters(function))
     x = torch.rand(1000, 8, requires_grad=True)
-    assert kept(call, x) <= x.nbytes
-    assert kept(functools.partial(function.portable, **by_rows(function)), x) <= x.nbytes
+    assert saved_bytes(call, x) <= x.nbytes
+    assert (
+        saved_bytes(functools.partial(function.portable, **rowwise_parameters(function)), x)
+        <= x.nbytes
+    )
     # the default partition of aot_eager saves what inductor computes again
     compiled = torch.compile(call, backend="aot_eager_decomp_partition", fullgraph=True)
     # along an axis it keeps sums over the eight elements of a row too
     room = 1.0 if function.definition.axis is None else 1.5
-    assert kept(compiled, x) <= room * x.nbytes
+    assert saved_bytes(compiled, x) <= room * x.nbytes

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from common import over
-from peers import ATTENTION, ROWS, Peer, bare, close, public
+from oracle import over
+from tools.peers import ATTENTION, ROWS, PeerLibrary, is_close, public_functions, untyped_parameters
 
 import activations_xp.dropin.jax as dropin
 
@@ -22,8 +22,8 @@ def _gradient(function, x):
     return jax.grad(loss)(x)
 
 
-JAX = Peer(
-    own=dropin,
+JAX = PeerLibrary(
+    ours=dropin,
     theirs=jax.nn,
     asarray=lambda values, dtype: jnp.asarray(np.asarray(values), dtype),
     asnumpy=np.asarray,
@@ -40,7 +40,7 @@ JAX = Peer(
         "squareplus": [{}, {"b": 1.0}],
         "standardize": [{}, {"algorithm": "stable"}, {"epsilon": 0.5}],
     },
-    amiss={
+    inaccurate={
         # the tail cancels
         "gelu": "x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))) if approximate"
         " else x / 2 * erfc(-x / sqrt(2))",
@@ -63,12 +63,12 @@ NAMES = [name for name in dropin.__all__ if name not in ATTENTION]
 
 
 def test_every_function_is_there():
-    assert set(dropin.__all__) == public(jax.nn) - SCALED_MATRICES - {"initializers"}
+    assert set(dropin.__all__) == public_functions(jax.nn) - SCALED_MATRICES - {"initializers"}
 
 
 @over("name", NAMES)
 def test_signature(name):
-    assert bare(getattr(dropin, name)) == bare(getattr(jax.nn, name))
+    assert untyped_parameters(getattr(dropin, name)) == untyped_parameters(getattr(jax.nn, name))
 
 
 @over("dtype", ["float32", "float64"])
@@ -77,9 +77,9 @@ def test_values(name, given, dtype):
     JAX.check_values(name, given, dtype)
 
 
-@over("name", JAX.amiss)
+@over("name", JAX.inaccurate)
 def test_where_jax_is_wrong(name):
-    JAX.check_amiss(name)
+    JAX.check_inaccurate(name)
 
 
 @over(("name", "given"), [call for call in JAX.calls if call[0] != "one_hot"])
@@ -106,7 +106,7 @@ def test_masks(name):
     if name == "standardize":  # JAX gives a score to what takes no part
         assert (ours[~mask] == 0).all()
         theirs = np.where(mask, theirs, 0)
-    assert close(ours, theirs).all()
+    assert is_close(ours, theirs).all()
 
 
 @over("keepdims", [False, True])
@@ -117,7 +117,7 @@ def test_a_sum_of_exponentials_with_signs(keepdims):
         dropin.logsumexp(x, **given), jax.nn.logsumexp(x, **given), strict=True
     ):
         assert ours.shape == theirs.shape
-        assert close(np.asarray(ours), np.asarray(theirs)).all()
+        assert is_close(np.asarray(ours), np.asarray(theirs)).all()
 
 
 def test_standardize_takes_two_passes():
@@ -166,7 +166,9 @@ def test_attention(given, batch):
 
 
 def test_attention_is_spelled_as_in_jax():
-    assert bare(dropin.dot_product_attention) == bare(jax.nn.dot_product_attention)
+    assert untyped_parameters(dropin.dot_product_attention) == untyped_parameters(
+        jax.nn.dot_product_attention
+    )
     x = jnp.ones((1, 2, 1, 3))
     with pytest.raises(ValueError, match="implementation"):
         dropin.dot_product_attention(x, x, x, implementation="flash")

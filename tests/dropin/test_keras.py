@@ -5,8 +5,8 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
-from common import over
-from peers import ROWS, Peer, bare, close, public
+from oracle import over
+from tools.peers import ROWS, PeerLibrary, is_close, public_functions, untyped_parameters
 
 import activations_xp.dropin.keras
 import activations_xp.dropin.keras_ops
@@ -110,7 +110,7 @@ BAD = {
 
 
 def _peer(own, theirs, **samples):
-    return Peer(
+    return PeerLibrary(
         own,
         theirs,
         asarray=lambda values, dtype: keras.ops.convert_to_tensor(values, dtype=dtype),
@@ -118,7 +118,7 @@ def _peer(own, theirs, **samples):
         gradient=_gradient,
         type_of=_type_of,
         samples={**SAMPLES, **samples},
-        amiss={name: formula for name, formula in AMISS.items() if name in own.__all__},
+        inaccurate={name: formula for name, formula in AMISS.items() if name in own.__all__},
         kinks=KINKS,
         bad=BAD,
         coarse={"layer_normalization", "normalize", "rms_normalization"},
@@ -140,18 +140,23 @@ NAMES = [(space, name) for space, peer in PEERS.items() for name in peer.names]
 
 def test_every_activation_is_there():
     about_names = {"deserialize", "get", "serialize"}
-    theirs = public(keras.activations) - about_names
-    assert set(PEERS["activations"].own.__all__) == theirs
-    assert public(keras.ops) & theirs <= set(PEERS["ops"].own.__all__)
+    theirs = public_functions(keras.activations) - about_names
+    assert set(PEERS["activations"].ours.__all__) == theirs
+    assert public_functions(keras.ops) & theirs <= set(PEERS["ops"].ours.__all__)
 
 
 @over(
-    ("space", "name"), [(space, name) for space, peer in PEERS.items() for name in peer.own.__all__]
+    ("space", "name"),
+    [(space, name) for space, peer in PEERS.items() for name in peer.ours.__all__],
 )
 def test_signature(space, name):
     peer = PEERS[space]
-    theirs = [p for p in bare(getattr(peer.theirs, name)) if p.kind is not p.VAR_KEYWORD]
-    assert bare(getattr(peer.own, name)) == theirs  # which also swallows misspelled names
+    theirs = [
+        p for p in untyped_parameters(getattr(peer.theirs, name)) if p.kind is not p.VAR_KEYWORD
+    ]
+    assert (
+        untyped_parameters(getattr(peer.ours, name)) == theirs
+    )  # which also swallows misspelled names
 
 
 @over("dtype", ["float32", "float64"])
@@ -162,8 +167,8 @@ def test_values(space, name, given, dtype):
 
 @over("name", AMISS)
 def test_where_keras_is_wrong(name):
-    space = "activations" if name in PEERS["activations"].own.__all__ else "ops"
-    PEERS[space].check_amiss(name)
+    space = "activations" if name in PEERS["activations"].ours.__all__ else "ops"
+    PEERS[space].check_inaccurate(name)
 
 
 @over(("space", "name", "given"), DIFFERENTIATED)
@@ -196,7 +201,7 @@ def test_arrays_as_parameters(name, given):
     peer = PEERS["ops"]
     there = {key: peer.asarray(value, "float32") for key, value in given.items()}
     ours, theirs = peer.results(name, peer.asarray(ROWS, "float32"), there)
-    assert close(ours, theirs).all()
+    assert is_close(ours, theirs).all()
 
 
 @over("options", [{}, {"is_causal": True}, {"scale": 0.3}])

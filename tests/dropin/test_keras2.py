@@ -9,8 +9,8 @@ import inspect
 
 import numpy as np
 import pytest
-from common import over
-from peers import LINE, ROWS, close
+from oracle import over
+from tools.peers import LINE, ROWS, is_close
 
 import activations_xp as ax
 import activations_xp.dropin.keras2 as dropin
@@ -81,7 +81,7 @@ def test_values(name, given, backend):
         defaults = {p.name: p.default for p in inspect.signature(function).parameters.values()}
         exact = truth(DOCUMENTED[name][1], backend.asnumpy(there), {**defaults, **given})
         known = np.abs(exact.astype("f8")) < np.finfo(dtype).max
-        assert close(backend.asnumpy(y), exact.astype("f8"))[known].all()
+        assert is_close(backend.asnumpy(y), exact.astype("f8"))[known].all()
 
 
 def test_softmax_of_a_vector(backend):

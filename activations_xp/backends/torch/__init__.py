@@ -29,9 +29,9 @@ class TorchBackend(Backend):
     def is_tracing(self) -> bool:
         return is_tracing()
 
-    def bind(self, definition: Definition, precision: Precision, kind: type) -> Kernel:
+    def bind(self, definition: Definition, precision: Precision, array_type: type) -> Kernel:
         is_fast = precision == "fast"
-        native = NATIVE.get(definition.name) if is_fast and kind in PLAIN else None
+        native = NATIVE.get(definition.name) if is_fast and array_type in PLAIN else None
         operation = OPERATIONS.get(definition.name) if is_fast else None
         xp = NAMESPACES[precision]
 
@@ -82,9 +82,12 @@ class TorchBackend(Backend):
             return None
         return torch.empty(0, dtype=dtype, device=rng.device)
 
-    def samples_natively(self, definition: Definition, precision: Precision, kind: type) -> bool:
+    def samples_natively(
+        self, definition: Definition, precision: Precision, array_type: type
+    ) -> bool:
         native = NATIVE.get(definition.name)
-        return native is not None and native.samples and precision == "fast" and kind in PLAIN
+        is_native = native is not None and native.samples and array_type in PLAIN
+        return is_native and precision == "fast"
 
     def call_with_out(self, out: Any, is_own: bool, call: Callable[..., Any], x: Any) -> Any:
         # autograd differentiates at x, which must stay as it is

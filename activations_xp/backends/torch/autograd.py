@@ -10,7 +10,7 @@ import torch
 from torch.autograd import forward_ad
 
 from ..._definition import Definition
-from ..._gradients import derivative, gradients, parameter_derivatives, shape_of_parameter
+from ..._gradients import derivative, gradients, parameter_derivatives, tangent_of_parameter
 from .. import generic
 from .namespace import is_tracing
 from .native import ForwardOnly
@@ -93,8 +93,9 @@ class Call:
             values = generic.merge_args(self.values, self.positions, arrays)
             for name, t in zip(self.names[1:], others, strict=True):
                 if t is not None:
-                    shape = shape_of_parameter(definition, values, name, t, x)
-                    total = total + t.reshape(shape) * found[name]
+                    total = total + tangent_of_parameter(
+                        definition, self.xp, values, name, t, x, found[name]
+                    )
         return total.to(self.result)
 
     def _evaluate(

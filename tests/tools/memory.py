@@ -12,12 +12,12 @@ from typing import Any
 import rich.console
 import rich.table
 import torch
-from common import FUNCTIONS, by_rows
+from oracle import FUNCTIONS, rowwise_parameters
 
 SIZE = 1_000_000
 
 
-def kept(f: Callable[[Any], Any], x: Any) -> int:
+def saved_bytes(f: Callable[[Any], Any], x: Any) -> int:
     """The bytes that autograd keeps, each storage once."""
     storages: dict[int, int] = {}
 
@@ -35,11 +35,12 @@ def main() -> None:
     x = torch.rand(SIZE // 8, 8, requires_grad=True)
     for function in FUNCTIONS:
         call, portable = (
-            functools.partial(f, **by_rows(function)) for f in (function, function.portable)
+            functools.partial(f, **rowwise_parameters(function))
+            for f in (function, function.accurate)
         )
         torch.compiler.reset()
         compiled = torch.compile(call, backend="aot_eager_decomp_partition", fullgraph=True)
-        ratios = (kept(f, x) / x.nbytes for f in (call, portable, compiled))
+        ratios = (saved_bytes(f, x) / x.nbytes for f in (call, portable, compiled))
         table.add_row(function.__name__, *(f"{r:.2f}" for r in ratios))
     rich.console.Console(width=100).print(table)
 

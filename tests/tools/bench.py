@@ -29,7 +29,7 @@ import jax
 import numpy as np
 import scipy.special
 import torch
-from common import named_by, needed, peak
+from oracle import FUNCTIONS, peak_memory, peer_of, required_parameters
 
 import activations_xp as ax
 
@@ -40,7 +40,7 @@ SIZES = {
     "bfloat16": [1_000_000],
 }
 LARGE = SIZES["float32"][-1]
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 SECONDS = 0.15
 """For all that is compared at once, at the least: small arrays have many rounds of many calls."""
 
@@ -119,16 +119,16 @@ FORMULAS: dict[str, Callable[[Any], Any]] = {
 
 def formula(definition: Any) -> Callable[[Any], Any] | None:
     """The definition's formula in NumPy's functions."""
-    if definition.name in FORMULAS or definition.axis is not None:
+    if definition.name in FORMULAS or definition.output_axis is not None:
         return FORMULAS.get(definition.name)
     code = compile(definition.formula, "<formula>", "eval")
-    given = {**definition.defaults, **definition.variants[0].parameters}
+    given = {**definition.defaults, **definition.cases[0].parameters}
     if not set(code.co_names) <= {*WORDS, *given, "x"}:
         return None
     return lambda x: eval(code, WORDS, {**given, "x": x})
 
 
-def same(ours: Any, theirs: Any) -> bool:
+def agree(ours: Any, theirs: Any) -> bool:
     a, b = (np.asarray(_numpy(v), np.float64) for v in (ours, theirs))
     close = 0.02 if "16" in str(ours.dtype) else 1e-3
     return a.shape == b.shape and bool(np.nanmax(np.abs(a - b) / (1 + np.abs(b))) < close)
@@ -145,13 +145,13 @@ def tensor(x: Any) -> torch.Tensor:
     return torch.from_numpy(x)
 
 
-def kept(kind: str, name: str, ours: Call, theirs: dict[str, Call]) -> Iterator[Entry]:
+def comparable(kind: str, name: str, ours: Call, theirs: dict[str, Call]) -> Iterator[Entry]:
     """The entry, with those that give the same."""
     value = ours()
     good = {}
     for peer, call in theirs.items():
         try:
-            if same(value, call()):
+            if agree(value, call()):
                 good[peer] = call
         except (TypeError, RuntimeError):  # other parameters, or no such dtype
             continue
@@ -161,64 +161,66 @@ def kept(kind: str, name: str, ours: Call, theirs: dict[str, Call]) -> Iterator[
 
 def on_numpy(function: Any, x: Any) -> Iterator[Entry]:
     definition = function.definition
-    function = functools.partial(function, **needed(function))
+    function = functools.partial(function, **required_parameters(function))
     theirs: dict[str, Call] = {}
     plain = formula(definition)
     if plain is not None:
         theirs["NumPy"] = functools.partial(plain, x)
-    own = named_by(definition, "scipy")
-    if own is not None:
-        theirs["SciPy"] = functools.partial(own, x)
-    other = named_by(definition, "torch")
+    peer = peer_of(definition, "scipy")
+    if peer is not None:
+        theirs["SciPy"] = functools.partial(peer, x)
+    other = peer_of(definition, "torch")
     if other is not None:
         theirs["PyTorch"] = functools.partial(other, tensor(x))
     with np.errstate(all="ignore"):
-        yield from kept("NumPy", definition.name, functools.partial(function, x), theirs)
+        yield from comparable("NumPy", definition.name, functools.partial(function, x), theirs)
 
 
 def on_torch(function: Any, x: Any) -> Iterator[Entry]:
     definition = function.definition
-    own = named_by(definition, "torch")
-    if own is None or needed(function):
+    peer = peer_of(definition, "torch")
+    if peer is None or required_parameters(function):
         return
     there = tensor(x)
-    theirs = {"PyTorch": functools.partial(own, there)}
-    found = list(kept("torch", definition.name, functools.partial(function, there), theirs))
-    yield from found
-    if found and x.size == LARGE:
+    theirs = {"PyTorch": functools.partial(peer, there)}
+    entries = list(comparable("torch", definition.name, functools.partial(function, there), theirs))
+    yield from entries
+    if entries and x.size == LARGE:
         # each its own code, by which the compiler remembers; what is not Python it leaves alone
-        compiled = torch.compile(eval("lambda x: own(x)", {"own": own}))
+        compiled = torch.compile(eval("lambda x: peer(x)", {"peer": peer}))
         theirs = {"PyTorch": functools.partial(compiled, there)}
         ours = functools.partial(ax.compiled(function), there)
         yield Entry("torch, compiled", definition.name, ours, theirs)
-    if found and definition.derivative is not None:
+    if entries and definition.derivative is not None:
         leaf, g = there.clone().requires_grad_(), torch.ones_like(there)
 
         def both(f: Any) -> Any:
             return torch.autograd.grad(f(leaf), leaf, g)[0]
 
-        theirs = {"PyTorch": functools.partial(both, own)}
+        theirs = {"PyTorch": functools.partial(both, peer)}
         ours = functools.partial(both, function)
         yield Entry("torch, forward and backward", definition.name, ours, theirs)
 
 
 def on_jax(function: Any, x: Any) -> Iterator[Entry]:
     definition = function.definition
-    own = named_by(definition, "jax")
-    if own is None or needed(function):
+    peer = peer_of(definition, "jax")
+    if peer is None or required_parameters(function):
         return
     there = jax.numpy.asarray(x)
 
     def ready(f: Any) -> Call:
         return lambda: f(there).block_until_ready()
 
-    found = list(kept("JAX", definition.name, ready(function), {"jitted": ready(jax.jit(own))}))
-    yield from found
-    if found:
-        theirs = {"jitted": ready(jax.jit(own))}
+    entries = list(
+        comparable("JAX", definition.name, ready(function), {"jitted": ready(jax.jit(peer))})
+    )
+    yield from entries
+    if entries:
+        theirs = {"jitted": ready(jax.jit(peer))}
         yield Entry("JAX, jitted", definition.name, ready(jax.jit(function)), theirs)
-    if found and definition.derivative is not None:
-        ours, its = (ready(jax.jit(jax.grad(lambda x, f=f: f(x).sum()))) for f in (function, own))
+    if entries and definition.derivative is not None:
+        ours, its = (ready(jax.jit(jax.grad(lambda x, f=f: f(x).sum()))) for f in (function, peer))
         yield Entry("JAX, jitted gradient", definition.name, ours, {"jitted": its})
 
 
@@ -227,11 +229,11 @@ Table = dict[str, dict[str, dict[int, Figure]]]
 
 def inputs(function: Any, dtype: str, size: int, everything: Any) -> Any:
     """Numbers at which the function is a real number; along an axis, rows of a thousand."""
-    low, high = function.definition.properties.defined
+    low, high = function.definition.properties.domain
     x = everything[:size]
     if low > -9:
         x = np.clip(x, max(low, -8), min(high, 8))
-    if function.definition.axis == "kept":
+    if function.definition.output_axis == "kept":
         x = x.reshape(-1, min(size, 1000))
     return x.astype(dtype)
 
@@ -273,7 +275,7 @@ def shares(names: list[str], size: int) -> dict[str, Share]:
     everything = np.random.default_rng(0).normal(0, 3, size).astype(np.float32)
     threads = ax.get_num_threads()
     for name in names:
-        function = functools.partial(ax.get(name), **needed(ax.get(name)))
+        function = functools.partial(ax.get(name), **required_parameters(ax.get(name)))
         x = inputs(ax.get(name), "float32", size, everything)
         y = function(x)
 
@@ -283,7 +285,7 @@ def shares(names: list[str], size: int) -> dict[str, Share]:
             ax.set_num_threads(threads)
 
         figure = measured(functools.partial(function, x), {"1": alone})
-        memory = max(0, peak(functools.partial(function, x)) - y.nbytes)
+        memory = max(0, peak_memory(functools.partial(function, x)) - y.nbytes)
         table[name] = Share(figure.seconds * figure.ratio, figure.seconds, memory)
         print(f"{name:16} {table[name]}", file=sys.stderr, flush=True)
     return table
@@ -407,7 +409,7 @@ if __name__ == "__main__":
     chosen = {asked.dtype: SIZES[asked.dtype]} if asked.dtype else SIZES
     if asked.sizes:
         chosen = dict.fromkeys(chosen, asked.sizes)
-    every = [n for n in ax.names() if ax.get(n).definition.axis in (None, "kept")]
+    every = [f.__name__ for f in FUNCTIONS if f.definition.keeps_shape]
     result = figures(asked.names or every, chosen)
     if asked == parser.parse_args([]):
         (DOCS / "performance.md").write_text("".join(page(result, shares(every, LARGE))))

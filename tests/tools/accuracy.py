@@ -6,11 +6,9 @@
 from __future__ import annotations
 
 import argparse
-import ast
 import datetime
 import itertools
 import platform
-import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -25,13 +23,23 @@ import ml_dtypes
 import mpmath
 import numpy as np
 import torch
-from common import exact_values, found, moved_within, remembered
-from test_derivatives import ROWS, away_from, jacobian, kinks_of
+from oracle import (
+    CASES,
+    ROWS,
+    FunctionCase,
+    cached_on_disk,
+    exact_jacobian,
+    exact_values,
+    import_object,
+    is_away_from,
+    kinks_of,
+    map_into_domain,
+)
 
 import activations_xp as ax
 from activations_xp._oracle import ACCEPTED, difference, truth
 from activations_xp.backends.torch import NATIVE
-from conftest import BACKENDS, CASES, DTYPES, Case
+from conftest import BACKENDS, DTYPES
 
 LIBRARIES = {name: BACKENDS[name]() for name in ("numpy", "torch", "jax")}
 PEERS = ("torch", "jax", "scipy")
@@ -42,7 +50,7 @@ MANY = 60
 # where
 
 
-def points(case: Case, dtype: str, seed: int) -> Any:
+def points(case: FunctionCase, dtype: str, seed: int) -> Any:
     """Normal numbers: over the whole range, around 1, where exp underflows, by kinks and ends."""
     rng = np.random.default_rng(seed)
     info = np.finfo(dtype)
@@ -61,7 +69,7 @@ def points(case: Case, dtype: str, seed: int) -> Any:
             *(np.nextafter(kinks.astype(dtype), info.dtype.type(d)) for d in (-inf, inf)),
         ]
     )
-    low, high = case.definition.properties.defined
+    low, high = case.definition.properties.domain
     if high - low < inf:
         near = np.exp(rng.uniform(np.log(float(info.tiny)), 0, MANY)) * (high - low) / 2
         x = np.concatenate([x, low + near, high - near, rng.uniform(low, high, 2 * MANY)])
@@ -163,24 +171,26 @@ def worst(got: Any, exact: Any, x: Any, told: Any = True) -> Worst:
     return Worst(float(judged[i]), float(x[i]), 100 * float(np.mean(error[counted] <= 0.5)))
 
 
-def ours(case: Case, library: str, x: Any, derivative: bool = False) -> Any:
+def ours(case: FunctionCase, library: str, x: Any, derivative: bool = False) -> Any:
     """The portable results for NumPy's x."""
     backend = LIBRARIES[library]
-    with ax.implementation("portable"), np.errstate(all="ignore"):
+    with ax.precision("accurate"), np.errstate(all="ignore"):
         function = case.function.derivative if derivative else case.function
         return backend.asnumpy(function(backend.asarray(x), **case.parameters))
 
 
-def peers(case: Case, library: str) -> Iterator[Callable[[Any], Any]]:
+def peers(case: FunctionCase, library: str) -> Iterator[Callable[[Any], Any]]:
     """What the library calls it, at what may be the same parameters."""
-    stated = case.definition.elsewhere.get(library, "")
-    parsed = re.fullmatch(r"([\w.]+)(?: \((\w+)=(\w+)\))?", stated)
-    if parsed is None:
+    entries = case.definition.peers.get(library, ())
+    if len(entries) != 1 or entries[0].note or len(entries[0].parameters) > 1:
         return
-    path, key, value = parsed.groups()
-    function = found(path)
+    (peer,) = entries
+    key, value = next(iter(peer.parameters.items()), (None, None))
+    if not isinstance(value, (bool, int, type(None))):
+        return
+    function = import_object(peer.name)
     backend = LIBRARIES.get(library, LIBRARIES["numpy"])
-    tried = [{}, {key: not ast.literal_eval(value)}] if key else [{}]
+    tried = [{}, {key: not value}] if key else [{}]
     if case.parameters:  # whose names may be its own too
         tried = [t for t in tried if key in case.parameters] + [case.parameters]
     for keywords in tried:
@@ -193,7 +203,9 @@ def peers(case: Case, library: str) -> Iterator[Callable[[Any], Any]]:
         yield call
 
 
-def of_peer(case: Case, library: str, x: Any, exact: Any, judge: Callable[..., Worst]) -> str:
+def of_peer(
+    case: FunctionCase, library: str, x: Any, exact: Any, judge: Callable[..., Worst]
+) -> str:
     """The error of the library's own, if it has the same function."""
     scored = []
     true = exact.astype("f8")
@@ -227,7 +239,7 @@ at 0, the unit is that of the largest value within half of the way to the zero.
 """
 
 
-def elementwise(dtype: str, cases: list[Case], seed: int, pool: Any) -> Iterator[str]:
+def elementwise(dtype: str, cases: list[FunctionCase], seed: int, pool: Any) -> Iterator[str]:
     yield f"\n## {dtype}\n\n"
     yield (
         "Correct is the share of correctly rounded values, apart the largest difference between\n"
@@ -237,13 +249,13 @@ def elementwise(dtype: str, cases: list[Case], seed: int, pool: Any) -> Iterator
     yield "".join(f" {peer} |" for peer in PEERS) + "\n"
     yield "|:--|" + "--:|" * (8 + len(PEERS)) + "\n"
     xs = [points(case, dtype, seed) for case in cases]
-    formulas = [case.variant.formula for case in cases]
+    formulas = [case.formula for case in cases]
     exact = pool.map(_exactly, formulas, xs, [case.all_parameters for case in cases])
     for case, x, (values, slopes) in zip(cases, xs, exact, strict=True):
         got = {name: ours(case, name, x) for name in LIBRARIES}
         figures = {name: worst(y, values, x) for name, y in got.items()}
         most = max(figures.values())
-        told = away_from(kinks_of(case), x)
+        told = is_away_from(kinks_of(case), x)
         moved = max(worst(ours(case, name, x, True), slopes, x, told) for name in LIBRARIES)
         size = np.abs(values.astype("f8"))
         with np.errstate(all="ignore"):
@@ -282,7 +294,7 @@ def judged(got: Any, exact: Any, x: Any) -> Worst:
     return Worst(error.max(initial=0), 0.0, 100 * float(np.mean(error <= 0.5 + 1e-9)))
 
 
-def sixteen_bits(dtype: str, cases: list[Case]) -> Iterator[str]:
+def sixteen_bits(dtype: str, cases: list[FunctionCase]) -> Iterator[str]:
     yield f"\n## {dtype}, every pattern\n\n"
     yield (
         "Different is the number of patterns at which two of the three libraries differ.\n\n"
@@ -291,7 +303,7 @@ def sixteen_bits(dtype: str, cases: list[Case]) -> Iterator[str]:
     )
     for case in cases:
         x = patterns(dtype)
-        low, high = case.definition.properties.defined
+        low, high = case.definition.properties.domain
         x = x[(x >= low) & (x <= high)]
         exact = ours(case, "numpy", x.astype("f8"))
         got = {name: ours(case, name, x) for name in LIBRARIES}
@@ -304,7 +316,7 @@ def sixteen_bits(dtype: str, cases: list[Case]) -> Iterator[str]:
         yield f"| {case} | " + " | ".join(cells) + " |\n"
 
 
-def along_an_axis(cases: list[Case]) -> Iterator[str]:
+def along_an_axis(cases: list[FunctionCase]) -> Iterator[str]:
     yield "\n## Along an axis\n\n"
     yield (
         "The value in ulp, the product of `vjp` in eps of the largest sum that makes up one of\n"
@@ -323,16 +335,16 @@ def along_an_axis(cases: list[Case]) -> Iterator[str]:
         yield f"| {case} | " + " | ".join(cells) + " |\n"
 
 
-def _along_an_axis(case: Case, library: str, dtype: str) -> tuple[float, float]:
+def _along_an_axis(case: FunctionCase, library: str, dtype: str) -> tuple[float, float]:
     backend = LIBRARIES[library]
     most = [0.0, 0.0]
-    for row in moved_within(case.definition, ROWS).astype(dtype):
-        exact = exact_values(case.variant.formula, row, case.all_parameters)
+    for row in map_into_domain(case.definition, ROWS).astype(dtype):
+        exact = exact_values(case.formula, row, case.all_parameters)
         got = ours(case, library, row[None])
         g = np.random.default_rng(7).normal(size=got.shape).astype(dtype)
         x, pulled = backend.asarray(row[None]), backend.asarray(g)
         pulled = backend.asnumpy(case.function.vjp(x, pulled, **case.parameters))
-        j = remembered(jacobian, case.variant.formula, row, case.all_parameters)
+        j = cached_on_disk(exact_jacobian, case.formula, row, case.all_parameters)
         apart = np.abs(pulled[0] - (g.ravel() @ j).astype("f8")).max()
         size = max((np.abs(g.ravel()) @ np.abs(j)).astype("f8").max(), np.finfo(dtype).tiny)
         got = got.reshape(exact.shape)
@@ -342,7 +354,7 @@ def _along_an_axis(case: Case, library: str, dtype: str) -> tuple[float, float]:
     return most[0], most[1]
 
 
-def natives(cases: list[Case], seed: int, pool: Any) -> Iterator[str]:
+def natives(cases: list[FunctionCase], seed: int, pool: Any) -> Iterator[str]:
     yield "\n## PyTorch's own kernels\n\n"
     yield (
         "Largest errors on the CPU in eps * max(|f(x)|, min(|x|, 1)), by which a kernel is\n"
@@ -356,18 +368,22 @@ def natives(cases: list[Case], seed: int, pool: Any) -> Iterator[str]:
     for case in cases:
         native = NATIVE.get(case.definition.name)
         values = [case.all_parameters[name] for name in case.definition.parameters]
-        if native is None or case.definition.axis is not None or native.bind(*values) is None:
+        if (
+            native is None
+            or case.definition.output_axis is not None
+            or native.bind(*values) is None
+        ):
             continue
         cells = []
         for dtype in ("float32", "float64", "float16", "bfloat16"):
             if dtype.endswith("16"):
                 x = patterns(dtype)
-                low, high = case.definition.properties.defined
+                low, high = case.definition.properties.domain
                 x = x[(x >= low) & (x <= high)]
                 exact = ours(case, "numpy", x.astype("f8")).astype(object)
             else:
                 x = points(case, dtype, seed)
-                exact = next(pool.map(_values, [case.variant.formula], [x], [case.all_parameters]))
+                exact = next(pool.map(_values, [case.formula], [x], [case.all_parameters]))
             inner = np.abs(x.astype("f8")) < float(ml_dtypes.finfo(dtype).max) / 4
             x, exact = x[inner], exact[inner]
             got = backend.asnumpy(case.function.native(backend.asarray(x), **case.parameters))
@@ -393,13 +409,15 @@ def page(names: list[str], seed: int) -> Iterator[str]:
         many=11 * MANY,
     )
     cases = [case for case in CASES if not names or case.definition.name in names]
-    single = [case for case in cases if case.definition.axis is None]
+    single = [case for case in cases if case.definition.output_axis is None]
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
         for dtype in ("float32", "float64"):
             yield from elementwise(dtype, single, seed, pool)
         for dtype in ("float16", "bfloat16"):
             yield from sixteen_bits(dtype, single)
-        yield from along_an_axis([case for case in cases if case.definition.axis is not None])
+        yield from along_an_axis(
+            [case for case in cases if case.definition.output_axis is not None]
+        )
         yield from natives(single, seed, pool)
 
 

@@ -33,25 +33,25 @@ Formula = str | Callable[..., Any]
 
 
 @dataclass(frozen=True)
-class Peer:
+class PeerLibrary:
     """A module of ours, the namespace it stands in for, and how its library is handled.
 
     type_of : the result of a function, as far as its shape and dtype
     samples : the parameters to call a function with, if not its defaults
-    amiss : the formula of what the library gets wrong somewhere, for the oracle or in Python
+    inaccurate : the formula of what the library gets wrong somewhere, for the oracle or in Python
     kinks : where the derivative of our table is another one
     bad : wrong values, by parameter
     coarse : what the library computes in float32 whatever the dtype
     """
 
-    own: Any
+    ours: Any
     theirs: Any
     asarray: Callable[[np.ndarray, str], Any]
     asnumpy: Callable[[Any], np.ndarray]
     gradient: Callable[[Callable[[Any], Any], Any], Any]
     type_of: Callable[[Callable[[Any], Any], Any], Any] = lambda function, x: function(x)
     samples: Mapping[str, Sequence[Given]] = field(default_factory=dict)
-    amiss: Mapping[str, Formula] = field(default_factory=dict)
+    inaccurate: Mapping[str, Formula] = field(default_factory=dict)
     kinks: Mapping[str, Sequence[float]] = field(default_factory=dict)
     bad: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     coarse: Collection[str] = ()
@@ -63,14 +63,16 @@ class Peer:
     @property
     def names(self) -> list[str]:
         """Those that the module does not have from another, and that take one array."""
-        own = [n for n in self.own.__all__ if getattr(self.own, n).__module__ == self.own.__name__]
-        return [name for name in own if name not in ATTENTION]
+        names = [
+            n for n in self.ours.__all__ if getattr(self.ours, n).__module__ == self.ours.__name__
+        ]
+        return [name for name in names if name not in ATTENTION]
 
     def given(self, name: str) -> Sequence[Given]:
         return self.samples.get(name, [{}])
 
     def parameters(self, name: str) -> Mapping[str, inspect.Parameter]:
-        return inspect.signature(getattr(self.own, name)).parameters
+        return inspect.signature(getattr(self.ours, name)).parameters
 
     def input(self, name: str, dtype: str) -> Any:
         if name.endswith("_hot"):
@@ -80,7 +82,7 @@ class Peer:
 
     def results(self, name: str, x: Any, given: Given) -> tuple[np.ndarray, np.ndarray]:
         """Ours and theirs."""
-        ours = getattr(self.own, name)(x, **given)
+        ours = getattr(self.ours, name)(x, **given)
         return self.asnumpy(ours), self.asnumpy(self.peer(name)(x, **given))
 
     def peer(self, name: str) -> Callable[..., Any]:
@@ -92,17 +94,17 @@ class Peer:
         return function
 
     def exact(self, name: str, x: Any, given: Given) -> np.ndarray:
-        """What `amiss` says, and NaN where x is out of the oracle's reach."""
-        formula = self.amiss[name]
+        """What `inaccurate` says, and NaN where x is out of the oracle's reach."""
+        formula = self.inaccurate[name]
         values = self.asnumpy(x).astype("f8")
         defaults = {p.name: p.default for p in self.parameters(name).values()}
         parameters = {**defaults, **given}
         if not isinstance(formula, str):
             return np.apply_along_axis(formula, -1, values, **given)
         near = np.abs(values) < 1e100
-        found = np.full_like(values, np.nan)
-        found[near] = truth(formula, values[near], parameters).astype("f8")
-        return found
+        result = np.full_like(values, np.nan)
+        result[near] = truth(formula, values[near], parameters).astype("f8")
+        return result
 
     # what the tests of all libraries ask
 
@@ -115,30 +117,30 @@ class Peer:
             missing = np.isnan(self.asnumpy(x))
             assert np.isnan(ours[missing]).all()
             right &= ~missing
-        if name in self.amiss:
-            right &= close(theirs, self.exact(name, x, given))
+        if name in self.inaccurate:
+            right &= is_close(theirs, self.exact(name, x, given))
         assert right.any()
-        assert close(ours, theirs)[right].all()
+        assert is_close(ours, theirs)[right].all()
 
-    def check_amiss(self, name: str) -> None:
+    def check_inaccurate(self, name: str) -> None:
         """That the library is wrong somewhere, and that ours is right everywhere."""
         wrong = False
         for given in self.given(name):
             for dtype in ("float32", "float64"):
                 x = self.input(name, dtype)
                 exact = self.exact(name, x, given)
-                with ax.implementation("portable"):
+                with ax.precision("accurate"):
                     ours, theirs = self.results(name, x, given)
                 known = np.abs(exact) < np.finfo(dtype).max
-                assert close(ours, exact)[known].all()
-                wrong |= not close(theirs, exact)[known].all()
+                assert is_close(ours, exact)[known].all()
+                wrong |= not is_close(theirs, exact)[known].all()
         assert wrong
 
     def check_gradients(self, name: str, given: Given) -> None:
         x = self.input(name, "float32")
         ours, theirs = (
             self.asnumpy(self.gradient(lambda x, f=f: f(x, **given), x))
-            for f in (getattr(self.own, name), self.peer(name))
+            for f in (getattr(self.ours, name), self.peer(name))
         )
         at = self.asnumpy(x)
         right = np.isfinite(theirs) & np.isfinite(at)
@@ -162,7 +164,7 @@ class Peer:
                     x = self.asarray(np.ones(shape), dtype)
                 calls = [
                     lambda x, f=f, axis=axis: f(x, **given, **axis)
-                    for f in (getattr(self.own, name), self.peer(name))
+                    for f in (getattr(self.ours, name), self.peer(name))
                 ]
                 ours = self.type_of(calls[0], x)
                 try:
@@ -185,7 +187,7 @@ class Peer:
             else:
                 continue
             try:
-                getattr(self.own, name)(x, **bad)
+                getattr(self.ours, name)(x, **bad)
             except caught:
                 tried += 1
                 continue
@@ -203,7 +205,7 @@ class Peer:
             yield x[:, :3], given
 
 
-def close(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def is_close(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Equal in the dtype of the coarser of both, apart from results that may be flushed to 0."""
     if a.dtype.kind == "i":
         return a == b
@@ -218,13 +220,13 @@ def close(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         )
 
 
-def bare(function: Any) -> list[inspect.Parameter]:
+def untyped_parameters(function: Any) -> list[inspect.Parameter]:
     """The parameters of a function without their types, which are ours alone."""
     parameters = inspect.signature(function).parameters.values()
     return [p.replace(annotation=p.empty) for p in parameters]
 
 
-def public(namespace: Any) -> set[str]:
+def public_functions(namespace: Any) -> set[str]:
     """The functions of a namespace."""
     names = {name for name in vars(namespace) if not name.startswith("_")}
     return {name for name in names if callable(getattr(namespace, name))}

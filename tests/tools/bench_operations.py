@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from bench import DOCS, _count, _time, conditions, measured
-from common import peak
+from oracle import peak_memory
+from tools.bench import DOCS, _count, _time, conditions, measured
 
 import activations_xp as ax
 import activations_xp.dropin.jax
@@ -133,7 +133,7 @@ def stochastic() -> Iterator[tuple[str, str, Any, dict[str, Any]]]:
 def page() -> Iterator[str]:
     x = _normal(1, 16384, 64)
     forward, causal, back = (
-        peak(call) / 1e6
+        peak_memory(call) / 1e6
         for call in (
             lambda: sdpa(x, x, x),
             lambda: sdpa(x, x, x, is_causal=True),

@@ -24,12 +24,12 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 import jax
 import torch
-from bench import same
-from common import named_by, needed
+from oracle import FUNCTIONS, peer_of, required_parameters
+from tools.bench import agree
 
 import activations_xp as ax
 
-PAGE = Path(__file__).parents[1] / "docs" / "performance_gpu.md"
+PAGE = Path(__file__).parents[2] / "docs" / "performance_gpu.md"
 ROUNDS = 15
 
 Call = Callable[[], Any]
@@ -80,31 +80,35 @@ def medians(calls: dict[str, Call], device: str) -> dict[str, float]:
 def called(function: Any, x: torch.Tensor) -> dict[str, Call]:
     """Ours and theirs, in every way of use."""
     definition = function.definition
-    bound = functools.partial(function, **needed(function))
+    bound = functools.partial(function, **required_parameters(function))
     calls: dict[str, Call] = {
         "copy": x.clone,
         "ours": functools.partial(bound, x),
-        "portable": functools.partial(function.portable, x, **needed(function)),
-        "compiled": functools.partial(ax.compiled(function), x, **needed(function)),
+        "portable": functools.partial(function.accurate, x, **required_parameters(function)),
+        "compiled": functools.partial(ax.compiled(function), x, **required_parameters(function)),
     }
-    own = named_by(definition, "torch")
-    if own is not None and not needed(function) and agrees(calls["ours"], own, x):
-        calls["PyTorch"] = functools.partial(own, x)
-        calls["PyTorch, compiled"] = functools.partial(torch.compile(own), x)
+    peer = peer_of(definition, "torch")
+    if peer is not None and not required_parameters(function) and agrees(calls["ours"], peer, x):
+        calls["PyTorch"] = functools.partial(peer, x)
+        calls["PyTorch, compiled"] = functools.partial(torch.compile(peer), x)
     there = jax.numpy.from_dlpack(x)
     calls["JAX, ours"] = functools.partial(jax.jit(bound), there)
-    own = named_by(definition, "jax")
-    if own is not None and not needed(function) and agrees(calls["JAX, ours"], own, there):
-        calls["JAX"] = functools.partial(jax.jit(own), there)
+    peer = peer_of(definition, "jax")
+    if (
+        peer is not None
+        and not required_parameters(function)
+        and agrees(calls["JAX, ours"], peer, there)
+    ):
+        calls["JAX"] = functools.partial(jax.jit(peer), there)
     return calls
 
 
-def agrees(ours: Call, own: Callable[[Any], Any], x: Any) -> bool:
+def agrees(ours: Call, peer: Callable[[Any], Any], x: Any) -> bool:
     def on_host(value: Any) -> Any:
         return value.cpu() if isinstance(value, torch.Tensor) else value
 
     try:
-        return same(on_host(ours()), on_host(own(x)))
+        return agree(on_host(ours()), on_host(peer(x)))
     except (TypeError, RuntimeError):  # other parameters, or no such dtype
         return False
 
@@ -113,9 +117,9 @@ def rows(names: list[str], size: int, dtype: torch.dtype, device: str) -> Iterat
     everything = 3 * torch.randn(size, generator=torch.Generator().manual_seed(0))
     for name in names:
         function = ax.get(name)
-        low, high = function.definition.properties.defined
+        low, high = function.definition.properties.domain
         x = everything if low < -9 else everything.clamp(max(low, -8), min(high, 8))
-        if function.definition.axis == "kept":
+        if function.definition.output_axis == "kept":
             x = x.reshape(-1, 1000)
         row = Row(name, medians(called(function, x.to(device, dtype)), device))
         print(name, {k: f"{v * 1e6:.0f} us" for k, v in row.times.items()}, file=sys.stderr)
@@ -153,7 +157,7 @@ if __name__ == "__main__":
     parser.add_argument("--size", type=lambda v: int(float(v)), default=100_000_000)
     parser.add_argument("--device", default="cuda")
     asked = parser.parse_args()
-    every = [n for n in ax.names() if ax.get(n).definition.axis in (None, "kept")]
+    every = [f.__name__ for f in FUNCTIONS if f.definition.keeps_shape]
     found = {
         str(dtype).removeprefix("torch."): [
             *rows(asked.names or every, asked.size, dtype, asked.device)

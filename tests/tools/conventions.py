@@ -64,22 +64,22 @@ def kernels() -> str:
     for name in NATIVE:
         function = ax.get(name)
         definition = function.definition
-        if definition.axis is None:
+        if definition.output_axis is None:
             # for many at once torch has other instructions than for one
             points = [[p] * n for p in (*POINTS, *definition.properties.kinks) for n in (1, 64)]
         else:
             points = [list(row) for row in SLICES]
-        for variant in definition.variants:
-            title = _title(function, variant.parameters)
+        for case in definition.cases:
+            title = _title(function, case.parameters)
             for point in points:
                 both = []
-                for form in (function, function.portable):
+                for form in (function, function.accurate):
                     x = torch.tensor(point, requires_grad=True)
-                    y = form(x, **variant.parameters)
-                    g = 1.0 + torch.arange(len(point)) * (definition.axis is not None)
+                    y = form(x, **case.parameters)
+                    g = 1.0 + torch.arange(len(point)) * (definition.output_axis is not None)
                     both.append((y.detach(), torch.autograd.grad(y, x, g)[0]))
                 for what, theirs, ours in zip(("f", "f'"), *both, strict=True):
-                    shown = slice(1 if definition.axis is None else None)
+                    shown = slice(1 if definition.output_axis is None else None)
                     cells = [", ".join(map(_number, v[shown])) for v in (point, theirs, ours)]
                     row = [title, f"{what}({cells[0]})", *cells[1:]]
                     if cells[1] != cells[2] and row not in rows:
@@ -88,18 +88,18 @@ def kernels() -> str:
         [
             "\n## PyTorch's own kernels\n",
             "Where they are taken (`auto`) they are not ours in these places, for float32;"
-            " `f.portable` is\nours everywhere.\n",
+            " `f.accurate` is\nours everywhere.\n",
             _table(["function", "at", "PyTorch's", "ours"], rows),
         ]
     )
 
 
 def elementwise() -> list[Any]:
-    return [f for f in map(ax.get, ax.names()) if f.definition.axis is None]
+    return [f for f in map(ax.get, ax.names()) if f.definition.is_elementwise]
 
 
 def given(function: Any) -> dict[str, Any]:
-    return dict(function.definition.variants[0].parameters)
+    return dict(function.definition.cases[0].parameters)
 
 
 def value_and_derivative(function: Any, points: Any) -> Any:
@@ -133,9 +133,9 @@ SLICES = ((-inf, -inf), (0.0, -inf), (0.0, inf), (0.0, nan))
 def sliced() -> list[tuple[Any, tuple[float, float], dict[str, Any]]]:
     """The functions that a slice of two shows, the slices, and whether they are masked."""
     cases = []
-    for function in map(ax.get, ax.names()):
+    for function in (f for f in map(ax.get, ax.names()) if f.definition.is_activation):
         definition = function.definition
-        if definition.axis not in ("kept", "changed") or "gate" in definition.parameters:
+        if definition.output_axis not in ("kept", "resized") or "gate" in definition.parameters:
             continue
         parameters = {**given(function), "axis": -1}
         if "num_classes" in parameters:
@@ -151,7 +151,7 @@ MASKS = (np.array([True, False]), np.array([False, False]))
 
 def result_and_gradient(function: Any, row: Any, parameters: Any) -> tuple[Any, Any]:
     x = np.asarray(row)
-    y = function.portable(x, **parameters)
+    y = function.accurate(x, **parameters)
     g = 1.0 + np.arange(y.size).reshape(y.shape)
     return np.ravel(y), function.vjp(x, np.asarray(g), **parameters)
 

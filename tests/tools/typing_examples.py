@@ -35,7 +35,7 @@ def keeps_the_type_of_the_array(
     assert_type(ax.softmax.vjp(n, n, axis=0), npt.NDArray[np.float32])
     ax.softmax.vjp(n)  # type: ignore
     assert_type(ax.elu(n, alpha=0.5, out=n), npt.NDArray[np.float32])
-    assert_type(ax.softmax.portable(n, axis=(0, 1)), npt.NDArray[np.float32])
+    assert_type(ax.softmax.accurate(n, axis=(0, 1)), npt.NDArray[np.float32])
 
 
 def keeps_it_under_other_names(n: npt.NDArray[np.float32], t: torch.Tensor, j: jax.Array) -> None:
@@ -69,7 +69,7 @@ def refuses_the_rest(t: torch.Tensor) -> None:
     ax.relu("x")  # type: ignore
     ax.prelu(t)  # type: ignore
     ax.gelu(x=t)  # type: ignore
-    with ax.implementation("fast"):  # type: ignore
+    with ax.precision("fast"):  # type: ignore
         pass
 
 

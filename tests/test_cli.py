@@ -1,7 +1,8 @@
-"""The command line: real files in, real files out, and every refusal in one line."""
+"""Test the command line with real files; every refusal is one line."""
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import math
 import subprocess
@@ -9,20 +10,21 @@ import sys
 import tracemalloc
 from pathlib import Path
 
+import mpmath
 import numpy as np
 import pytest
 
-from activations_xp import __main__ as cli
-from activations_xp import gelu, get, names
+from activations_xp import cli, gelu, get, names
 from activations_xp import prelu as prelu_function
-from activations_xp.backends import numpy as numpy_backend
+from activations_xp.cli import check, show
+from activations_xp.cli.apply import BLOCK_SIZE
 
 LIBRARIES = [name for name in ("numpy", "torch", "jax") if importlib.util.find_spec(name)]
 
 
 @pytest.fixture(autouse=True)
 def jax_as_before():
-    """--backend jax turns 64 bits on for the process, which here has other tests in it."""
+    """Restore JAX's 64-bit mode, which ``--backend jax`` enables for the whole process."""
     jax = sys.modules.get("jax")
     before = jax.config.jax_enable_x64 if jax else False
     yield
@@ -37,14 +39,37 @@ def library(request):
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(cli, "BLOCK", 7)
+    monkeypatch.setattr("activations_xp.cli.apply.BLOCK_SIZE", 7)
+
+
+def hide(monkeypatch, *packages):
+    loaded = {name for name in sys.modules if name.partition(".")[0] in packages}
+    for name in loaded | set(packages):
+        monkeypatch.setitem(sys.modules, name, None)
+
+
+@pytest.fixture
+def without_rich(monkeypatch):
+    hide(monkeypatch, "rich")
 
 
 @pytest.fixture
 def without_extras(monkeypatch):
-    loaded = {name for name in sys.modules if name.partition(".")[0] in ("rich", "mpmath")}
-    for name in loaded | {"rich", "mpmath"}:
-        monkeypatch.setitem(sys.modules, name, None)
+    hide(monkeypatch, "rich", "mpmath")
+
+
+def replace_on_numpy(monkeypatch, command, name, compute):
+    """Make a command call `compute` for arrays of NumPy in place of a function."""
+
+    @functools.wraps(get(name))
+    def function(x, **parameters):
+        return compute(x) if isinstance(x, np.ndarray) else get(name)(x, **parameters)
+
+    function.definition = get(name).definition
+    lookup = {name: function}
+    monkeypatch.setattr(
+        f"activations_xp.cli.{command}.lookup", lambda n: (lookup.get(n, get(n)), {})
+    )
 
 
 def at_a_terminal(monkeypatch):
@@ -52,7 +77,7 @@ def at_a_terminal(monkeypatch):
 
 
 def apply(folder: Path, x, name, *options, expect=0):
-    """The array that `apply` makes of x."""
+    """Return the array that `apply` writes for x."""
     np.save(folder / "in.npy", x)
     files = str(folder / "in.npy"), str(folder / "out.npy")
     assert cli.main(["apply", name, *files, *map(str, options)]) == expect
@@ -65,7 +90,7 @@ def sample(shape=(3, 5, 4), dtype=np.float32, order="C"):
 
 
 def refused(capsys, *argv, prefix="activations_xp"):
-    """The one line on stderr of a command that exits with 2."""
+    """Return the one line on stderr of a command that exits with status 2."""
     try:
         status = cli.main([str(a) for a in argv])
     except SystemExit as stopped:
@@ -100,7 +125,7 @@ def softmax(x, axis):
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", ">f4"])
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_relu_of_a_file_is_the_maximum_with_zero(tmp_path, library, dtype, order, small_blocks):
+def test_apply_relu(tmp_path, library, dtype, order, small_blocks):
     x = sample(dtype=dtype, order=order)
     y = apply(tmp_path, x, "relu", "--backend", library)
     same(y, np.maximum(x, 0).astype(dtype))
@@ -109,50 +134,50 @@ def test_relu_of_a_file_is_the_maximum_with_zero(tmp_path, library, dtype, order
 
 @pytest.mark.parametrize("shape", [(), (1,), (7,), (8,), (50,), (3, 11), (2, 3, 4, 5), (20, 1, 3)])
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_blocks_of_any_shape_give_the_formula(tmp_path, shape, order, small_blocks):
+def test_apply_any_shape_in_blocks(tmp_path, shape, order, small_blocks):
     x = sample(shape, np.float64, order)
     expected = np.asarray([v * math.erfc(-v / math.sqrt(2)) / 2 for v in x.flat]).reshape(shape)
     np.testing.assert_allclose(apply(tmp_path, x, "gelu"), expected, rtol=1e-13)
 
 
-def test_float64_stays_float64_to_its_last_digits(tmp_path, library):
+def test_apply_float64(tmp_path, library):
     x = sample(dtype=np.float64)
     y = apply(tmp_path, x, "sigmoid", "--backend", library)
     np.testing.assert_allclose(y, 1 / (1 + np.exp(-x)), rtol=1e-14)
 
 
-def test_a_file_gets_what_the_array_in_memory_gets(tmp_path):
+def test_apply_equals_call_in_memory(tmp_path):
     x = sample((300, 1001))
-    assert x.size > cli.BLOCK
+    assert x.size > BLOCK_SIZE
     same(apply(tmp_path, x, "gelu"), gelu(x))
 
 
 @pytest.mark.parametrize("shape", [(0,), (3, 0), (0, 4, 2)])
 @pytest.mark.parametrize("name", ["silu", "softmax"])
-def test_an_empty_array_stays_empty(tmp_path, library, shape, name):
+def test_apply_empty_array(tmp_path, library, shape, name):
     x = np.empty(shape, np.float32)
     same(apply(tmp_path, x, name, "--backend", library), x)
 
 
-def test_zero_dimensions_stay_zero(tmp_path, library):
+def test_apply_zero_dimensional_array(tmp_path, library):
     same(apply(tmp_path, np.float32(-2), "relu", "--backend", library), np.asarray(np.float32(0)))
 
 
-def test_integers_stay_where_the_function_keeps_them(tmp_path, library, small_blocks):
+def test_apply_preserves_integers(tmp_path, library, small_blocks):
     x = np.arange(-9, 9, dtype=np.int32).reshape(3, 6)
     same(apply(tmp_path, x, "relu", "--backend", library), np.maximum(x, 0))
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("axis", [0, 1, 2, -1, None, (0, 2), (1, 2), (0, 1)])
-def test_softmax_in_blocks_sums_along_its_axis_only(tmp_path, library, order, axis, small_blocks):
+def test_apply_softmax_along_each_axis(tmp_path, library, order, axis, small_blocks):
     x = sample(order=order)
     y = apply(tmp_path, x, "softmax", "--backend", library, "--param", f"axis={axis}")
     close(y, softmax(x, axis))
     assert y.flags.f_contiguous == (order == "F")
 
 
-def test_softmax_takes_its_mask_from_a_file(tmp_path, library, small_blocks):
+def test_apply_softmax_mask_from_file(tmp_path, library, small_blocks):
     x = sample()
     mask = np.asarray([True, False, True, True])
     np.save(tmp_path / "mask.npy", mask)
@@ -163,7 +188,7 @@ def test_softmax_takes_its_mask_from_a_file(tmp_path, library, small_blocks):
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_maxout_shortens_its_axis(tmp_path, library, order, small_blocks):
+def test_apply_maxout_resizes_axis(tmp_path, library, order, small_blocks):
     x = sample(order=order)
     y = apply(tmp_path, x, "maxout", "--backend", library, "--param", "num_units=2")
     same(y, np.maximum(x[..., :2], x[..., 2:]))
@@ -172,18 +197,18 @@ def test_maxout_shortens_its_axis(tmp_path, library, order, small_blocks):
 
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("axis", [0, 1, 2, -1, -3])
-def test_prelu_has_a_slope_for_each_channel(tmp_path, library, order, axis, small_blocks):
+def test_apply_prelu_channel_weights(tmp_path, library, order, axis, small_blocks):
     x = sample(order=order)
     slopes = np.linspace(0.125, 2, x.shape[axis]).astype(np.float32)
     np.save(tmp_path / "w.npy", slopes)
     options = "--param", f"weight=@{tmp_path / 'w.npy'}", "--param", f"axis={axis}"
     y = apply(tmp_path, x, "prelu", "--backend", library, *options)
-    along = slopes.reshape([-1 if i == axis % 3 else 1 for i in range(3)])
-    same(y, np.where(x > 0, x, along * x))
+    column = slopes.reshape([-1 if i == axis % 3 else 1 for i in range(3)])
+    same(y, np.where(x > 0, x, column * x))
 
 
 @pytest.mark.parametrize("shape", [(), (4,), (5, 1), (3, 1, 4), (3, 5, 4)])
-def test_an_array_parameter_broadcasts_over_the_blocks(tmp_path, library, shape, small_blocks):
+def test_apply_array_parameter_broadcasts(tmp_path, library, shape, small_blocks):
     x, slopes = sample(), np.abs(sample(shape))
     np.save(tmp_path / "w.npy", slopes)
     options = "--param", f"negative_slope=@{tmp_path / 'w.npy'}"
@@ -191,14 +216,14 @@ def test_an_array_parameter_broadcasts_over_the_blocks(tmp_path, library, shape,
     same(y, np.where(x > 0, x, slopes * x))
 
 
-def test_prelu_in_one_dimension_has_a_slope_for_each_element(tmp_path, small_blocks):
+def test_apply_prelu_one_dimension(tmp_path, small_blocks):
     x, slopes = sample((30,)), np.abs(sample((30,)))
     np.save(tmp_path / "w.npy", slopes)
     options = "--param", f"weight=@{tmp_path / 'w.npy'}", "--param", "axis=0"
     same(apply(tmp_path, x, "prelu", *options), prelu_function(x, slopes, axis=0))
 
 
-def test_parameters_are_literals_or_words_and_aliases_bind_theirs(tmp_path):
+def test_apply_parameters_and_aliases(tmp_path):
     x = sample()
     cubic = x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))) / 2
     close(apply(tmp_path, x, "gelu", "--param", "approximate=tanh"), cubic.astype(np.float32))
@@ -209,20 +234,21 @@ def test_parameters_are_literals_or_words_and_aliases_bind_theirs(tmp_path):
     same(y, np.maximum(x, 0))
 
 
-def test_the_portable_form_runs_when_asked_for(tmp_path, monkeypatch):
-    x = sample()
-    monkeypatch.setitem(numpy_backend.NATIVE, "tanh", lambda: lambda x: x * 0)
-    np.save(tmp_path / "in.npy", x)
+def test_apply_accurate(tmp_path):
+    pytest.importorskip("torch")
+    x = np.asarray([-8.0], np.float32)  # where PyTorch's gelu is 0
+    assert apply(tmp_path, x, "gelu", "--backend", "torch") == 0
     files = str(tmp_path / "in.npy"), str(tmp_path / "out.npy")
-    assert cli.main(["--implementation", "portable", "apply", "tanh", *files]) == 0
-    close(np.load(tmp_path / "out.npy"), np.tanh(x))
+    argv = ["--precision", "accurate", "apply", "gelu", *files, "--backend", "torch", "--force"]
+    assert cli.main(argv) == 0
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), -4.97677e-15, rtol=1e-5)
 
 
 # apply: files
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_memory_stays_at_a_few_blocks(tmp_path, order):
+def test_apply_peak_memory(tmp_path, order):
     x = np.lib.format.open_memmap(tmp_path / "in.npy", "w+", np.float32, (4096, 4096), order == "F")
     x[::512] = -1.0
     x.flush()
@@ -242,7 +268,7 @@ def test_memory_stays_at_a_few_blocks(tmp_path, order):
     assert y.flags.f_contiguous == (order == "F")
 
 
-def test_an_existing_file_is_replaced_only_by_force(tmp_path, capsys):
+def test_apply_existing_output_needs_force(tmp_path, capsys):
     x = sample()
     np.save(tmp_path / "in.npy", x)
     (tmp_path / "out.npy").write_text("precious")
@@ -252,7 +278,7 @@ def test_an_existing_file_is_replaced_only_by_force(tmp_path, capsys):
     same(apply(tmp_path, x, "relu", "--force"), np.maximum(x, 0))
 
 
-def test_a_file_is_replaced_by_its_own_result_only_by_force(tmp_path, capsys, small_blocks):
+def test_apply_in_place_needs_force(tmp_path, capsys, small_blocks):
     x = sample()
     file = tmp_path / "in.npy"
     np.save(file, x)
@@ -264,7 +290,7 @@ def test_a_file_is_replaced_by_its_own_result_only_by_force(tmp_path, capsys, sm
 
 @pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt, 130), (OSError("disk full"), 2)])
 @pytest.mark.parametrize("before", [None, b"precious"])
-def test_a_run_that_fails_halfway_leaves_nothing(
+def test_apply_failure_leaves_no_file(
     tmp_path, monkeypatch, capsys, small_blocks, error, status, before
 ):
     calls = []
@@ -275,7 +301,7 @@ def test_a_run_that_fails_halfway_leaves_nothing(
             raise error
         return np.tanh(x)
 
-    monkeypatch.setitem(numpy_backend.NATIVE, "tanh", lambda: failing)
+    replace_on_numpy(monkeypatch, "apply", "tanh", failing)
     np.save(tmp_path / "in.npy", sample())
     (tmp_path / "out").mkdir()
     out = tmp_path / "out" / "out.npy"
@@ -294,6 +320,7 @@ def test_a_run_that_fails_halfway_leaves_nothing(
     ("name", "options", "words"),
     [
         ("silly", [], ["silly", "silu"]),
+        ("scaled_dot_product_attention", [], ["scaled_dot_product_attention"]),
         ("relu", ["--param", "slope=1"], ["slope", "negative_slope", "max_value", "threshold"]),
         ("tanh", ["--param", "beta=1"], ["beta", "none"]),
         ("relu", ["--param", "threshold"], ["KEY=VALUE", "threshold"]),
@@ -314,7 +341,7 @@ def test_a_run_that_fails_halfway_leaves_nothing(
         ("relu", ["--colour"], ["--colour"]),
     ],
 )
-def test_a_bad_name_or_parameter_is_refused(tmp_path, capsys, name, options, words):
+def test_apply_bad_name_or_parameter(tmp_path, capsys, name, options, words):
     np.save(tmp_path / "in.npy", sample())
     np.save(tmp_path / "five.npy", np.ones(5, np.float32))
     options = [option.format(tmp_path) for option in options]
@@ -336,21 +363,21 @@ def test_a_bad_name_or_parameter_is_refused(tmp_path, capsys, name, options, wor
         (np.asarray([None]), ["in.npy", "object"]),
     ],
 )
-def test_a_dtype_that_cannot_stay_is_refused(tmp_path, capsys, x, words):
+def test_apply_dtype_not_preserved(tmp_path, capsys, x, words):
     np.save(tmp_path / "in.npy", x)
     line = refused(capsys, "apply", "silu", tmp_path / "in.npy", tmp_path / "out.npy")
     assert all(word in line for word in words), line
     assert [f.name for f in tmp_path.iterdir()] == ["in.npy"]
 
 
-def test_bfloat16_is_refused(tmp_path, capsys):
+def test_apply_bfloat16(tmp_path, capsys):
     bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
     np.save(tmp_path / "in.npy", np.ones(3, bfloat16))
     assert "bfloat16" in refused(capsys, "apply", "silu", tmp_path / "in.npy", tmp_path / "o.npy")
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"\x93NUMPY\x01\x00v\x00{'descr'", None])
-def test_what_is_no_npy_file_is_refused(tmp_path, capsys, content):
+def test_apply_not_an_npy_file(tmp_path, capsys, content):
     if content is None:
         np.savez(tmp_path / "in.npz", sample())
         (tmp_path / "in.npz").rename(tmp_path / "in.npy")
@@ -360,15 +387,15 @@ def test_what_is_no_npy_file_is_refused(tmp_path, capsys, content):
     assert "in.npy" in line
 
 
-def test_a_file_cut_short_is_refused(tmp_path, capsys):
+def test_apply_truncated_file(tmp_path, capsys):
     np.save(tmp_path / "in.npy", sample())
-    whole = (tmp_path / "in.npy").read_bytes()
-    (tmp_path / "in.npy").write_bytes(whole[:-40])
+    content = (tmp_path / "in.npy").read_bytes()
+    (tmp_path / "in.npy").write_bytes(content[:-40])
     line = refused(capsys, "apply", "silu", tmp_path / "in.npy", tmp_path / "out.npy")
     assert "in.npy" in line
 
 
-def test_a_place_that_is_not_there_is_refused(tmp_path, capsys):
+def test_apply_missing_path(tmp_path, capsys):
     np.save(tmp_path / "in.npy", sample())
     line = refused(capsys, "apply", "silu", tmp_path / "not.npy", tmp_path / "out.npy")
     assert "not.npy" in line
@@ -377,7 +404,7 @@ def test_a_place_that_is_not_there_is_refused(tmp_path, capsys):
     assert "directory" in refused(capsys, "apply", "silu", tmp_path / "in.npy", tmp_path, "--force")
 
 
-def test_a_library_that_is_not_here_is_refused(tmp_path, capsys, monkeypatch):
+def test_apply_missing_library(tmp_path, capsys, monkeypatch):
     np.save(tmp_path / "in.npy", sample())
     for library in ("torch", "jax", "jax.numpy"):
         monkeypatch.setitem(sys.modules, library, None)
@@ -386,7 +413,7 @@ def test_a_library_that_is_not_here_is_refused(tmp_path, capsys, monkeypatch):
         assert f"{library} is not installed" in refused(capsys, *argv)
 
 
-def test_an_unknown_command_is_refused(capsys):
+def test_unknown_command(capsys):
     assert "silu" in refused(capsys, "silu")
 
 
@@ -394,14 +421,12 @@ def test_an_unknown_command_is_refused(capsys):
 
 
 @pytest.mark.parametrize("extras", [True, False])
-def test_a_long_run_at_a_terminal_shows_its_progress(
-    tmp_path, capsys, monkeypatch, request, small_blocks, extras
-):
+def test_apply_progress_at_terminal(tmp_path, capsys, monkeypatch, request, small_blocks, extras):
     if not extras:
         request.getfixturevalue("without_extras")
     at_a_terminal(monkeypatch)
     clock = iter(range(1000))
-    monkeypatch.setattr(cli.time, "monotonic", lambda: next(clock) / 3)
+    monkeypatch.setattr("activations_xp.cli.output.time.monotonic", lambda: next(clock) / 3)
     apply(tmp_path, sample(), "relu")
     err = capsys.readouterr().err
     assert "applying" in err
@@ -409,7 +434,7 @@ def test_a_long_run_at_a_terminal_shows_its_progress(
     assert ("\rapplying 60/60" in err) != has_rich
 
 
-def test_a_short_run_shows_nothing(tmp_path, capsys, monkeypatch, small_blocks):
+def test_apply_no_progress_for_short_run(tmp_path, capsys, monkeypatch, small_blocks):
     at_a_terminal(monkeypatch)
     apply(tmp_path, sample(), "relu")
     assert capsys.readouterr() == ("", "")
@@ -418,27 +443,23 @@ def test_a_short_run_shows_nothing(tmp_path, capsys, monkeypatch, small_blocks):
 # check
 
 
-@pytest.mark.parametrize("implementation", ["auto", "portable"])
-def test_the_check_prints_every_function_and_library(capsys, monkeypatch, implementation):
-    if implementation == "portable":
-        monkeypatch.setattr(cli, "names", lambda: ["relu", "maxout", "softsign", "prelu"])
-    assert cli.main(["check", "--implementation", implementation]) == 0
+@pytest.mark.parametrize("precision", ["fast", "accurate"])
+def test_check_lists_functions_and_libraries(capsys, monkeypatch, precision):
+    if precision == "accurate":
+        monkeypatch.setattr(check, "names", lambda: ["relu", "maxout", "softsign", "prelu"])
+    assert cli.main(["check", "--precision", precision]) == 0
     out, err = capsys.readouterr()
     assert err == ""
     assert max(map(len, out.splitlines())) <= 120
-    for word in [
-        *cli.names(),
-        *LIBRARIES,
-        "mpmath" if cli.default_engine() == "mpmath" else "decimal",
-    ]:
+    for word in [*check.names(), *LIBRARIES, f"mpmath {mpmath.__version__}"]:
         assert word in out
     assert f"numpy {np.__version__}\n" in out
 
 
 @pytest.mark.parametrize("factor", [1.00001, math.nan, math.inf])
-def test_a_library_that_is_wrong_fails_the_check(capsys, monkeypatch, factor):
-    monkeypatch.setattr(cli, "names", lambda: ["relu", "tanh"])
-    monkeypatch.setitem(numpy_backend.NATIVE, "tanh", lambda: lambda x: np.tanh(x) * factor)
+def test_check_fails_for_inaccurate_library(capsys, monkeypatch, factor):
+    monkeypatch.setattr(check, "names", lambda: ["relu", "tanh"])
+    replace_on_numpy(monkeypatch, "check", "tanh", lambda x: np.tanh(x) * factor)
     with np.errstate(invalid="ignore"):
         assert cli.main([]) == 1
     out, err = capsys.readouterr()
@@ -449,31 +470,31 @@ def test_a_library_that_is_wrong_fails_the_check(capsys, monkeypatch, factor):
     assert all(f"numpy and {other} differ by" in err for other in LIBRARIES if other != "numpy")
 
 
-def test_two_libraries_that_disagree_fail_the_check(capsys, monkeypatch):
-    def moved(by):
-        return lambda x: x * (1 + by * np.float32(2**-23))
+def test_check_fails_for_disagreeing_libraries(capsys, monkeypatch):
+    def off_by(ulps):
+        return lambda x: x * (1 + ulps * np.float32(2**-23))
 
-    monkeypatch.setattr(cli, "names", lambda: ["identity"])
-    makers = {"left": moved(-6), "right": moved(6)}
-    monkeypatch.setattr(cli, "MAKERS", {name: (name, "") for name in makers})
-    monkeypatch.setattr(cli, "_maker", makers.get)
+    monkeypatch.setattr(check, "names", lambda: ["identity"])
+    makers = {"left": off_by(-6), "right": off_by(6)}
+    monkeypatch.setattr(check, "MAKERS", {name: (name, "") for name in makers})
+    monkeypatch.setattr(check, "array_maker", makers.get)
     for name in makers:
         monkeypatch.setitem(sys.modules, name, np)
-    monkeypatch.setattr(cli, "ACCEPTED", 10.0)
+    monkeypatch.setattr(check, "ACCEPTED", 10.0)
     assert cli.main([]) == 1
     out, err = capsys.readouterr()
     assert "!" not in out.partition("Largest")[0]
     assert "identity: left and right differ by " in err
-    monkeypatch.setattr(cli, "ACCEPTED", 20.0)
+    monkeypatch.setattr(check, "ACCEPTED", 20.0)
     assert cli.main([]) == 0
 
 
-def test_a_library_that_raises_fails_the_check_and_leaves_the_others(capsys, monkeypatch):
+def test_check_continues_after_exception(capsys, monkeypatch):
     def broken(x):
         raise KeyError(x)
 
-    monkeypatch.setattr(cli, "names", lambda: ["relu", "tanh"])
-    monkeypatch.setitem(numpy_backend.NATIVE, "tanh", lambda: broken)
+    monkeypatch.setattr(check, "names", lambda: ["relu", "tanh"])
+    replace_on_numpy(monkeypatch, "check", "tanh", broken)
     assert cli.main([]) == 1
     out, err = capsys.readouterr()
     assert "KeyError !" in out
@@ -481,29 +502,32 @@ def test_a_library_that_raises_fails_the_check_and_leaves_the_others(capsys, mon
     assert err == "activations_xp: tanh: numpy raised KeyError\n"
 
 
-def test_the_check_needs_neither_rich_nor_mpmath(capsys, monkeypatch, without_extras):
-    monkeypatch.setattr(cli, "names", lambda: ["relu", "silu", "softmax", "tanh"])
+def test_check_without_mpmath(capsys, without_extras):
+    assert 'pip install "activations_xp[cli]"' in refused(capsys)
+    assert 'pip install "activations_xp[cli]"' in refused(capsys, "check")
+
+
+def test_check_without_rich(capsys, monkeypatch, without_rich):
+    monkeypatch.setattr(check, "names", lambda: ["relu", "silu", "softmax", "tanh"])
     assert cli.main([]) == 0
     out, err = capsys.readouterr()
     assert err == ""
-    assert "decimal" in out
-    assert "mpmath" not in out
     header = next(line for line in out.splitlines() if line.startswith("function"))
     row = next(line for line in out.splitlines() if line.startswith("silu"))
     assert row[header.index("formula") :].startswith("x / (1 + exp(-beta * x))")
     assert float(row[header.index("numpy") :].split()[0]) < 4
 
 
-def test_the_check_shows_its_progress_at_a_terminal(capsys, monkeypatch, without_extras):
+def test_check_progress_at_terminal(capsys, monkeypatch, without_rich):
     at_a_terminal(monkeypatch)
-    monkeypatch.setattr(cli, "names", lambda: ["relu", "tanh"])
+    monkeypatch.setattr(check, "names", lambda: ["relu", "tanh"])
     assert cli.main([]) == 0
     err = capsys.readouterr().err
     assert "\rchecking 2/2" in err
     assert err.endswith("\r\033[K")
 
 
-def test_the_module_runs_as_a_command(tmp_path):
+def test_module_runs_as_command(tmp_path):
     np.save(tmp_path / "in.npy", np.asarray([-1.0, 2.0]))
     argv = [sys.executable, "-W", "error", "-m", "activations_xp", "apply", "relu", "in.npy"]
     done = subprocess.run(
@@ -517,7 +541,7 @@ def test_the_module_runs_as_a_command(tmp_path):
 
 
 @pytest.mark.parametrize("extras", [True, False])
-def test_the_list_has_every_name(capsys, request, extras):
+def test_list_has_every_name(capsys, request, extras):
     if not extras:
         request.getfixturevalue("without_extras")
     assert cli.main(["list"]) == 0
@@ -527,12 +551,12 @@ def test_the_list_has_every_name(capsys, request, extras):
     assert "[0, 1]" in out
 
 
-def test_the_markdown_table_has_a_row_for_each_function(capsys):
+def test_list_markdown(capsys):
     assert cli.main(["list", "--markdown"]) == 0
-    table = capsys.readouterr().out
-    assert table == cli.markdown_table()
-    header, rule, *rows = table.splitlines()
-    assert header == "| function | formula | range | elsewhere | further names |"
+    page = capsys.readouterr().out
+    assert page == show.markdown_page()
+    header, rule, *rows = page[page.index("|") :].splitlines()
+    assert header == "| function | formula | range | other libraries | aliases |"
     assert rule == "| --- | --- | --- | --- | --- |"
     assert [row.split("`")[1] for row in rows] == names()
     assert all(row.replace(r"\|", "").count("|") == 6 for row in rows)
@@ -541,29 +565,29 @@ def test_the_markdown_table_has_a_row_for_each_function(capsys):
     assert row.endswith(" | `soft_sign` |")
 
 
-def test_a_bar_in_a_formula_is_escaped():
-    assert cli._code("a | b") == r"`a \| b`"
+def test_list_markdown_escapes_bar():
+    assert show._code("a | b") == r"`a \| b`"
 
 
-def test_show_prints_the_signature_and_the_page(capsys):
+def test_show_signature_and_documentation(capsys):
     assert cli.main(["show", "gelu"]) == 0
     out = capsys.readouterr().out
-    head = "gelu(x, /, approximate='none', *, out=None)\n\nGaussian error linear unit"
-    assert out.startswith(head)
+    opening = "gelu(x, /, approximate='none', *, out=None)\n\nGaussian error linear unit"
+    assert out.startswith(opening)
     assert "formula: ``x * erfc(-x / sqrt(2)) / 2``" in out
     assert gelu.__doc__ in out
 
 
-def test_show_says_what_an_alias_binds(capsys):
+def test_show_alias(capsys):
     assert cli.main(["show", "gelu_new"]) == 0
     assert capsys.readouterr().out.startswith(
         "gelu_new is gelu with approximate='tanh'.\n\ngelu(x,"
     )
     assert get("gelu_new").keywords == {"approximate": "tanh"}
     assert cli.main(["show", "swish"]) == 0
-    head = "swish is silu.\n\nsilu(x, /, beta=1.0, *, out=None)\n"
-    assert capsys.readouterr().out.startswith(head)
+    opening = "swish is silu.\n\nsilu(x, /, beta=1.0, *, out=None)\n"
+    assert capsys.readouterr().out.startswith(opening)
 
 
-def test_show_of_an_unknown_name_says_the_closest(capsys):
+def test_show_unknown_name(capsys):
     assert "gelu" in refused(capsys, "show", "geluu")

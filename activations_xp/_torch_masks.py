@@ -1,0 +1,48 @@
+"""The masks of PyTorch's attention, translated into those of `activations_xp`.
+
+Layers and drop-in functions both take them, and neither package imports the other.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+from ._dispatch import backend_of, is_floating
+
+
+def mask_kwargs(
+    function: str, score_shape: tuple[int, ...], query: Any, attn_mask: Any, key_padding_mask: Any
+) -> dict[str, Any]:
+    """Return the masks as keyword arguments of `multi_head_attention`.
+
+    `score_shape` is (..., heads, query length, key length), without the keys that are added.
+    """
+    if attn_mask is not None:
+        per_head = (prod(score_shape[:-2]), *score_shape[-2:])
+        if tuple(attn_mask.shape) not in (per_head, per_head[1:]):
+            got = tuple(attn_mask.shape)
+            raise ValueError(
+                f"{function}: attn_mask must have shape {per_head[1:]} or {per_head}, got {got}"
+            )
+        if len(attn_mask.shape) == 3:
+            attn_mask = backend_of(attn_mask).xp.reshape(attn_mask, score_shape)
+    mask, bias = mask_and_bias(attn_mask, query)
+    key_mask, key_bias = mask_and_bias(key_padding_mask, query)
+    if key_bias is not None:
+        key_bias = key_bias[..., None, None, :]
+        bias = key_bias if bias is None else bias + key_bias
+    return {
+        "mask": None if mask is None else ~mask,
+        "key_mask": None if key_mask is None else ~key_mask,
+        "bias": bias,
+    }
+
+
+def mask_and_bias(mask: Any, query: Any) -> tuple[Any, Any]:
+    """Return a boolean mask as the first, or numbers to add in the query's dtype as the second."""
+    if not is_floating(mask):
+        return mask, None
+    xp = backend_of(mask).xp
+    is_float32 = is_floating(query) and mask.dtype == xp.float32
+    return None, xp.astype(mask, query.dtype) if is_float32 else mask

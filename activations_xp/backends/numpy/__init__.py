@@ -1,0 +1,305 @@
+"""NumPy: the implementation, or NumPy's own function, without warnings.
+
+A 16-bit dtype has 65 536 values. Once that many elements have been computed, the results of an
+elementwise function are looked up in a table.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..._definition import Definition
+from ..._gradients import shape_of_parameter
+from ..._special import log1p
+from ..._typing import NUMBER, Kernel, Namespace, Precision
+from .. import generic
+from ..base import Backend
+from . import blocks, ufuncs
+
+_KINDS = {"b": "bool", "i": "integral", "u": "integral", "f": "real floating"}
+
+
+def _isdtype(dtype: Any, kinds: str | tuple[str, ...]) -> bool:
+    kind = _KINDS.get(dtype.kind) or ("real floating" if dtype.name == "bfloat16" else None)
+    return kind in ((kinds,) if isinstance(kinds, str) else kinds)
+
+
+def _finfo(dtype: Any) -> Any:
+    return np.finfo(np.float16 if dtype.name == "bfloat16" else dtype)
+
+
+def _through_float64(ufunc: Any) -> Callable[[Any], Any]:
+    """Compute float32 in float64, in the ufunc's buffers: NumPy's float32 is 2 to 4 ulp off."""
+
+    def rounded(x: Any) -> Any:
+        if x.dtype != np.float32:
+            return ufunc(x)
+        return ufunc(x, out=np.empty_like(x), dtype=np.float64, casting="same_kind")
+
+    return rounded
+
+
+def _with_log1p(xp: Any) -> Any:
+    """Replace NumPy's log1p, which is less accurate than ours."""
+    return generic.extend_namespace(xp, log1p=functools.partial(log1p, xp))
+
+
+def _is_concrete(x: Any) -> bool:
+    return True
+
+
+_INEXACT = (np.exp, np.expm1, np.log)
+_plain = generic.extend_namespace(
+    np, isdtype=_isdtype, finfo=_finfo, is_concrete=_is_concrete, fast_exp=np.exp
+)
+_xp = _with_log1p(
+    generic.extend_namespace(_plain, **{f.__name__: _through_float64(f) for f in _INEXACT})
+)
+"""NumPy with the bfloat16 of ml_dtypes as a floating dtype."""
+
+_float64 = generic.extend_namespace(_plain, rounds_to_float32=True)
+"""The namespace of float64 computations whose result is rounded to float32."""
+
+BIT_PATTERNS = 2**16
+"""The number of values of a 16-bit dtype."""
+
+
+def _relu(x: Any, out: Any = None) -> Any:
+    return np.maximum(x, 0, out=out)
+
+
+NATIVE: dict[str, Callable[..., Callable[..., Any] | None]] = {
+    "relu": lambda negative_slope, max_value, threshold: (
+        _relu if (negative_slope, max_value, threshold) == (0, None, 0) else None
+    ),
+    "tanh": lambda: np.tanh,
+}
+"""For parameters, NumPy's own function of x and out, or None."""
+
+
+class NumpyBackend(Backend):
+    """NumPy, and Python numbers, which are treated as its scalars."""
+
+    name = "numpy"
+    xp: Namespace = _xp
+
+    def owns(self, x: Any) -> bool:
+        is_array = isinstance(x, (np.ndarray, np.generic))
+        return is_array and not isinstance(x, (np.ma.MaskedArray, np.matrix))
+
+    def device(self, x: Any) -> Any:
+        return None
+
+    def bind(self, definition: Definition, precision: Precision, array_type: type) -> Kernel:
+        if array_type is not np.ndarray:
+            kernel = self.bind(definition, precision, np.ndarray)
+            if issubclass(array_type, (np.generic, *NUMBER)):
+                return _on_scalars(kernel)
+            return lambda x, *parameters, **out: kernel(np.asarray(x), *parameters, **out)
+        native = NATIVE.get(definition.name) if precision == "fast" else None
+
+        def make(x: Any, parameters: tuple[Any, ...]) -> tuple[Callable[..., Any], bool]:
+            values = definition.check(x, parameters, self)
+            default = np.dtype(np.float64)
+            compute, result = generic.compute_and_result_dtypes(
+                definition, _xp, x, values, default, exact_rounding=True
+            )
+            is_constant = not any(isinstance(value, np.ndarray) for value in values)
+            function = native(*values) if native and is_constant and compute == result else None
+            if function is not None:
+                return _native_kernel(function, x.dtype, result), is_constant
+            compute = np.dtype(compute).newbyteorder("=")
+            run = _implementation_kernel(definition, values, x.dtype, compute, result)
+            is_short = x.dtype == result and result.itemsize == 2
+            if definition.is_elementwise and is_constant and is_short:
+                run = _table_kernel(run, result.newbyteorder("="))
+            return run, is_constant
+
+        return generic.cached_kernel(definition, make)
+
+    def uniform(self, shape: tuple[int, ...], like: Any, rng: Any) -> Any:
+        rng = np.random.default_rng() if rng is None else rng
+        if not isinstance(rng, np.random.Generator):
+            raise TypeError("a numpy.random.Generator or None")
+        is_single = self.isdtype(like, ("real floating",)) and like.dtype.itemsize <= 4
+        return rng.random(shape, np.float32 if is_single else np.float64)
+
+    def empty_for(self, rng: Any, dtype: Any) -> Any:
+        return np.empty(0, dtype) if isinstance(rng, np.random.Generator) else None
+
+    def call_with_out(self, out: Any, is_own: bool, call: Callable[..., Any], x: Any) -> Any:
+        return call(x, out=out if is_own else None)
+
+
+BACKEND = NumpyBackend()
+
+
+def _on_scalars(kernel: Kernel) -> Kernel:
+    def on_scalar(x: Any, *parameters: Any, out: Any = None) -> Any:
+        value = kernel(np.asarray(x), *parameters, out=out)
+        return value if value is out else generic.tree_map(lambda array: array[()], value)
+
+    return on_scalar
+
+
+def _native_kernel(function: Callable[..., Any], dtype: Any, result: Any) -> Callable[..., Any]:
+    """Return a kernel that calls NumPy's own function, block by block on large arrays."""
+
+    def run(x: Any, out: Any = None) -> Any:
+        if out is None and x.nbytes < blocks.BLOCK_BYTES:
+            return function(x) if x.ndim else np.asarray(function(x))
+        results = blocks.result_arrays((result,), (x,), out)
+        blocks.map_blocks(function, (x,), results)
+        return results[0]
+
+    if dtype == result and result.isnative:
+        return run
+    return lambda x, out=None: _as_arrays(function(x.astype(result)), result)
+
+
+def _implementation_kernel(
+    definition: Definition, values: tuple[Any, ...], dtype: Any, compute: Any, result: Any
+) -> Callable[..., Any]:
+    """Return a kernel that runs the implementation.
+
+    An elementwise one is traced when it is called with a large array or for the second time.
+    """
+    arrays = [v for v in values if isinstance(v, np.ndarray)]
+    arguments = tuple(v.dtype if isinstance(v, np.ndarray) else v for v in values)
+    is_elementwise = definition.is_elementwise and not _has_coefficients(definition, values)
+    namespace = _xp
+    if is_elementwise and compute == np.float32 and _needs_float64(definition, arguments):
+        compute, namespace = np.dtype(np.float64), _float64
+    is_traced = is_elementwise and result.itemsize in (4, 8)
+    axes = dict(zip(definition.parameters, values, strict=True)).get("axis")
+    axes = axes if isinstance(axes, tuple) else (axes,)
+    is_sliced = definition.output_axis == "kept" and not _sums_gradients(definition, values)
+    program: ufuncs.Program | None = None
+    was_called = False
+
+    @np.errstate(all="ignore")
+    def evaluate(x: Any) -> Any:
+        return generic.evaluate(definition, namespace, x, values, compute, result)
+
+    def run(x: Any, out: Any = None) -> Any:
+        nonlocal was_called, program
+        if program is not None:
+            return program.run(x, out=out)
+        is_large = x.size > blocks.BLOCKWISE_FROM
+        if is_traced and (is_large or was_called) and all(v.shape == x.shape for v in arrays):
+            traced = ufuncs.program(namespace, definition, dtype, compute, result, *arguments)
+            program = None if arrays else traced
+            return traced.run(x, *arrays, out=out)
+        if is_sliced and len(axes) < x.ndim and x.size * compute.itemsize > blocks.BLOCK_BYTES:
+            return _run_slices(definition, x, values, axes, compute, result, out)
+        was_called = True
+        return _as_arrays(evaluate(x))
+
+    return run
+
+
+def _sums_gradients(definition: Definition, values: tuple[Any, ...]) -> bool:
+    """Return whether the result has gradients of parameters, which sum over all slices."""
+    return "g" in definition.parameters and any(
+        spec.differentiable and name != "g" and isinstance(value, np.ndarray)
+        for (name, spec), value in zip(definition.parameters.items(), values, strict=True)
+    )
+
+
+def _has_coefficients(definition: Definition, values: tuple[Any, ...]) -> bool:
+    """Return whether an array is one of coefficients, which are not elements beside those of x."""
+    return any(
+        spec.broadcasts == "coefficients" and isinstance(value, np.ndarray)
+        for spec, value in zip(definition.parameters.values(), values, strict=True)
+    )
+
+
+class _NeedsFloat64Error(Exception):
+    """A function was called that is accurate in float32 only through float64."""
+
+
+def _refuse(x: Any) -> Any:
+    raise _NeedsFloat64Error
+
+
+_probing = _with_log1p(generic.extend_namespace(_plain, **{f.__name__: _refuse for f in _INEXACT}))
+
+
+@functools.lru_cache(ufuncs.MAX_PROGRAMS, typed=True)
+def _needs_float64(definition: Definition, arguments: tuple[Any, ...]) -> bool:
+    """Return whether the implementation calls such a function in float32.
+
+    It is faster in float64 then. This runs for every new number among the parameters: a run up to
+    the first such call takes a third of the time of a trace.
+    """
+    one = np.ones(1, np.float32)
+    values = tuple(one if isinstance(value, np.dtype) else value for value in arguments)
+    try:
+        with np.errstate(all="ignore"):
+            generic.evaluate(definition, _probing, one, values, one.dtype, one.dtype)
+    except _NeedsFloat64Error:
+        return True
+    return False
+
+
+def _run_slices(
+    definition: Definition,
+    x: Any,
+    values: tuple[Any, ...],
+    axes: tuple[int, ...],
+    compute: Any,
+    result: Any,
+    out: Any,
+) -> Any:
+    """Run the implementation on slices of a large array."""
+    positions = tuple(
+        i
+        for i, (name, value) in enumerate(zip(definition.parameters, values, strict=True))
+        if isinstance(value, np.ndarray)
+        and shape_of_parameter(definition, values, name, value, x) == value.shape
+    )
+
+    def run(x: Any, *slices: Any) -> Any:
+        arguments = generic.merge_args(values, positions, slices)
+        return generic.evaluate(definition, _xp, x, arguments, compute, result)
+
+    return blocks.map_slices(run, (x, *(values[i] for i in positions)), axes, compute, result, out)
+
+
+def _table_kernel(run: Callable[..., Any], dtype: Any) -> Callable[..., Any]:
+    """Return a kernel for a 16-bit dtype that replaces `run` by a table once that pays."""
+    computed, table = 0, None
+
+    def look_up(x: Any, out: Any = None) -> Any:
+        nonlocal computed, table
+        if table is None:
+            computed += x.size
+            if computed < BIT_PATTERNS:
+                return run(x)
+            table = run(np.arange(BIT_PATTERNS, dtype=np.uint16).view(dtype))
+        if x.size <= blocks.BLOCKWISE_FROM:
+            index = x.astype(dtype, copy=False).view(np.uint16)
+            return generic.tree_map(lambda column: np.asarray(column[index]), table)
+        columns = generic.tree_leaves(table)
+
+        def fill(x: Any, *results: Any) -> None:
+            index = x.astype(dtype, copy=False).view(np.uint16)
+            for column, result in zip(columns, results, strict=True):
+                np.take(column, index, out=result, mode="wrap")  # "raise" would need a buffer
+
+        results = blocks.result_arrays([dtype] * len(columns), (x,), out)
+        blocks.map_blocks(fill, (x,), results, np.dtype(np.intp).itemsize)  # take copies the index
+        return generic.tree_unflatten(results, table)
+
+    return look_up
+
+
+def _as_arrays(value: Any, dtype: Any = None) -> Any:
+    """Return results as arrays, of a dtype if it is given: NumPy makes scalars of 0-d arrays."""
+    return generic.tree_map(
+        lambda array: array if array is None else np.asarray(array, dtype=dtype), value
+    )

@@ -1,0 +1,156 @@
+"""Work on large arrays block by block, so that intermediate results stay in the caches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import generic
+from .threads import get_num_threads, parallel_for
+
+BLOCKWISE_FROM = 2**16
+"""Arrays with more elements than this are processed block by block."""
+
+BLOCK_BYTES = 2**21
+"""The bytes of a block. Smaller blocks make threads wait for each other, because only one of them
+at a time runs Python code between two ufuncs."""
+
+ELEMENTS_PER_THREAD = 2**17
+"""The number of elements that makes another thread worth its cost."""
+
+SCRATCH_BYTES = 15 * 2**18
+"""The bytes of intermediate results that a thread may keep; two threads stay under 8 MiB."""
+
+
+def can_write_to(out: Any, inputs: Sequence[Any], dtype: Any) -> bool:
+    """Return whether `out` can take, block by block, a result of this dtype."""
+    return (
+        out.flags.writeable
+        and (out.shape, out.dtype) == (inputs[0].shape, dtype)
+        and all(_is_same_memory(out, a) or not np.may_share_memory(out, a) for a in inputs)
+    )
+
+
+def _is_same_memory(a: Any, b: Any) -> bool:
+    """Return whether each element of `a` has the same address as that of `b`."""
+    layouts = [(v.__array_interface__["data"], v.strides, v.itemsize) for v in (a, b)]
+    return layouts[0] == layouts[1]
+
+
+def result_arrays(dtypes: Sequence[Any], inputs: Sequence[Any], out: Any) -> list[Any]:
+    """Return arrays to write results of these dtypes to: `out` where it fits, or else new ones."""
+    if out is not None and can_write_to(out, inputs, dtypes[0]):
+        return [out]
+    return [np.empty_like(inputs[0], dtype) for dtype in dtypes]
+
+
+def map_blocks(
+    function: Callable[..., Any], inputs: Sequence[Any], results: Sequence[Any], scratch: int = 0
+) -> None:
+    """Call a function with one-dimensional blocks of the inputs and of the results to write.
+
+    The function needs `scratch` bytes per element for intermediate results.
+    """
+    order = sorted(range(inputs[0].ndim), key=lambda i: -abs(inputs[0].strides[i]))
+    arrays = [array.transpose(order) for array in (*inputs, *results)]
+    if all(array.flags.c_contiguous for array in arrays):
+        arrays = [array.reshape(-1) for array in arrays]
+    sources, targets = arrays[: len(inputs)], arrays[len(inputs) :]
+    # blocks of the other arrays are copies
+    is_direct = [
+        t.flags.c_contiguous and not any(np.may_share_memory(t, s) for s in sources)
+        for t in targets
+    ]
+    copied = [s for s in sources if not s.flags.c_contiguous]
+    copied += [t for t, direct in zip(targets, is_direct, strict=True) if not direct]
+    scratch += sum(array.itemsize for array in copied)
+    width = max(array.itemsize for array in arrays)
+    limit = min(BLOCK_BYTES // width, SCRATCH_BYTES // max(scratch, 1))
+    size, threads = _block_size(inputs[0].size, limit)
+
+    def run_block(index: Any) -> None:
+        blocks = [source[index].reshape(-1) for source in sources]
+        outputs = [
+            target[index].reshape(-1) if direct else np.empty(len(blocks[0]), target.dtype)
+            for target, direct in zip(targets, is_direct, strict=True)
+        ]
+        function(*blocks, *outputs)
+        for target, output, direct in zip(targets, outputs, is_direct, strict=True):
+            if not direct:
+                target[index] = output.reshape(target[index].shape)
+
+    parallel_for(_block_indices(arrays[0].shape, size), threads, run_block)
+
+
+def _block_size(size: int, limit: int) -> tuple[int, int]:
+    """Return the elements of a block, which give all threads equal work, and the threads."""
+    limit = max(1, limit)
+    threads = max(1, min(get_num_threads(), size // min(limit, ELEMENTS_PER_THREAD)))
+    if threads == 1:  # no thread waits for another, and smaller blocks may fit into its cache
+        limit = max(1, limit // 4)
+    rounds = max(1, -(-size // (limit * threads)))
+    return max(1, -(-size // (rounds * threads))), threads
+
+
+def _block_indices(shape: tuple[int, ...], size: int) -> Iterator[Any]:
+    """Yield the indices of contiguous blocks of at most `size` elements."""
+    axis, inner = len(shape) - 1, 1
+    while axis > 0 and inner * shape[axis] <= size:
+        inner *= shape[axis]
+        axis -= 1
+    rows = max(1, size // max(inner, 1))
+    for outer in np.ndindex(shape[:axis]):
+        for i in range(0, shape[axis], rows):
+            yield (*outer, slice(i, i + rows))
+
+
+def map_slices(
+    function: Callable[..., Any],
+    inputs: Sequence[Any],
+    axes: Sequence[int],
+    compute: Any,
+    result: Any,
+    out: Any = None,
+) -> Any:
+    """Call a function with slices of the inputs, and assemble what it returns.
+
+    The first input is sliced along its longest axis that is not among `axes`; the others broadcast
+    to it. The function computes in the dtype `compute`, and the results have the dtype `result`. A
+    single one is written to `out` where that fits.
+    """
+    x = inputs[0]
+    axis = max((i for i in range(x.ndim) if i not in axes), key=lambda i: int(x.shape[i]))
+    # a function calls fewer ufuncs than a program of elements, but each allocates its result,
+    # and there are more of them if dtypes are converted
+    width = compute.itemsize // 2 if compute == result else compute.itemsize
+    size, threads = _block_size(x.size, BLOCK_BYTES // 16 // width)
+    rows = max(1, size * x.shape[axis] // x.size)
+    if abs(x.strides[axis]) == min(map(abs, x.strides)):
+        rows = max(rows, 64)  # so many elements are contiguous
+
+    def slice_at(array: Any, start: int) -> Any:
+        i = array.ndim - x.ndim + axis
+        if i < 0 or array.shape[i] == 1:
+            return array
+        return array[(slice(None),) * i + (slice(start, start + rows),)]
+
+    def compute_at(start: int) -> Any:
+        with np.errstate(all="ignore"):
+            return function(*(slice_at(array, start) for array in inputs))
+
+    first = compute_at(0)
+    can_write = out is not None and can_write_to(out, inputs, result)
+    results = out if can_write else generic.tree_map(lambda _: np.empty_like(x, result), first)
+
+    def store(start: int, values: Any) -> None:
+        for target, value in zip(
+            generic.tree_leaves(results), generic.tree_leaves(values), strict=True
+        ):
+            np.copyto(slice_at(target, start), value)
+
+    store(0, first)
+    starts = range(rows, x.shape[axis], rows)
+    parallel_for(starts, threads, lambda start: store(start, compute_at(start)))
+    return results

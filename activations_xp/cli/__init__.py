@@ -1,0 +1,110 @@
+"""Check the functions on the installed array libraries, or apply one to a file."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .. import __version__, precision
+from . import apply, show
+
+_REPORTED = (
+    ArithmeticError,
+    ImportError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""Errors that are reported in one line; any other keeps its traceback."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> Any:
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command in `argv` and return its exit status."""
+    args = _parser().parse_args(argv)
+    try:
+        with precision(args.precision):
+            status: int = args.run(args)
+            return status
+    except KeyboardInterrupt:
+        print("activations_xp: interrupted", file=sys.stderr)
+        return 130
+    except _REPORTED as error:
+        reason = " ".join(str(error).split()).removeprefix("get: ")
+        print(f"activations_xp: {reason or type(error).__name__}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    levels: dict[str, Any] = {
+        "choices": ("fast", "accurate"),
+        "help": "fast (the default) runs a library's own kernel where its error is small enough; "
+        "accurate always runs the implementation of this package",
+    }
+    parser = _Parser(prog="activations_xp", description=__doc__)
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument("--precision", default="fast", **levels)
+    parser.set_defaults(run=_check)
+    commands = parser.add_subparsers(metavar="COMMAND")
+
+    text = "compare every function on every installed library with exact values (the default)"
+    command = commands.add_parser("check", help=text, description=text)
+    command.add_argument("--precision", default=argparse.SUPPRESS, **levels)
+
+    text = "apply a function to the array in a .npy file"
+    command = commands.add_parser(
+        "apply",
+        help=text,
+        description=f"{text}. The file is read and written in blocks and may be larger than "
+        "memory. For a function along an axis, such as softmax, the axes stored outside that axis "
+        "are split into blocks; if there are none, or if the function changes the size of its "
+        "axis, such as maxout, the array is loaded at once. The result has the dtype and the "
+        "memory order of the input.",
+    )
+    command.add_argument("name", metavar="NAME", help="a name or an alias that `list` shows")
+    command.add_argument("input", metavar="IN.npy", type=Path)
+    command.add_argument("output", metavar="OUT.npy", type=Path)
+    command.add_argument("--backend", choices=("numpy", "torch", "jax"), default="numpy")
+    command.add_argument(
+        "--param",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="a parameter: a Python literal, a word, or @FILE.npy for an array; may be repeated",
+    )
+    command.add_argument(
+        "--force", action="store_true", help="overwrite OUT.npy, which may be IN.npy"
+    )
+    command.set_defaults(run=apply.run)
+
+    text = "list all functions"
+    command = commands.add_parser("list", help=text, description=text)
+    command.add_argument("--markdown", action="store_true", help="print the page docs/functions.md")
+    command.set_defaults(run=show.run_list)
+
+    text = "show the documentation of a function"
+    command = commands.add_parser("show", help=text, description=text)
+    command.add_argument("name", metavar="NAME")
+    command.set_defaults(run=show.run_show)
+    return parser
+
+
+def _check(args: argparse.Namespace) -> int:
+    try:
+        import mpmath  # noqa: F401
+    except ImportError:
+        raise ImportError(
+            'check computes exact values with mpmath; run pip install "activations_xp[cli]"'
+        ) from None
+    from . import check
+
+    return check.run(args)

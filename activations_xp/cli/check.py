@@ -1,0 +1,143 @@
+"""Compare every function on every installed array library with exact values."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import itertools
+import math
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import mpmath
+import numpy as np
+
+from .. import __version__, names
+from .._definition import Definition
+from .._oracle import ACCEPTED, difference, truth
+from .libraries import MAKERS, array_maker
+from .output import print_table, progress
+from .show import lookup
+
+_DIGITS = 120
+"""The precision of the exact values in decimal digits, which is ample for float32."""
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print a table of the largest errors and return 1 if one is over its bound."""
+    accurate = args.precision == "accurate"
+    makers = {}
+    for library in MAKERS:
+        try:
+            makers[library] = array_maker(library)
+        except ImportError:
+            continue
+    # an operation of several arrays has no formula to compare with
+    functions = [lookup(name)[0] for name in names()]
+    functions = [f for f in functions if f.definition.is_activation]
+    rows, faults = [], []
+    with progress("checking", len(functions)) as advance:
+        for function in functions:
+            cells, wrong = _check_function(function, makers, accurate)
+            rows.append([function.__name__, function.definition.formula, *cells])
+            faults += wrong
+            advance(1)
+    unit = "ulp" if accurate else "eps * max(|f|, min(|x|, 1))"
+    bound = "the function's own bound" if accurate else f"{ACCEPTED:g} and its own bound"
+    print_table(
+        ["function", "formula", *makers],
+        rows,
+        f"Largest error for float32, in {unit}; ! is over {bound}.",
+    )
+    print(f"\nactivations_xp {__version__}, exact values by mpmath {mpmath.__version__}")
+    for library in ("array_api_compat", *makers):
+        version = importlib.import_module(library).__version__
+        print(f"{library} {version}{_devices(library)}")
+    if faults:
+        print(f"activations_xp: {'; '.join(faults)}", file=sys.stderr)
+    return int(bool(faults))
+
+
+def _check_function(
+    function: Any, makers: Mapping[str, Callable[[Any], Any]], accurate: bool
+) -> tuple[list[str], list[str]]:
+    """Return the cells of a function's row, one for each library, and its faults."""
+    definition: Definition = function.definition
+    name, case = definition.name, definition.cases[0]
+    x = _sample_points(definition)
+    exact = truth(case.formula, x, {**definition.defaults, **case.parameters}, digits=_DIGITS)
+    # along an axis, an element may be negligible beside the elements that it is computed from
+    in_ulp = (accurate and definition.is_elementwise) or not definition.keeps_shape
+    bound = case.ulp if in_ulp else max(ACCEPTED, case.ulp)
+    float32 = np.finfo(np.float32)
+    size = abs(exact)
+    compared = (size <= float(float32.max)) & (size >= (float(float32.tiny) if in_ulp else 0))
+
+    def largest_error(result: Any, expected: Any) -> float:
+        with np.errstate(all="ignore"):
+            errors = difference(result, expected, None if in_ulp else x)[compared]
+        return float(np.max(errors, initial=0.0))
+
+    cells, faults, excesses = [], [], []
+    results: dict[str, Any] = {}
+    for library, make in makers.items():
+        try:
+            with np.errstate(all="ignore"):
+                result = _to_numpy(function(make(x), **case.parameters))
+            error = largest_error(result, exact)
+        except Exception as exception:
+            cells.append(f"{type(exception).__name__} !")
+            faults.append(f"{name}: {library} raised {type(exception).__name__}")
+            continue
+        results[library] = result
+        is_within = error <= bound  # False if the error is NaN
+        cells.append(f"{error:.3g}" if is_within else f"{error:.3g} !")
+        if not is_within:
+            excesses.append(f"{library} is off by {error:.3g} ulp")
+    for (a, result), (b, other) in itertools.combinations(results.items(), 2):
+        apart = largest_error(result, other.astype(object))
+        if not apart <= bound:
+            excesses.append(f"{a} and {b} differ by {apart:.3g} ulp")
+    if excesses:
+        faults.append(f"{name}: {', '.join(excesses)}")
+    return cells, faults
+
+
+def _sample_points(definition: Definition) -> np.ndarray[Any, Any]:
+    """Return an even number of points in the domain of a function.
+
+    For a function along an axis they are of similar size, so that all of them matter.
+    """
+    points = [np.linspace(-20, 20, 402), np.asarray(definition.properties.kinks)]
+    if definition.is_elementwise:
+        scales = np.logspace(-30, 3, 100)
+        points += [scales, -scales]
+    low, high = definition.properties.domain
+    if high - low < math.inf:
+        points.append(np.linspace(low, high, 402))
+    x = np.unique(np.concatenate(points).astype(np.float32))
+    x = x[(x >= low) & (x <= high)]
+    return x[: len(x) // 2 * 2]
+
+
+def _to_numpy(y: Any) -> np.ndarray[Any, Any]:
+    if hasattr(y, "compute"):  # dask: compute in this thread, where np.errstate holds
+        y = y.compute(scheduler="synchronous")
+    if hasattr(y, "get"):  # CuPy
+        y = y.get()
+    return np.asarray(y)
+
+
+def _devices(library: str) -> str:
+    module = sys.modules[library]
+    if library == "torch":
+        cuda = range(module.cuda.device_count())
+        devices = ["cpu", *(f"cuda:{i} {module.cuda.get_device_name(i)}" for i in cuda)]
+    elif library == "jax":
+        devices = [f"{device.platform}:{device.id}" for device in module.devices()]
+    elif library == "cupy":
+        devices = [f"cuda:{i}" for i in range(module.cuda.runtime.getDeviceCount())]
+    else:
+        return ""
+    return f" on {', '.join(devices)}"

@@ -1,0 +1,477 @@
+"""The kernel of attention: a softmax block by block, with running maxima and sums of its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import reduce
+from math import ceil, inf, nan, prod, sqrt
+from operator import add, and_
+from typing import Any, NamedTuple
+
+from ..._define import apply
+from ..._special import quick_exp
+from ..._typing import Array, Namespace
+from ...numerics.arrays import arange, broadcasts_to, clip_to_finite, is_concrete, unbroadcast
+from ..simplex import softmax
+
+Q_BLOCK, KV_BLOCK = 256, 1024
+"""The numbers of queries and keys of a block, whose scores fit into the caches."""
+
+MAX_UNROLLED = 4
+"""The largest number of blocks along an axis where a compiler unrolls the loop over them."""
+
+NAME = "scaled_dot_product_attention"
+"""The function that error messages name."""
+
+ALL = slice(None)
+
+INPUTS = ("query", "key", "value")
+
+
+class Dims(NamedTuple):
+    """The sizes of the axes of attention: `groups` query heads in a row share a key head."""
+
+    batch: tuple[int, ...]
+    kv_heads: int
+    groups: int
+    q_len: int
+    kv_len: int
+    v_depth: int
+    has_heads: bool
+
+    @property
+    def scores_shape(self) -> tuple[int, ...]:
+        return self._shape(self.kv_len)
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        return self._shape(self.v_depth)
+
+    def _shape(self, last: int) -> tuple[int, ...]:
+        heads = (self.kv_heads * self.groups,) if self.has_heads else ()
+        return (*self.batch, *heads, self.q_len, last)
+
+    def align(self, xp: Namespace, x: Array) -> Any:
+        """Reshape to the rank of all arrays, with an axis of groups if there are any."""
+        *batch, heads, rows, columns = (1,) * (len(self.batch) + 3 - x.ndim) + tuple(x.shape)
+        if self.groups == 1:
+            return xp.reshape(x, (*batch, heads, rows, columns))
+        is_grouped = heads == self.kv_heads * self.groups
+        split = (self.kv_heads, self.groups) if is_grouped else (heads, 1)
+        return xp.reshape(x, (*batch, *split, rows, columns))
+
+
+def attention_dims(query: Array, key: Array, value: Array, **others: Array | None) -> Dims:
+    """Return the sizes of the axes, or raise a ValueError if the shapes do not fit together.
+
+    `others` are arrays that broadcast to the scores.
+    """
+    arrays = {"query": query, "key": key, "value": value}
+    shapes = {name: tuple(array.shape) for name, array in arrays.items()}
+    for name, shape in shapes.items():
+        if len(shape) < 2:
+            raise ValueError(f"{NAME}: {name} must have a length and a depth, got shape {shape}")
+    padded = [(1,) * (3 - len(shape)) + shape for shape in shapes.values()]
+    (q_heads, q_len, q_depth), (k_heads, k_len, k_depth), (v_heads, v_len, v_depth) = (
+        shape[-3:] for shape in padded
+    )
+    for what, first, n, second, m in (
+        ("depth", "query", q_depth, "key", k_depth),
+        ("sequence length", "key", k_len, "value", v_len),
+        ("number of heads", "key", k_heads, "value", v_heads),
+    ):
+        if n != m:
+            got = f"{n} and {m} in shapes {shapes[first]} and {shapes[second]}"
+            raise ValueError(f"{NAME}: {first} and {second} must have the same {what}, got {got}")
+    groups = q_heads // k_heads if k_heads else 1
+    if q_heads != groups * k_heads:
+        got = f"{q_heads} and {k_heads} in shapes {shapes['query']} and {shapes['key']}"
+        raise ValueError(f"{NAME}: query must have a multiple of key's heads, got {got}")
+    batch = broadcast_shapes([shape[:-3] for shape in padded])
+    if batch is None:
+        got = ", ".join(map(str, shapes.values()))
+        raise ValueError(f"{NAME}: query, key and value do not broadcast, got shapes {got}")
+    has_heads = max(map(len, shapes.values())) > 2
+    dims = Dims(batch, k_heads, groups, q_len, k_len, v_depth, has_heads)
+    scores = dims.scores_shape
+    for name, array in others.items():
+        if array is not None and not broadcasts_to(array.shape, scores):
+            raise ValueError(
+                f"{NAME}: {name} of shape {tuple(array.shape)} does not broadcast to the scores,"
+                f" of shape {scores}"
+            )
+    return dims
+
+
+def broadcast_shapes(shapes: list[Any]) -> tuple[int, ...] | None:
+    """Return the shape that shapes broadcast to, or None if they do not."""
+    ndim = max(map(len, shapes))
+    sizes = []
+    for axis in zip(*((1,) * (ndim - len(shape)) + tuple(shape) for shape in shapes), strict=True):
+        longer = {n for n in axis if n != 1}
+        if len(longer) > 1:
+            return None
+        sizes.append(longer.pop() if longer else 1)
+    return tuple(sizes)
+
+
+def causal_offset(is_causal: bool | str, q_len: int, kv_len: int) -> int | None:
+    """Return the last key that the first query attends to; None if there is no causal mask."""
+    if is_causal is False:
+        return None
+    return kv_len - q_len if is_causal == "lower_right" else 0
+
+
+def causal_mask(xp: Namespace, like: Any, q: slice, kv: slice, offset: int) -> Any:
+    """Return which of the queries `q` attend to which of the keys `kv`."""
+    i, j = arange(xp, like, q.stop)[q], arange(xp, like, kv.stop)[kv]
+    return j - i[:, None] <= offset
+
+
+@dataclass(frozen=True)
+class BlockwiseAttention:
+    """Inputs of blockwise attention, reshaped to (..., length, depth) with equal rank.
+
+    A slice `q` of the queries and a slice `kv` of the keys are a block.
+
+    arrays : those that are given, by name; the query is scaled, and elements of query, key and
+        value that are not finite are 0 where ``nonfinite_query`` etc. mark them
+    scale : the factor of the query
+    causal_offset : query i attends to the keys up to ``i + causal_offset``; None is no causal mask
+    block_size : the numbers of queries and keys of a block
+    max_scores : the largest number of scores, of several heads, to compute at once
+    """
+
+    xp: Namespace
+    arrays: Mapping[str, Any]
+    scale: float
+    causal_offset: int | None
+    softcap: float | None
+    dropout: float
+    block_size: tuple[int, int]
+    max_scores: float
+
+    @property
+    def lengths(self) -> tuple[int, int]:
+        """The numbers of queries and keys."""
+        return self.arrays["query"].shape[-2], self.arrays["key"].shape[-2]
+
+    @property
+    def dropout_scale(self) -> float:
+        """The factor of the weights that dropout keeps."""
+        return 1 / (1 - self.dropout) if self.dropout < 1 else 0.0
+
+    def q_chunks(self) -> Iterator[slice]:
+        """Yield the slices of the queries."""
+        return chunks(self.lengths[0], self.block_size[0])
+
+    def kv_chunks(self, q: slice) -> Iterator[slice]:
+        """Yield the slices of the keys that these queries may attend to."""
+        offset = self.causal_offset
+        for kv in chunks(self.lengths[1], self.block_size[1]):
+            if offset is None or kv.start < max(q.stop + offset, 1):
+                yield kv
+
+    def block(self, name: str, rows: slice = ALL, columns: slice = ALL) -> Any:
+        """Return a block of an array, which may broadcast along either axis."""
+        x = self.arrays[name]
+        return x[..., rows if x.shape[-2] > 1 else ALL, columns if x.shape[-1] > 1 else ALL]
+
+    def mask(self, q: slice, kv: slice) -> Any:
+        """Return which of the queries attend to which of the keys; None is all to all."""
+        xp, masks = self.xp, []
+        if "mask" in self.arrays:
+            masks.append(self.block("mask", q, kv))
+        if "bias" in self.arrays:
+            masks.append(self.block("bias", q, kv) != -inf)
+        if self.causal_offset is not None and kv.stop > q.start + self.causal_offset + 1:
+            masks.append(causal_mask(xp, self.arrays["query"], q, kv, self.causal_offset))
+        return reduce(and_, masks) if masks else None
+
+    def scores(self, q: slice, kv: slice) -> tuple[Any, Any, Any]:
+        """Return the scores, -inf where masked, their mask, and the tanh of the soft cap."""
+        xp, tanh = self.xp, None
+        scores = xp.matmul(self.block("query", q), xp.matrix_transpose(self.block("key", kv)))
+        if self.softcap is not None:
+            tanh = xp.tanh(scores)
+            scores = self.softcap * tanh
+        if "bias" in self.arrays:
+            scores = scores + self.block("bias", q, kv)
+        if "nonfinite_key" in self.arrays:
+            nonfinite_key = xp.matrix_transpose(self.block("nonfinite_key", kv))
+            scores = xp.where(self.block("nonfinite_query", q) | nonfinite_key, nan, scores)
+        mask = self.mask(q, kv)
+        return scores if mask is None else xp.where(mask, scores, -inf), mask, tanh
+
+    def exp_scores(self, scores: Any, row_max: Any) -> Any:
+        """Return exp(scores - row_max); a score is less than 1 above `row_max`, or infinite."""
+        return quick_exp(self.xp, self.xp.minimum(scores - row_max, 1.0))
+
+    def apply_dropout(self, x: Any, q: slice, kv: slice) -> Any:
+        """Return a block of weights, or of their gradients, 0 where they are dropped."""
+        if "noise" not in self.arrays:
+            return x
+        return self.xp.where(self.block("noise", q, kv) >= self.dropout, x, 0.0)
+
+
+def prepare(
+    xp: Namespace,
+    dims: Dims,
+    arrays: Mapping[str, Any],
+    is_causal: bool | str,
+    scale: float | None,
+    softcap: float | None,
+    dropout: float,
+) -> BlockwiseAttention:
+    """Return the inputs of the kernel from the arrays that are not None."""
+    if not 0 <= dropout <= 1:
+        raise ValueError(f"{NAME}: dropout must be from 0 to 1, got {dropout}")
+    if softcap is not None and not softcap > 0:
+        raise ValueError(f"{NAME}: softcap must be over 0, got {softcap}")
+    if dropout > 0 and arrays["noise"] is None:
+        raise ValueError(f"{NAME}: noise must be given with a dropout of {dropout}, got None")
+    aligned = {
+        name: dims.align(xp, array)
+        for name, array in arrays.items()
+        if array is not None and (name != "noise" or dropout > 0)
+    }
+    offset = causal_offset(is_causal, dims.q_len, dims.kv_len)
+    is_eager = is_concrete(xp, *(aligned[name] for name in INPUTS))
+    if offset is not None or "mask" in aligned or "bias" in aligned:
+        aligned |= _split_nonfinite(xp, aligned, is_eager)
+    scale = 1 / sqrt(max(arrays["query"].shape[-1], 1)) if scale is None else scale
+    scale = scale if softcap is None else scale / softcap
+    aligned["query"] = aligned["query"] * scale
+    policy = _block_policy(dims, offset, is_eager)
+    return BlockwiseAttention(xp, aligned, scale, offset, softcap, dropout, *policy)
+
+
+def _split_nonfinite(xp: Namespace, arrays: Mapping[str, Any], is_eager: bool) -> dict[str, Any]:
+    """Return query, key and value with 0 for what is not finite, and where that is.
+
+    A weight of 0 then has the product 0 with a masked value. If all elements are known to be
+    finite, nothing is returned.
+    """
+    if is_eager and all(xp.all(xp.isfinite(arrays[name])) for name in INPUTS):
+        return {}
+    split = {}
+    for name in INPUTS:
+        x = arrays[name]
+        nonfinite = xp.logical_not(xp.isfinite(x))
+        split[name] = xp.where(nonfinite, 0.0, x)
+        if name == "value":
+            split["nonfinite_value"] = xp.astype(nonfinite, x.dtype)
+        else:
+            split[f"nonfinite_{name}"] = xp.any(nonfinite, axis=-1, keepdims=True)
+    return split
+
+
+def _block_policy(dims: Dims, offset: int | None, is_eager: bool) -> tuple[tuple[int, int], float]:
+    """Return the size of a block and the largest number of scores to compute at once."""
+    if is_eager:
+        return (Q_BLOCK, KV_BLOCK if offset is None else Q_BLOCK), Q_BLOCK * KV_BLOCK
+    q_block = max(Q_BLOCK, ceil(dims.q_len / MAX_UNROLLED))
+    kv_block = max(KV_BLOCK, ceil(dims.kv_len / MAX_UNROLLED))
+    return (q_block, kv_block), inf
+
+
+def _online_softmax(attention: BlockwiseAttention, q: slice) -> tuple[Any, Any, Any, Any]:
+    """Return the result for a slice of the queries, the maxima and the sums of its rows.
+
+    If there is a single block, its weights, mask and tanh come last, else None.
+    """
+    xp = attention.xp
+    has_nonfinite = "nonfinite_value" in attention.arrays
+    acc: Any = 0
+    row_sum: Any = 0
+    nonfinite: Any = 0
+    row_max: Any = None
+    block: Any = None
+    for kv in attention.kv_chunks(q):
+        scores, mask, tanh = attention.scores(q, kv)
+        # any number near the maximum does; a whole number has no derivative
+        new_max = clip_to_finite(xp, xp.floor(xp.max(scores, axis=-1, keepdims=True)))
+        if row_max is not None:
+            new_max = xp.maximum(row_max, new_max)
+            correction = quick_exp(xp, row_max - new_max)
+            acc, row_sum = acc * correction, row_sum * correction
+        p = attention.exp_scores(scores, new_max)
+        dropped = attention.apply_dropout(p, q, kv)
+        acc = acc + xp.matmul(dropped, attention.block("value", kv))
+        row_sum = row_sum + xp.sum(p, axis=-1, keepdims=True)
+        block = (p, mask, tanh) if row_max is None else None
+        row_max = new_max
+        if has_nonfinite:
+            nonfinite = nonfinite + _count_nonfinite(attention, kv, mask, p.shape)
+    acc = acc * attention.dropout_scale / xp.where(row_sum == 0, 1.0, row_sum)
+    if has_nonfinite:
+        acc = xp.where(nonfinite > 0, nan, acc)
+    return acc, row_max, row_sum, block
+
+
+def _count_nonfinite(
+    attention: BlockwiseAttention, kv: slice, mask: Any, shape: tuple[int, ...]
+) -> Any:
+    """Return how many of the values that each query attends to are not finite."""
+    xp, nonfinite = attention.xp, attention.block("nonfinite_value", kv)
+    if mask is None:
+        return xp.sum(nonfinite, axis=-2, keepdims=True)
+    return xp.matmul(xp.broadcast_to(xp.astype(mask, nonfinite.dtype), shape), nonfinite)
+
+
+def forward(attention: BlockwiseAttention) -> dict[str, Any]:
+    """Return the result by the name of ``output``."""
+    xp, arrays = attention.xp, attention.arrays
+    if 0 in attention.lengths:
+        scores = xp.matmul(arrays["query"], xp.matrix_transpose(arrays["key"]))
+        return {"output": xp.matmul(scores, arrays["value"])}
+    parts = [_online_softmax(attention, q)[0] for q in attention.q_chunks()]
+    return {"output": concat(xp, parts, -2)}
+
+
+def vjp(attention: BlockwiseAttention) -> dict[str, Any]:
+    """Return the gradients of query, key, value and bias, from the array ``g``.
+
+    As in FlashAttention, dp and ds are the gradients of the weights and of the scores, and delta
+    is the sum of their products p*dp in each row. In place of p, g is divided by the row sums.
+    """
+    xp, arrays, block = attention.xp, attention.arrays, attention.block
+    gradients = _GradientAccumulator(attention)
+    for q in () if 0 in attention.lengths else attention.q_chunks():
+        output, row_max, row_sum, single = _online_softmax(attention, q)
+        g = xp.where(row_sum == 0, 0.0, block("g", q)) / xp.where(row_sum == 0, 1.0, row_sum)
+        delta = xp.sum(g * output, axis=-1, keepdims=True)
+        g = g * attention.dropout_scale
+        for kv in attention.kv_chunks(q):
+            if single is not None:
+                p, mask, tanh = single
+            else:
+                scores, mask, tanh = attention.scores(q, kv)
+                p = attention.exp_scores(scores, row_max)
+            dropped = attention.apply_dropout(p, q, kv)
+            gradients.add("value", xp.matmul(xp.matrix_transpose(dropped), g), kv)
+            dp = xp.matmul(g, xp.matrix_transpose(block("value", kv)))
+            ds = p * (attention.apply_dropout(dp, q, kv) - delta)
+            if mask is not None:
+                ds = xp.where(mask, ds, 0.0)
+            if "bias" in arrays:
+                gradients.add("bias", ds, q, kv)
+            if tanh is not None:
+                ds = ds * (attention.softcap - attention.softcap * (tanh * tanh))
+            gradients.add("query", xp.matmul(ds, block("key", kv)) * attention.scale, q)
+            gradients.add("key", xp.matmul(xp.matrix_transpose(ds), block("query", q)), kv)
+    return gradients.assemble()
+
+
+def weights(attention: BlockwiseAttention) -> Any:
+    """Return the weights, after dropout, of attention in a single block."""
+    xp = attention.xp
+    q, kv, scores, mask = _single_block(attention)
+    p = apply(xp, softmax, scores, -1, mask)
+    return attention.apply_dropout(p, q, kv) * attention.dropout_scale
+
+
+def weights_vjp(attention: BlockwiseAttention, g: Any) -> dict[str, Any]:
+    """Return the gradients of query, key and bias from those of `weights`."""
+    xp, arrays = attention.xp, attention.arrays
+    q, kv, scores, mask = _single_block(attention)
+    g = attention.apply_dropout(xp.reshape(g, scores.shape) * attention.dropout_scale, q, kv)
+    ds = apply(xp, softmax.vjp, g, scores, -1, mask)["x"]
+    gradients = {
+        "query": xp.matmul(ds, arrays["key"]) * attention.scale,
+        "key": xp.matmul(xp.matrix_transpose(ds), arrays["query"]),
+        "bias": ds,
+    }
+    return {
+        name: unbroadcast(xp, gradient, arrays[name].shape)
+        for name, gradient in gradients.items()
+        if name in arrays
+    }
+
+
+def _single_block(attention: BlockwiseAttention) -> tuple[slice, slice, Any, Any]:
+    """Return the slices of the only block, its scores and their mask."""
+    (q,) = attention.q_chunks()
+    (kv,) = attention.kv_chunks(q)
+    scores, mask, _ = attention.scores(q, kv)
+    return q, kv, scores, mask
+
+
+class _GradientAccumulator:
+    """Sums the gradients of blocks, and puts them together."""
+
+    def __init__(self, attention: BlockwiseAttention) -> None:
+        self.attention = attention
+        self.sums: dict[tuple[str, int, int], Any] = {}
+
+    def add(self, name: str, g: Any, rows: slice = ALL, columns: slice = ALL) -> None:
+        """Add to the gradient of a block of an array, summed where the block is broadcast."""
+        block = self.attention.block(name, rows, columns)
+        g = unbroadcast(self.attention.xp, g, block.shape)
+        key = self._key(name, rows, columns)
+        self.sums[key] = self.sums[key] + g if key in self.sums else g
+
+    def _key(self, name: str, rows: slice, columns: slice) -> tuple[str, int, int]:
+        shape = self.attention.arrays[name].shape
+        return name, rows.start if shape[-2] > 1 else 0, columns.start if shape[-1] > 1 else 0
+
+    def assemble(self) -> dict[str, Any]:
+        """Return the gradients of the whole arrays."""
+        xp, attention = self.attention.xp, self.attention
+        q, kv = map(list, map(chunks, attention.lengths, attention.block_size))
+        grids = {"query": (q, [ALL]), "key": (kv, [ALL]), "value": (kv, [ALL]), "bias": (q, kv)}
+        gradients = {}
+        for name, (rows, columns) in grids.items():
+            if name not in attention.arrays:
+                continue
+            # an axis along which the array broadcasts has one block
+            n, m = (max(size, 1) for size in attention.arrays[name].shape[-2:])
+            parts = [[self._sum(name, i, j) for j in columns[:m]] for i in rows[:n]]
+            gradients[name] = concat(xp, [concat(xp, row, -1) for row in parts], -2)
+        return gradients
+
+    def _sum(self, name: str, rows: slice, columns: slice) -> Any:
+        """Return the sum of a block's gradients, 0 if there are none."""
+        key = self._key(name, rows, columns)
+        if key in self.sums:
+            return self.sums[key]
+        return self.attention.xp.zeros_like(self.attention.block(name, rows, columns))
+
+
+def map_heads(
+    attention: BlockwiseAttention, compute: Callable[[BlockwiseAttention], dict[str, Any]]
+) -> dict[str, Any]:
+    """Compute so few heads at once that their blocks fit into the caches, and join the results."""
+    arrays = attention.arrays
+    batch = broadcast_shapes([arrays[name].shape[:-2] for name in INPUTS]) or ()
+    axis = next((i for i, n in enumerate(batch) if n > 1), None)
+    scores = prod([*batch, *map(min, attention.lengths, attention.block_size)])
+    if axis is None or scores <= attention.max_scores:
+        return compute(attention)
+
+    def of_heads(heads: slice) -> dict[str, Any]:
+        cut = {
+            name: x[(*(ALL,) * axis, heads, ...)] if x.shape[axis] > 1 else x
+            for name, x in arrays.items()
+        }
+        return map_heads(replace(attention, arrays=cut), compute)
+
+    step = max(1, int(attention.max_scores * batch[axis] // scores))
+    results = [of_heads(heads) for heads in chunks(batch[axis], step)]
+    return {
+        name: concat(attention.xp, [result[name] for result in results], axis)
+        if name not in arrays or arrays[name].shape[axis] > 1
+        else reduce(add, [result[name] for result in results])
+        for name in results[0]
+    }
+
+
+def chunks(size: int, step: int) -> Iterator[slice]:
+    """Yield the slices that make up an axis, a single one of an empty axis."""
+    return (slice(i, min(i + step, size)) for i in range(0, max(size, 1), max(step, 1)))
+
+
+def concat(xp: Namespace, parts: list[Any], axis: int) -> Any:
+    """Concatenate parts, of which there may be a single one."""
+    return parts[0] if len(parts) == 1 else xp.concat(parts, axis=axis)
