@@ -9,7 +9,7 @@ from math import exp
 from typing import Any
 
 from .._typing import NUMBER, Array, Namespace
-from .double_word import DoubleWord, hi_lo, rounds_to_float32
+from .double_word import hi_lo, rounds_to_float32
 from .special import EXP_OFFSET
 
 SAFE_EXP_ARG = 80.0
@@ -30,7 +30,7 @@ def is_positive(xp: Namespace, x: Any) -> Any:
 def x_sigmoid(
     xp: Namespace,
     x: Any,
-    t: Array | DoubleWord,
+    t: Any,
     factor: Any = None,
     closed: float = -1e-30,
 ) -> Any:
@@ -62,7 +62,7 @@ def _exp_offset(xp: Namespace, t: Any) -> tuple[Any, Any]:
 
 
 def silu_derivative(
-    xp: Namespace, t: Array | DoubleWord, w: Any = None, factor: Array | float = 1.0
+    xp: Namespace, t: Any, w: Any = None, factor: Array | float = 1.0
 ) -> Any:
     """Return factor*(sigmoid(t) + w*sigmoid(t)*sigmoid(-t)), where w is t if it is None."""
     t, lo = hi_lo(t)
@@ -81,7 +81,7 @@ def silu_derivative(
     return dy_dt / (1 + e * (2 + e)) * scale
 
 
-def x_logistic_pdf(xp: Namespace, x: Any, t: Array | DoubleWord) -> Any:
+def x_logistic_pdf(xp: Namespace, x: Any, t: Any) -> Any:
     """Return x*sigmoid(t)*sigmoid(-t), which is 0 or -0 where that is 0, also at an infinite x."""
     t, lo = hi_lo(t)
     a = -xp.abs(t)
@@ -110,7 +110,7 @@ def exp_excess(xp: Namespace, t: Any) -> Any:
     return 1.0 if rounds_to_float32(xp) else xp.exp(xp.minimum(t + SAFE_EXP_ARG, 0.0))
 
 
-def clamped_exp(xp: Namespace, t: Array | DoubleWord, upper: float) -> tuple[Any, Any]:
+def clamped_exp(xp: Namespace, t: Any, upper: float) -> tuple[Any, Any]:
     """Return exp(t) for t bounded by `clamp_exp_arg` and `upper`, and `exp_excess`."""
     t, lo = hi_lo(t)
     t, excess = xp.minimum(t, upper), exp_excess(xp, t)
