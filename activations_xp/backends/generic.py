@@ -11,8 +11,8 @@ import array_api_compat
 import numpy as np
 
 from .._definition import Definition
-from .._special import leading
 from .._typing import NUMBER, Kernel, Namespace, Precision
+from ..numerics.double_word import round_off
 from .base import Backend
 
 MAX_CACHED_KERNELS = 256
@@ -179,7 +179,7 @@ def _round_to_16_bit(xp: Namespace, y: Any, dtype: Any) -> Any:
     digits, least = (8, 2.0**-126) if "bfloat16" in str(dtype) else (11, 2.0**-14)
     single = xp.astype(y, xp.float32)
     near = xp.minimum(xp.maximum(y, -1e40), 1e40)
-    hi = leading(near, 53 - digits)  # float32 holds a tie, which may be rounded either way
+    hi = round_off(near, 53 - digits)  # float32 holds a tie, which may be rounded either way
     is_exact = (xp.astype(single, xp.float64) == y) | (xp.abs(y) < least)
     return xp.astype(xp.where(is_exact, single, xp.astype(hi, xp.float32)), dtype)
 

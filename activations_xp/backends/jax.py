@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
-from .. import _special
 from .._definition import Definition
 from .._gradients import derivative, gradients, parameter_derivatives, tangent_of_parameter
 from .._typing import Kernel, Precision
+from ..numerics import special
 from . import generic
 from .base import Backend
 
@@ -33,9 +33,9 @@ def _replace(function: Callable[..., Any], dy_dx: Callable[[Any, Any], Any]) -> 
 
 _XP = generic.extend_namespace(
     _one_sided,
-    expm1=_replace(_special.expm1, lambda x, y: jnp.exp(x)),
-    log1p=_replace(_special.log1p, lambda x, y: 1 / (1 + x)),
-    tanh=_replace(_special.tanh, lambda x, y: (1 - y) * (1 + y)),
+    expm1=_replace(special.expm1, lambda x, y: jnp.exp(x)),
+    log1p=_replace(special.log1p, lambda x, y: 1 / (1 + x)),
+    tanh=_replace(special.tanh, lambda x, y: (1 - y) * (1 + y)),
 )
 """jax.numpy, where our functions replace those of XLA that are 5 to 120 ulp off."""
 

@@ -1,4 +1,4 @@
-"""Special functions of statistics, near which activation functions live."""
+"""Special functions of statistics, from which activation functions are made."""
 
 from __future__ import annotations
 
@@ -7,11 +7,20 @@ from typing import Any
 
 from .._define import activation, case
 from .._parameters import BroadcastsWithOrNumber, Number
-from .._special import FAR, damped, erfc_inverse, gaussian, log_less, mills, split, square
-from .._special import erf as _erf
-from .._special import erfc as _erfc
 from .._typing import Array, Namespace
+from ..numerics import special
 from ..numerics.arrays import ones_like_nan
+from ..numerics.double_word import DoubleWord, exact
+from ..numerics.special import (
+    NORMAL_TAIL_CUTOFF,
+    erfc_inverse,
+    exp_neg_square,
+    mills_ratio,
+    neg_square,
+    normal_tail,
+    one_minus,
+    scaled_exp,
+)
 from .sigmoids import sigmoid
 
 __all__ = [
@@ -57,12 +66,13 @@ def erf(xp: Namespace, x: Array) -> Any:
     >>> ax.erf(np.array([-np.inf, 0.0, 1.0]))
     array([-1.        ,  0.        ,  0.84270079])
     """
-    return _erf(xp, x)
+    return special.erf(xp, x)
 
 
 @erf.defderivative
 def _(xp, x):
-    return gaussian(xp, xp.minimum(xp.abs(x), FAR / sqrt(2)), 1.0, 2 / sqrt(pi))
+    a = xp.minimum(xp.abs(x), NORMAL_TAIL_CUTOFF / sqrt(2))
+    return exp_neg_square(xp, a, 1.0, 2 / sqrt(pi))
 
 
 @activation(
@@ -90,7 +100,7 @@ def erfc(xp: Namespace, x: Array) -> Any:
     >>> ax.erfc(np.array([-np.inf, 0.0, 20.0]))
     array([2.00000000e+000, 1.00000000e+000, 5.39586561e-176])
     """
-    return _erfc(xp, x)
+    return special.erfc(xp, x)
 
 
 @erfc.defderivative
@@ -135,18 +145,17 @@ def erfinv(xp: Namespace, x: Array) -> Any:
 
 @erfinv.defderivative
 def _(xp, x):
-    # exp(y*y) would cost y*y ulp; it is mills/erfc(y)
+    # exp(y*y) would cost y*y ulp; it is the Mills ratio over erfc(y)
     a = xp.abs(x)
-    at_end = a == 1
-    inner = xp.where(at_end, 0.0, a)
-    ratio, _ = mills(xp, xp.minimum(sqrt(2) * _erfinv(xp, inner), FAR))
-    slope = sqrt(pi) * ratio / (1 - inner)
-    return xp.where(at_end, 1 / (1 - xp.where(at_end, a, 0.0)), slope)
+    is_end = a == 1
+    inner = xp.where(is_end, 0.0, a)
+    ratio = mills_ratio(xp, xp.minimum(sqrt(2) * _erfinv(xp, inner), NORMAL_TAIL_CUTOFF)).hi
+    dy_dx = sqrt(pi) * ratio / (1 - inner)
+    return xp.where(is_end, 1 / (1 - xp.where(is_end, a, 0.0)), dy_dx)
 
 
 def _erfinv(xp: Namespace, a: Array) -> Any:
-    rest = 1 - a
-    return erfc_inverse(xp, -log_less(xp, rest, a - (1 - rest)))
+    return erfc_inverse(xp, -special.log(xp, one_minus(xp, a)))
 
 
 @activation(
@@ -173,14 +182,13 @@ def ndtr(xp: Namespace, x: Array) -> Any:
     >>> ax.ndtr(np.array([-20.0, 0.0, 1.0]))
     array([2.75362412e-89, 5.00000000e-01, 8.41344746e-01])
     """
-    a = xp.minimum(xp.abs(x), FAR)
-    tail = damped(xp, *mills(xp, a), *square(*split(xp, a)))
+    tail = normal_tail(xp, xp.minimum(xp.abs(x), NORMAL_TAIL_CUTOFF))
     return xp.where(x > 0, 1 - tail, tail)
 
 
 @ndtr.defderivative
 def _(xp, x):
-    return gaussian(xp, xp.minimum(xp.abs(x), FAR)) * (1 / sqrt(2 * pi))
+    return exp_neg_square(xp, xp.minimum(xp.abs(x), NORMAL_TAIL_CUTOFF)) * (1 / sqrt(2 * pi))
 
 
 @activation(
@@ -206,31 +214,31 @@ def log_ndtr(xp: Namespace, x: Array) -> Any:
     >>> ax.log_ndtr(np.array([-1e10, 0.0, 20.0]))
     array([-5.00000000e+19, -6.93147181e-01, -2.75362412e-89])
     """
-    tail, ratio = _tail_and_ratio(xp, x)
-    rest = xp.where(x > 0, 1 - tail, ratio)
-    lost = xp.where(x > 0, tail - (1 - rest), 0.0)
+    tail, ratio = _tail_and_mills_ratio(xp, x)
+    y = one_minus(xp, tail)
+    y = DoubleWord(xp, xp.where(x > 0, y.hi, ratio), xp.where(x > 0, y.lo, 0.0))
     low = xp.minimum(x, 0.0)
-    return log_less(xp, rest, lost) - 0.5 * low * low
+    return special.log(xp, y) - 0.5 * low * low
 
 
 @log_ndtr.defderivative
 def _(xp, x):
-    tail, ratio = _tail_and_ratio(xp, x)
-    density = xp.where(x > 0, gaussian(xp, xp.minimum(xp.abs(x), FAR)), 1.0)
-    slope = density * (1 / sqrt(2 * pi)) / xp.where(x > 0, 1 - tail, ratio)
-    return xp.where(x < -_STRAIGHT, -x, slope)
+    tail, ratio = _tail_and_mills_ratio(xp, x)
+    a = xp.minimum(xp.abs(x), NORMAL_TAIL_CUTOFF)
+    density = xp.where(x > 0, exp_neg_square(xp, a), 1.0)
+    dy_dx = density * (1 / sqrt(2 * pi)) / xp.where(x > 0, 1 - tail, ratio)
+    return xp.where(x < -_LOG_NDTR_IS_SQUARE_FROM, -x, dy_dx)
 
 
-_STRAIGHT = 1e10
-"""From here on to the left the slope of log_ndtr is -x, and nothing but its square counts."""
+_LOG_NDTR_IS_SQUARE_FROM = 1e10
+"""From here on to the left log_ndtr is -x*x/2 to the last digit."""
 
 
-def _tail_and_ratio(xp: Namespace, x: Array) -> tuple[Any, Any]:
-    """The tail of the normal distribution beyond |x|, and what it is to exp(-x*x/2)."""
-    a = xp.minimum(xp.abs(x), _STRAIGHT)
-    ratio, more = mills(xp, a)
-    tail = damped(xp, ratio, more, *square(*split(xp, a)))
-    return tail, ratio if more is None else ratio + more
+def _tail_and_mills_ratio(xp: Namespace, x: Array) -> tuple[Any, Any]:
+    """Return the tail of the normal distribution beyond abs(x), and it over exp(-x*x/2)."""
+    a = xp.minimum(xp.abs(x), _LOG_NDTR_IS_SQUARE_FROM)
+    ratio = mills_ratio(xp, a)
+    return scaled_exp(xp, ratio, neg_square(xp, a)), ratio.value
 
 
 @activation(
@@ -270,15 +278,15 @@ def _(xp, x):
     small = m < least
     n = xp.where(m == 0, 1.0, xp.where(small, scale * m, m))
     w = xp.where(small, log(scale / 2) * ones_like_nan(xp, x), -log(2)) - xp.log(n)
-    # where m*m is nothing this changes no digit, but w counts as constant: beside the infinite
+    # this changes no digit where m*m is 0, but w counts as constant: beside the infinite
     # derivative of 1/m its own would be another
     w = xp.where(small, xp.round(w * 2.0**60) * 2.0**-60, w)
-    ratio, _ = mills(xp, xp.minimum(erfc_inverse(xp, w, sqrt(2)), FAR))
+    ratio = mills_ratio(xp, xp.minimum(erfc_inverse(xp, w, sqrt(2)), NORMAL_TAIL_CUTOFF)).hi
     return sqrt(2 * pi) * ratio / xp.abs(-m)
 
 
-_SMALL = 1e-17
-"""Up to here (1 - x)/x is 1/x to the last digit; the square of that is far from infinite."""
+_ODDS_IS_X_TO = 1e-17
+"""Up to here x/(1 - x) is x to the last digit; the square of its inverse is far from infinite."""
 
 
 @activation(
@@ -320,7 +328,9 @@ def logit(xp: Namespace, x: Array, eps: Number | None = None) -> Any:
     m = xp.where(x > 0.5, 1 - x, x)
     if eps is not None:
         m = xp.where(m < eps, eps, m)
-    size = xp.where(m < _SMALL, -xp.log(m), xp.log1p((1 - 2 * m) / xp.maximum(m, _SMALL)))
+    size = xp.where(
+        m < _ODDS_IS_X_TO, -xp.log(m), xp.log1p((1 - 2 * m) / xp.maximum(m, _ODDS_IS_X_TO))
+    )
     return xp.where(x > 0.5, size, 0.0 - size)
 
 
@@ -356,9 +366,9 @@ def log1mexp(xp: Namespace, x: Array) -> Any:
     array([           -inf, -4.58675145e-01, -3.72007598e-44])
     """
     e = xp.exp(-x)
-    rest = xp.where(x > 0.69, 1 - e, -xp.expm1(-x))
-    lost = xp.where(x > 0.69, e - (1 - rest), 0.0)
-    return log_less(xp, rest, lost)
+    y = one_minus(xp, e)
+    hi, lo = xp.where(x > 0.69, y.hi, -xp.expm1(-x)), xp.where(x > 0.69, y.lo, 0.0)
+    return special.log(xp, DoubleWord(xp, hi, lo))
 
 
 @log1mexp.defderivative
@@ -407,20 +417,21 @@ def logaddexp(xp: Namespace, x: Array, y: BroadcastsWithOrNumber) -> Any:
 
 @logaddexp.defderivative
 def _(xp, x, y):
-    gap, lost = _gap(xp, x, y)
-    share = sigmoid.impl(xp, gap)
-    return share * (1 + lost * (1 - share))
+    return _sigmoid(xp, _difference(xp, x, y))
 
 
 @logaddexp.defderivative("y")
 def _(xp, x, y):
-    gap, lost = _gap(xp, x, y)
-    share = sigmoid.impl(xp, -gap)
-    return {"y": share * (1 - lost * (1 - share))}
+    return {"y": _sigmoid(xp, -_difference(xp, x, y))}
 
 
-def _gap(xp: Namespace, x: Array, y: BroadcastsWithOrNumber) -> tuple[Any, Any]:
-    """The difference x - y, and what rounding took from it, which would cost a large one digits."""
-    gap = xp.where(x == y, 0.0, x - y)  # both may be the same infinity
-    part = gap - x
-    return gap, xp.where(xp.abs(gap) < inf, (x - (gap - part)) - (y + part), 0.0)
+def _difference(xp: Namespace, x: Array, y: BroadcastsWithOrNumber) -> DoubleWord:
+    """Return x - y, whose rounding would cost a large one digits."""
+    gap = exact(xp, x) - exact(xp, y)
+    hi = xp.where(x == y, 0.0, gap.hi)  # both may be the same infinity
+    return DoubleWord(xp, hi, None if gap.lo is None else xp.where(xp.abs(hi) < inf, gap.lo, 0.0))
+
+
+def _sigmoid(xp: Namespace, t: DoubleWord) -> Any:
+    y = sigmoid.impl(xp, t.hi)
+    return y if t.lo is None else y * (1 + t.lo * (1 - y))

@@ -7,21 +7,22 @@ from typing import Any
 
 from .._define import Peer, activation, case
 from .._parameters import ArrayOrNumber
-from .._special import polynomial
 from .._typing import NUMBER, Array, Namespace
 from ..numerics.arrays import ones_like_nan
-from .sigmoids import DEEP, LINEAR, beyond, bounded, isru
+from ..numerics.logistic import SAFE_EXP_ARG, TANH_IS_LINEAR_TO, clamp_exp_arg, exp_excess
+from ..numerics.special import polynomial
+from .sigmoids import isru
 
 __all__ = ["celu", "elu", "exponential", "isrlu", "selu", "soft_exponential", "xielu"]
 
 _ALPHA = 1.6732632423543772848170429916717
 _SCALE = 1.0507009873554804934193349852946
 
-_BEND = tuple((k + 1) / factorial(k + 2) for k in range(20))
-"""The series of (1 + (t - 1)*exp(t))/t**2, up to |t| = 1."""
+_EXP_BY_ALPHA = tuple((k + 1) / factorial(k + 2) for k in range(20))
+"""The series of (1 + (t - 1)*exp(t))/t**2, for abs(t) <= 1."""
 
-_BEND_BACK = tuple((k + 1) / (k + 2) for k in range(28))
-"""That of (log(1 - u) + u/(1 - u))/u**2, up to |u| = 1/4."""
+_LOG_BY_ALPHA = tuple((k + 1) / (k + 2) for k in range(28))
+"""The series of (log(1 - u) + u/(1 - u))/u**2, for abs(u) <= 1/4."""
 
 
 @activation(
@@ -66,14 +67,14 @@ def elu(xp: Namespace, x: Array, alpha: ArrayOrNumber = 1.0) -> Any:
 
 @elu.defderivative
 def _(xp, x, alpha):
-    return xp.where(x > 0, 1.0, _steep(xp, xp.minimum(x, 0.0), alpha))
+    return xp.where(x > 0, 1.0, _scaled_exp(xp, xp.minimum(x, 0.0), alpha))
 
 
-def _steep(xp: Namespace, low: Array, factor: ArrayOrNumber) -> Any:
-    """factor*exp(low), which may be normal where the exponential is not."""
+def _scaled_exp(xp: Namespace, t: Array, factor: ArrayOrNumber) -> Any:
+    """Return factor*exp(t) for t <= 0, which may be normal where the exponential is not."""
     if isinstance(factor, NUMBER) and abs(factor) <= 1:
-        return factor * xp.exp(low)
-    return factor * xp.exp(bounded(xp, low)) * beyond(xp, low)
+        return factor * xp.exp(t)
+    return factor * xp.exp(clamp_exp_arg(xp, t)) * exp_excess(xp, t)
 
 
 @elu.defderivative("alpha")
@@ -119,7 +120,7 @@ def selu(xp: Namespace, x: Array) -> Any:
 
 @selu.defderivative
 def _(xp, x):
-    return xp.where(x > 0, _SCALE, _steep(xp, xp.minimum(x, 0.0), _SCALE * _ALPHA))
+    return xp.where(x > 0, _SCALE, _scaled_exp(xp, xp.minimum(x, 0.0), _SCALE * _ALPHA))
 
 
 @activation(
@@ -169,8 +170,8 @@ def celu(xp: Namespace, x: Array, alpha: ArrayOrNumber = 1.0) -> Any:
     if isinstance(alpha, NUMBER) and alpha == 1:
         return xp.maximum(x, 0.0) + xp.expm1(low)
     t = low / alpha
-    # t may be so small that it loses digits, or 0 and alpha infinite
-    curve = xp.where(xp.abs(t) > LINEAR, alpha * xp.expm1(t), low)
+    # t may be so small that it loses digits, or it is 0 and alpha is infinite
+    curve = xp.where(xp.abs(t) > TANH_IS_LINEAR_TO, alpha * xp.expm1(t), low)
     return xp.maximum(x, 0.0) + curve
 
 
@@ -182,23 +183,23 @@ def _(xp, x, alpha):
 
 
 def _over_alpha(xp: Namespace, x: Array, alpha: Any) -> Any:
-    """x/alpha where x < 0, or what has the same exponential, 0; and 0 elsewhere."""
+    """Return x/alpha for x < 0, bounded where its exponential is 0, and 0 elsewhere."""
     low = xp.minimum(x, 0.0)
-    is_deep = low / alpha < -1e4
-    return xp.where(is_deep, -1e4, xp.where(is_deep, 0.0, low) / alpha)
+    is_low = low / alpha < -1e4
+    return xp.where(is_low, -1e4, xp.where(is_low, 0.0, low) / alpha)
 
 
 @celu.defderivative("alpha")
 def _(xp, x, alpha):
     if isinstance(alpha, NUMBER) and abs(alpha) == inf:
         return {"alpha": ones_like_nan(xp, x) - 1}
-    is_near, near, far = _near_or_far(xp, _over_alpha(xp, x, alpha))
-    curve = near * near * polynomial(near, _BEND)
+    is_near, near, far = _near_and_far(xp, _over_alpha(xp, x, alpha))
+    curve = near * near * polynomial(near, _EXP_BY_ALPHA)
     return {"alpha": xp.where(is_near, -curve, (1 - far) * xp.exp(far) - 1)}
 
 
-def _near_or_far(xp: Namespace, t: Any) -> tuple[Any, Any, Any]:
-    """Whether |t| is below 1, and t where it is, and where it is not."""
+def _near_and_far(xp: Namespace, t: Any) -> tuple[Any, Any, Any]:
+    """Return whether abs(t) < 1, t where it is and 0 elsewhere, and t where it is not, or 1."""
     is_near = xp.abs(t) < 1
     return is_near, xp.where(is_near, t, 0.0), xp.where(is_near, 1.0, t)
 
@@ -337,40 +338,26 @@ def xielu(
     """
     right, left = xp.maximum(x, 0.0), xp.minimum(x, 0.0)
     curve = xp.expm1(xp.minimum(left, eps))
-    # the second keeps its digits near 0, the first is right at -inf
+    # `near` keeps its digits near 0, `far` is right at -inf
     far, near = (beta - alpha_n) * left + alpha_n * curve, alpha_n * (curve - left) + beta * left
     return xp.where(x > 0, right * (alpha_p * right + beta), xp.where(left < -1, far, near))
 
 
 @xielu.defderivative
-def _(
-    xp,
-    x,
-    alpha_p,
-    alpha_n,
-    beta,
-    eps,
-):
+def _(xp, x, alpha_p, alpha_n, beta, eps):
     left = alpha_n * xp.where(x > eps, -1.0, xp.expm1(xp.minimum(x, eps))) + beta
     return xp.where(x > 0, 2 * alpha_p * xp.maximum(x, 0.0) + beta, left)
 
 
 @xielu.defderivative("alpha_p", "alpha_n", "beta", "eps")
-def _(
-    xp,
-    x,
-    alpha_p,
-    alpha_n,
-    beta,
-    eps,
-):
+def _(xp, x, alpha_p, alpha_n, beta, eps):
     right, left = xp.maximum(x, 0.0), xp.minimum(x, 0.0)
-    bounded = xp.minimum(left, eps)
+    clipped = xp.minimum(left, eps)
     return {
         "alpha_p": right * right,
-        "alpha_n": xp.where(x > 0, 0.0, xp.expm1(bounded) - left),
+        "alpha_n": xp.where(x > 0, 0.0, xp.expm1(clipped) - left),
         "beta": x,
-        "eps": xp.where((x > 0) | (x <= eps), 0.0, alpha_n * xp.exp(bounded)),
+        "eps": xp.where((x > 0) | (x <= eps), 0.0, alpha_n * xp.exp(clipped)),
     }
 
 
@@ -441,12 +428,12 @@ def _(xp, x, alpha):
 def _exponential_by_alpha(xp: Namespace, x: Array, alpha: Any) -> Any:
     if isinstance(alpha, NUMBER) and alpha == 0:
         return 0.5 * x * x + 1
-    is_near, near, far = _near_or_far(xp, alpha * x)
+    is_near, near, far = _near_and_far(xp, alpha * x)
     x, divisor = xp.where(is_near, x, 0.0), xp.where(is_near, ones_like_nan(xp, x), alpha)
-    far = bounded(xp, far)
-    root = xp.exp(far * 0.5)  # may be divided before it is squared
+    far = clamp_exp_arg(xp, far)
+    root = xp.exp(far * 0.5)  # it is divided before it is squared
     curve = (1 / root + (far - 1) * root) / divisor * (root / divisor)
-    return xp.where(is_near, x * x * polynomial(near, _BEND), curve) + 1
+    return xp.where(is_near, x * x * polynomial(near, _EXP_BY_ALPHA), curve) + 1
 
 
 def _logarithm_by_alpha(xp: Namespace, x: Array, alpha: Any) -> Any:
@@ -454,9 +441,9 @@ def _logarithm_by_alpha(xp: Namespace, x: Array, alpha: Any) -> Any:
     is_near = xp.abs(u) < 0.25
     x, divisor = xp.where(is_near, alpha + x, 0.0), xp.where(is_near, ones_like_nan(xp, x), alpha)
     near, far = xp.where(is_near, u, 0.0), xp.where(is_near, 1.0, y)
-    # at the end inf, not inf - inf
+    # at the end it is inf, not inf - inf
     curve = (xp.log(xp.where(far > 0, far, 1.0)) + (1 / far - 1)) / divisor / divisor
-    return xp.where(is_near, x * x * polynomial(near, _BEND_BACK), curve) + 1 / y
+    return xp.where(is_near, x * x * polynomial(near, _LOG_BY_ALPHA), curve) + 1 / y
 
 
 def _exponential_side(xp: Namespace, x: Array, alpha: Any) -> Any:
@@ -464,10 +451,11 @@ def _exponential_side(xp: Namespace, x: Array, alpha: Any) -> Any:
         return x
     t = alpha * x
     divisor = alpha if isinstance(alpha, NUMBER) else xp.where(alpha == 0, 1.0, alpha)
-    # in two factors, as it may be finite where the exponential is not
-    rise = xp.expm1(xp.minimum(t, DEEP)) / divisor * xp.exp(xp.maximum(t - DEEP, 0.0))
-    # where t is so small, x*(1 + t/2) is x; but the derivative with respect to alpha is right
-    small = xp.abs(t) <= LINEAR
+    # it may be finite where the exponential is not
+    rise = xp.expm1(xp.minimum(t, SAFE_EXP_ARG)) / divisor
+    rise = rise * xp.exp(xp.maximum(t - SAFE_EXP_ARG, 0.0))
+    # x*(1 + t/2) is x for so small a t, but its derivative with respect to alpha is right
+    small = xp.abs(t) <= TANH_IS_LINEAR_TO
     near = xp.where(small, x, 0.0)
     return xp.where(small, near * (1 + 0.5 * alpha * near), rise) + alpha
 
@@ -477,12 +465,12 @@ def _logarithm_side(xp: Namespace, x: Array, alpha: Any) -> Any:
     near = u < 0.25  # from 0.3 on the log1p of XLA gets worse and worse in float64
     divisor = alpha if isinstance(alpha, NUMBER) else xp.where(alpha == 0, 1.0, alpha)
     curve = xp.log1p(xp.where(near, -u, 0.0)) / -divisor
-    curve = xp.where(xp.abs(u) > LINEAR, curve, (alpha + x) * (1 + 0.5 * u))
+    curve = xp.where(xp.abs(u) > TANH_IS_LINEAR_TO, curve, (alpha + x) * (1 + 0.5 * u))
     return xp.where(near, curve, xp.log(xp.where(near, 1.0, _argument(xp, x, alpha))) / -divisor)
 
 
 def _argument(xp: Namespace, x: Array, alpha: Any) -> Any:
-    """1 - alpha*(x + alpha) with its digits also near 0, and NaN below."""
+    """Return 1 - alpha*(x + alpha) with its digits also near 0, and NaN below."""
     u = alpha * (alpha + x)
     divisor = (
         alpha if isinstance(alpha, NUMBER) else xp.where(u < 0.25, ones_like_nan(xp, x), alpha)

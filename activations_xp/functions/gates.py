@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import zip_longest
 from math import inf
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from .._define import Peer, activation, case
 from .._errors import check_shape
-from .._parameters import Axis, BroadcastsWith, Count, Number
-from .._special import FAR, gaussian, mills, product
+from .._parameters import AXIS, BROADCASTS_WITH, Axis, Count, Number
 from .._typing import Array, Namespace
 from ..numerics.arrays import ones_like_nan, slice_axis, unbroadcast
+from ..numerics.double_word import exact
+from ..numerics.logistic import x_sigmoid
+from ..numerics.special import NORMAL_TAIL_CUTOFF, exp_neg_square, mills_ratio
 from .exponentials import selu
 from .rectifiers import identity, relu
-from .selfgates import QUICK, gelu, silu, tanh_argument
-from .sigmoids import gated_high, sigmoid
+from .selfgates import gelu, gelu_sigmoid_argument, silu
+from .sigmoids import sigmoid
 
 __all__ = [
     "bilinear_glu",
@@ -30,10 +33,22 @@ __all__ = [
     "swiglu",
 ]
 
-Gate: TypeAlias = Literal["last", "first"] | BroadcastsWith
-
-_Slope: TypeAlias = Callable[[Any, Any], Any]
-"""How fast the result moves with a or with b, of both."""
+_GATE = replace(
+    BROADCASTS_WITH,
+    doc="""\
+{"last", "first"} or array, optional
+    Which half is the gate b: "last" in torch, JAX and Keras, "first" where the weights of
+    language models are packed. Or the gate itself: x is not halved then, and the shapes
+    broadcast.""",
+)
+_HALVED_AXIS = replace(
+    AXIS,
+    doc="""\
+int, optional
+    The axis of two halves; its size is even.""",
+)
+Gate: TypeAlias = Literal["last", "first"] | Annotated[Array, _GATE]
+HalvedAxis: TypeAlias = Annotated[int, _HALVED_AXIS]
 
 
 @activation(
@@ -86,9 +101,9 @@ def _(xp, g, x, num_units, axis):
     one = (*before, 1, num_units, *after)
     y = xp.reshape(y, one)
     is_largest = xp.reshape(x, (*before, size, num_units, *after)) == y
-    share = xp.where(y != y, y, xp.astype(is_largest, x.dtype))
-    share = share / xp.sum(share, axis=axis, keepdims=True)
-    return {"x": xp.reshape(share * xp.reshape(g, one), x.shape)}
+    weights = xp.where(y != y, y, xp.astype(is_largest, x.dtype))
+    weights = weights / xp.sum(weights, axis=axis, keepdims=True)
+    return {"x": xp.reshape(weights * xp.reshape(g, one), x.shape)}
 
 
 @activation(
@@ -141,17 +156,8 @@ def _(xp, g, x, axis):
     },
     output_axis="resized",
 )
-def glu(xp: Namespace, x: Array, axis: Axis = -1, gate: Gate = "last") -> Any:
+def glu(xp: Namespace, x: Array, axis: HalvedAxis = -1, gate: Gate = "last") -> Any:
     """Gated linear unit, a*sigmoid(b) for the halves a and b of the axis.
-
-    Parameters
-    ----------
-    axis : int, optional
-        The axis of two halves; its size is even.
-    gate : {"last", "first"} or array, optional
-        Which half is the gate b: "last" in torch, JAX and Keras, "first" where the weights of
-        language models are packed. Or the gate itself: x is not halved then, and the shapes
-        broadcast.
 
     Examples
     --------
@@ -161,22 +167,11 @@ def glu(xp: Namespace, x: Array, axis: Axis = -1, gate: Gate = "last") -> Any:
     array([0.5, 3. ])
     """
     a, b = _halves("glu", x, axis, gate)
-    gate, back = gated_high(xp, ones_like_nan(xp, b), b)
-    return a * xp.abs(gate) * back
-
-
-@glu.defvjp
-def _(xp, g, x, axis, gate):
-    return {"x": _pulled(xp, "glu", x, g, axis, gate, *_slopes(xp, sigmoid))}
-
-
-@glu.defderivative("gate")
-def _(xp, x, axis, gate):
-    return _by_gate(x, gate, _slopes(xp, sigmoid))
+    return x_sigmoid(xp, ones_like_nan(xp, b), b, factor=a, closed=1e-30)
 
 
 def _halves(name: str, x: Any, axis: int, gate: Any, interleaved: bool = False) -> tuple[Any, Any]:
-    """The half that is let through and the half that is the gate."""
+    """Return the half that is multiplied by the gate, and the gate."""
     if not isinstance(gate, str):
         return x, gate
     size = x.shape[axis]
@@ -190,47 +185,54 @@ def _halves(name: str, x: Any, axis: int, gate: Any, interleaved: bool = False) 
     return (first, last) if gate == "last" else (last, first)
 
 
-def _pulled(
+def _define_gate_gradients(glu: Any, activation: Any) -> None:
+    """Give a*activation(b) its vjp and its derivative with respect to the gate."""
+
+    @glu.defvjp
+    def vjp(xp, g, x, axis=-1, gate="last", *args, **kwargs):
+        def by_value(a, b):
+            return activation.impl(xp, b, *args, **kwargs)
+
+        def by_gate(a, b):
+            return a * activation.derivative.impl(xp, b, *args, **kwargs)
+
+        return _glu_vjp(xp, glu.__name__, g, x, axis, gate, by_value, by_gate)
+
+    @glu.defderivative("gate")
+    def derivative(xp, x, axis=-1, gate="last", *args, **kwargs):
+        if isinstance(gate, str):
+            return {}
+        return {"gate": x * activation.derivative.impl(xp, gate, *args, **kwargs)}
+
+
+def _glu_vjp(
     xp: Namespace,
     name: str,
-    x: Any,
     g: Any,
+    x: Any,
     axis: int,
     gate: Any,
-    by_value: _Slope,
-    by_gate: _Slope,
+    by_value: Callable[[Any, Any], Any],
+    by_gate: Callable[[Any, Any], Any],
     interleaved: bool = False,
-) -> Any:
-    """The gradient of x, joined from those of its halves unless the gate is an array."""
+) -> dict[str, Any]:
+    """Return the gradient of x from the derivatives by its halves or, beside a gate, by x."""
     a, b = _halves(name, x, axis, gate, interleaved)
     pairs = zip_longest(a.shape[::-1], b.shape[::-1], fillvalue=1)
     check_shape(f"{name}.vjp", "g", g, [n if m == 1 else m for m, n in pairs][::-1])
     if not isinstance(gate, str):
-        return unbroadcast(xp, g * by_value(a, b), x.shape)
-    halves = [g * by_value(a, b), g * by_gate(a, b)]
+        return {"x": unbroadcast(xp, g * by_value(a, b), x.shape)}
+    parts = [g * by_value(a, b), g * by_gate(a, b)]
     if gate == "first":
-        halves = halves[::-1]
+        parts = parts[::-1]
     if not interleaved:
-        return xp.concat(halves, axis=axis)
+        return {"x": xp.concat(parts, axis=axis)}
     pair = (*a.shape[: axis + 1], 1, *a.shape[axis + 1 :])
-    return xp.reshape(xp.concat([xp.reshape(h, pair) for h in halves], axis=axis + 1), x.shape)
+    parts = [xp.reshape(part, pair) for part in parts]
+    return {"x": xp.reshape(xp.concat(parts, axis=axis + 1), x.shape)}
 
 
-def _slopes(xp: Namespace, function: Any, *parameters: Any) -> tuple[_Slope, _Slope]:
-    """Those of a*function(b) by a and by b."""
-    derivative = function.derivative.impl
-
-    def by_value(a: Any, b: Any) -> Any:
-        return function.impl(xp, b, *parameters)
-
-    def by_gate(a: Any, b: Any) -> Any:
-        return a * derivative(xp, b, *parameters)
-
-    return by_value, by_gate
-
-
-def _by_gate(x: Any, gate: Any, slopes: tuple[_Slope, _Slope]) -> dict[str, Any]:
-    return {} if isinstance(gate, str) else {"gate": slopes[1](x, gate)}
+_define_gate_gradients(glu, sigmoid)
 
 
 @activation(
@@ -241,15 +243,8 @@ def _by_gate(x: Any, gate: Any, slopes: tuple[_Slope, _Slope]) -> dict[str, Any]
     peers={"megatron-lm": "LiGLU"},
     output_axis="resized",
 )
-def bilinear_glu(xp: Namespace, x: Array, axis: Axis = -1, gate: Gate = "last") -> Any:
+def bilinear_glu(xp: Namespace, x: Array, axis: HalvedAxis = -1, gate: Gate = "last") -> Any:
     """Bilinear gated linear unit, a*b for the halves a and b of the axis.
-
-    Parameters
-    ----------
-    axis : int, optional
-        The axis of two halves; its size is even.
-    gate : {"last", "first"} or array, optional
-        Which half is the gate, or the gate itself; see `glu`.
 
     Examples
     --------
@@ -262,14 +257,7 @@ def bilinear_glu(xp: Namespace, x: Array, axis: Axis = -1, gate: Gate = "last") 
     return a * b
 
 
-@bilinear_glu.defvjp
-def _(xp, g, x, axis, gate):
-    return {"x": _pulled(xp, "bilinear_glu", x, g, axis, gate, *_slopes(xp, identity))}
-
-
-@bilinear_glu.defderivative("gate")
-def _(xp, x, axis, gate):
-    return _by_gate(x, gate, _slopes(xp, identity))
+_define_gate_gradients(bilinear_glu, identity)
 
 
 @activation(
@@ -283,15 +271,8 @@ def _(xp, x, axis, gate):
     },
     output_axis="resized",
 )
-def reglu(xp: Namespace, x: Array, axis: Axis = -1, gate: Gate = "last") -> Any:
+def reglu(xp: Namespace, x: Array, axis: HalvedAxis = -1, gate: Gate = "last") -> Any:
     """ReLU-gated linear unit, a*relu(b) for the halves a and b of the axis.
-
-    Parameters
-    ----------
-    axis : int, optional
-        The axis of two halves; its size is even.
-    gate : {"last", "first"} or array, optional
-        Which half is the gate, or the gate itself; see `glu`.
 
     Examples
     --------
@@ -304,14 +285,7 @@ def reglu(xp: Namespace, x: Array, axis: Axis = -1, gate: Gate = "last") -> Any:
     return a * relu.impl(xp, b)
 
 
-@reglu.defvjp
-def _(xp, g, x, axis, gate):
-    return {"x": _pulled(xp, "reglu", x, g, axis, gate, *_slopes(xp, relu))}
-
-
-@reglu.defderivative("gate")
-def _(xp, x, axis, gate):
-    return _by_gate(x, gate, _slopes(xp, relu))
+_define_gate_gradients(reglu, relu)
 
 
 @activation(
@@ -337,7 +311,7 @@ def _(xp, x, axis, gate):
 def geglu(
     xp: Namespace,
     x: Array,
-    axis: Axis = -1,
+    axis: HalvedAxis = -1,
     gate: Gate = "last",
     approximate: Literal["none", "tanh", "sigmoid"] | bool = "none",
 ) -> Any:
@@ -345,10 +319,6 @@ def geglu(
 
     Parameters
     ----------
-    axis : int, optional
-        The axis of two halves; its size is even.
-    gate : {"last", "first"} or array, optional
-        Which half is the gate, or the gate itself; see `glu`.
     approximate : {"none", "tanh", "sigmoid"} or bool, optional
         How gelu is computed; see `gelu`.
 
@@ -360,39 +330,17 @@ def geglu(
     array([ 0.84134475, -0.        ])
     """
     a, b = _halves("geglu", x, axis, gate)
-    if approximate == "sigmoid":
-        return _times_gated(xp, a, b, *product(xp, QUICK, b))
-    if approximate in ("tanh", True):
-        return _times_gated(xp, a, b, *tanh_argument(xp, b))
-    near = xp.minimum(xp.maximum(b, -FAR), FAR)
+    t = gelu_sigmoid_argument(xp, b, approximate)
+    if t is not None:
+        return x_sigmoid(xp, b, t, factor=a)
+    near = xp.minimum(xp.maximum(b, -NORMAL_TAIL_CUTOFF), NORMAL_TAIL_CUTOFF)
     size = xp.abs(near)
-    # a times one root of the density after the other, for gelu(b) alone is subnormal too early
-    root, (slow, more) = gaussian(xp, size, 0.25), mills(xp, size, near)
-    slow = slow + more
-    return xp.where(b >= 0, a * (b - slow * root * root), a * slow * root * root)
+    # the factors are two roots of the density, for gelu(b) alone is subnormal too early
+    root, ratio = exp_neg_square(xp, size, 0.25), mills_ratio(xp, size, near).value
+    return xp.where(b >= 0, a * (b - ratio * root * root), a * ratio * root * root)
 
 
-@geglu.defvjp
-def _(
-    xp,
-    g,
-    x,
-    axis,
-    gate,
-    approximate,
-):
-    return {"x": _pulled(xp, "geglu", x, g, axis, gate, *_slopes(xp, gelu, approximate))}
-
-
-@geglu.defderivative("gate")
-def _(
-    xp,
-    x,
-    axis,
-    gate,
-    approximate,
-):
-    return _by_gate(x, gate, _slopes(xp, gelu, approximate))
+_define_gate_gradients(geglu, gelu)
 
 
 @activation(
@@ -409,15 +357,8 @@ def _(
     peers={"timm": Peer("timm.layers.GluMlp", act_layer="SELU")},
     output_axis="resized",
 )
-def seglu(xp: Namespace, x: Array, axis: Axis = -1, gate: Gate = "last") -> Any:
+def seglu(xp: Namespace, x: Array, axis: HalvedAxis = -1, gate: Gate = "last") -> Any:
     """SELU-gated linear unit, a*selu(b) for the halves a and b of the axis.
-
-    Parameters
-    ----------
-    axis : int, optional
-        The axis of two halves; its size is even.
-    gate : {"last", "first"} or array, optional
-        Which half is the gate, or the gate itself; see `glu`.
 
     Examples
     --------
@@ -430,14 +371,7 @@ def seglu(xp: Namespace, x: Array, axis: Axis = -1, gate: Gate = "last") -> Any:
     return a * selu.impl(xp, b)
 
 
-@seglu.defvjp
-def _(xp, g, x, axis, gate):
-    return {"x": _pulled(xp, "seglu", x, g, axis, gate, *_slopes(xp, selu))}
-
-
-@seglu.defderivative("gate")
-def _(xp, x, axis, gate):
-    return _by_gate(x, gate, _slopes(xp, selu))
+_define_gate_gradients(seglu, selu)
 
 
 @activation(
@@ -457,7 +391,7 @@ def _(xp, x, axis, gate):
 def swiglu(
     xp: Namespace,
     x: Array,
-    axis: Axis = -1,
+    axis: HalvedAxis = -1,
     gate: Gate = "last",
     beta: Number = 1.0,
 ) -> Any:
@@ -465,10 +399,6 @@ def swiglu(
 
     Parameters
     ----------
-    axis : int, optional
-        The axis of two halves; its size is even.
-    gate : {"last", "first"} or array, optional
-        Which half is the gate, or the gate itself; see `glu`.
     beta : number, optional
         The sharpness of the gate; see `silu`.
 
@@ -480,30 +410,10 @@ def swiglu(
     array([19.99999996, -0.        ])
     """
     a, b = _halves("swiglu", x, axis, gate)
-    return _times_gated(xp, a, b, *product(xp, beta, b))
+    return x_sigmoid(xp, b, exact(xp, beta) * exact(xp, b), factor=a)
 
 
-@swiglu.defvjp
-def _(
-    xp,
-    g,
-    x,
-    axis,
-    gate,
-    beta,
-):
-    return {"x": _pulled(xp, "swiglu", x, g, axis, gate, *_slopes(xp, silu, beta))}
-
-
-@swiglu.defderivative("gate")
-def _(
-    xp,
-    x,
-    axis,
-    gate,
-    beta,
-):
-    return _by_gate(x, gate, _slopes(xp, silu, beta))
+_define_gate_gradients(swiglu, silu)
 
 
 @activation(
@@ -528,7 +438,7 @@ def _(
 def clipped_swiglu(
     xp: Namespace,
     x: Array,
-    axis: Axis = -1,
+    axis: HalvedAxis = -1,
     gate: Gate = "last",
     alpha: Number = 1.702,
     limit: Number = 7.0,
@@ -540,10 +450,6 @@ def clipped_swiglu(
 
     Parameters
     ----------
-    axis : int, optional
-        The axis of two halves; its size is even.
-    gate : {"last", "first"} or array, optional
-        Which half is the gate b, or the gate itself; see `glu`.
     alpha : number, optional
         The sharpness of the gate.
     limit : number, optional
@@ -560,56 +466,28 @@ def clipped_swiglu(
     """
     a, b = _halves("clipped_swiglu", x, axis, gate, interleaved)
     a, b = xp.minimum(xp.maximum(a, -limit), limit), xp.minimum(b, limit)
-    return _times_gated(xp, a + 1, b, *product(xp, alpha, b))
+    return x_sigmoid(xp, b, exact(xp, alpha) * exact(xp, b), factor=a + 1)
 
 
 @clipped_swiglu.defvjp
-def _(
-    xp,
-    g,
-    x,
-    axis,
-    gate,
-    alpha,
-    limit,
-    interleaved,
-):
-    return {
-        "x": _pulled(
-            xp, "clipped_swiglu", x, g, axis, gate, *_clipped_slopes(xp, alpha, limit), interleaved
-        )
-    }
+def _(xp, g, x, axis, gate, alpha, limit, interleaved):
+    def by_value(a, b):
+        return xp.where(xp.abs(a) > limit, 0.0, silu.impl(xp, xp.minimum(b, limit), alpha))
+
+    def by_gate(a, b):
+        return _clipped_swiglu_by_gate(xp, a, b, alpha, limit)
+
+    return _glu_vjp(xp, "clipped_swiglu", g, x, axis, gate, by_value, by_gate, interleaved)
 
 
 @clipped_swiglu.defderivative("gate")
-def _(
-    xp,
-    x,
-    axis,
-    gate,
-    alpha,
-    limit,
-    interleaved,
-):
-    return _by_gate(x, gate, _clipped_slopes(xp, alpha, limit))
+def _(xp, x, axis, gate, alpha, limit, interleaved):
+    if isinstance(gate, str):
+        return {}
+    return {"gate": _clipped_swiglu_by_gate(xp, x, gate, alpha, limit)}
 
 
-def _clipped_slopes(xp: Namespace, alpha: float, limit: float) -> tuple[_Slope, _Slope]:
-    by_value, by_gate = _slopes(xp, silu, alpha)
-
-    def clipped(a: Any, b: Any) -> tuple[Any, Any]:
-        return xp.minimum(xp.maximum(a, -limit), limit) + 1, xp.minimum(b, limit)
-
-    def by_clipped_value(a: Any, b: Any) -> Any:
-        return xp.where(xp.abs(a) > limit, 0.0, by_value(*clipped(a, b)))
-
-    def by_clipped_gate(a: Any, b: Any) -> Any:
-        return xp.where(b > limit, 0.0, by_gate(*clipped(a, b)))
-
-    return by_clipped_value, by_clipped_gate
-
-
-def _times_gated(xp: Namespace, a: Any, b: Any, t: Any, lost: Any) -> Any:
-    """a*b*sigmoid(t + lost), where b*sigmoid(t) alone would be subnormal before the product is."""
-    y, back = gated_high(xp, b, t, lost)
-    return a * y * back
+def _clipped_swiglu_by_gate(xp: Namespace, a: Any, b: Any, alpha: float, limit: float) -> Any:
+    a = xp.minimum(xp.maximum(a, -limit), limit) + 1
+    dy_db = a * silu.derivative.impl(xp, xp.minimum(b, limit), alpha)
+    return xp.where(b > limit, 0.0, dy_db)

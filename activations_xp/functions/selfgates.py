@@ -1,4 +1,4 @@
-"""x times a gate of x."""
+"""Functions that multiply x by a gate, a function of x."""
 
 from __future__ import annotations
 
@@ -7,35 +7,31 @@ from typing import Any, Literal
 
 from .._define import Peer, activation, case
 from .._parameters import ArrayOrNumber
-from .._special import (
-    FAR,
-    damped,
-    erf,
-    gaussian,
-    has_spare,
-    mills,
-    product,
-    split,
-    square,
-    summed,
-    summed_anyhow,
-)
 from .._typing import NUMBER, Array, Namespace
 from ..numerics.arrays import ones_like_nan
-from .exponentials import elu
-from .sigmoids import (
-    DEEP,
-    LINEAR,
-    OPEN,
-    beyond,
-    bounded,
-    gated,
-    gated_density,
-    gated_slope,
-    held,
-    shut,
-    sigmoid,
+from ..numerics.double_word import DoubleWord, exact, fast_two_sum, rounds_to_float32
+from ..numerics.logistic import (
+    SAFE_EXP_ARG,
+    SIGMOID_IS_1_FROM,
+    TANH_IS_LINEAR_TO,
+    clamp_exp_arg,
+    clamped_exp,
+    exp_excess,
+    finite_where_zero,
+    silu_derivative,
+    x_gate,
+    x_logistic_pdf,
+    x_sigmoid,
 )
+from ..numerics.special import (
+    NORMAL_TAIL_CUTOFF,
+    erf,
+    exp_neg_square,
+    mills_ratio,
+    normal_tail,
+)
+from .exponentials import elu
+from .sigmoids import sigmoid
 from .softpluses import softplus
 
 __all__ = [
@@ -62,8 +58,6 @@ __all__ = [
     "swish",
     "tanhexp",
 ]
-
-QUICK = 1.702
 
 _TANH_GELU_NAMES = (
     "gelu_accurate",
@@ -112,28 +106,28 @@ def silu(xp: Namespace, x: Array, beta: ArrayOrNumber = 1.0) -> Any:
     >>> ax.silu(np.array([-np.inf, 0.0, 20.0]))
     array([-0.        ,  0.        , 19.99999996])
     """
-    return gated(xp, x, *product(xp, beta, x))
+    return x_sigmoid(xp, x, exact(xp, beta) * exact(xp, x))
 
 
 @silu.defderivative
 def _(xp, x, beta):
-    return gated_slope(xp, *product(xp, beta, x))
+    return silu_derivative(xp, exact(xp, beta) * exact(xp, x))
 
 
 @silu.defderivative("beta")
 def _(xp, x, beta):
-    return {"beta": _silu_by_beta(xp, x, *product(xp, beta, x))}
+    return {"beta": _x2_logistic_pdf(xp, x, exact(xp, beta) * exact(xp, x))}
 
 
-def _silu_by_beta(xp: Namespace, x: Array, t: Any, lost: Any) -> Any:
-    """x*x*sigmoid(t)*sigmoid(-t), which is 0 where that is nothing, also at an infinite x."""
-    x = _within(xp, x, t)
-    return x * gated_density(xp, x, t, lost)
+def _x2_logistic_pdf(xp: Namespace, x: Array, t: DoubleWord) -> Any:
+    """Return x*x*sigmoid(t)*sigmoid(-t), which is 0 where that density is, also at infinity."""
+    x = _zero_far_out(xp, x, t)
+    return x * x_logistic_pdf(xp, x, t)
 
 
-def _within(xp: Namespace, x: Any, t: Any) -> Any:
-    """x, and 0 where |t| is so large that exp(-|t|) is 0 whatever it is multiplied by."""
-    return xp.where(xp.abs(t) >= 1e4, 0.0, x)
+def _zero_far_out(xp: Namespace, x: Any, t: DoubleWord) -> Any:
+    """Return x, and 0 where exp(-abs(t)) is 0 whatever it is multiplied by."""
+    return xp.where(xp.abs(t.hi) >= 1e4, 0.0, x)
 
 
 swish = silu
@@ -196,63 +190,64 @@ def gelu(
     >>> ax.gelu(np.array([-20.0, 0.0, 1.0]))
     array([-5.50724824e-88,  0.00000000e+00,  8.41344746e-01])
     """
-    if approximate == "sigmoid":
-        return silu.impl(xp, x, QUICK)
-    if approximate in ("tanh", True):
-        return gated(xp, x, *tanh_argument(xp, x))
-    near = xp.minimum(xp.maximum(x, -FAR), FAR)
-    a = xp.abs(near)
-    tail = damped(xp, *mills(xp, a, near), *square(*split(xp, a)))
+    t = gelu_sigmoid_argument(xp, x, approximate)
+    if t is not None:
+        return x_sigmoid(xp, x, t)
+    near = xp.minimum(xp.maximum(x, -NORMAL_TAIL_CUTOFF), NORMAL_TAIL_CUTOFF)
+    tail = normal_tail(xp, xp.abs(near), near)
     return xp.where(x >= 0, x - tail, tail)  # -0 is its own
 
 
 @gelu.defderivative
-def _(
-    xp,
-    x,
-    approximate,
-):
+def _(xp, x, approximate):
+    t = gelu_sigmoid_argument(xp, x, approximate)
+    if t is None:
+        return _gelu_derivative(xp, x)
     if approximate == "sigmoid":
-        return gated_slope(xp, *product(xp, QUICK, x))
-    if approximate in ("tanh", True):
-        near = xp.minimum(xp.maximum(x, -32.0), 32.0)
-        c = 2 * sqrt(2 / pi)
-        w = near * (c + (3 * CUBE * c) * (near * near))
-        return gated_slope(xp, *tanh_argument(xp, x), w)
-    return _gelu_derivative(xp, x)
+        return silu_derivative(xp, t)
+    near = xp.minimum(xp.maximum(x, -32.0), 32.0)
+    x_dt_dx = near * (_TANH_LINEAR + (3 * _TANH_CUBIC) * (near * near))
+    return silu_derivative(xp, t, x_dt_dx)
 
 
 def _gelu_derivative(xp: Namespace, x: Array) -> Any:
-    a = xp.minimum(xp.abs(x), FAR)
-    left = gaussian(xp, a, factor=mills(xp, a)[0] - a * (1 / sqrt(2 * pi)))
+    a = xp.minimum(xp.abs(x), NORMAL_TAIL_CUTOFF)
+    left = exp_neg_square(xp, a, factor=mills_ratio(xp, a).hi - a * (1 / sqrt(2 * pi)))
     return xp.where(x > 0, 1 - left, left)
 
 
-def tanh_argument(xp: Namespace, x: Array) -> tuple[Any, Any]:
-    """Twice the argument of the tanh, c*x + d*x**3 with x bounded, and what its rounding lost.
+def gelu_sigmoid_argument(xp: Namespace, x: Array, approximate: str | bool) -> DoubleWord | None:
+    """Return the t with gelu(x) = x*sigmoid(t), or None if gelu is not approximated."""
+    if approximate == "sigmoid":
+        return exact(xp, 1.702) * exact(xp, x)
+    return _tanh_gelu_argument(xp, x) if approximate in ("tanh", True) else None
 
-    The head of x has so few digits that its square is exact, and so have the first parts of d
-    and c and the rounded slope, that the products with them and the first difference are too.
+
+def _tanh_gelu_argument(xp: Namespace, x: Array) -> DoubleWord:
+    """Return twice the argument of the tanh, c*x + d*x**3, with x bounded.
+
+    The hi of x has so few digits that its square is exact, and so have the hi of d and of c and
+    the rounded slope, that the products with them and the first difference are exact, too.
     """
-    if has_spare(xp):
-        c = 2 * sqrt(2 / pi)
+    if rounds_to_float32(xp):
         x = xp.minimum(xp.maximum(x, -1e4), 1e4)
-        return x * (c + (CUBE * c) * (x * x)), None
-    if x.dtype == xp.float32:
-        end, fine, coarse, c, c_rest, d, d_rest = _PARTS_32
-    else:
-        end, fine, coarse, c, c_rest, d, d_rest = _PARTS_64
-    x = xp.minimum(xp.maximum(x, -end), end)
-    head = xp.round(x * fine) * (1 / fine)
-    square = head * head
-    slope = xp.round((c + d * square) * coarse) * (1 / coarse)
-    odd = ((d * square - slope) + c) + (d_rest * square + c_rest)
-    rest = (x - head) * (c + c_rest + (d + d_rest) * (square + x * (x + head)))
-    return summed(head * slope, head * odd + rest)
+        return DoubleWord(xp, x * (_TANH_LINEAR + _TANH_CUBIC * (x * x)))
+    is_float32 = x.dtype == xp.float32
+    bound, x_scale, slope_scale, c, c_lo, d, d_lo = _TANH_32 if is_float32 else _TANH_64
+    x = xp.minimum(xp.maximum(x, -bound), bound)
+    x_hi = xp.round(x * x_scale) * (1 / x_scale)
+    square = x_hi * x_hi
+    slope = xp.round((c + d * square) * slope_scale) * (1 / slope_scale)
+    slope_lo = ((d * square - slope) + c) + (d_lo * square + c_lo)
+    lo = (x - x_hi) * (c + c_lo + (d + d_lo) * (square + x * (x + x_hi)))
+    return DoubleWord(xp, *fast_two_sum(x_hi * slope, x_hi * slope_lo + lo))
 
 
-CUBE = 0.044715
-_PARTS_32 = (
+_TANH_LINEAR = 2 * sqrt(2 / pi)
+_TANH_CUBIC = 0.044715 * _TANH_LINEAR
+"""The factors of x and x**3 in twice the argument of the tanh."""
+
+_TANH_32 = (
     16.0,
     2.0**5,
     2.0**8,
@@ -261,9 +256,9 @@ _PARTS_32 = (
     0.0712890625,
     6.575377260024527e-05,
 )
-"""The bound of x, the inverse steps of the head and of the slope, and in two parts each
-2*sqrt(2/pi) and CUBE times it."""
-_PARTS_64 = (
+"""The bound of x, the inverse steps of its hi and of the slope, and both factors as hi and lo."""
+
+_TANH_64 = (
     32.0,
     2.0**10,
     2.0**20,
@@ -303,23 +298,23 @@ def mish(xp: Namespace, x: Array) -> Any:
     >>> ax.mish(np.array([-np.inf, 0.0, 1.0]))
     array([-0.        ,  0.        ,  0.86509839])
     """
-    # tanh(log(1 + e)) = n/(n + 2) with n = e*(e + 2), which cancels nowhere
-    e, rest = _bounded_exp(xp, x, _FULL)
+    # tanh(log(1 + e)) = n/(n + 2) with n = e*(e + 2), which does not cancel
+    e, excess = clamped_exp(xp, x, _GATE_IS_1_FROM)
     n = e * (e + 2)
-    return held(xp, rest, x) * (n / (n + 2)) * rest
+    return x_gate(xp, x, n / (n + 2), excess)
 
 
 @mish.defderivative
 def _(xp, x):
-    e, rest = _bounded_exp(xp, x, _FULL)
-    below = e * (e + 2) + 2
-    near = held(xp, rest, xp.minimum(x, _FULL))
-    slope = (e + 2) / below + near * (4 * (e + 1) / below / below)
-    return slope * e * rest
+    e, excess = clamped_exp(xp, x, _GATE_IS_1_FROM)
+    denominator = e * (e + 2) + 2
+    near = finite_where_zero(xp, excess, xp.minimum(x, _GATE_IS_1_FROM))
+    dy_de = (e + 2) / denominator + near * (4 * (e + 1) / denominator / denominator)
+    return dy_de * e * excess
 
 
-_FULL = 22.0
-"""From here on mish is x to the last digit of float64."""
+_GATE_IS_1_FROM = 22.0
+"""From here on the gates of mish, serf and phish are 1 to the last digit of float64."""
 
 
 @activation(
@@ -353,7 +348,7 @@ def _(xp, x):
 
 
 def _hard_gated(xp: Namespace, x: Array, start: float, width: float) -> Any:
-    """A gate that opens from 0 at `start` to 1 over `width`, times x; -0 where it is shut."""
+    """Return x times a gate that opens from 0 at `start` to 1 over `width`; -0 where it is 0."""
     rise = xp.maximum(x - start, 0.0)  # the difference is exact where the gate meets 0
     return xp.maximum(x, start) * (xp.where(rise >= width, width, rise) / width)
 
@@ -385,17 +380,17 @@ def eswish(xp: Namespace, x: Array, beta: ArrayOrNumber = 1.75) -> Any:
     >>> ax.eswish(np.array([-np.inf, 0.0, 1.0]))
     array([-0.        ,  0.        ,  1.27935251])
     """
-    return gated(xp, beta * x, xp.minimum(x, OPEN))
+    return x_sigmoid(xp, beta * x, xp.minimum(x, SIGMOID_IS_1_FROM))
 
 
 @eswish.defderivative
 def _(xp, x, beta):
-    return gated_slope(xp, x, factor=beta)
+    return silu_derivative(xp, x, factor=beta)
 
 
 @eswish.defderivative("beta")
 def _(xp, x, beta):
-    return {"beta": gated(xp, x, x)}
+    return {"beta": x_sigmoid(xp, x, x)}
 
 
 @activation(
@@ -438,53 +433,47 @@ def aconc(
     >>> ax.aconc(np.array([-1.0, 0.0, 1.0]), p1=1.0, p2=0.25, beta=2.0)
     array([-0.38681914,  0.        ,  0.86318086])
     """
-    # p1 and p2 change places at no cost; a line that is not there may not meet an infinite x
-    if isinstance(p1, NUMBER) and p1 == 0:
-        p1, p2 = p2, p1
-    t, lost = _spread(xp, x, p1, p2, beta)
+    p1, p2 = _zero_last(p1, p2)
+    t = _acon_argument(xp, x, p1, p2, beta)
     if isinstance(p2, NUMBER) and p2 == 0:
-        return gated(xp, p1 * x, xp.minimum(t, OPEN), lost)
-    back = None if lost is None else -lost
+        return x_sigmoid(xp, p1 * x, t.minimum(SIGMOID_IS_1_FROM))
     # either part may be subnormal where the sum is not
     is_small = xp.abs(x) < 1
     x = xp.where(is_small, 2.0**30 * x, x)
-    y = gated(xp, p1 * x, xp.minimum(t, OPEN), lost)
-    y = y + gated(xp, p2 * x, xp.minimum(-t, OPEN), back)
+    y = x_sigmoid(xp, p1 * x, t.minimum(SIGMOID_IS_1_FROM))
+    y = y + x_sigmoid(xp, p2 * x, (-t).minimum(SIGMOID_IS_1_FROM))
     return xp.where(is_small, 2.0**-30 * y, y)
 
 
 @aconc.defderivative
 def _(xp, x, p1, p2, beta):
-    if isinstance(p1, NUMBER) and p1 == 0:
-        p1, p2 = p2, p1
-    t, lost = _spread(xp, x, p1, p2, beta)
-    slope = gated_slope(xp, t, lost, factor=p1)
+    p1, p2 = _zero_last(p1, p2)
+    t = _acon_argument(xp, x, p1, p2, beta)
+    dy_dx = silu_derivative(xp, t, factor=p1)
     if isinstance(p2, NUMBER) and p2 == 0:
-        return slope
-    return slope + gated_slope(xp, -t, None if lost is None else -lost, factor=p2)
+        return dy_dx
+    return dy_dx + silu_derivative(xp, -t, factor=p2)
 
 
-def _spread(
+def _zero_last(p1: ArrayOrNumber, p2: ArrayOrNumber) -> tuple[ArrayOrNumber, ArrayOrNumber]:
+    """Swap p1 and p2, which changes nothing, if p1 is 0: 0 may not meet an infinite x."""
+    return (p2, p1) if isinstance(p1, NUMBER) and p1 == 0 else (p1, p2)
+
+
+def _acon_argument(
     xp: Namespace, x: Array, p1: ArrayOrNumber, p2: ArrayOrNumber, beta: ArrayOrNumber
-) -> tuple[Any, Any]:
-    """beta*(p1 - p2)*x and what its rounding lost."""
-    gap, lost = summed_anyhow(p1, -p2)
-    t, rest = product(xp, beta, x)
-    more = lost * xp.minimum(xp.maximum(t, -1e4), 1e4)
-    t, rest = product(xp, gap, t, rest)
-    if isinstance(lost, NUMBER) and lost == 0:
-        return t, rest
-    return t, more if rest is None else rest + more
+) -> DoubleWord:
+    return (exact(xp, p1) - exact(xp, p2)) * (exact(xp, beta) * exact(xp, x))
 
 
 @aconc.defderivative("p1", "p2", "beta")
 def _(xp, x, p1, p2, beta):
-    t, lost = _spread(xp, x, p1, p2, beta)
-    bend = _within(xp, x, t) * gated_density(xp, t, t, lost)
+    t = _acon_argument(xp, x, p1, p2, beta)
+    bend = _zero_far_out(xp, x, t) * x_logistic_pdf(xp, t.hi, t)
     return {
-        "p1": gated(xp, x, t, lost) + bend,
-        "p2": gated(xp, x, -t, None if lost is None else -lost) - bend,
-        "beta": _silu_by_beta(xp, (p1 - p2) * x, t, lost),
+        "p1": x_sigmoid(xp, x, t) + bend,
+        "p2": x_sigmoid(xp, x, -t) - bend,
+        "beta": _x2_logistic_pdf(xp, (p1 - p2) * x, t),
     }
 
 
@@ -518,7 +507,7 @@ def lisht(xp: Namespace, x: Array) -> Any:
 
 @lisht.defderivative
 def _(xp, x):
-    return xp.tanh(x) + gated_density(xp, 4 * x, 2 * x)
+    return xp.tanh(x) + x_logistic_pdf(xp, 4 * x, 2 * x)
 
 
 @activation(
@@ -544,23 +533,16 @@ def tanhexp(xp: Namespace, x: Array) -> Any:
     >>> ax.tanhexp(np.array([-np.inf, 0.0, 1.0]))
     array([-0.        ,  0.        ,  0.99132892])
     """
-    e, rest = _bounded_exp(xp, x, 4.0)
-    return held(xp, rest, x) * xp.tanh(e) * rest
+    e, excess = clamped_exp(xp, x, 4.0)
+    return x_gate(xp, x, xp.tanh(e), excess)
 
 
 @tanhexp.defderivative
 def _(xp, x):
-    e, rest = _bounded_exp(xp, x, 4.0)
+    e, excess = clamped_exp(xp, x, 4.0)
     q = xp.exp(-2 * e)
-    near = held(xp, rest, xp.minimum(x, 4.0))
-    return (xp.tanh(e) + near * (4 * e * q / ((1 + q) * (1 + q)))) * rest
-
-
-def _bounded_exp(xp: Namespace, x: Array, top: float, lost: Any = None) -> tuple[Any, Any]:
-    """exp(x + lost) within -DEEP and `top`, and what is beyond the lower bound."""
-    x, rest = xp.minimum(x, top), beyond(xp, x)
-    e = xp.exp(x if has_spare(xp) else bounded(xp, x))
-    return e if lost is None else e * (1 + lost), rest
+    near = finite_where_zero(xp, excess, xp.minimum(x, 4.0))
+    return (xp.tanh(e) + near * (4 * e * q / ((1 + q) * (1 + q)))) * excess
 
 
 @activation(
@@ -585,15 +567,15 @@ def serf(xp: Namespace, x: Array) -> Any:
     >>> ax.serf(np.array([-np.inf, 0.0, 1.0]))
     array([-0.        ,  0.        ,  0.93672192])
     """
-    rest = beyond(xp, x)
-    s = softplus.impl(xp, bounded(xp, x))
-    return held(xp, rest, x) * erf(xp, s) * rest
+    s = softplus.impl(xp, clamp_exp_arg(xp, x))
+    return x_gate(xp, x, erf(xp, s), exp_excess(xp, x))
 
 
 @serf.defderivative
 def _(xp, x):
-    e, rest = _bounded_exp(xp, x, _FULL)
-    return _erf_slope(xp, xp.minimum(x, _FULL), xp.log1p(e), e / (1 + e)) * rest
+    e, excess = clamped_exp(xp, x, _GATE_IS_1_FROM)
+    near = xp.minimum(x, _GATE_IS_1_FROM)
+    return _x_erf_derivative(xp, near, xp.log1p(e), e / (1 + e)) * excess
 
 
 @activation(
@@ -619,7 +601,7 @@ def elish(xp: Namespace, x: Array) -> Any:
     >>> ax.elish(np.array([-1.0, 0.0, 1.0]))
     array([-0.1700034 ,  0.        ,  0.73105858])
     """
-    return gated(xp, elu.impl(xp, x), x)
+    return x_sigmoid(xp, elu.impl(xp, x), x)
 
 
 @elish.defderivative
@@ -627,7 +609,7 @@ def _(xp, x):
     e = xp.exp(xp.minimum(x, 0.0))
     left = (e * (e + 2) - 1) / (1 + e)
     gate = sigmoid.impl(xp, x)
-    return xp.where(x > 0, gated_slope(xp, x), left * gate)
+    return xp.where(x > 0, silu_derivative(xp, x), left * gate)
 
 
 @activation(
@@ -651,27 +633,26 @@ def phish(xp: Namespace, x: Array) -> Any:
     array([1.10144965e-86, 0.00000000e+00, 6.86520672e-01])
     """
     # far to the left tanh is its argument, which may be subnormal before the product is
-    a = xp.minimum(xp.abs(x), FAR)
+    a = xp.minimum(xp.abs(x), NORMAL_TAIL_CUTOFF)
     near = x * xp.tanh(gelu.impl(xp, x))
-    slow, more = mills(xp, a, a)
-    tail = slow if more is None else slow + more
-    return xp.where(x > -_SMALL, near, gaussian(xp, a, factor=a * tail))
+    far = exp_neg_square(xp, a, factor=a * mills_ratio(xp, a, a).value)
+    return xp.where(x > -_TANH_GELU_IS_GELU_FROM, near, far)
 
 
 @phish.defderivative
 def _(xp, x):
-    x = xp.minimum(x, _FULL)
-    a = xp.minimum(xp.abs(x), FAR)
-    bounded = xp.maximum(x, -_SMALL)
-    inner, slope = gelu.impl(xp, bounded), _gelu_derivative(xp, bounded)
-    near = xp.tanh(inner) + gated_density(xp, 4 * bounded * slope, 2 * inner)
-    near = xp.where(a < LINEAR, bounded, near)  # gelu(x) is half of it, and may be subnormal
-    far = gaussian(xp, a, factor=a * (a * (1 / sqrt(2 * pi)) - 2 * mills(xp, a)[0]))
-    return xp.where(x > -_SMALL, near, far)
+    x = xp.minimum(x, _GATE_IS_1_FROM)
+    a = xp.minimum(xp.abs(x), NORMAL_TAIL_CUTOFF)
+    clipped = xp.maximum(x, -_TANH_GELU_IS_GELU_FROM)
+    inner, dy_dx = gelu.impl(xp, clipped), _gelu_derivative(xp, clipped)
+    near = xp.tanh(inner) + x_logistic_pdf(xp, 4 * clipped * dy_dx, 2 * inner)
+    near = xp.where(a < TANH_IS_LINEAR_TO, clipped, near)  # gelu(x) = x/2 may be subnormal
+    far = a * (a * (1 / sqrt(2 * pi)) - 2 * mills_ratio(xp, a).hi)
+    return xp.where(x > -_TANH_GELU_IS_GELU_FROM, near, exp_neg_square(xp, a, factor=far))
 
 
-_SMALL = 6.0
-"""From here on to the left tanh(gelu(x)) is gelu(x) to the last digit of float64."""
+_TANH_GELU_IS_GELU_FROM = 6.0
+"""From -6 on to the left tanh(gelu(x)) is gelu(x) to the last digit of float64."""
 
 
 @activation(
@@ -696,18 +677,19 @@ def smish(xp: Namespace, x: Array) -> Any:
     >>> ax.smish(np.array([-np.inf, 0.0, 1.0]))
     array([-0.        ,  0.        ,  0.49957011])
     """
-    # tanh(log(1 + s)) = n/(n + 2) with n = s*(s + 2), which cancels nowhere
+    # tanh(log(1 + s)) = n/(n + 2) with n = s*(s + 2), which does not cancel
     s = sigmoid.impl(xp, x)
-    return gated(xp, x, x) * ((s + 2) / (s * (s + 2) + 2))
+    return x_sigmoid(xp, x, x) * ((s + 2) / (s * (s + 2) + 2))
 
 
 @smish.defderivative
 def _(xp, x):
-    rest, u = beyond(xp, x), shut(xp, x)
+    u, excess = xp.exp(-clamp_exp_arg(xp, x)), exp_excess(xp, x)
     s = 1 / (1 + u)
-    below = s * (s + 2) + 2
-    near = held(xp, rest, xp.minimum(x, DEEP))
-    return s * ((s + 2) / below + near * (u * s) * (4 * (s + 1) / below / below)) * rest
+    denominator = s * (s + 2) + 2
+    near = finite_where_zero(xp, excess, xp.minimum(x, SAFE_EXP_ARG))
+    bend = near * (u * s) * (4 * (s + 1) / denominator / denominator)
+    return s * ((s + 2) / denominator + bend) * excess
 
 
 @activation(
@@ -732,17 +714,16 @@ def logish(xp: Namespace, x: Array) -> Any:
     >>> ax.logish(np.array([-np.inf, 0.0, 1.0]))
     array([-0.        ,  0.        ,  0.54873312])
     """
-    rest = beyond(xp, x)
-    s = sigmoid.impl(xp, bounded(xp, x))
-    return held(xp, rest, x) * xp.log1p(s) * rest
+    s = sigmoid.impl(xp, clamp_exp_arg(xp, x))
+    return x_gate(xp, x, xp.log1p(s), exp_excess(xp, x))
 
 
 @logish.defderivative
 def _(xp, x):
-    rest, u = beyond(xp, x), shut(xp, x)
+    u, excess = xp.exp(-clamp_exp_arg(xp, x)), exp_excess(xp, x)
     s = 1 / (1 + u)
-    near = held(xp, rest, xp.minimum(x, DEEP))
-    return (xp.log1p(s) + near * s * (u / (2 + u))) * rest
+    near = finite_where_zero(xp, excess, xp.minimum(x, SAFE_EXP_ARG))
+    return (xp.log1p(s) + near * s * (u / (2 + u))) * excess
 
 
 @activation(
@@ -896,17 +877,17 @@ def gish(xp: Namespace, x: Array) -> Any:
     >>> ax.gish(np.array([-np.inf, 0.0, 1.0]))
     array([-0.        ,  0.        ,  0.65959658])
     """
-    e, rest = _bounded_exp(xp, x, 4.0)
-    return held(xp, rest, x) * xp.log1p(-xp.expm1(-e)) * rest
+    e, excess = clamped_exp(xp, x, 4.0)
+    return x_gate(xp, x, xp.log1p(-xp.expm1(-e)), excess)
 
 
 @gish.defderivative
 def _(xp, x):
-    e, rest = _bounded_exp(xp, x, 4.0)
+    e, excess = clamped_exp(xp, x, 4.0)
     rise = -xp.expm1(-e)
-    near = held(xp, rest, xp.minimum(x, 4.0))
+    near = finite_where_zero(xp, excess, xp.minimum(x, 4.0))
     # XLA makes one exponential of a product of two, whose argument then rounds
-    return (xp.log1p(rise) + near * e * (xp.exp(-e) / (1 + rise))) * rest
+    return (xp.log1p(rise) + near * e * (xp.exp(-e) / (1 + rise))) * excess
 
 
 @activation(
@@ -940,35 +921,35 @@ def aria2(xp: Namespace, x: Array, alpha: ArrayOrNumber = 1.5, beta: ArrayOrNumb
     >>> ax.aria2(np.array([-np.inf, 0.0, 1.0]))
     array([-0.        ,  0.        ,  0.82663502])
     """
-    gate, rest = _power_gate(xp, *product(xp, beta, x), alpha)
-    return held(xp, rest, x) * gate * rest
+    gate, excess = _sigmoid_power(xp, exact(xp, beta) * exact(xp, x), alpha)
+    return x_gate(xp, x, gate, excess)
 
 
 @aria2.defderivative
 def _(xp, x, alpha, beta):
-    t, lost = product(xp, beta, x)
-    gate, rest = _power_gate(xp, t, lost, alpha)
-    t = held(xp, rest, t)
-    return gate * (1 + alpha * gated(xp, t, -t)) * rest
+    t = exact(xp, beta) * exact(xp, x)
+    gate, excess = _sigmoid_power(xp, t, alpha)
+    near = finite_where_zero(xp, excess, t.hi)
+    return gate * (1 + alpha * x_sigmoid(xp, near, -near)) * excess
 
 
 @aria2.defderivative("alpha", "beta")
 def _(xp, x, alpha, beta):
-    t, lost = product(xp, beta, x)
-    gate, rest = _power_gate(xp, t, lost, alpha)
-    x = xp.where(t >= 1e4, 0.0, held(xp, rest, x))  # log(sigmoid(t)) and sigmoid(-t) are 0 there
-    t = held(xp, rest, t)
-    y = x * gate * rest
-    log = xp.minimum(t, 0.0) - xp.log1p(xp.exp(-xp.abs(t)))
-    return {"alpha": y * log, "beta": y * (alpha * gated(xp, x, -t))}
+    t = exact(xp, beta) * exact(xp, x)
+    gate, excess = _sigmoid_power(xp, t, alpha)
+    # log(sigmoid(t)) and sigmoid(-t) are 0 from 1e4 on
+    x = xp.where(t.hi >= 1e4, 0.0, finite_where_zero(xp, excess, x))
+    near = finite_where_zero(xp, excess, t.hi)
+    y = x * gate * excess
+    log = xp.minimum(near, 0.0) - xp.log1p(xp.exp(-xp.abs(near)))
+    return {"alpha": y * log, "beta": y * (alpha * x_sigmoid(xp, x, -near))}
 
 
-def _power_gate(xp: Namespace, t: Any, lost: Any, alpha: ArrayOrNumber) -> tuple[Any, Any]:
-    """sigmoid(t + lost)**alpha, and what is beyond exp(-DEEP) of it."""
-    below = xp.minimum(t, 0.0)
-    power, more = product(xp, alpha, below, lost)
-    e, rest = _bounded_exp(xp, power, 0.0, more)
-    return e * (1 + xp.exp(-xp.minimum(xp.abs(t), OPEN))) ** -alpha, rest
+def _sigmoid_power(xp: Namespace, t: DoubleWord, alpha: ArrayOrNumber) -> tuple[Any, Any]:
+    """Return sigmoid(t)**alpha, bounded below, and its excess; see `clamped_exp`."""
+    e, excess = clamped_exp(xp, exact(xp, alpha) * t.minimum(0.0), 0.0)
+    size = xp.minimum(xp.abs(t.hi), SIGMOID_IS_1_FROM)
+    return e * (1 + xp.exp(-size)) ** -alpha, excess
 
 
 @activation(
@@ -993,7 +974,7 @@ def colu(xp: Namespace, x: Array) -> Any:
     array([-0.        ,  0.        ,  1.02487961])
     """
     left, h, right, g = _collapse(xp, x)
-    # four times as much, for neither quotient nor product to be subnormal before the value is
+    # the factor 4 keeps quotient and product from being subnormal before the value is
     return xp.where(x > 0, xp.maximum(x, 0.0) / (1 - right * g), 4 * left / (h - left) * h * 0.25)
 
 
@@ -1007,7 +988,7 @@ def _(xp, x):
 
 
 def _collapse(xp: Namespace, x: Array) -> tuple[Any, Any, Any, Any]:
-    """For either side x within bounds, and exp(x + exp(x)), on the right its inverse."""
+    """Return x bounded and exp(x + exp(x)) on the left, and x and its inverse on the right."""
     left, right = xp.maximum(xp.minimum(x, 0.0), -1e4), xp.minimum(xp.maximum(x, 0.0), 4.0)
     e = xp.exp(left)
     # XLA makes one exponential of a product of two, whose argument then rounds
@@ -1045,42 +1026,36 @@ def erfact(xp: Namespace, x: Array, alpha: ArrayOrNumber, beta: ArrayOrNumber) -
     >>> ax.erfact(np.array([-np.inf, 0.0, 1.0]), 0.75, 0.75)
     array([-0.        ,  0.        ,  0.97525866])
     """
-    e, rest = _scaled_exp(xp, x, beta)
-    return held(xp, rest, x) * erf(xp, xp.minimum(alpha * e, FAR)) * rest
+    e, excess = clamped_exp(xp, exact(xp, beta) * exact(xp, x), SAFE_EXP_ARG)
+    return x_gate(xp, x, erf(xp, xp.minimum(alpha * e, NORMAL_TAIL_CUTOFF)), excess)
 
 
 @erfact.defderivative
 def _(xp, x, alpha, beta):
-    e, rest = _scaled_exp(xp, x, beta)
-    v = xp.minimum(alpha * e, FAR)
-    return _erf_slope(xp, beta * x, v, v) * rest
+    e, excess = clamped_exp(xp, exact(xp, beta) * exact(xp, x), SAFE_EXP_ARG)
+    v = xp.minimum(alpha * e, NORMAL_TAIL_CUTOFF)
+    return _x_erf_derivative(xp, beta * x, v, v) * excess
 
 
-def _scaled_exp(xp: Namespace, x: Array, beta: ArrayOrNumber, top: float = DEEP) -> tuple[Any, Any]:
-    """exp(beta*x) within -DEEP and `top`, and what is beyond the lower bound."""
-    t, lost = product(xp, beta, x)
-    return _bounded_exp(xp, t, top, lost)
-
-
-def _erf_slope(xp: Namespace, t: Any, v: Any, gate: Any, factor: ArrayOrNumber = 1.0) -> Any:
-    """erf(v) + factor*t*gate*(the derivative of erf at v); t counts as 0 where that is."""
-    t = xp.where(v >= FAR, 0.0, xp.maximum(t, -1e4))
-    v = xp.minimum(v, FAR)
+def _x_erf_derivative(xp: Namespace, t: Any, v: Any, gate: Any, factor: ArrayOrNumber = 1.0) -> Any:
+    """Return erf(v) + factor*t*gate*erf'(v), where t counts as 0 if erf'(v) is 0."""
+    t = xp.where(v >= NORMAL_TAIL_CUTOFF, 0.0, xp.maximum(t, -1e4))
+    v = xp.minimum(v, NORMAL_TAIL_CUTOFF)
     return erf(xp, v) + (2 / sqrt(pi) * factor * t) * (gate * xp.exp(-v * v))
 
 
-def _erf_gate(xp: Namespace, x: Array, rest: Any, v: Any) -> tuple[Any, Any, Any]:
-    """x, 0 where the density is; v, bounded; and the derivative of erf there."""
-    x = xp.where(v >= FAR, 0.0, held(xp, rest, x))
-    v = xp.minimum(v, FAR)
-    return x, v, 2 / sqrt(pi) * gaussian(xp, v, 1.0)
+def _erf_derivative(xp: Namespace, v: Any) -> Any:
+    return 2 / sqrt(pi) * exp_neg_square(xp, xp.minimum(v, NORMAL_TAIL_CUTOFF), 1.0)
 
 
 @erfact.defderivative("alpha", "beta")
 def _(xp, x, alpha, beta):
-    e, rest = _scaled_exp(xp, x, beta)
-    x, u, density = _erf_gate(xp, x, rest, alpha * e)
-    return {"alpha": x * density * e * rest, "beta": x * (u * density * rest) * x}
+    e, excess = clamped_exp(xp, exact(xp, beta) * exact(xp, x), SAFE_EXP_ARG)
+    v = alpha * e
+    x = xp.where(v >= NORMAL_TAIL_CUTOFF, 0.0, finite_where_zero(xp, excess, x))
+    slope = _erf_derivative(xp, v)
+    v = xp.minimum(v, NORMAL_TAIL_CUTOFF)
+    return {"alpha": x * slope * e * excess, "beta": x * (v * slope * excess) * x}
 
 
 @activation(
@@ -1118,24 +1093,27 @@ def pserf(xp: Namespace, x: Array, gamma: ArrayOrNumber, delta: ArrayOrNumber) -
     >>> ax.pserf(np.array([-np.inf, 0.0, 1.0]), 1.25, 0.85)
     array([-0.        ,  0.        ,  0.96696753])
     """
-    e, rest = _scaled_exp(xp, x, delta, OPEN)
-    s = xp.log1p(e) + xp.maximum(delta * x - OPEN, 0.0)
-    return held(xp, rest, x) * erf(xp, gamma * s) * rest
+    e, excess = clamped_exp(xp, exact(xp, delta) * exact(xp, x), SIGMOID_IS_1_FROM)
+    s = xp.log1p(e) + xp.maximum(delta * x - SIGMOID_IS_1_FROM, 0.0)
+    return x_gate(xp, x, erf(xp, gamma * s), excess)
 
 
 @pserf.defderivative
 def _(xp, x, gamma, delta):
-    t, (e, rest) = delta * x, _scaled_exp(xp, x, delta, OPEN)
-    v = gamma * (xp.log1p(e) + xp.maximum(t - OPEN, 0.0))
-    return _erf_slope(xp, t, v, e / (1 + e), gamma) * rest
+    e, excess = clamped_exp(xp, exact(xp, delta) * exact(xp, x), SIGMOID_IS_1_FROM)
+    t = delta * x
+    v = gamma * (xp.log1p(e) + xp.maximum(t - SIGMOID_IS_1_FROM, 0.0))
+    return _x_erf_derivative(xp, t, v, e / (1 + e), gamma) * excess
 
 
 @pserf.defderivative("gamma", "delta")
 def _(xp, x, gamma, delta):
     t = delta * x
-    rest, t = beyond(xp, t), bounded(xp, t)
+    t, excess = clamp_exp_arg(xp, t), exp_excess(xp, t)
     s = softplus.impl(xp, t)
-    x, v, density = _erf_gate(xp, x, rest, gamma * s)
-    s = xp.where(v < FAR, s, 0.0)
+    v = gamma * s
+    x = xp.where(v >= NORMAL_TAIL_CUTOFF, 0.0, finite_where_zero(xp, excess, x))
+    slope = _erf_derivative(xp, v)
+    s = xp.where(v < NORMAL_TAIL_CUTOFF, s, 0.0)
     gate = gamma * sigmoid.impl(xp, t)
-    return {"gamma": x * s * density * rest, "delta": x * (gate * density * rest) * x}
+    return {"gamma": x * s * slope * excess, "delta": x * (gate * slope * excess) * x}

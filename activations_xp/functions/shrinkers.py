@@ -7,10 +7,10 @@ from typing import Any
 
 from .._define import activation, case
 from .._parameters import ArrayOrNumber
-from .._special import has_spare as rounds_to_float32
-from .._special import shrunk as one_minus_tanhc
 from .._typing import Array, Namespace
 from ..numerics.arrays import ones_like_nan, zeros_like
+from ..numerics.double_word import rounds_to_float32
+from ..numerics.special import one_minus_tanhc
 
 __all__ = ["hard_shrink", "soft_shrink", "tanh_shrink"]
 

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from math import exp, inf, pi, sqrt
+from math import inf, pi, sqrt
 from typing import Any
 
 from .._define import Peer, activation, case
 from .._parameters import ArrayOrNumber
-from .._special import FAR, LIFT, bell, damped, halves, has_spare, mills, split, square
 from .._typing import NUMBER, Array, Namespace
 from ..numerics.arrays import ones_like_nan, zeros_like
+from ..numerics.double_word import DoubleWord, exact, rounds_to_float32, veltkamp_split
+from ..numerics.logistic import (
+    SIGMOID_IS_1_FROM,
+    TANH_IS_LINEAR_TO,
+    clamp_exp_arg,
+    exp_excess,
+    is_positive,
+)
+from ..numerics.special import (
+    NORMAL_TAIL_CUTOFF,
+    exp_neg_square,
+    mills_ratio,
+    neg_square,
+    ratio_within_1,
+    scaled_exp,
+)
 from .shrinkers import tanh_shrink
 
 __all__ = [
@@ -26,15 +41,6 @@ __all__ = [
     "sqnl",
     "tanh",
 ]
-
-DEEP = 80.0
-"""exp(DEEP) and exp(-DEEP) are far from the ends of float32."""
-
-OPEN = 40.0
-"""From here on log(1 + exp(t)) is t, and sigmoid(t) is 1, to the last digit of float64."""
-
-LINEAR = 1e-30
-"""Up to here tanh(t) and exp(t) - 1 are t to the last digit."""
 
 
 @activation(
@@ -66,113 +72,14 @@ def sigmoid(xp: Namespace, x: Array) -> Any:
     >>> ax.sigmoid(np.array([-np.inf, 0.0, np.inf]))
     array([0. , 0.5, 1. ])
     """
-    if has_spare(xp):
+    if rounds_to_float32(xp):
         return 1 / (1 + xp.exp(-x))
     e = xp.exp(-xp.abs(x))
-    return xp.maximum(e, _is_over_0(xp, x)) / (1 + e)
-
-
-def _is_over_0(xp: Namespace, x: Any) -> Any:
-    """1 where x is, by 1e-30, and 0 where it is not: in x's dtype, which for JAX may be weak."""
-    return xp.minimum(xp.maximum(1e30 * x, 0.0), 1.0)
+    return xp.maximum(e, is_positive(xp, x)) / (1 + e)
 
 
 @sigmoid.defderivative
 def _(xp, x):
-    return _logistic_density(xp, x)
-
-
-def gated(xp: Namespace, x: Any, t: Any, lost: Any = None) -> Any:
-    """x*sigmoid(t + lost), which is -0 where the gate is shut, also at an infinite x.
-
-    What t lost is within its rounding, or None for nothing.
-    """
-    y, back = gated_high(xp, x, t, lost)
-    return y * back
-
-
-def gated_high(xp: Namespace, x: Any, t: Any, lost: Any = None) -> tuple[Any, Any]:
-    """The same in two factors, of which the first is not subnormal before the product is."""
-    if has_spare(xp):
-        return xp.minimum(xp.maximum(x, -1e300), 1e300) / (1 + xp.exp(-t)), 1.0
-    deep, back = lift(xp, t)
-    power, top = -t - deep, 88.0 if t.dtype == xp.float32 else 709.0
-    e = xp.exp(xp.minimum(power, top))
-    if lost is not None:
-        e = e - e * lost
-    return xp.where(power < top, x, -1e-30) / (back + e), back
-
-
-def lift(xp: Namespace, t: Any) -> tuple[Any, Any]:
-    """LIFT where t is below -LIFT, else 0, and exp(-it).
-
-    An exponential that is lifted makes no product of subnormal numbers that is normal itself.
-    """
-    deep = _is_over_0(xp, -LIFT - t)
-    return LIFT * deep, xp.maximum(1 - deep, exp(-LIFT))
-
-
-def shut(xp: Namespace, t: Any) -> Any:
-    """exp(-t), and what it is at `bounded` t beyond it."""
-    return xp.exp(-bounded(xp, t))
-
-
-def gated_slope(
-    xp: Namespace, t: Any, lost: Any = None, w: Any = None, factor: ArrayOrNumber = 1.0
-) -> Any:
-    """factor*(sigmoid(t) + w*sigmoid(t)*sigmoid(-t)), w being t if it is not given."""
-    w = xp.minimum(xp.maximum(t, -1e4), DEEP) if w is None else w
-    if has_spare(xp):
-        gate = 1 / (1 + xp.exp(-t))
-        return factor * (gate * (1 + w * (1 - gate)))
-    deep, back = lift(xp, t)
-    high = xp.exp(deep - xp.abs(t))
-    e = high * back
-    # to the right what t lost is lost in the 1
-    left = (1 + e + w) * (high if lost is None else high * (1 + lost))
-    slope = xp.where(t > 0, 1 + e + w * e, left)
-    if not (isinstance(factor, NUMBER) and factor == 1):
-        slope = factor * slope  # here, as the slope itself may be subnormal
-    return slope / (1 + e * (2 + e)) * back
-
-
-def gated_density(xp: Namespace, x: Any, t: Any, lost: Any = None) -> Any:
-    """x*sigmoid(t)*sigmoid(-t), in the same way."""
-    a = -xp.abs(t)
-    if has_spare(xp):
-        e = xp.exp(a)
-        return held(xp, 1.0, x) * e / ((1 + e) * (1 + e))
-    deep, back = lift(xp, a)
-    high = xp.exp(a + deep)
-    if lost is not None:
-        high = high * (1 - xp.where(t > 0, lost, -lost))
-    e = high * back
-    return held(xp, high, x) * high / (1 + e * (2 + e)) * back
-
-
-def bounded(xp: Namespace, t: Any) -> Any:
-    """t, but at the least so far below 0 that exp(t) and exp(-t) are far from the ends."""
-    return xp.maximum(t, -700.0 if has_spare(xp) else -DEEP)
-
-
-def beyond(xp: Namespace, t: Any) -> Any:
-    """exp(t) over that of `bounded` t.
-
-    As a factor on its own it keeps exp(-t) from overflowing, and a product with exp(t) from being
-    made of subnormal numbers while it is normal itself.
-    """
-    return 1.0 if has_spare(xp) else xp.exp(xp.minimum(t + DEEP, 0.0))
-
-
-def held(xp: Namespace, rest: Any, x: Any) -> Any:
-    """X itself, but a finite number where the `rest` that it is to be multiplied by is 0."""
-    if has_spare(xp):
-        return xp.minimum(xp.maximum(x, -1e100), 1e100)
-    return xp.where(rest > 0, x, -1.0)
-
-
-def _logistic_density(xp: Namespace, x: Array) -> Any:
-    """sigmoid(x)*sigmoid(-x), which keeps its digits on both sides."""
     e = xp.exp(-xp.abs(x))
     return e / ((1 + e) * (1 + e))
 
@@ -214,8 +121,8 @@ def tanh(xp: Namespace, x: Array) -> Any:
 @tanh.defderivative
 def _(xp, x):
     a = 2 * xp.abs(x)
-    e = xp.exp(bounded(xp, -a))
-    return 4 * e / ((1 + e) * (1 + e)) * beyond(xp, -a)
+    e = xp.exp(clamp_exp_arg(xp, -a))
+    return 4 * e / ((1 + e) * (1 + e)) * exp_excess(xp, -a)
 
 
 @activation(
@@ -352,8 +259,8 @@ def isru(xp: Namespace, x: Array, alpha: ArrayOrNumber = 1.0) -> Any:
     >>> ax.isru(np.array([-np.inf, 0.0, np.inf]), 0.25)
     array([-2.,  0.,  2.])
     """
-    near, far = near_and_far(xp, x)
-    # below 1, where the end of the range is, a number is rounded finer than its reciprocal
+    near, far = ratio_within_1(xp, x)
+    # a number below 1, where the range ends, is rounded finer than its reciprocal
     return near * xp.sqrt(1 / (far * far + alpha * (near * near)))
 
 
@@ -370,14 +277,6 @@ def _(xp, x, alpha):
 def _(xp, x, alpha):
     y = isru.impl(xp, x, alpha)
     return {"alpha": -0.5 * (y * y * y)}
-
-
-def near_and_far(xp: Namespace, x: Array) -> tuple[Any, Any]:
-    """Two numbers of at most 1 whose quotient is x, so that no square overflows.
-
-    The derivatives of both are from inside at -1 and 1, where maximum(x, -1.0) has the other one.
-    """
-    return -xp.minimum(-xp.minimum(x, 1.0), 1.0), 1 / xp.maximum(xp.abs(x), 1.0)
 
 
 @activation(
@@ -413,31 +312,31 @@ def softcap(xp: Namespace, x: Array, cap: ArrayOrNumber) -> Any:
     if isinstance(cap, NUMBER) and cap == inf:
         return x
     t = x / cap
-    # t may be so small that it loses digits, or 0 and cap infinite
-    return xp.where(xp.abs(t) > LINEAR, cap * xp.tanh(t), x)
+    # t may be so small that it loses digits, or it is 0 and cap is infinite
+    return xp.where(xp.abs(t) > TANH_IS_LINEAR_TO, cap * xp.tanh(t), x)
 
 
 @softcap.defderivative
 def _(xp, x, cap):
     if isinstance(cap, NUMBER) and cap == inf:
         return ones_like_nan(xp, x)
-    return tanh.derivative.impl(xp, _share(xp, x, cap))
+    return tanh.derivative.impl(xp, _over_cap(xp, x, cap))
 
 
 @softcap.defderivative("cap")
 def _(xp, x, cap):
     if isinstance(cap, NUMBER) and cap == inf:
         return {"cap": zeros_like(xp, x)}
-    t = _share(xp, x, cap)
+    t = _over_cap(xp, x, cap)
     y = xp.tanh(t)
-    # both are tanh(t) - t*(1 - tanh(t)**2), without what cancels in it
+    # both are tanh(t) - t*(1 - tanh(t)**2), and neither cancels
     near = t * y * y - tanh_shrink.impl(xp, t)
     far = y - t * tanh.derivative.impl(xp, t)
     return {"cap": xp.where(xp.abs(t) < 1, near, far)}
 
 
-def _share(xp: Namespace, x: Array, cap: ArrayOrNumber) -> Any:
-    """The part that x is of cap, or one so large that the slope of tanh is 0 in float64."""
+def _over_cap(xp: Namespace, x: Array, cap: ArrayOrNumber) -> Any:
+    """Return x/cap, bounded where the slope of tanh is 0 in float64."""
     return xp.minimum(xp.maximum(x, -400.0 * cap), 400.0 * cap) / cap
 
 
@@ -569,44 +468,40 @@ def laplace(
     >>> ax.laplace(np.array([-np.inf, 0.707107, np.inf]))
     array([0. , 0.5, 1. ])
     """
-    z, head, rest = _standardized(xp, x, mu, sigma)
-    tail = damped(xp, *mills(xp, xp.abs(z)), *square(head, rest))
+    t = _standardize(xp, x, mu, sigma)
+    z = t.value
+    tail = scaled_exp(xp, mills_ratio(xp, xp.abs(z)), neg_square(xp, t))
     return xp.where(z > 0, 1 - tail, tail)
 
 
 @laplace.defderivative
 def _(xp, x, mu, sigma):
-    _, head, rest = _standardized(xp, x, mu, sigma)
-    return bell(xp, head, rest, factor=1 / (sigma * sqrt(2 * pi)))
+    z = _standardize(xp, x, mu, sigma)
+    return exp_neg_square(xp, z, factor=1 / (sigma * sqrt(2 * pi)))
 
 
 @laplace.defderivative("mu", "sigma")
 def _(xp, x, mu, sigma):
-    z, head, rest = _standardized(xp, x, mu, sigma)
-    slope = -bell(xp, head, rest, factor=1 / (sigma * sqrt(2 * pi)))
-    return {"mu": slope, "sigma": slope * z}
+    z = _standardize(xp, x, mu, sigma)
+    by_mu = -exp_neg_square(xp, z, factor=1 / (sigma * sqrt(2 * pi)))
+    return {"mu": by_mu, "sigma": by_mu * z.value}
 
 
-def _standardized(
-    xp: Namespace, x: Array, mu: ArrayOrNumber, sigma: ArrayOrNumber
-) -> tuple[Any, Any, Any]:
-    """(x - mu)/sigma, and it as a head of few digits and the rest, within -FAR and FAR.
+def _standardize(xp: Namespace, x: Array, mu: ArrayOrNumber, sigma: ArrayOrNumber) -> DoubleWord:
+    """Return (x - mu)/sigma within NORMAL_TAIL_CUTOFF, with few digits in hi.
 
-    In the tail the square of it counts, so that no rounding may be lost: neither that of the
-    parameters to x's dtype, nor that of the difference, nor that of the quotient.
+    In the tail its square counts, so that no rounding may be lost: neither that of the parameters
+    to x's dtype, nor that of the difference, nor that of the quotient.
     """
-    x = xp.minimum(xp.maximum(x, mu - FAR * sigma), mu + FAR * sigma)
-    if has_spare(xp):
-        z = (x - mu) / sigma
-        return z, *split(xp, z)
-    (mean, mean_rest), (width, width_rest) = halves(xp, mu, x), halves(xp, sigma, x)
-    d = x - mean
-    back = d - x
-    lost = (x - (d - back)) - (mean + back) - mean_rest
+    end = NORMAL_TAIL_CUTOFF * sigma
+    x = xp.minimum(xp.maximum(x, mu - end), mu + end)
+    if rounds_to_float32(xp):
+        return DoubleWord(xp, (x - mu) / sigma)
+    d = exact(xp, x) - DoubleWord(xp, *veltkamp_split(xp, mu, x))
+    sigma_hi, sigma_lo = veltkamp_split(xp, sigma, x)
     scale = 2.0**8 if x.dtype == xp.float32 else 2.0**20
-    head = xp.round((d + lost) / sigma * scale) * (1 / scale)
-    rest = ((d - width * head) + (lost - width_rest * head)) / sigma
-    return head + rest, head, rest
+    hi = xp.round(d.value / sigma * scale) * (1 / scale)
+    return DoubleWord(xp, hi, ((d.hi - sigma_hi * hi) + (d.lo - sigma_lo * hi)) / sigma)
 
 
 @activation(
@@ -644,24 +539,24 @@ def soft_clipping(xp: Namespace, x: Array, alpha: ArrayOrNumber = 0.5) -> Any:
     m = xp.minimum(x, 1 - x)
     t = alpha * m
     q = -xp.expm1(-alpha * ones_like_nan(xp, x)) / (1 + xp.exp(t - alpha))
-    e = xp.exp(bounded(xp, xp.minimum(t, OPEN)))
-    y = (xp.log1p(e * q) + xp.maximum(t - OPEN, 0.0)) / alpha * beyond(xp, t)
+    e = xp.exp(clamp_exp_arg(xp, xp.minimum(t, SIGMOID_IS_1_FROM)))
+    y = (xp.log1p(e * q) + xp.maximum(t - SIGMOID_IS_1_FROM, 0.0)) / alpha * exp_excess(xp, t)
     return xp.where(x > 0.5, 1 - y, y)
 
 
 @soft_clipping.defderivative
 def _(xp, x, alpha):
     # sigmoid(s) - sigmoid(t) = sigmoid(s)*sigmoid(-t)*(1 - exp(t - s))
-    rest = 1 - x
-    # far to the right the gate is as steep as it is small, and 1 - x may not be rounded
-    lost = xp.where((x > 2) & (x < 1e30), 1 - (rest + x), 0.0)
-    gates = sigmoid.impl(xp, alpha * x) * sigmoid.impl(xp, alpha * rest)
-    return gates * (1 + alpha * lost) * -xp.expm1(-alpha * ones_like_nan(xp, x))
+    mirrored = 1 - x
+    # far to the right the gate is as steep as it is small, and the difference may not be rounded
+    err = xp.where((x > 2) & (x < 1e30), 1 - (mirrored + x), 0.0)
+    gates = sigmoid.impl(xp, alpha * x) * sigmoid.impl(xp, alpha * mirrored)
+    return gates * (1 + alpha * err) * -xp.expm1(-alpha * ones_like_nan(xp, x))
 
 
 @soft_clipping.defderivative("alpha")
 def _(xp, x, alpha):
-    # the integral of w*sigmoid(w)*sigmoid(-w) over a stretch of w of one sign, over alpha**2
+    # it is the integral of w*sigmoid(w)*sigmoid(-w) over w of one sign, over alpha**2
     m = xp.maximum(xp.minimum(x, 1 - x), -1e30)
     start = xp.minimum(alpha * xp.abs(m), 800.0)
     length = alpha * (1 - 2 * xp.maximum(m, 0.0))
@@ -675,7 +570,7 @@ def _(xp, x, alpha):
 
 
 def _area_near(xp: Namespace, start: Array, length: Array) -> Any:
-    """The difference of v*tanh(v) - log(cosh(v)) at the halves of both ends."""
+    """Return the rise of v*tanh(v) - log(cosh(v)) from v = start/2 to (start + length)/2."""
     a, d = 0.5 * start, 0.5 * length
     at_a, at_b, at_d = xp.tanh(a), xp.tanh(a + d), xp.tanh(d)
     rise = d * at_b + a * (at_d * (1 - at_a * at_b))
@@ -683,10 +578,10 @@ def _area_near(xp: Namespace, start: Array, length: Array) -> Any:
 
 
 def _area_far(xp: Namespace, start: Array, length: Array) -> Any:
-    """The same, as what the entropy of sigmoid(w) falls by, right in relative terms far out."""
+    """Return the same as the fall of the entropy of sigmoid(w), right in relative terms far out."""
     less = -xp.expm1(-length)
-    shut, gate = sigmoid.impl(xp, -start), sigmoid.impl(xp, start + length)
-    fall = start * (gate * shut * less) - xp.log1p(-shut * less)
+    before, after = sigmoid.impl(xp, -start), sigmoid.impl(xp, start + length)
+    fall = start * (after * before * less) - xp.log1p(-before * less)
     return fall - length * sigmoid.impl(xp, -start - length)
 
 
@@ -758,7 +653,7 @@ def smooth_step(xp: Namespace, x: Array, gamma: ArrayOrNumber = 1.0) -> Any:
     array([0.     , 0.15625, 0.5    , 1.     ])
     """
     x, up, down = _ramps(xp, x, gamma)
-    # the same about -gamma/4, with no difference to its right; to its left `up` is exact
+    # right of -gamma/4 its expansion there has no difference, left of it `up` is exact
     t = xp.maximum((x + 0.25 * gamma) / gamma, 0.0)
     right = 0.15625 + t * (1.125 + t * (1.5 - 2 * t))
     return xp.where(t > 0, right, up * up * (1 + 2 * down))
@@ -777,6 +672,6 @@ def _(xp, x, gamma):
 
 
 def _ramps(xp: Namespace, x: Array, gamma: ArrayOrNumber) -> tuple[Any, Any, Any]:
-    """Where x is within the step, and how far from both ends, of which each counts where near."""
+    """Return x within the step, and its distances from both ends over gamma."""
     x = xp.minimum(xp.maximum(x, -0.5 * gamma), 0.5 * gamma)
     return x, (x + 0.5 * gamma) / gamma, (0.5 * gamma - x) / gamma

@@ -7,10 +7,18 @@ from typing import Any
 
 from .._define import Peer, activation, case
 from .._parameters import ArrayOrNumber
-from .._special import has_spare
 from .._typing import NUMBER, Array, Namespace
 from ..numerics.arrays import ones_like_nan, zeros_like
-from .sigmoids import DEEP, beyond, bounded, gated, gated_density, near_and_far, sigmoid
+from ..numerics.double_word import fast_two_sum, rounds_to_float32
+from ..numerics.logistic import (
+    SAFE_EXP_ARG,
+    clamp_exp_arg,
+    exp_excess,
+    x_logistic_pdf,
+    x_sigmoid,
+)
+from ..numerics.special import ratio_within_1
+from .sigmoids import sigmoid
 
 __all__ = [
     "bent_identity",
@@ -72,24 +80,24 @@ def softplus(
     array([ 0.        ,  0.69314718, 20.        ])
     """
     t = beta * x
-    right = isinstance(beta, NUMBER) and beta > 0
-    line = xp.maximum(x, 0.0) if right else xp.where(t <= 0, 0.0, x)
+    is_positive = isinstance(beta, NUMBER) and beta > 0
+    line = xp.maximum(x, 0.0) if is_positive else xp.where(t <= 0, 0.0, x)
     y = line + _log_part(xp, -xp.abs(t), beta)
     return y if threshold is None else xp.where(t > threshold, x, y)
 
 
 def _log_part(xp: Namespace, t: Array, beta: ArrayOrNumber) -> Any:
-    """log(1 + exp(t))/beta for t <= 0."""
+    """Return log(1 + exp(t))/beta for t <= 0."""
     if isinstance(beta, NUMBER) and abs(beta) >= 1:
         return xp.log1p(xp.exp(t)) / beta
-    return xp.log1p(xp.exp(bounded(xp, t))) / beta * beyond(xp, t)
+    return xp.log1p(xp.exp(clamp_exp_arg(xp, t))) / beta * exp_excess(xp, t)
 
 
 @softplus.defderivative
 def _(xp, x, beta, threshold):
     t = beta * x
-    slope = sigmoid.impl(xp, t)
-    return slope if threshold is None else xp.where(t > threshold, 1.0, slope)
+    dy_dx = sigmoid.impl(xp, t)
+    return dy_dx if threshold is None else xp.where(t > threshold, 1.0, dy_dx)
 
 
 @softplus.defderivative("beta", "threshold")
@@ -98,10 +106,10 @@ def _(xp, x, beta, threshold):
     a = xp.minimum(xp.abs(t), 800.0)  # where it is 0 in float64
     e = xp.exp(-a)
     # softplus(t) - t*sigmoid(t), the entropy of sigmoid(t), is even
-    slope = -(xp.log1p(e) + a * (e / (1 + e))) / beta / beta
+    by_beta = -(xp.log1p(e) + a * (e / (1 + e))) / beta / beta
     if threshold is None:
-        return {"beta": slope}
-    return {"beta": xp.where(t > threshold, 0.0, slope), "threshold": zeros_like(xp, x)}
+        return {"beta": by_beta}
+    return {"beta": xp.where(t > threshold, 0.0, by_beta), "threshold": zeros_like(xp, x)}
 
 
 @activation(
@@ -164,16 +172,12 @@ def sparse_plus(xp: Namespace, x: Array) -> Any:
     >>> ax.sparse_plus(np.array([-2.0, 0.0, 3.0]))
     array([0.  , 0.25, 3.  ])
     """
-    slope = _sparse_slope(xp, x)
-    return xp.where(x >= 1, x, slope * slope)
+    root = sparse_plus.derivative.impl(xp, x)
+    return xp.where(x >= 1, x, root * root)
 
 
 @sparse_plus.defderivative
 def _(xp, x):
-    return _sparse_slope(xp, x)
-
-
-def _sparse_slope(xp: Namespace, x: Array) -> Any:
     return (xp.maximum(xp.minimum(x, 1.0), -1.0) + 1) * 0.5
 
 
@@ -198,18 +202,18 @@ def sqrt_softplus(xp: Namespace, x: Array) -> Any:
     >>> ax.sqrt_softplus(np.array([-np.inf, 0.0, 100.0]))
     array([ 0.        ,  0.83255461, 10.        ])
     """
-    return xp.sqrt(softplus.impl(xp, bounded(xp, x))) * _root_beyond(xp, x)
+    return xp.sqrt(softplus.impl(xp, clamp_exp_arg(xp, x))) * _sqrt_exp_excess(xp, x)
 
 
 @sqrt_softplus.defderivative
 def _(xp, x):
-    x, rest = bounded(xp, x), _root_beyond(xp, x)
-    return sigmoid.impl(xp, x) / xp.sqrt(softplus.impl(xp, x)) * (0.5 * rest)
+    x, excess = clamp_exp_arg(xp, x), _sqrt_exp_excess(xp, x)
+    return sigmoid.impl(xp, x) / xp.sqrt(softplus.impl(xp, x)) * (0.5 * excess)
 
 
-def _root_beyond(xp: Namespace, x: Array) -> Any:
-    """The square root of `beyond`, to more than half of its exponent."""
-    return 1.0 if has_spare(xp) else xp.exp(xp.minimum(x + DEEP, 0.0) * 0.5)
+def _sqrt_exp_excess(xp: Namespace, x: Array) -> Any:
+    """Return the square root of `exp_excess`, to more than half of its exponent."""
+    return 1.0 if rounds_to_float32(xp) else xp.exp(xp.minimum(x + SAFE_EXP_ARG, 0.0) * 0.5)
 
 
 @activation(
@@ -259,16 +263,15 @@ def _(xp, x, b):
 
 
 def _hyperbola(xp: Namespace, x: Array, b: ArrayOrNumber) -> tuple[Any, Any]:
-    """sqrt(x*x + b) without the square of a large x, and half of what it has over |x|."""
+    """Return sqrt(x*x + b) without the square of a large x, and half of its excess over abs(x)."""
     a = xp.abs(x)
     near = xp.minimum(a, 2.0**62 if x.dtype == xp.float32 else 2.0**510)
     root = xp.sqrt(near * near + b)
-    mean = 0.5 * root + 0.5 * near
-    lost = (0.5 * root - mean) + 0.5 * near
+    mean, err = fast_two_sum(0.5 * root, 0.5 * near)
     root, mean = xp.maximum(root, a), xp.maximum(mean, a)
     tail = b * 0.25 / mean
-    tail = tail - tail / mean * lost
-    # the same near 0, where for b = 4 the root would be rounded coarser than the value
+    tail = tail - tail / mean * err
+    # for b = 4 the root would be rounded coarser near 0 than the value
     width = sqrt(b) if isinstance(b, NUMBER) else xp.sqrt(b)
     low = xp.minimum(a, width)
     bend = 0.5 * (width - low) + low * low / (2 * root + 2 * width)
@@ -299,9 +302,9 @@ def bent_identity(xp: Namespace, x: Array) -> Any:
     >>> ax.bent_identity(np.array([-np.inf, 0.0, 0.75]))
     array([ -inf, 0.   , 0.875])
     """
-    # sqrt(x*x + 1) - 1 = x*x/(sqrt(x*x + 1) + 1), which cancels nowhere
-    # and sqrt(x*x + 1) - |x| the same upside down; each where it is the smaller
-    near, far = near_and_far(xp, x)
+    # sqrt(x*x + 1) - 1 = x*x/(sqrt(x*x + 1) + 1) does not cancel, nor does sqrt(x*x + 1) - |x|
+    # so written; each is used where it is the smaller
+    near, far = ratio_within_1(xp, x)
     ratio = 0.5 / (xp.sqrt(far * far + near * near) + 1)
     outside = xp.maximum(x, 0.0) + 0.5 * x + (far * ratio - 0.5)
     return xp.where(xp.abs(x) <= 1, x * (1 + near * ratio), outside)
@@ -309,7 +312,7 @@ def bent_identity(xp: Namespace, x: Array) -> Any:
 
 @bent_identity.defderivative
 def _(xp, x):
-    near, far = near_and_far(xp, x)
+    near, far = ratio_within_1(xp, x)
     return 1 + 0.5 * (near / xp.sqrt(far * far + near * near))
 
 
@@ -347,12 +350,12 @@ def flatten_t_swish(xp: Namespace, x: Array, threshold: ArrayOrNumber = -0.2) ->
     array([-0.2       , -0.2       ,  0.53105858])
     """
     right = xp.maximum(x, 0.0)
-    return gated(xp, right, right) + threshold
+    return x_sigmoid(xp, right, right) + threshold
 
 
 @flatten_t_swish.defderivative
 def _(xp, x, threshold):
-    return xp.where(x <= 0, 0.0, sigmoid.impl(xp, x) + gated_density(xp, x, x))
+    return xp.where(x <= 0, 0.0, sigmoid.impl(xp, x) + x_logistic_pdf(xp, x, x))
 
 
 @flatten_t_swish.defderivative("threshold")
@@ -403,5 +406,5 @@ def _(xp, x, beta):
 
 @nlrelu.defderivative("beta")
 def _(xp, x, beta):
-    near, far = near_and_far(xp, xp.maximum(x, 0.0))
+    near, far = ratio_within_1(xp, xp.maximum(x, 0.0))
     return {"beta": near / (far + beta * near)}

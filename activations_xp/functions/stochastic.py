@@ -12,9 +12,9 @@ from typing import Any
 
 from .._define import NoiseSpec, Peer, activation, case
 from .._parameters import Axis, Mask, Noise, Number
-from .._special import halves as veltkamp_split
 from .._typing import NUMBER, Array, Namespace
 from ..numerics.arrays import arange, ones_like_nan, zeros_like
+from ..numerics.double_word import veltkamp_split
 from .rectifiers import leaky_relu
 from .simplex import softmax, subtract_max
 

@@ -7,17 +7,17 @@ from typing import Any
 
 from .._define import activation, case
 from .._parameters import ArrayOrNumber
-from .._special import FAR, dipped, halves, leading, summed_anyhow
-from .._special import gaussian as density
 from .._typing import NUMBER, Array, Namespace
+from ..numerics.double_word import round_off, two_sum, veltkamp_split
+from ..numerics.special import NORMAL_TAIL_CUTOFF, exp_neg_square, one_minus_sin2_over_x
 
 __all__ = ["gaussian", "gcu", "sine", "snake"]
 
-_LARGE = 1e30
+_WAVE_IS_0_FROM = 1e30
 """From here on a wave of height 1 is nothing beside x, and not much more would overflow."""
 
-_PI_REST = 1.2246467991473532e-16
-"""What pi has over the float64."""
+_PI_LO = 1.2246467991473532e-16
+"""pi minus the float64 nearest to it."""
 
 
 @activation(
@@ -54,28 +54,29 @@ def snake(xp: Namespace, x: Array, frequency: ArrayOrNumber = 1.0) -> Any:
     >>> ax.snake(np.array([-np.inf, 0.0, 1.0]))
     array([      -inf, 0.        , 1.70807342])
     """
-    near = xp.where(xp.abs(x) > _LARGE, 0.0, x)
+    near = xp.where(xp.abs(x) > _WAVE_IS_0_FROM, 0.0, x)
     t = frequency * near
     s = xp.sin(t)
-    rest = sum(_parts(frequency, 24)[1:]) if x.dtype == xp.float32 else 0.0
-    dip, is_near = dipped(xp, -t, -rest * near)  # where most of x is taken away
-    return xp.where(is_near, x * dip, x + s * (s / frequency))
+    lo = sum(_to_words(frequency, 24)[1:]) if x.dtype == xp.float32 else 0.0
+    # near its minimum over x the wave cancels most of x
+    ratio, is_near = one_minus_sin2_over_x(xp, -t, -lo * near)
+    return xp.where(is_near, x * ratio, x + s * (s / frequency))
 
 
 @snake.defderivative
 def _(xp, x, frequency):
     # 1 + sin(2*t) = 2*sin(t + pi/4)**2, which keeps its digits where it touches 0
-    t, *rest = _product(xp, xp.where(xp.abs(x) == inf, 0.0, x), frequency)
-    eighth, little = halves(xp, pi / 4, x)
-    u, lost = summed_anyhow(t, eighth)
-    s, _ = _turned(xp, u, lost + (little + _PI_REST / 4), *rest)
+    t, *small = _exact_product(xp, xp.where(xp.abs(x) == inf, 0.0, x), frequency)
+    pi_4, pi_4_lo = veltkamp_split(xp, pi / 4, x)
+    u, err = two_sum(t, pi_4)
+    s, _ = _sin_cos_of_sum(xp, u, err + (pi_4_lo + _PI_LO / 4), *small)
     return 2 * s * s
 
 
 @snake.defderivative("frequency")
 def _(xp, x, frequency):
-    x = xp.where(xp.abs(x) > _LARGE, 0.0, x)
-    s, c = _turned(xp, *_product(xp, x, frequency))
+    x = xp.where(xp.abs(x) > _WAVE_IS_0_FROM, 0.0, x)
+    s, c = _sin_cos_of_sum(xp, *_exact_product(xp, x, frequency))
     ratio = s / frequency
     return {"frequency": ratio * (2 * x * c - ratio)}
 
@@ -128,13 +129,13 @@ def gaussian(xp: Namespace, x: Array) -> Any:
     >>> ax.gaussian(np.array([-np.inf, 0.0, 1.0]))
     array([0.        , 1.        , 0.36787944])
     """
-    return density(xp, xp.minimum(xp.abs(x), FAR), 1.0)
+    return exp_neg_square(xp, xp.minimum(xp.abs(x), NORMAL_TAIL_CUTOFF), 1.0)
 
 
 @gaussian.defderivative
 def _(xp, x):
-    x = xp.minimum(xp.maximum(x, -FAR), FAR)
-    return density(xp, xp.abs(x), 1.0, -2 * x)
+    x = xp.minimum(xp.maximum(x, -NORMAL_TAIL_CUTOFF), NORMAL_TAIL_CUTOFF)
+    return exp_neg_square(xp, xp.abs(x), 1.0, -2 * x)
 
 
 @activation(
@@ -169,61 +170,61 @@ def sine(xp: Namespace, x: Array, frequency: ArrayOrNumber = 1.0) -> Any:
     """
     if isinstance(frequency, NUMBER) and frequency == 1:
         return xp.sin(x)
-    return _turned(xp, *_product(xp, x, frequency))[0]
+    return _sin_cos_of_sum(xp, *_exact_product(xp, x, frequency))[0]
 
 
 @sine.defderivative
 def _(xp, x, frequency):
     if isinstance(frequency, NUMBER) and frequency == 1:
         return xp.cos(x)
-    return frequency * _turned(xp, *_product(xp, x, frequency))[1]
+    return frequency * _sin_cos_of_sum(xp, *_exact_product(xp, x, frequency))[1]
 
 
 @sine.defderivative("frequency")
 def _(xp, x, frequency):
     if isinstance(frequency, NUMBER) and frequency == 1:
         return {"frequency": x * xp.cos(x)}
-    return {"frequency": x * _turned(xp, *_product(xp, x, frequency))[1]}
+    return {"frequency": x * _sin_cos_of_sum(xp, *_exact_product(xp, x, frequency))[1]}
 
 
-def _turned(xp: Namespace, *angles: Array) -> tuple[Any, Any]:
-    """The sine and the cosine of a sum, whose parts but the first are small or wanted exactly."""
+def _sin_cos_of_sum(xp: Namespace, *angles: Array) -> tuple[Any, Any]:
+    """Return the sine and the cosine of a sum, whose terms fall in size."""
     s, c = xp.sin(angles[0]), xp.cos(angles[0])
     for angle in angles[1:]:
-        by_s, by_c = xp.sin(angle), xp.cos(angle)
-        s, c = s * by_c + c * by_s, c * by_c - s * by_s
+        sin, cos = xp.sin(angle), xp.cos(angle)
+        s, c = s * cos + c * sin, c * cos - s * sin
     return s, c
 
 
-def _product(xp: Namespace, x: Array, frequency: ArrayOrNumber) -> list[Any]:
-    """Numbers of x's dtype, the first of them frequency*x, whose sum is that to the last digit.
+def _exact_product(xp: Namespace, x: Array, frequency: ArrayOrNumber) -> list[Any]:
+    """Return arrays of x's dtype, the first of them frequency*x, whose sum is that exactly.
 
     The last digit of a large product decides where in the wave it is. A frequency that is a Python
-    number may have more digits than the dtype holds, and is taken in parts.
+    number may have more digits than the dtype holds, and is taken in words.
     """
     x = xp.where(xp.abs(frequency * x) < inf, x, 0.0 * x)  # no digit of the sine is known there
     digits, scale = (24, 2.0**14) if x.dtype == xp.float32 else (53, 2.0**29)
-    small = x / scale  # of a large x no head could be taken
-    head, rest = halves(xp, small, x)
-    sums: list[Any] = []
-    for part in _parts(frequency, digits):
+    small = x / scale  # a large x cannot be split
+    x_hi, x_lo = veltkamp_split(xp, small, x)
+    words: list[Any] = []
+    for part in _to_words(frequency, digits):
         t = part * x
-        upper, lower = halves(xp, part, x)
-        lost = ((upper * head - t / scale) + upper * rest + lower * head) + lower * rest
-        # a small one has lost its digits to the scale; there the sine is the angle
-        lost = xp.where(xp.abs(t) > 2.0**-40, lost * scale, 0.0)
-        for k, other in enumerate(sums):  # from the largest to the smallest
-            sums[k], t = summed_anyhow(other, t)
-        sums += [t, lost]
-    return sums
+        hi, lo = veltkamp_split(xp, part, x)
+        err = ((hi * x_hi - t / scale) + hi * x_lo + lo * x_hi) + lo * x_lo
+        # a small product has lost its digits to the scale; there the sine is the angle
+        err = xp.where(xp.abs(t) > 2.0**-40, err * scale, 0.0)
+        for k, word in enumerate(words):  # from the largest to the smallest
+            words[k], t = two_sum(word, t)
+        words += [t, err]
+    return words
 
 
-def _parts(frequency: ArrayOrNumber, digits: int) -> list[Any]:
-    """Numbers of so many digits, the largest first, whose sum is the frequency."""
+def _to_words(frequency: ArrayOrNumber, digits: int) -> list[Any]:
+    """Return numbers of so many digits, the largest first, whose sum is the frequency."""
     if not isinstance(frequency, NUMBER) or digits == 53:
         return [frequency]
-    parts: list[float] = []
-    while frequency != 0 and len(parts) < 3:
-        parts.append(leading(frequency, 53 - digits))
-        frequency = frequency - parts[-1]
-    return parts or [0.0]
+    words: list[float] = []
+    while frequency != 0 and len(words) < 3:
+        words.append(round_off(frequency, 53 - digits))
+        frequency = frequency - words[-1]
+    return words or [0.0]

@@ -1,36 +1,37 @@
-"""Derives the coefficients of ``activations_xp._special`` with mpmath and prints them.
+"""Derive ``activations_xp/numerics/coefficients.py`` with mpmath and print it.
 
-Both fits interpolate at Chebyshev nodes in 60 digits, are cut where the rest falls below the
-target, and are turned into powers of the scaled variable. ``tests/test_special.py`` runs this
-and compares with what is shipped.
-
-tail: (a + 2) * Q(a) / exp(-a*a/2) on 0 <= a, in t = (a - 2)/(a + 2), where Q is the upper tail
-      of the standard normal distribution. One division by a + 2 serves the weight and t, and
-      that of a number whose half is not subnormal is not either.
-core: erf(x)/x on 0 <= x <= 1, in x*x.
-back: (s + 1/2) * y / w on 0 <= w <= top, where erfc(y) = exp(-w) and s = sqrt(w + log(2)), in
-      t = (s - k)/(s + k). At w = -log(2), where erfc is 2, y has its nearest singularity, which s
-      turns into an end.
-shrink: (x - tanh(x))/x**3 on 0 <= x <= 1, in x*x.
-rise: (exp(x) - 1 - x)/x**2 on -1 <= x <= 1.
-dip: 1 - sin(a)**2/a within 1 of DIP, near which it is least, in a - DIP.
+Each table interpolates a function at Chebyshev nodes in 60 digits, is cut where the remainder
+falls below the target, and is expanded in powers of the scaled variable. ``tests/test_special.py``
+derives the tables again and compares them with those of the package.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from mpmath import cos, erf, erfc, exp, log, mp, mpf, pi, sin, sqrt, tanh
 
-from activations_xp import _special
-
 NODES = 64
-DIP = mpf(_special.DIP)
+SIN2_OVER_X_PEAK = 1.1640625
+
+
+class Fit(NamedTuple):
+    """A table: the function of `variable` that it approximates where `interval` says."""
+
+    doc: str
+    scaled: Callable[[Any], Any]
+    interval: Callable[[], tuple[Any, Any]]
+    bits: int
+
+    def coefficients(self) -> list[float]:
+        """Return the coefficients, lowest first."""
+        with mp.workdps(60):
+            return _powers(self.scaled, *self.interval(), mpf(2) ** -self.bits)
 
 
 def _powers(function: Callable[[Any], Any], low: Any, high: Any, relative: Any) -> list[float]:
-    """Coefficients, lowest first, of the polynomial for `function` on [low, high]."""
+    """Return the coefficients, lowest first, of the polynomial for `function` on [low, high]."""
     angles = [pi * (2 * j + 1) / (2 * NODES) for j in range(NODES)]
     values = [function(low + (cos(u) + 1) * (high - low) / 2) for u in angles]
     series = [
@@ -40,13 +41,13 @@ def _powers(function: Callable[[Any], Any], low: Any, high: Any, relative: Any) 
     series[0] /= 2
     size = next(n for n in range(NODES) if sum(map(abs, series[n:])) < relative * abs(series[0]))
     # T_m of u = (2t - high - low)/(high - low), expanded by its recurrence
-    slope, shift = 2 / (high - low), -(high + low) / (high - low)
+    slope, offset = 2 / (high - low), -(high + low) / (high - low)
 
     def times_u(p: list[Any]) -> list[Any]:
-        shifted = [mpf(0)] + [slope * c for c in p]
-        return [c + shift * (p[i] if i < len(p) else 0) for i, c in enumerate(shifted)]
+        raised = [mpf(0)] + [slope * c for c in p]
+        return [c + offset * (p[i] if i < len(p) else 0) for i, c in enumerate(raised)]
 
-    previous, current = [mpf(1)], [shift, slope]
+    previous, current = [mpf(1)], [offset, slope]
     total = [mpf(0)] * size
     for coefficient in series[:size]:
         for i, c in enumerate(previous):
@@ -58,91 +59,103 @@ def _powers(function: Callable[[Any], Any], low: Any, high: Any, relative: Any) 
     return [float(c) for c in total]
 
 
-def tail(relative: float) -> list[float]:
-    with mp.workdps(60):
-
-        def scaled(t: Any) -> Any:
-            a = 2 * (1 + t) / (1 - t)
-            return (a + 2) * exp(a * a / 2) * erfc(a / sqrt(2)) / 2
-
-        return _powers(scaled, mpf(-1), mpf(1), mpf(relative))
+def _erfcx(t: Any) -> Any:
+    a = 2 * (1 + t) / (1 - t)
+    return (a + 2) * exp(a * a / 2) * erfc(a / sqrt(2)) / 2
 
 
-def core(relative: float) -> list[float]:
-    with mp.workdps(60):
-
-        def ratio(square: Any) -> Any:
-            x = sqrt(square)
-            return erf(x) / x
-
-        return _powers(ratio, mpf(0), mpf(1), mpf(relative))
+def _erf(square: Any) -> Any:
+    x = sqrt(square)
+    return erf(x) / x
 
 
-def back(k: float, top: float, relative: float) -> list[float]:
-    with mp.workdps(60):
+def _erfcinv(k: float, top: float) -> tuple[Callable[[Any], Any], Callable[[], tuple[Any, Any]]]:
+    def scaled(t: Any) -> Any:
+        s = k * (1 + t) / (1 - t)
+        w = s * s - log(2)
+        y = s
+        step = mpf(1)
+        while abs(step) > mpf(10) ** -30 * y:  # Newton's method converges from above
+            tail = erfc(y)
+            step = (log(tail) + w) * tail * exp(y * y) * sqrt(pi) / 2
+            y += step
+        return (s + 0.5) * y / w
 
-        def scaled(t: Any) -> Any:
-            s = k * (1 + t) / (1 - t)
-            w = s * s - log(2)
-            y = s
-            step = mpf(1)
-            while abs(step) > mpf(10) ** -30 * y:  # Newton's method, which comes from above
-                tail = erfc(y)
-                step = (log(tail) + w) * tail * exp(y * y) * sqrt(pi) / 2
-                y += step
-            return (s + 0.5) * y / w
-
+    def interval() -> tuple[Any, Any]:
         low, high = (sqrt(w + log(2)) for w in (mpf(0), mpf(top)))
-        return _powers(scaled, (low - k) / (low + k), (high - k) / (high + k), mpf(relative))
+        return (low - k) / (low + k), (high - k) / (high + k)
+
+    return scaled, interval
 
 
-def shrink(relative: float) -> list[float]:
-    with mp.workdps(60):
-
-        def ratio(square: Any) -> Any:
-            x = sqrt(square)
-            return (x - tanh(x)) / (x * square)
-
-        return _powers(ratio, mpf(0), mpf(1), mpf(relative))
+def _tanhc(square: Any) -> Any:
+    x = sqrt(square)
+    return (x - tanh(x)) / (x * square)
 
 
-def rise(relative: float) -> list[float]:
-    with mp.workdps(60):
-
-        def ratio(x: Any) -> Any:
-            return (exp(x) - 1 - x) / (x * x)
-
-        return _powers(ratio, mpf(-1), mpf(1), mpf(relative))
+def _expm1(x: Any) -> Any:
+    return (exp(x) - 1 - x) / (x * x)
 
 
-def dip(relative: float) -> list[float]:
-    with mp.workdps(60):
-
-        def rest(v: Any) -> Any:
-            a = DIP + v
-            return 1 - sin(a) ** 2 / a
-
-        return _powers(rest, mpf(-1), mpf(1), mpf(relative))
+def _sin2_over_x(v: Any) -> Any:
+    a = SIN2_OVER_X_PEAK + v
+    return 1 - sin(a) ** 2 / a
 
 
-FITS = {
-    "TAIL_32": lambda: tail(2.0**-27),
-    "TAIL_64": lambda: tail(2.0**-57),
-    "CORE_32": lambda: core(2.0**-27),
-    "CORE_64": lambda: core(2.0**-57),
-    "BACK_32": lambda: back(1.5, 104.0, 2.0**-27),
-    "BACK_64": lambda: back(3.0, 745.0, 2.0**-57),
-    "SHRINK_32": lambda: shrink(2.0**-27),
-    "SHRINK_64": lambda: shrink(2.0**-57),
-    "RISE_32": lambda: rise(2.0**-27),
-    "RISE_64": lambda: rise(2.0**-57),
-    "DIP_32": lambda: dip(2.0**-27),
-    "DIP_64": lambda: dip(2.0**-57),
+def _on(low: float, high: float) -> Callable[[], tuple[Any, Any]]:
+    return lambda: (mpf(low), mpf(high))
+
+
+_ERFCX = "(a + 2)*Q(a)/exp(-a*a/2) for a >= 0, in t = (a - 2)/(a + 2)"
+_ERF = "erf(x)/x for 0 <= x <= 1, in x*x"
+_ERFCINV = (
+    "(s + 1/2)*y/w for 0 <= w <= {top:g}, erfc(y) = exp(-w), s = sqrt(w + log(2)),\n"
+    "in t = (s - {k:g})/(s + {k:g})"
+)
+_TANHC = "(x - tanh(x))/x**3 for 0 <= x <= 1, in x*x"
+_EXPM1 = "(exp(x) - 1 - x)/x**2 for -1 <= x <= 1"
+_SIN2_OVER_X = "1 - sin(a)**2/a, in a - SIN2_OVER_X_PEAK between -1 and 1"
+
+_FITS = {
+    "ERFCX_32": Fit(_ERFCX, _erfcx, _on(-1, 1), 27),
+    "ERFCX_64": Fit(_ERFCX, _erfcx, _on(-1, 1), 57),
+    "ERF_32": Fit(_ERF, _erf, _on(0, 1), 27),
+    "ERF_64": Fit(_ERF, _erf, _on(0, 1), 57),
+    "ERFCINV_32": Fit(_ERFCINV.format(k=1.5, top=104), *_erfcinv(1.5, 104.0), 27),
+    "ERFCINV_64": Fit(_ERFCINV.format(k=3, top=745), *_erfcinv(3.0, 745.0), 57),
+    "TANHC_32": Fit(_TANHC, _tanhc, _on(0, 1), 27),
+    "TANHC_64": Fit(_TANHC, _tanhc, _on(0, 1), 57),
+    "EXPM1_32": Fit(_EXPM1, _expm1, _on(-1, 1), 27),
+    "EXPM1_64": Fit(_EXPM1, _expm1, _on(-1, 1), 57),
+    "SIN2_OVER_X_32": Fit(_SIN2_OVER_X, _sin2_over_x, _on(-1, 1), 27),
+    "SIN2_OVER_X_64": Fit(_SIN2_OVER_X, _sin2_over_x, _on(-1, 1), 57),
 }
+FITS = {name: fit.coefficients for name, fit in _FITS.items()}
+"""By the name of each table, a function that derives its coefficients."""
+
+_HEADER = f'''\
+"""Coefficients of polynomials, lowest first, generated by ``tests/tools/derive_coefficients.py``.
+
+The error of each is the largest absolute error over the mean of the function.
+
+Q is the upper tail of the standard normal distribution. One division by a + 2 serves the weight
+and t, and a quotient by it is not subnormal where half of its numerator is not. At w = -log(2),
+where erfc is 2, y has its nearest singularity, which s turns into an end of the interval.
+"""
+
+SIN2_OVER_X_PEAK = {SIN2_OVER_X_PEAK}
+"""sin(a)**2/a is largest near this a."""
+'''
+
+
+def module() -> str:
+    """Return the text of the module of coefficients."""
+    parts = [_HEADER]
+    for name, fit in _FITS.items():
+        table = "".join(f"    {c!r},\n" for c in fit.coefficients())
+        parts.append(f'{name} = (\n{table})\n"""{fit.doc}; error below 2**-{fit.bits}."""\n')
+    return "\n".join(parts)
+
 
 if __name__ == "__main__":
-    for name, fit in FITS.items():
-        print(f"{name} = (")
-        for coefficient in fit():
-            print(f"    {coefficient!r},")
-        print(")")
+    print(module(), end="")

@@ -14,8 +14,8 @@ import numpy as np
 
 from ..._definition import Definition
 from ..._gradients import shape_of_parameter
-from ..._special import log1p
 from ..._typing import NUMBER, Kernel, Namespace, Precision
+from ...numerics.special import log1p
 from .. import generic
 from ..base import Backend
 from . import blocks, ufuncs

@@ -10,9 +10,9 @@ from operator import add, and_
 from typing import Any, NamedTuple
 
 from ..._define import apply
-from ..._special import quick_exp
 from ..._typing import Array, Namespace
 from ...numerics.arrays import arange, broadcasts_to, clip_to_finite, is_concrete, unbroadcast
+from ...numerics.special import fast_exp
 from ..simplex import softmax
 
 Q_BLOCK, KV_BLOCK = 256, 1024
@@ -206,7 +206,7 @@ class BlockwiseAttention:
 
     def exp_scores(self, scores: Any, row_max: Any) -> Any:
         """Return exp(scores - row_max); a score is less than 1 above `row_max`, or infinite."""
-        return quick_exp(self.xp, self.xp.minimum(scores - row_max, 1.0))
+        return fast_exp(self.xp, self.xp.minimum(scores - row_max, 1.0))
 
     def apply_dropout(self, x: Any, q: slice, kv: slice) -> Any:
         """Return a block of weights, or of their gradients, 0 where they are dropped."""
@@ -294,7 +294,7 @@ def _online_softmax(attention: BlockwiseAttention, q: slice) -> tuple[Any, Any, 
         new_max = clip_to_finite(xp, xp.floor(xp.max(scores, axis=-1, keepdims=True)))
         if row_max is not None:
             new_max = xp.maximum(row_max, new_max)
-            correction = quick_exp(xp, row_max - new_max)
+            correction = fast_exp(xp, row_max - new_max)
             acc, row_sum = acc * correction, row_sum * correction
         p = attention.exp_scores(scores, new_max)
         dropped = attention.apply_dropout(p, q, kv)
