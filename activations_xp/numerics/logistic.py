@@ -61,9 +61,7 @@ def _exp_offset(xp: Namespace, t: Any) -> tuple[Any, Any]:
     return EXP_OFFSET * is_low, xp.maximum(1 - is_low, exp(-EXP_OFFSET))
 
 
-def silu_derivative(
-    xp: Namespace, t: Any, w: Any = None, factor: Array | float = 1.0
-) -> Any:
+def silu_derivative(xp: Namespace, t: Any, w: Any = None, factor: Array | float = 1.0) -> Any:
     """Return factor*(sigmoid(t) + w*sigmoid(t)*sigmoid(-t)), where w is t if it is None."""
     t, lo = hi_lo(t)
     w = xp.minimum(xp.maximum(t, -1e4), SAFE_EXP_ARG) if w is None else w
