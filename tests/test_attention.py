@@ -180,8 +180,8 @@ def test_errors_of_other_dtypes(dtype, backend):
 @over("causal", in_sweep(["lower_right", False, True]))
 @over("times", in_sweep([(9, 22), (19, 7)]))
 def test_several_blocks(times, causal, backend, monkeypatch):
-    monkeypatch.setattr(attention, "ROWS", 4)
-    monkeypatch.setattr(attention, "COLUMNS", 8)
+    monkeypatch.setattr(blockwise, "Q_BLOCK", 4)
+    monkeypatch.setattr(blockwise, "KV_BLOCK", 8)
     rows, columns = times
     shapes = (3, 4, rows, 4), (1, 2, columns, 4), (3, 2, columns, 3)
     problem = Problem(shapes, causal, "full", "keys", 2.0, 0.3)
