@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import functools
 import hashlib
@@ -24,11 +25,15 @@ import numpy as np
 import pytest
 
 import activations_xp as ax
-from activations_xp import _oracle
+from activations_xp import _activation, _oracle
 from activations_xp._activation import Definition, Variant
 from activations_xp._operation import operations
 
 # how the package is asked; no test depends on these names but through here
+
+
+register = _activation._register
+"""What the decorator does with a function that it has made public."""
 
 
 def cases_of(function: Any) -> tuple[Variant, ...]:
@@ -37,14 +42,26 @@ def cases_of(function: Any) -> tuple[Variant, ...]:
 
 
 def output_axis(function: Any) -> str | None:
-    """Return None for an elementwise function, else "kept", "resized" or "added"."""
-    axis = function.definition.axis
+    """Return None for an elementwise function or an operation, else "kept", "resized", "added"."""
+    axis = getattr(function.definition, "axis", None)
     return "resized" if axis == "changed" else axis
 
 
 def domain_of(definition: Any) -> tuple[float, float]:
     """Return the interval on which the function is a real number."""
     return definition.properties.defined
+
+
+def aliases_of(function: Any) -> dict[str, dict[str, Any]]:
+    """Return the further names for `get`, and the parameters that they bind."""
+    definition = function.definition
+    bound = {name: dict(case.parameters) for case in cases_of(function) for name in case.aliases}
+    return {**{name: {} for name in definition.aliases}, **bound, **definition.presets}
+
+
+def peers_of(function: Any) -> Any:
+    """Return what other libraries call the function."""
+    return function.definition.elsewhere
 
 
 def constraints_of(definition: Any) -> Any:
@@ -89,6 +106,21 @@ def kind_of(function: Any, name: str) -> str:
         "real number": "number",
     }
     return next((kind for words, kind in kinds.items() if words in text), "choice")
+
+
+def impl_of(function: Any) -> Callable[..., Any]:
+    """Return the implementation, on a namespace and arrays."""
+    return function.definition.computation
+
+
+def first_array(operation: Any) -> str:
+    """Return the name of the array that says the library, the device and the dtype."""
+    return operation.definition.reference
+
+
+def samples(operation: Any) -> bool:
+    """Return whether an operation may be random."""
+    return operation.definition.shape is not None
 
 
 def accurate(function: Any) -> Callable[..., Any]:
@@ -545,6 +577,20 @@ def peer_of(definition: Any, library: str) -> Any:
     ours = {"True": False, "False": True, "None": -1}
     function = import_object(path)
     return functools.partial(function, **{key: ours[value]}) if value in ours else function
+
+
+def stated_peer(function: Any, library: str) -> tuple[str, dict[str, Any]] | None:
+    """Return the name of the library's function and the parameters that its definition states.
+
+    Those that it names without a value are None.
+    """
+    stated = function.definition.elsewhere.get(library)
+    if stated is None:
+        return None
+    path, _, arguments = re.fullmatch(r"([\w.]+)( \((.*)\))?", stated).groups()
+    call = ast.parse(f"f({arguments or ''})", mode="eval").body
+    values = {k.arg: ast.literal_eval(k.value) for k in call.keywords}
+    return path, {**{a.id: None for a in call.args}, **values}
 
 
 class ForeignArray:

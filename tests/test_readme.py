@@ -6,6 +6,8 @@ import doctest
 import re
 from pathlib import Path
 
+import pytest
+
 import activations_xp.functions
 from activations_xp.__main__ import markdown_table
 
@@ -23,18 +25,21 @@ def test_examples(backend):
         assert doctest.DocTestRunner().run(test).failed == 0
 
 
-def test_the_names_of_other_libraries():
+@pytest.mark.once
+def test_dropin_examples():
     (block,) = [b for b in BLOCKS if b.startswith(">>> import activations_xp.dropin")]
     test = doctest.DocTestParser().get_doctest(block, {}, "dropin", "README.md", 0)
     assert doctest.DocTestRunner().run(test).failed == 0
 
 
-def test_the_table_is_current():
+@pytest.mark.once
+def test_table_is_current():
     table = README.partition("<!-- functions -->\n")[2].partition("<!-- end of functions -->\n")[0]
     assert table == markdown_table(), "run nox -s tables"
 
 
-def test_the_block_that_adds_a_function_is_one_of_ours():
+@pytest.mark.once
+def test_definition_example_is_one_of_ours():
     (block,) = [b for b in BLOCKS if b.startswith("@activation")]
     families = Path(activations_xp.functions.__file__).parent.glob("*.py")
     assert any(block in path.read_text() for path in families)

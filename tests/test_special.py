@@ -1,4 +1,4 @@
-"""erf, erfc and the coefficients behind them."""
+"""The coefficients of the special functions, and the error functions made of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.once
 
 
 @pytest.mark.parametrize("name", FITS)
-def test_the_coefficients_are_what_the_derivation_gives(name):
+def test_coefficients_are_those_derived(name):
     assert list(getattr(_special, name)) == FITS[name]()
 
 
@@ -31,7 +31,7 @@ def test_error_functions(name, dtype):
 
 
 @pytest.mark.parametrize("name", ["erf", "erfc"])
-def test_error_functions_at_the_ends(name):
+def test_error_functions_at_infinities(name):
     x = np.array([-np.inf, -0.0, 0.0, np.inf, np.nan])
     with np.errstate(all="ignore"):
         got = getattr(_special, name)(np, x)
