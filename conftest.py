@@ -26,9 +26,9 @@ argument                   ranges over
 ``array_parameter``        with ``case``: each parameter that is a number and may be an array
 =========================  ======================================================================
 
-Where a test has an argument from a ``parametrize`` of its own, that is what it ranges over. The
-marks ``libraries("torch", ...)`` and ``float64`` leave out backends of other libraries, and those
-without float64.
+Where a test has an argument from a ``parametrize`` of its own, that is what it ranges over, its
+``dtype`` as far as the backend has it. The marks ``libraries("torch", ...)`` and ``float64`` leave
+out backends of other libraries, and those without float64.
 """
 
 from __future__ import annotations
@@ -337,11 +337,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _is_asked(item: pytest.Item) -> bool:
-    """Return whether there is something to range over, and a transform is to see this case."""
+    """Return whether there is anything to range over, and the combination is one to test."""
     if any(m.kwargs.get("reason", "").startswith("got empty") for m in item.iter_markers("skip")):
         return False
+    given = _arguments(item)
+    backend = given.get("backend", given.get("any_backend"))
+    dtype = given.get("dtype")
+    if backend is not None and dtype in DTYPES and dtype not in backend.dtypes:
+        return False
     case = _case(item)
-    return case is None or case.is_first or item.callspec.params.get("transform") in (None, _plain)  # type: ignore[attr-defined]
+    return case is None or case.is_first or given.get("transform", _plain) is _plain
 
 
 def _is_slow(item: pytest.Item, libraries: set[str], is_jax: bool) -> bool:
@@ -354,19 +359,18 @@ def _is_slow(item: pytest.Item, libraries: set[str], is_jax: bool) -> bool:
     # of what holds for a function at any parameters, JAX compiles each set anew
     by_value = item.path.stem in ("test_values", "test_derivatives")
     # an eager call of JAX is compiled already
-    transform = item.callspec.params.get("transform")  # type: ignore[attr-defined]
+    transform = _arguments(item).get("transform")
     return transform in (_jax_jit, _jax_vmap) or (
         is_jax and transform is None and not by_value and not case.is_first
     )
 
 
-def _case(item: pytest.Item) -> Any:
-    values = getattr(item, "callspec", None)
-    return (
-        next((v for v in values.params.values() if isinstance(v, FunctionCase)), None)
-        if values
-        else None
-    )
+def _case(item: pytest.Item) -> FunctionCase | None:
+    return next((v for v in _arguments(item).values() if isinstance(v, FunctionCase)), None)
+
+
+def _arguments(item: pytest.Item) -> dict[str, Any]:
+    return item.callspec.params if hasattr(item, "callspec") else {}
 
 
 def _label(value: Any) -> str:

@@ -34,13 +34,23 @@ def cases_of(function: Any) -> tuple[Case, ...]:
 
 
 def output_axis(function: Any) -> str | None:
-    """Return None for an elementwise function, else "kept", "resized" or "added"."""
+    """Return None for an elementwise function or an operation, else "kept", "resized", "added"."""
     return function.definition.output_axis
 
 
 def domain_of(definition: Any) -> tuple[float, float]:
     """Return the interval on which the function is a real number."""
     return definition.properties.domain
+
+
+def aliases_of(function: Any) -> dict[str, dict[str, Any]]:
+    """Return the further names for `get`, and the parameters that they bind."""
+    return function.definition.aliases
+
+
+def peers_of(function: Any) -> Any:
+    """Return what other libraries call the function."""
+    return function.definition.peers
 
 
 def constraints_of(definition: Any) -> Any:
@@ -111,6 +121,21 @@ def cached_kernels(function: Any, kind: type) -> dict[Any, Any]:
     kernel = kernel_tables(function)[0][kind]
     cache: dict[Any, Any] = inspect.getclosurevars(kernel).nonlocals["cache"]
     return cache
+
+
+def impl_of(function: Any) -> Callable[..., Any]:
+    """Return the implementation, on a namespace and arrays."""
+    return function.definition.impl
+
+
+def first_array(operation: Any) -> str:
+    """Return the name of the array that says the library, the device and the dtype."""
+    return operation.definition.first
+
+
+def samples(operation: Any) -> bool:
+    """Return whether an operation may be random."""
+    return operation.definition.noise is not None
 
 
 def accurate(function: Any) -> Callable[..., Any]:
@@ -584,6 +609,19 @@ def peer_of(definition: Any, library: str) -> Any:
     given = {k: ours[v] for k, v in peer.parameters.items() if v is None or isinstance(v, bool)}
     function = import_object(peer.name)
     return functools.partial(function, **given) if given else function
+
+
+def stated_peer(function: Any, library: str) -> tuple[str, dict[str, Any]] | None:
+    """Return the name of the library's function and the parameters that its definition states.
+
+    Those that it names without a value are None.
+    """
+    peers = function.definition.peers.get(library, ())
+    if len(peers) != 1:
+        return None
+    (peer,) = peers
+    named = {peer.note: None} if peer.note.isidentifier() else {}
+    return peer.name, {**named, **peer.parameters}
 
 
 class ForeignArray:

@@ -15,7 +15,7 @@ import ml_dtypes
 import mpmath
 import numpy as np
 import pytest
-from oracle import FUNCTIONS, MASKED, exact_values, over, rowwise_parameters
+from oracle import FUNCTIONS, accurate, cases_of, exact_values, over, rowwise_parameters
 
 import activations_xp as ax
 from activations_xp._oracle import _ARRAYS, simplex
@@ -24,8 +24,8 @@ pytestmark = pytest.mark.usefixtures("uncompiled")
 
 FAMILIES = ("simplex", "reductions", "normalizers")
 ALONG = [f for f in FUNCTIONS if f.__module__.rpartition(".")[2] in FAMILIES]
-CASES = [(f, dict(v.parameters)) for f in ALONG for v in f.definition.cases]
-WEIGHTED = [f for f in ALONG if f.definition.properties.sums_to is not None]
+CASES = [(f, dict(case.parameters)) for f in ALONG for case in cases_of(f)]
+WITH_SUM = [f for f in ALONG if f.definition.properties.sums_to is not None]
 
 SCALES = (1.0, 10.0, 80.0)
 SIZES = {"float32": (1, 2, 10, 1000, 5000), "float16": (1000,), "bfloat16": (1000,)}
@@ -43,30 +43,30 @@ WORDS = {
 }
 
 
-def formula_and_all(function, parameters):
-    """What is evaluated, at which values of all parameters."""
+def formula_and_parameters(function, parameters):
+    """Return what is evaluated, and the values of all parameters."""
     definition = function.definition
-    (formula,) = (v.formula for v in definition.cases if v.parameters == parameters)
+    (formula,) = (c.formula for c in cases_of(function) if c.parameters == parameters)
     return formula, {**definition.defaults, **rowwise_parameters(function), **parameters}
 
 
 def slices(n):
-    """One of each scale, around 0 and below it."""
+    """Return one slice of each scale around 0, and one below it."""
     rng = np.random.default_rng(n)
     x = [scale * rng.normal(size=n) for scale in SCALES]
     return np.array([*x, rng.uniform(-100, 0.5, n)])
 
 
-def exact(function, parameters, x):
-    """The formula of each slice, in wide floats."""
-    formula, given = formula_and_all(function, parameters)
+def exact_slices(function, parameters, x):
+    """Return the formula of each slice, in wide floats."""
+    formula, given = formula_and_parameters(function, parameters)
     numbers = {k: WIDE(v) if isinstance(v, float) else v for k, v in given.items()}
     code = compile(formula, "<formula>", "eval")
     return np.stack([np.ravel(eval(code, {**WORDS, **numbers, "x": row})) for row in x])
 
 
-def unit_of(function, x, y, dtype):
-    """That of each value in which its error is measured, and how many of them it may be."""
+def unit_and_bound(function, x, y, dtype):
+    """Return the unit in which each value's error is measured, and how many of them it may be."""
     info = ml_dtypes.finfo(dtype)
     size, bound = np.abs(y), function.definition.ulp
     is_log = function.__name__.startswith("log")
@@ -80,59 +80,62 @@ def unit_of(function, x, y, dtype):
 
 
 def assert_near(function, x, y, got, error):
-    unit, bound = unit_of(function, x, y, got.dtype)
+    unit, bound = unit_and_bound(function, x, y, got.dtype)
     tiny = ml_dtypes.finfo(got.dtype).tiny
     allowed = np.maximum(bound * unit, np.where(np.abs(y) < tiny, tiny, 0))  # flushed to zero
     assert (error <= allowed).all()
 
 
+LENGTHS = [
+    (function, parameters, dtype, n)
+    for function, parameters in CASES
+    for dtype, sizes in SIZES.items()
+    for n in sizes
+    # a simplex takes long
+    if n == 1000 or "simplex" not in formula_and_parameters(function, parameters)[0]
+]
+
+
 @pytest.mark.sweep_with("jax")
-@over(("function", "parameters"), CASES)
-def test_slices_of_all_lengths(function, parameters, backend):
-    formula, _ = formula_and_all(function, parameters)
-    for dtype in set(SIZES) & set(backend.dtypes):
-        for n in SIZES[dtype]:
-            if n != 1000 and "simplex" in formula:  # which takes long
-                continue
-            x = backend.array(slices(n), dtype)
-            got = backend.asnumpy(function.accurate(x, **rowwise_parameters(function) | parameters))
-            x = backend.asnumpy(x)
-            assert got.dtype == x.dtype
-            x = x.astype("f8")
-            y = exact(function, parameters, x.astype(WIDE))
-            assert_near(function, x, y, got, np.abs(got.astype("f8").reshape(y.shape) - y))
-            claimed = function.definition.properties.sums_to
-            if claimed is not None:
-                off = np.abs(got.astype("f8").sum(axis=-1) - claimed)
-                assert off.max() <= OF_SUM * ml_dtypes.finfo(dtype).eps
+@over(("function", "parameters", "dtype", "n"), LENGTHS)
+def test_slices_of_length(function, parameters, dtype, n, backend):
+    x = backend.array(slices(n), dtype)
+    got = accurate(function)(x, **rowwise_parameters(function) | parameters)
+    got, x = backend.asnumpy(got), backend.asnumpy(x)
+    assert got.dtype == x.dtype
+    x = x.astype("f8")
+    y = exact_slices(function, parameters, x.astype(WIDE))
+    assert_near(function, x, y, got, np.abs(got.astype("f8").reshape(y.shape) - y))
+    claimed = function.definition.properties.sums_to
+    if claimed is not None:
+        error = np.abs(got.astype("f8").sum(axis=-1) - claimed)
+        assert error.max() <= OF_SUM * ml_dtypes.finfo(dtype).eps
 
 
+@pytest.mark.float64
 @over(("function", "parameters"), CASES)
-def test_short_slices_in_float64(function, parameters, backend):
-    if "float64" not in backend.dtypes:
-        return
-    formula, given = formula_and_all(function, parameters)
+def test_short_slices_of_float64(function, parameters, backend):
+    formula, given = formula_and_parameters(function, parameters)
     x = slices(12) * [[1.0], [1.0], [4.0], [7.0]]
     y = np.stack([np.ravel(exact_values(formula, row, given)) for row in x])
-    got = function.accurate(backend.array(x), **rowwise_parameters(function) | parameters)
+    got = accurate(function)(backend.array(x), **rowwise_parameters(function) | parameters)
     got = backend.asnumpy(got)
     error = np.abs(np.frompyfunc(mpmath.mpf, 1, 1)(got.reshape(y.shape)) - y)
     assert_near(function, x, y.astype("f8"), got, error.astype("f8"))
 
 
-@over("name", ["float32", "float16", "bfloat16"])
-@over("function", WEIGHTED)
-def test_a_slice_longer_than_the_largest_float16(function, name, backend):
+@over("dtype", ["float32", "float16", "bfloat16"])
+@over("function", WITH_SUM)
+def test_slice_longer_than_largest_float16(function, dtype, backend):
     """A sum of ones in 16 bits would stop at 2048, or at 256."""
-    if name not in backend.dtypes:
-        return
     n = 70_000
-    for form in (function, function.accurate):
-        y = backend.asnumpy(form(backend.array(np.zeros(n), name), **rowwise_parameters(function)))
+    x = backend.array(np.zeros(n), dtype)
+    for form in (function, accurate(function)):
+        y = backend.asnumpy(form(x, **rowwise_parameters(function)))
         one = np.array(1 / n).astype(y.dtype)
         assert one > 0
         np.testing.assert_array_max_ulp(
-            y.astype("f4"), np.full(n, one, "f4"), 4 * (name == "float32")
+            y.astype("f4"), np.full(n, one, "f4"), 4 * (dtype == "float32")
         )
 
 
@@ -143,51 +146,47 @@ ROWS = np.array(
 )
 
 
-@over("function", WEIGHTED)
-def test_infinite_elements_share_what_there_is(function, backend):
-    """Where an element is infinite, softmax is NaN throughout."""
+@over("function", WITH_SUM)
+def test_infinite_elements(function, backend, dtype):
+    """They have equal parts of the sum; the formula of softmax is NaN there."""
     sign = -1 if function is ax.softmin else 1
     rows = np.isinf(ROWS) & (ROWS > 0)
     expected = rows / rows.sum(axis=-1, keepdims=True)
-    for dtype in backend.dtypes:
-        for case in function.definition.cases:
-            y = function.accurate(backend.array(sign * ROWS, dtype), **case.parameters)
-            y = backend.asnumpy(y)
-            np.testing.assert_allclose(
-                y.astype("f8"), expected, rtol=1e-2 if "16" in dtype else 1e-6
-            )
-            assert (y[expected == 0] == 0).all()
+    for case in cases_of(function):
+        y = accurate(function)(backend.array(sign * ROWS, dtype), **case.parameters)
+        y = backend.asnumpy(y)
+        rtol = 1e-2 if "16" in dtype else 1e-6
+        np.testing.assert_allclose(y.astype("f8"), expected, rtol=rtol)
+        assert (y[expected == 0] == 0).all()
 
 
-def test_the_logarithms_of_what_infinite_elements_share(backend):
+def test_infinite_elements_of_log_softmax(backend, standard_dtype):
     infinite = inf == ROWS
     expected = np.where(infinite, -np.log(infinite.sum(axis=-1, keepdims=True)), -inf)
-    for dtype in {"float32", "float64"} & set(backend.dtypes):
-        y = backend.asnumpy(ax.log_softmax.accurate(backend.array(ROWS, dtype)))
-        np.testing.assert_allclose(y, expected, rtol=1e-6)
+    y = backend.asnumpy(accurate(ax.log_softmax)(backend.array(ROWS, standard_dtype)))
+    np.testing.assert_allclose(y, expected, rtol=1e-6)
 
 
-@over("function", [*WEIGHTED, ax.log_softmax])
-def test_nan_is_not_hidden_by_infinity(function, backend):
+@over("function", [*WITH_SUM, ax.log_softmax])
+def test_nan_beside_infinity(function, backend):
     x = np.array([[inf, nan, 0.0, -inf], [inf, 1.0, 2.0, 3.0]])
-    y = backend.asnumpy(function.accurate(backend.array(x, "float32")))
+    y = backend.asnumpy(accurate(function)(backend.array(x, "float32")))
     assert np.isnan(y[0]).all()
     assert not np.isnan(y[1]).any()
 
 
-@over("function", MASKED)
-def test_masks_of_long_slices(function, backend):
+def test_masked_long_slices(masked, backend):
     """What is masked counts for nothing, though it be infinite or NaN."""
     rng = np.random.default_rng(1)
     x = rng.normal(size=3000) * 10
     mask = rng.random(3000) < 0.5
     x[~mask] = rng.choice([inf, nan, -inf, 1e30], (~mask).sum())
     dtype = backend.dtypes[-1]
-    parameters = {**rowwise_parameters(function), "where": backend.array(mask, "bool")}
-    got = backend.asnumpy(function.accurate(backend.array(x, dtype), **parameters))
-    alone = function.accurate(x[mask].astype(dtype), **rowwise_parameters(function))
-    taken = got[mask] if got.shape == x.shape else got
-    np.testing.assert_allclose(taken, alone, rtol=2e-5 if dtype == "float32" else 1e-11)
+    parameters = {**rowwise_parameters(masked), "where": backend.array(mask, "bool")}
+    got = backend.asnumpy(accurate(masked)(backend.array(x, dtype), **parameters))
+    alone = accurate(masked)(x[mask].astype(dtype), **rowwise_parameters(masked))
+    unmasked = got[mask] if got.shape == x.shape else got
+    np.testing.assert_allclose(unmasked, alone, rtol=2e-5 if dtype == "float32" else 1e-11)
     if got.shape == x.shape:
         assert np.isin(got[~mask], [0.0, -inf]).all()
 
@@ -195,10 +194,9 @@ def test_masks_of_long_slices(function, backend):
 # what is small beside the rest
 
 
-def test_the_logarithm_of_a_sum_keeps_its_small_term(backend):
-    for dtype in {"float32", "float64"} & set(backend.dtypes):
-        x = np.array([[0.0, -40.0], [-40.0, 0.0], [0.0, -20.0], [-1e-20, -60.0]], dtype)
-        expected = np.log1p(np.exp(x.astype("f8").min(axis=-1)))
-        expected[3] = -1e-20 + np.exp(-60.0)
-        y = backend.asnumpy(ax.logsumexp.accurate(backend.array(x, dtype), axis=-1))
-        np.testing.assert_allclose(y, expected, rtol=4 * np.finfo(dtype).eps)
+def test_logsumexp_of_small_term(backend, standard_dtype):
+    x = np.array([[0.0, -40.0], [-40.0, 0.0], [0.0, -20.0], [-1e-20, -60.0]], standard_dtype)
+    expected = np.log1p(np.exp(x.astype("f8").min(axis=-1)))
+    expected[3] = -1e-20 + np.exp(-60.0)
+    y = backend.asnumpy(accurate(ax.logsumexp)(backend.array(x, standard_dtype), axis=-1))
+    np.testing.assert_allclose(y, expected, rtol=4 * np.finfo(standard_dtype).eps)

@@ -11,7 +11,6 @@ import pytest
 from oracle import in_sweep, over, peak_memory
 
 import activations_xp as ax
-from activations_xp.functions import attention
 
 sdpa, heads = ax.scaled_dot_product_attention, ax.multi_head_attention
 

@@ -14,10 +14,17 @@ import numpy as np
 import pytest
 from array_api_compat import array_namespace
 from oracle import (
+    CASES,
+    FUNCTIONS,
+    domain_of,
+    has_parameter_derivatives,
     import_object,
     kind_of,
+    output_axis,
+    over,
     required_parameters,
     rowwise_parameters,
+    stated_peer,
     takes_array,
 )
 from sklearn.datasets import load_digits
@@ -59,22 +66,22 @@ class Classifier:
         w = self.weights
         return self.softmax(self.activation(x @ w["w1"] + w["b1"]) @ w["w2"] + w["b2"])
 
-    def gradients(self, x, one_hot, slope, ones):
-        """The derivatives of the summed cross-entropy; `slope` is that of the activation."""
+    def gradients(self, x, one_hot, derivative, ones):
+        """Return the gradients of the summed cross-entropy; `derivative` is the activation's."""
         w = self.weights
         t = x @ w["w1"] + w["b1"]
         error = self.predict_proba(x) - one_hot
-        back = (error @ w["w2"].T) * slope(t)
+        g = (error @ w["w2"].T) * derivative(t)
         return {
-            "w1": x.T @ back,
-            "b1": ones @ back,
+            "w1": x.T @ g,
+            "b1": ones @ g,
             "w2": self.activation(t).T @ error,
             "b2": ones @ error,
         }
 
 
-def _by_hand(definition, case):
-    """The function as somebody writes it who has only NumPy and the formula."""
+def _by_hand(case):
+    """Return the function as somebody writes it who has only NumPy and the formula."""
     names = ("abs", "exp", "expm1", "log", "log1p", "maximum", "minimum", "sqrt", "tanh", "where")
     words = {name: getattr(np, name) for name in (*names, "max", "sum", "reshape", "sin", "cos")}
     words |= {name: getattr(np, name) for name in ("arange", "average", "clip", "cumsum", "sort")}
@@ -82,13 +89,13 @@ def _by_hand(definition, case):
     words["simplex"] = functools.partial(_oracle.simplex, contextlib.nullcontext())
     words |= {name: np.vectorize(getattr(math, name)) for name in ("erf", "erfc")}
     code = compile(case.formula, "<formula>", "eval")
-    parameters = {**definition.defaults, **case.parameters}
+    parameters = case.all_parameters
 
     def formula(x):
         a, b = np.array_split(x, 2)  # some formulas work on halves
         return np.asarray(eval(code, {**words, "a": a, "b": b, **parameters, "x": x}), float)
 
-    if definition.output_axis is None:
+    if output_axis(case.function) is None:
         return formula
     return lambda x: np.apply_along_axis(formula, -1, x)
 
@@ -98,68 +105,72 @@ def _softmax(x):
     return e / e.sum(axis=1, keepdims=True)
 
 
-def _fits_a_layer(definition):
-    """Whether it takes any number, and the result is a row for each row of x."""
-    if definition.properties.domain != (-math.inf, math.inf):
-        return False
-    whole = "axis" in definition.defaults and definition.defaults["axis"] is None
-    return definition.output_axis is None or not (definition.output_axis == "added" or whole)
+def _fits_a_layer(function):
+    """Return whether it takes any number, and the result is a row for each row of x."""
+    definition = function.definition
+    takes_all = "axis" in definition.defaults and definition.defaults["axis"] is None
+    is_rowwise = output_axis(function) != "added" and not takes_all
+    return domain_of(definition) == REALS and (output_axis(function) is None or is_rowwise)
+
+
+REALS = (-math.inf, math.inf)
+FITTING = [case for case in CASES if _fits_a_layer(case.function)]
 
 
 def _width(activation):
     return activation(np.zeros((1, HIDDEN))).shape[1]
 
 
-def test_a_forward_pass_with_an_activation_written_by_hand(case, backend):
-    if not _fits_a_layer(case.definition):
-        return
-    own = _by_hand(case.definition, case.case)
-    weights = _weights(_width(own))
-    expected = Classifier(own, _softmax, weights).predict_proba(PIXELS)
-    for dtype in set(backend.dtypes) & set(TOLERANCE):
-        there = {name: backend.array(value, dtype) for name, value in weights.items()}
-        ours = functools.partial(case.function, **case.parameters)
-        got = Classifier(ours, ax.softmax, there).predict_proba(backend.array(PIXELS, dtype))
-        _agree(backend.asnumpy(got), expected, TOLERANCE[dtype], str(case))
+@over("case", FITTING)
+def test_forward_pass_beside_formula(case, backend, standard_dtype):
+    by_hand = _by_hand(case)
+    weights = _weights(_width(by_hand))
+    expected = Classifier(by_hand, _softmax, weights).predict_proba(PIXELS)
+    there = {name: backend.array(value, standard_dtype) for name, value in weights.items()}
+    ours = functools.partial(case.function, **case.parameters)
+    pixels = backend.array(PIXELS, standard_dtype)
+    got = Classifier(ours, ax.softmax, there).predict_proba(pixels)
+    _agree(backend.asnumpy(got), expected, TOLERANCE[standard_dtype], str(case))
 
 
-def test_a_backward_pass_with_our_derivative(elementwise, backend):
-    if not _fits_a_layer(elementwise.definition):
-        return
-    for case in elementwise.definition.cases:
-        weights = _weights()
-        numeric = _central_differences(_by_hand(elementwise.definition, case), weights)
-        for dtype in set(backend.dtypes) & set(TOLERANCE):
-            there = {name: backend.array(value, dtype) for name, value in weights.items()}
-            ours = functools.partial(elementwise, **case.parameters)
-            gradients = Classifier(ours, ax.softmax, there).gradients(
-                backend.array(PIXELS, dtype),
-                backend.array(ONE_HOT, dtype),
-                functools.partial(elementwise.derivative, **case.parameters),
-                backend.array(np.ones((1, len(PIXELS))), dtype),
-            )
-            for name, value in gradients.items():
-                tolerance = max(TOLERANCE[dtype], 1e-9)  # that of the differences
-                _agree(backend.asnumpy(value), numeric[name], tolerance, f"{case} {name}")
+@over("case", [case for case in FITTING if output_axis(case.function) is None])
+def test_backward_pass_beside_differences(case, backend, standard_dtype):
+    weights = _weights()
+    there = {name: backend.array(value, standard_dtype) for name, value in weights.items()}
+    ours = functools.partial(case.function, **case.parameters)
+    gradients = Classifier(ours, ax.softmax, there).gradients(
+        backend.array(PIXELS, standard_dtype),
+        backend.array(ONE_HOT, standard_dtype),
+        functools.partial(case.function.derivative, **case.parameters),
+        backend.array(np.ones((1, len(PIXELS))), standard_dtype),
+    )
+    numeric = _numeric_gradients(case)
+    for name, value in gradients.items():
+        tolerance = max(TOLERANCE[standard_dtype], 1e-9)  # that of the differences
+        _agree(backend.asnumpy(value), numeric[name], tolerance, f"{case} {name}")
 
 
-def _central_differences(activation, weights, h=1e-4):
-    """The gradient of the summed cross-entropy, to the fourth order in h."""
+@functools.lru_cache(maxsize=1)  # for the dtypes of a case
+def _numeric_gradients(case, h=1e-4):
+    """Return the gradients of the summed cross-entropy, to the fourth order in h."""
+    activation, weights = _by_hand(case), _weights()
 
     def loss(weights):
-        chances = Classifier(activation, _softmax, weights).predict_proba(PIXELS)
-        return -np.sum(np.log(chances[ONE_HOT == 1]))
+        p = Classifier(activation, _softmax, weights).predict_proba(PIXELS)
+        return -np.sum(np.log(p[ONE_HOT == 1]))
 
-    def slope(name, index):
+    def difference_quotient(name, index):
         def at(step):
-            moved = weights[name].copy()
-            moved[index] += step
-            return loss({**weights, name: moved})
+            stepped = weights[name].copy()
+            stepped[index] += step
+            return loss({**weights, name: stepped})
 
         return (8 * (at(h) - at(-h)) - (at(2 * h) - at(-2 * h))) / (12 * h)
 
     return {
-        name: np.reshape([slope(name, i) for i in np.ndindex(value.shape)], value.shape)
+        name: np.reshape(
+            [difference_quotient(name, index) for index in np.ndindex(value.shape)], value.shape
+        )
         for name, value in weights.items()
     }
 
@@ -168,49 +179,58 @@ def _central_differences(activation, weights, h=1e-4):
 
 STEPS, RATE = 5, 0.01
 LAYERS = ("w1", "b1", "w2", "b2")
-REALS = (-math.inf, math.inf)
 
 
-def test_a_training_loop_written_with_vjp(case, backend):
+def _trainable(case):
+    """Return the parameters that have a derivative, with their values if those are numbers."""
+    specs = case.definition.parameters
+    return {
+        name: value
+        for name, value in case.all_parameters.items()
+        if has_parameter_derivatives(case.function) and takes_array(specs[name])
+        if value is not None and abs(value) < math.inf
+    }
+
+
+TRAINED = [
+    (case, learned)
+    for case in CASES
+    if domain_of(case.definition) == REALS
+    for learned in ([{}, _trainable(case)] if _trainable(case) else [{}])
+]
+
+
+@pytest.mark.float64
+@over(("case", "learned"), TRAINED)
+def test_training_loop_with_vjp(case, learned, backend):
     """NumPy learns what autograd learns, from the same arrays and the same function."""
-    if "float64" not in backend.dtypes or case.definition.properties.domain != REALS:
-        return
     given = rowwise_parameters(case.function) | case.parameters
-    for learned in ({}, _trained(case)) if _trained(case) else ({},):
-        weights = _weights(_rows(np, case.function(np.zeros((1, HIDDEN)), **given)).shape[1])
-        weights |= {name: np.full(1, value) for name, value in learned.items()}
-        step = functools.partial(_step_by_hand, case.function, given)
-        losses, gradients = _trained_for(STEPS, step, weights, np.asarray)
-        assert losses[-1] < losses[0]
-        assert gradients["w1"].any() != _is_flat(case, given)
-        if backend.library == "numpy":
-            _agrees_with_differences(step, weights, gradients)
-            continue
-        other = {"torch": _step_of_torch, "jax": _step_of_jax}.get(backend.library, _step_by_hand)
-        step = functools.partial(other, case.function, given)
-        expected, there = _trained_for(STEPS, step, weights, backend.array)
+    weights = _weights(_rows(np, case.function(np.zeros((1, HIDDEN)), **given)).shape[1])
+    weights |= {name: np.full(1, value) for name, value in learned.items()}
+    step = functools.partial(_step_by_hand, case.function, given)
+    losses, gradients = _train(STEPS, step, weights, np.asarray)
+    assert losses[-1] < losses[0]
+    assert gradients["w1"].any() != _is_constant(case, given)
+    if backend.library == "numpy":
+        _check_differences(step, weights, gradients)
+    else:
+        steps = {"torch": _step_of_torch, "jax": _step_of_jax}
+        step = steps.get(backend.library, _step_by_hand)
+        step = functools.partial(step, case.function, given)
+        expected, there = _train(STEPS, step, weights, backend.array)
         assert backend.asnumpy(there["w1"]).any() == gradients["w1"].any()
         _agree(losses, expected, TOLERANCE["float64"], str(case))
 
 
-def _trained(case):
-    """The parameters that have a derivative, with their values if those are numbers."""
-    if case.definition.parameter_derivatives is None:
-        return {}
-    kinds = case.definition.parameters
-    values = {n: v for n, v in case.all_parameters.items() if takes_array(kinds[n])}
-    return {n: v for n, v in values.items() if v is not None and abs(v) < math.inf}
-
-
-def _is_flat(case, given):
-    """Whether it does not move with x."""
+def _is_constant(case, given):
+    """Return whether it does not change with x."""
     x = np.random.default_rng(6).normal(size=(24, HIDDEN))
     near = x + 1e-6 * np.cos(np.arange(x.size)).reshape(x.shape)
     return (case.function(x, **given) == case.function(near, **given)).all()
 
 
-def _trained_for(steps, step, weights, array):
-    """The losses before each step of gradient descent, and the gradients before the first."""
+def _train(steps, step, weights, array):
+    """Return the losses before each step of gradient descent, and the first gradients."""
     losses, first = [], {}
     pixels, one_hot = array(PIXELS), array(ONE_HOT)
     weights = {name: array(value) for name, value in weights.items()}
@@ -236,15 +256,15 @@ def _step_by_hand(function, given, weights, pixels, one_hot):
     hidden = _rows(xp, y)
     outputs = hidden @ weights["w2"] + weights["b2"]
     outputs = outputs - xp.max(outputs, axis=1, keepdims=True)
-    total = xp.sum(xp.exp(outputs), axis=1, keepdims=True)
-    loss = xp.mean(xp.log(total)) - xp.sum(outputs * one_hot) / len(LABELS)
-    error = (xp.exp(outputs) / total - one_hot) / len(LABELS)
+    row_sum = xp.sum(xp.exp(outputs), axis=1, keepdims=True)
+    loss = xp.mean(xp.log(row_sum)) - xp.sum(outputs * one_hot) / len(LABELS)
+    error = (xp.exp(outputs) / row_sum - one_hot) / len(LABELS)
     g = xp.reshape(error @ weights["w2"].T, y.shape)
     found = function.vjp(g, t, **given)
-    back = found["x"]
+    dt = found["x"]
     gradients = {
-        "w1": pixels.T @ back,
-        "b1": xp.sum(back, axis=0, keepdims=True),
+        "w1": pixels.T @ dt,
+        "b1": xp.sum(dt, axis=0, keepdims=True),
         "w2": hidden.T @ error,
         "b2": xp.sum(error, axis=0, keepdims=True),
     }
@@ -291,57 +311,57 @@ def _layers_of_jax():
     return jax.jit(lambda x, w, b: x @ w + b), jax.jit(last)
 
 
-def _agrees_with_differences(step, weights, gradients, h=1e-7):
-    """The loss moves with each of the weights as the gradient says, along one direction."""
+def _check_differences(step, weights, gradients, h=1e-7):
+    """Check that the loss changes along one direction as the gradient of each weight says."""
     for name, gradient in gradients.items():
-        way = np.cos(np.arange(gradient.size)).reshape(gradient.shape)
-        ends = [step({**weights, name: weights[name] + s * way}, PIXELS, ONE_HOT) for s in (-h, h)]
-        slope = (ends[1][0] - ends[0][0]) / (2 * h)
-        np.testing.assert_allclose(np.sum(gradient * way), slope, rtol=1e-6, atol=3e-8)
+        direction = np.cos(np.arange(gradient.size)).reshape(gradient.shape)
+        low, high = (
+            step({**weights, name: weights[name] + s * direction}, PIXELS, ONE_HOT)[0]
+            for s in (-h, h)
+        )
+        rise = (high - low) / (2 * h)
+        np.testing.assert_allclose(np.sum(gradient * direction), rise, rtol=1e-6, atol=3e-8)
 
 
 # as each library has it
 
 
 def _counterparts(library):
-    """Our functions and the library's own, with the keywords that our definition states."""
-    for function in map(ax.get, ax.names()):
-        peers = function.definition.peers.get(library, ())
-        noise = function.definition.noise
-        is_random = noise is not None and "training" not in function.definition.parameters
-        if len(peers) == 1 and _fits_a_layer(function.definition) and not is_random:
-            (peer,) = peers
-            notes = {peer.note: None} if peer.note.isidentifier() else {}
-            stated = {**notes, **peer.parameters}
-            own = import_object(peer.name)
+    """Generate our functions and the library's, with the keywords that our definition states."""
+    for function in FUNCTIONS:
+        peer = stated_peer(function, library)
+        is_random = "noise" in _required(function.definition)
+        if peer is not None and _fits_a_layer(function) and not is_random:
+            path, stated = peer
+            theirs = import_object(path)
             if stated.pop("training", False):  # in which nothing is the same twice
-                own = functools.partial(own, training=False)
+                theirs = functools.partial(theirs, training=False)
             if "normalized_shape" in stated:
-                own = _by_shape(own, function.definition.defaults["epsilon"])
-            yield function, own, stated
+                theirs = _by_shape(theirs, function.definition.defaults["epsilon"])
+            yield function, theirs, stated
 
 
-def _by_shape(own, epsilon):
-    """A function of the sizes of the last axes, as one that may be given whatever is stated."""
-    return lambda x, **stated: own(x, x.shape[-1:], eps=epsilon)
+def _by_shape(function, epsilon):
+    """Return a function of the sizes of the last axes as one that takes whatever is stated."""
+    return lambda x, **stated: function(x, x.shape[-1:], eps=epsilon)
 
 
-def _same(function, own, stated):
-    """Both at the parameters where they are the same, as functions of x and what is learned."""
+def _at_same_parameters(function, theirs, stated):
+    """Return both where they are the same, as functions of x and what is learned."""
     definition = function.definition
     ours = {k: v for k, v in stated.items() if k in definition.parameters and k != "axis"}
-    if "axis" in stated and definition.output_axis is None:
+    if "axis" in stated and output_axis(function) is None:
         ours["axis"] = stated["axis"]
     # what is stated and not ours is the axis under another name, with another default; not every
     # library counts from the end
     default = definition.defaults.get("axis")
     axis = dict.fromkeys(stated.keys() - ours.keys(), 1 if default == -1 else default)
     numbers = {k: v for k, v in required_parameters(function).items() if k in _required(definition)}
-    for name in _learned(definition):
+    for name in _learned(function):
         del numbers[name]
     return (
         functools.partial(function, **ours, **numbers),
-        functools.partial(own, **axis, **numbers),
+        functools.partial(theirs, **axis, **numbers),
     )
 
 
@@ -349,12 +369,13 @@ def _required(definition):
     return definition.parameters.keys() - definition.defaults.keys()
 
 
-LEARNED = ("operand", "channel array")
-
-
-def _learned(definition):
-    """Those without a default of which every library has an array."""
-    return [n for n in _required(definition) if kind_of(ax.get(definition.name), n) in LEARNED]
+def _learned(function):
+    """Return the parameters without a default of which every library has an array."""
+    return [
+        name
+        for name in _required(function.definition)
+        if kind_of(function, name) in ("operand", "channel array")
+    ]
 
 
 def _torch_client(backend, dtype, activation, learned):
@@ -415,30 +436,26 @@ def _numpy_client(backend, dtype, activation, learned):
 CLIENTS = {"torch": ("torch", _torch_client), "jax": ("jax", _jax_client)}
 
 
-def test_the_activation_of_the_library_replaced(backend):
+def test_network_with_peer_replaced(backend, standard_dtype):
     library, client = CLIENTS.get(backend.library, ("scipy", _numpy_client))
-    tried = 0
-    for function, own, stated in _counterparts(library):
-        ours, own = _same(function, own, stated)
+    counterparts = list(_counterparts(library))
+    assert counterparts
+    for function, theirs, stated in counterparts:
+        ours, theirs = _at_same_parameters(function, theirs, stated)
         if library == "scipy":
-            own = functools.partial(_through_numpy, backend, own)
-        learned = [
-            np.full(1, required_parameters(function)[name])
-            for name in _learned(function.definition)
-        ]
-        for dtype in set(backend.dtypes) & set(TOLERANCE):
-            got, expected = (client(backend, dtype, f, learned) for f in (ours, own))
-            assert got.keys() == expected.keys()
-            for name in got:
-                a, b = backend.asnumpy(got[name]), backend.asnumpy(expected[name])
-                assert a.dtype == dtype
-                _agree(a, b, _tolerance(backend, function, dtype), f"{function.__name__}: {name}")
-            tried += 1
-    assert tried
+            theirs = functools.partial(_through_numpy, backend, theirs)
+        learned = [np.full(1, required_parameters(function)[n]) for n in _learned(function)]
+        got, expected = (client(backend, standard_dtype, f, learned) for f in (ours, theirs))
+        assert got.keys() == expected.keys()
+        tolerance = _tolerance(backend, function, standard_dtype)
+        for name in got:
+            a, b = backend.asnumpy(got[name]), backend.asnumpy(expected[name])
+            assert a.dtype == standard_dtype
+            _agree(a, b, tolerance, f"{function.__name__}: {name}")
 
 
 def _tolerance(backend, function, dtype):
-    """Wider where the library's own kernel is known to be amiss, and so not taken."""
+    """Return a wider one where the library's own kernel is inaccurate, and so not taken."""
     if backend.library == "torch":
         from activations_xp.backends.torch import NATIVE
 

@@ -7,27 +7,31 @@ import inspect
 from pathlib import Path
 
 import pytest
+from oracle import OPERATIONS, cases_of, output_axis, peers_of
 
 import activations_xp as ax
 from activations_xp import functions
 
 PACKAGE = Path(inspect.getfile(ax)).parent
+FUNCTIONS = PACKAGE / "functions"
 FAMILIES = sorted(
-    p for p in (PACKAGE / "functions").rglob("*.py") if p != PACKAGE / "functions" / "__init__.py"
+    {*FUNCTIONS.glob("*.py"), *FUNCTIONS.glob("*/__init__.py")} - {FUNCTIONS / "__init__.py"}
 )
-BACKENDS = sorted(p for p in (PACKAGE / "backends").rglob("*.py"))
+BACKENDS = sorted((PACKAGE / "backends").rglob("*.py"))
+
+OPERATION_NAMES = {operation.__name__ for operation in OPERATIONS}
 
 pytestmark = pytest.mark.once
 
 
-def test_every_public_name_is_registered_and_every_function_public():
+def test_public_names_are_registered():
     public = {name for name in vars(functions) if inspect.isfunction(vars(functions)[name])}
-    assert public >= set(ax.names())
-    assert public <= set(ax.names(aliases=True))
+    assert public >= set(ax.names()) | OPERATION_NAMES
+    assert public <= set(ax.names(aliases=True)) | OPERATION_NAMES
 
 
 @pytest.mark.parametrize("path", FAMILIES, ids=lambda p: p.stem)
-def test_a_family_lists_its_names_in_order(path):
+def test_order_of_names(path):
     assigned = [
         node.value
         for node in ast.parse(path.read_text()).body
@@ -38,26 +42,25 @@ def test_a_family_lists_its_names_in_order(path):
 
 
 @pytest.mark.parametrize("path", BACKENDS, ids=lambda p: p.stem)
-def test_a_backend_names_functions_only_in_its_native_table(path):
+def test_backends_name_functions_in_native_tables_only(path):
     tree = ast.parse(path.read_text())
     native = [
         node
         for node in tree.body
         if isinstance(node, ast.AnnAssign) and node.target.id in ("NATIVE", "OPERATIONS")
     ]
-    inside = {id(n) for table in native for n in ast.walk(table)}
+    in_tables = {id(n) for table in native for n in ast.walk(table)}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and id(node) not in inside:
-            assert node.value not in {*ax.names(aliases=True)}
+        if isinstance(node, ast.Constant) and id(node) not in in_tables:
+            assert node.value not in {*ax.names(aliases=True), *OPERATION_NAMES}
 
 
-def test_a_definition_is_complete(activation):
+def test_definition_is_complete(activation):
     definition = activation.definition
     assert definition.source.endswith(".")
-    assert definition.peers
-    assert definition.cases
-    assert (definition.output_axis is None) == (definition.derivative is not None)
-    for case in definition.cases:
-        assert set(case.parameters) <= set(definition.parameters)
+    assert peers_of(activation)
+    assert cases_of(activation)
+    assert (output_axis(activation) is None) == (definition.derivative is not None)
     required = set(definition.parameters) - set(definition.defaults)
-    assert all(required <= set(v.parameters) for v in definition.cases)
+    for case in cases_of(activation):
+        assert required <= set(case.parameters) <= set(definition.parameters)

@@ -8,7 +8,7 @@ from math import erf, exp, pi, sqrt
 import mpmath
 import numpy as np
 import pytest
-from oracle import FUNCTIONS
+from oracle import ELEMENTWISE, cases_of, domain_of
 
 import activations_xp as ax
 from activations_xp._oracle import truth
@@ -31,7 +31,7 @@ def _default(backend):
     return "float32" if backend.library == "torch" else "float64"
 
 
-def test_lecun_normal_is_cut_off_and_as_wide_as_it_must_be(backend, rng):
+def test_lecun_normal_is_truncated_with_right_variance(backend, rng):
     n, fan = 10**6, 1000
     w = ax.lecun_normal((fan, n // fan), rng)
     if backend.library in ("numpy", "torch", "jax"):
@@ -60,7 +60,7 @@ def test_lecun_normal_is_cut_off_and_as_wide_as_it_must_be(backend, rng):
     ],
 )
 @pytest.mark.once
-def test_the_inputs_are_counted(shape, axes, fan):
+def test_fan_in(shape, axes, fan):
     w = ax.lecun_normal(shape, np.random.default_rng(1), **axes)
     assert w.shape == shape
     assert abs(w.var() * fan - 1) < 8 * sqrt(2 / w.size)
@@ -84,7 +84,7 @@ def test_seed_and_dtype(backend, rng):
 
 
 @pytest.mark.once
-def test_bad_input():
+def test_invalid_input():
     rng = np.random.default_rng(0)
     for wrong in (None, 0, "numpy", np.random.RandomState(0), np.ones(2)):
         with pytest.raises(TypeError, match=r"lecun_normal: rng must be a numpy\.random\."):
@@ -101,19 +101,15 @@ def test_bad_input():
         ax.gain(np.tanh)
 
 
-WITH_A_GAIN = [
-    f
-    for f in FUNCTIONS
-    if f.definition.output_axis is None and f.definition.properties.domain == (-np.inf, np.inf)
-]
+WITH_A_GAIN = [f for f in ELEMENTWISE if domain_of(f.definition) == (-np.inf, np.inf)]
 
 
 @pytest.mark.once
 @pytest.mark.parametrize("function", WITH_A_GAIN, ids=lambda f: f.__name__)
-def test_the_gain_is_that_of_the_formula(function):
+def test_gain_by_formula(function):
     """By the trapezoidal rule on the formula, which converges fast where that is smooth."""
     definition = function.definition
-    case = definition.cases[0]
+    case = cases_of(function)[0]
     given = {**definition.defaults, **case.parameters}
     is_smooth = definition.properties.smoothness > 1
     points = 601 if is_smooth else 4001
@@ -125,7 +121,7 @@ def test_the_gain_is_that_of_the_formula(function):
 
 
 @pytest.mark.once
-def test_gains_that_are_known():
+def test_gain_known():
     assert ax.gain(ax.relu) == pytest.approx(sqrt(2), rel=1e-15)
     assert ax.gain("linear") == pytest.approx(1, rel=1e-15)
     assert ax.gain("leaky_relu", negative_slope=0.2) == pytest.approx(sqrt(2 / 1.04), rel=1e-15)
@@ -142,9 +138,8 @@ def test_gains_that_are_known():
     assert step == pytest.approx(float(exact**-0.5), rel=1e-13)
 
 
-def test_gains_beside_those_of_torch(backend):
-    if backend.library != "torch":
-        return
+@pytest.mark.libraries("torch")
+def test_gain_beside_torch(backend):
     from torch.nn.init import calculate_gain
 
     for name, parameter in (("linear", None), ("relu", None), ("leaky_relu", 0.3)):
@@ -158,7 +153,7 @@ def test_gains_beside_those_of_torch(backend):
         assert ax.gain(name) == pytest.approx(ours[name], rel=1e-12)
 
 
-def test_fifty_layers_of_selu_keep_mean_and_variance(backend, rng):
+def test_mean_and_variance_after_fifty_selu_layers(backend, rng):
     width = 512
     values = np.random.default_rng(2).standard_normal((width, width))
     factor = ax.gain(ax.selu)

@@ -9,6 +9,8 @@ import pytest
 
 import activations_xp as ax
 
+pytestmark = pytest.mark.once
+
 # transformers 5.23, activations.ACT2CLS
 TRANSFORMERS = """
 gelu gelu_10 gelu_accurate gelu_fast gelu_new gelu_python gelu_python_tanh gelu_pytorch_tanh
@@ -43,12 +45,12 @@ KNOWN = sorted({*f"{TRANSFORMERS}{TIMM}{KERAS}{TORCH}{JAX_AND_SCIPY}".split()})
 
 
 @pytest.mark.parametrize("name", KNOWN)
-def test_a_name_of_another_library_is_known(name):
+def test_get_by_name_of_other_library(name):
     assert callable(ax.get(name))
 
 
 @pytest.mark.parametrize("name", ax.names(aliases=True))
-def test_a_name_comes_back(name):
+def test_name_of_round_trip(name):
     function = ax.get(name)
     again = ax.get(ax.name_of(function))
     if isinstance(function, functools.partial):
@@ -58,7 +60,7 @@ def test_a_name_comes_back(name):
         assert ax.name_of(function) == function.__name__
 
 
-def test_a_mapping_binds_parameters():
+def test_get_by_mapping():
     f = ax.get({"name": "leaky_relu", "negative_slope": 0.2})
     np.testing.assert_array_equal(f(np.array([-1.0, 2.0])), [-0.2, 2.0])
     assert ax.name_of(f) == {"name": "leaky_relu", "negative_slope": 0.2}
@@ -71,7 +73,7 @@ def test_a_mapping_binds_parameters():
     assert ax.name_of(functools.partial(ax.prelu, weight=weight))["weight"] is weight
 
 
-def test_bad_mappings():
+def test_invalid_mappings():
     with pytest.raises(TypeError, match="get: leaky_relu has no parameter 'slope'; its parameters"):
         ax.get({"name": "leaky_relu", "slope": 0.2})
     with pytest.raises(TypeError, match="get: name must be a string, got None"):
@@ -84,6 +86,6 @@ def test_bad_mappings():
     "function",
     [np.tanh, abs, "relu", None, functools.partial(np.tanh), functools.partial(ax.elu, 1.0)],
 )
-def test_what_is_no_function_of_ours_has_no_name(function):
+def test_name_of_foreign_function(function):
     with pytest.raises(TypeError, match=r"^name_of: function must be one of this package"):
         ax.name_of(function)
