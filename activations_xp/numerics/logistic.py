@@ -36,19 +36,19 @@ def x_sigmoid(
 ) -> Any:
     """Return x*sigmoid(t), times the factor.
 
-    Where the sigmoid is 0, the result is -0, also at an infinite x; it is 0 if `closed` is
-    positive. A factor belongs in here: x*sigmoid(t) may be subnormal before the product is.
+    Where the sigmoid is 0 the result has the sign of `closed`, also at an infinite x. A further
+    factor must be given as `factor`: x*sigmoid(t) may be subnormal where the product is not.
     """
     t, lo = hi_lo(t)
     if rounds_to_float32(xp):
         y = xp.minimum(xp.maximum(x, -1e300), 1e300) / (1 + xp.exp(-t))
         return y if factor is None else factor * y
     offset, scale = _exp_offset(xp, t)
-    power, top = -t - offset, 88.0 if t.dtype == xp.float32 else 709.0
-    e = xp.exp(xp.minimum(power, top))
+    power, max_power = -t - offset, 88.0 if t.dtype == xp.float32 else 709.0
+    e = xp.exp(xp.minimum(power, max_power))
     if lo is not None:
         e = e - e * lo
-    y = xp.where(power < top, x, closed) / (scale + e)
+    y = xp.where(power < max_power, x, closed) / (scale + e)
     return (y if factor is None else factor * y) * scale
 
 
@@ -61,9 +61,7 @@ def _exp_offset(xp: Namespace, t: Any) -> tuple[Any, Any]:
     return EXP_OFFSET * is_low, xp.maximum(1 - is_low, exp(-EXP_OFFSET))
 
 
-def silu_derivative(
-    xp: Namespace, t: Any, w: Any = None, factor: Array | float = 1.0
-) -> Any:
+def silu_derivative(xp: Namespace, t: Any, w: Any = None, factor: Array | float = 1.0) -> Any:
     """Return factor*(sigmoid(t) + w*sigmoid(t)*sigmoid(-t)), where w is t if it is None."""
     t, lo = hi_lo(t)
     w = xp.minimum(xp.maximum(t, -1e4), SAFE_EXP_ARG) if w is None else w
