@@ -204,8 +204,12 @@ def _properties(definition: Definition) -> str:
     """Return the properties as a list of items."""
     assert definition.formula is not None
     p = definition.properties
-    space = "\n  " if len(definition.formula) > 84 else " "
-    facts = [f"formula:{space}``{definition.formula}``"]
+    formula = f"``{definition.formula}``"
+    if len(formula) > 88:
+        formula = "\n  " + textwrap.fill(formula, 96, subsequent_indent="  ")
+    else:
+        formula = f" {formula}"
+    facts = [f"formula:{formula}"]
     if p.domain != (-inf, inf):
         facts.append(f"domain: {interval(p.domain)}; NaN outside")
     if p.range != (-inf, inf):

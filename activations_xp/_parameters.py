@@ -183,12 +183,16 @@ def _cotangents(value: Any, first: str, x: Array, backend: Owner) -> Any:
 
 
 def _coefficients(value: Any, first: str, x: Array, backend: Owner) -> tuple[float, ...] | Array:
-    if isinstance(value, (tuple, list)):
-        return tuple(map(as_number, value))
-    array: Array = check_array(value, REAL, first, x, backend)
-    if array.ndim != 1:
-        raise ValueError(f"must have one dimension, got shape {tuple(array.shape)}")
-    return array
+    is_tuple = isinstance(value, (tuple, list))
+    shape = (len(value),) if is_tuple else tuple(getattr(value, "shape", (1,)))
+    coefficients = (
+        tuple(map(as_number, value)) if is_tuple else check_array(value, REAL, first, x, backend)
+    )
+    if len(shape) != 1:
+        raise ValueError(f"must have one dimension, got shape {shape}")
+    if shape == (0,):
+        raise ValueError("must have at least one coefficient, got none")
+    return coefficients
 
 
 def _weight_pairs(

@@ -100,6 +100,19 @@ def _accepted(spec: Any) -> Any:
     return replace(spec, text="", choices=(), optional=False, doc="")
 
 
+def kernel_tables(function: Any) -> tuple[dict[type, Any], ...]:
+    """Return the kernels that a public function has resolved, by type, for each precision."""
+    tables: tuple[dict[type, Any], ...] = inspect.getclosurevars(function).nonlocals["_tables"]
+    return tables
+
+
+def cached_kernels(function: Any, kind: type) -> dict[Any, Any]:
+    """Return what the fast kernel for a type of array keeps, by dtype and parameters."""
+    kernel = kernel_tables(function)[0][kind]
+    cache: dict[Any, Any] = inspect.getclosurevars(kernel).nonlocals["cache"]
+    return cache
+
+
 def accurate(function: Any) -> Callable[..., Any]:
     """Return the function as the package computes it itself, the same with every library."""
     return function.accurate

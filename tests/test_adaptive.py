@@ -292,7 +292,7 @@ def test_a_head_that_forbids(backend):
 
 @pytest.fixture
 def unread(monkeypatch):
-    monkeypatch.setattr(adaptive, "can_read", lambda xp, *arrays: False)
+    monkeypatch.setattr(adaptive, "is_concrete", lambda xp, *arrays: False)
 
 
 @over("batch", BATCHES)
@@ -315,7 +315,7 @@ def test_gathered_or_not_is_the_same(batch, backend, monkeypatch):
         )
 
     gathered = results()
-    monkeypatch.setattr(adaptive, "can_read", lambda xp, *arrays: False)
+    monkeypatch.setattr(adaptive, "is_concrete", lambda xp, *arrays: False)
     assert_close(results(), gathered)
 
 

@@ -158,6 +158,16 @@ _AXES = [
 BAD_VALUES = {
     "array or number": [*_NOT_NUMBERS, *_STRANGE_ARRAYS, *_wrong_shapes("float32")],
     "channel array": [*_NOT_NUMBERS, *_STRANGE_ARRAYS, *_wrong_shapes("float32")],
+    "coefficients": [
+        *_NEVER,
+        *_STRANGE_ARRAYS,
+        _bad(1.0),
+        _bad(None),
+        _bad(("a",)),
+        _bad((), ValueError, "at least one coefficient"),
+        BadValue("empty", _array_of(0), ValueError, "at least one coefficient"),
+        BadValue("matrix", _array_of((2, 3)), ValueError, "one dimension, got shape (2, 3)"),
+    ],
     "operand": [*_NOT_NUMBERS, *_STRANGE_ARRAYS, *_wrong_shapes("float32", "with")],
     "noise": [*_NOT_NUMBERS, *_STRANGE_ARRAYS, *_wrong_shapes("float32")],
     "companion": [
@@ -341,7 +351,7 @@ HAVE_ARRAYS = [
     (function, name, "bool" if is_mask(spec) else "float32")
     for function in FUNCTIONS
     for name, spec in function.definition.parameters.items()
-    if is_mask(spec) or spec.is_real
+    if is_mask(spec) or spec.is_floating
 ]
 
 

@@ -10,26 +10,16 @@ import pytest
 from oracle import OPERATIONS, ForeignArray, kind_of
 
 import activations_xp as ax
-from activations_xp import _parameters
 
 ARRAYS = {
-    _parameters.FLOAT_ARRAY: ("float32", "real"),
-    _parameters.NOISE_ARRAY: ("float32", "real"),
-    _parameters.BOOL_ARRAY: ("bool", "bool"),
-    _parameters.INT_ARRAY: ("int64", "integral"),
+    "float array": ("float32", "real"),
+    "noise array": ("float32", "real"),
+    "boolean array": ("bool", "bool"),
+    "integer array": ("int64", "integral"),
 }
-ARRAYS = {kind_of(spec): dtypes for spec, dtypes in ARRAYS.items()}
 """The dtype that a kind of array has, and the beginning of its name."""
 
 over_operations = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda f: f.__name__)
-
-
-def _is_array(kind):
-    return kind_of(kind) in ARRAYS or _is_pairs(kind)
-
-
-def _is_pairs(kind):
-    return kind_of(kind) == kind_of(_parameters.WEIGHT_PAIRS)
 
 
 def _arrays(operation, backend):
@@ -38,9 +28,9 @@ def _arrays(operation, backend):
     for name, parameter in inspect.signature(operation).parameters.items():
         if parameter.default is parameter.empty:
             is_first = name == operation.definition.first
-            kind = _parameters.FLOAT_ARRAY if is_first else operation.definition.parameters[name]
-            dtype = ARRAYS[kind_of(kind)][0] if kind_of(kind) in ARRAYS else None
-            given[name] = () if _is_pairs(kind) else 1
+            kind = "float array" if is_first else kind_of(operation, name)
+            dtype = ARRAYS[kind][0] if kind in ARRAYS else None
+            given[name] = () if kind == "pairs" else 1
             given[name] = backend.array(np.ones((2, 2)), dtype) if dtype else given[name]
     return given
 
@@ -88,14 +78,14 @@ def test_other_arrays_must_go_with_the_first(operation, backend):
     given = _arrays(operation, backend)
     first = operation.definition.first
     foreign = ForeignArray() if backend.library == "numpy" else np.ones((2, 2), "f4")
-    for name, kind in operation.definition.parameters.items():
-        if name == first or not _is_array(kind):
+    for name in operation.definition.parameters:
+        kind = kind_of(operation, name)
+        if kind not in (*ARRAYS, "pairs"):
             continue
-        is_noise = kind_of(kind) == kind_of(_parameters.NOISE_ARRAY)
-        wrong = "int64" if is_noise else "float64"
+        wrong = "int64" if kind == "noise array" else "float64"
         array = backend.array(np.ones((2, 2)), wrong)
         bad = [[1.0], "x", 1j, foreign, array]
-        if _is_pairs(kind):
+        if kind == "pairs":
             bad = [1, "xy", [(foreign,)], [(foreign, foreign)], [(array, array)]]
         for value in bad:
             words = rf"^{operation.__name__}: {name} must be .* of {first}'s library.*, got "
@@ -108,9 +98,10 @@ def test_arrays_on_another_device(operation, backend):
     if backend.library != "torch":
         return
     given = _arrays(operation, backend)
-    for name, kind in operation.definition.parameters.items():
-        if name != operation.definition.first and kind_of(kind) in ARRAYS:
-            there = backend.array(np.ones((2, 2)), ARRAYS[kind_of(kind)][0]).to("meta")
+    for name in operation.definition.parameters:
+        kind = kind_of(operation, name)
+        if kind in ARRAYS:
+            there = backend.array(np.ones((2, 2)), ARRAYS[kind][0]).to("meta")
             with pytest.raises(ValueError, match=rf"{name} is on device meta but .* device cpu"):
                 operation(**{**given, name: there})
 

@@ -164,7 +164,7 @@ def adaptive_log_prob(
 
     Parameters
     ----------
-    x, head_weight, tail_weights, head_bias
+    x, head_weight, tail_weights, head_bias : arrays
         As for `adaptive_log_softmax_with_loss`.
 
     Returns
@@ -233,7 +233,7 @@ def adaptive_predict(
 
     Parameters
     ----------
-    x, head_weight, tail_weights, head_bias
+    x, head_weight, tail_weights, head_bias : arrays
         As for `adaptive_log_softmax_with_loss`.
 
     Returns

@@ -6,7 +6,7 @@ from math import inf
 from typing import Any
 
 from .._define import Peer, activation, case
-from .._parameters import ArrayOrNumber, Axis, ChannelArray
+from .._parameters import ArrayOrNumber, Axis, ChannelArray, Coefficients
 from .._typing import NUMBER, Array, Namespace
 from ..numerics.arrays import broadcast_along, ones_like_nan, zeros_like
 
@@ -14,6 +14,7 @@ __all__ = [
     "identity",
     "leaky_relu",
     "prelu",
+    "rational",
     "relu",
     "relu6",
     "relu_squared",
@@ -701,6 +702,132 @@ def _(xp, x, alpha, beta):
 @shilu.defderivative("alpha", "beta")
 def _(xp, x, alpha, beta):
     return {"alpha": xp.maximum(x, 0.0), "beta": ones_like_nan(xp, x)}
+
+
+@activation(
+    formula="(numerator[0] + x * (numerator[1] + x * (numerator[2] + x * (numerator[3]"
+    " + x * (numerator[4] + x * numerator[5])))))"
+    " / (1 + abs(x * (denominator[0] + x * (denominator[1] + x * (denominator[2]"
+    " + x * denominator[3])))))",
+    source="Molina, Schramowski & Kersting, Pade activation units: end-to-end learning of flexible "
+    "activation functions in deep networks, arXiv:1907.06732.",
+    ulp=64.0,  # beside its zeros; elsewhere 8
+    cases=(
+        case(
+            numerator=(0.5, -1.0, 0.25),
+            denominator=(1.0, 0.5),
+            formula="(numerator[0] + x * (numerator[1] + x * numerator[2]))"
+            " / (1 + abs(x * (denominator[0] + x * denominator[1])))",
+        ),
+        case(
+            numerator=(1.0, 2.0),
+            denominator=(0.0, 0.0, 1.0),
+            formula="(numerator[0] + x * numerator[1]) / (1 + abs(x**3 * denominator[2]))",
+        ),
+    ),
+    peers={"pau": "pau.utils.PAU"},
+    fixed_points=(
+        0.11248906569541897,
+        0.47150009967223452,
+        1.0797016564571107,
+        1.9596225337938333,
+        2.7605867123344425,
+    ),
+    limits=(-inf, inf),
+    lipschitz=1.0351260452968397,
+    smoothness=0,
+    kinks=(-0.2731381392612779, 0.0),
+)
+def rational(
+    xp: Namespace,
+    x: Array,
+    numerator: Coefficients = (
+        0.02979246,
+        0.61837738,
+        2.32335207,
+        3.0520266,
+        1.48548002,
+        0.25103717,
+    ),
+    denominator: Coefficients = (1.14201226, 4.39322834, 0.8715445, 0.34720652),
+) -> Any:
+    """Pade activation unit, P(x)/(1 + |Q(x)|) with polynomials P and Q.
+
+    Parameters
+    ----------
+    numerator : tuple of numbers or array, optional
+        The coefficients a[0], a[1], ... of P(x) = a[0] + a[1]*x + ..., which are learned. By
+        default the function is near `leaky_relu` on [-3, 3].
+    denominator : tuple of numbers or array, optional
+        The coefficients b[0], b[1], ... of Q(x) = b[0]*x + b[1]*x**2 + ..., which are learned.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import activations_xp as ax
+    >>> ax.rational(np.array([-1.0, 0.0, 1.0]), (0.0, 1.0), (0.0, 1.0))
+    array([-0.5,  0. ,  0.5])
+    """
+    a, _, terms, _ = _rational_terms(xp, x, numerator, denominator)
+    return _weighted_sum(a, terms)
+
+
+@rational.defderivative
+def _(xp, x, numerator, denominator):
+    # beyond these bounds the derivative is constant or infinite, and y*dq is not inf*0
+    bound = 1e9 if x.dtype == xp.float32 else 1e90
+    x = xp.minimum(xp.maximum(x, -bound), bound)
+    a, b, terms, q = _rational_terms(xp, x, numerator, denominator)
+    dp = _weighted_sum([j * c for j, c in enumerate(a)][1:] or [0.0], terms)
+    y_dq = _weighted_sum(a, terms) * _weighted_sum([k * c for k, c in enumerate(b, 1)], terms)
+    return dp - xp.where(q < 0, -y_dq, y_dq)
+
+
+@rational.defderivative("numerator", "denominator")
+def _(xp, x, numerator, denominator):
+    a, b, terms, q = _rational_terms(xp, x, numerator, denominator)
+    y = _weighted_sum(a, terms)
+    y = xp.where(q < 0, y, -y)
+    return {
+        "numerator": xp.stack(terms[: len(a)], axis=0),
+        "denominator": xp.stack([y * term for term in terms[1 : len(b) + 1]], axis=0),
+    }
+
+
+def _rational_terms(
+    xp: Namespace, x: Array, numerator: Coefficients, denominator: Coefficients
+) -> tuple[list[Any], list[Any], list[Any], Any]:
+    """Return the coefficients, the terms x**j/(1 + abs(Q(x))), and Q(x) times a positive number.
+
+    For abs(x) > 1 they are computed from powers of 1/x, of which none overflows.
+    """
+    a, b = ([c[j] for j in range(_length(c))] for c in (numerator, denominator))
+    n, one = len(b), ones_like_nan(xp, x)
+    is_near = xp.abs(x) <= 1
+    far = xp.where(is_near, 1.0, x)
+    u = xp.where(is_near, x, 1 / far)
+    powers, far_powers = [one], [one]
+    for _ in range(max(len(a) - 1, n)):
+        powers.append(powers[-1] * u)
+        far_powers.append(far_powers[-1] * far)
+    q_near = _weighted_sum(b, powers[1:])
+    q_far = _weighted_sum(b, powers[n - 1 :: -1] if n > 1 else powers[:1])
+    total = xp.where(is_near, 1 + xp.abs(q_near), xp.abs(powers[n]) + xp.abs(q_far))
+    sign = xp.where(x < 0, -one, one) if n % 2 else one  # of x**n
+    far_terms = [powers[n - j] if j <= n else far_powers[j - n] for j in range(len(powers))]
+    terms = [
+        xp.where(is_near, near, sign * term) / total
+        for near, term in zip(powers, far_terms, strict=True)
+    ]
+    return a, b, terms, xp.where(is_near, q_near, sign * q_far)
+
+
+def _length(coefficients: Coefficients) -> int:
+    return int(coefficients.shape[0] if hasattr(coefficients, "shape") else len(coefficients))
+
+
+def _weighted_sum(coefficients: list[Any], terms: list[Any]) -> Any:
+    return sum((c * term for c, term in zip(coefficients, terms, strict=False)), 0.0)
 
 
 def _broadcast_weight(xp: Namespace, x: Array, weight: ChannelArray, axis: Axis | None) -> Any:

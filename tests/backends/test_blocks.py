@@ -1,7 +1,11 @@
-"""Large NumPy arrays: as small ones, on any number of threads, without large temporaries."""
+"""Large NumPy arrays: traced, block by block, on any number of threads, with no large temporaries.
+
+The truth for an array in blocks is the same call on parts that are too small for blocks.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import subprocess
@@ -10,93 +14,167 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from oracle import ARRAY_PARAMETERS, FUNCTIONS, over, peak_memory, required_parameters
+from numpy.lib.stride_tricks import as_strided
+from oracle import (
+    ARRAY_PARAMETERS,
+    FUNCTIONS,
+    accurate,
+    cases_of,
+    domain_of,
+    has_parameter_derivatives,
+    output_axis,
+    over,
+    parameter_derivatives,
+    peak_memory,
+    required_parameters,
+    vjp,
+)
 
 import activations_xp as ax
-from activations_xp.backends.numpy import blocks, threads
+from activations_xp.backends.numpy import blocks
+from activations_xp.backends.numpy.threads import parallel_for
+
+SMALL_BLOCKS = {"BLOCKWISE_FROM": 50, "BLOCK_BYTES": 400}
+"""Values for the constants of `blocks`: the elements that are split, and the bytes of a block."""
 
 pytestmark = pytest.mark.once
 
-WHOLE = [f for f in FUNCTIONS if f.definition.axis in (None, "kept")]
-CASES = [(f, dict(v.parameters)) for f in WHOLE for v in f.definition.variants]
-PARTS = ("portable", "derivative", "value_and_derivative", "parameter_derivatives", "vjp")
+BLOCKWISE = [f for f in FUNCTIONS if output_axis(f) in (None, "kept")]
+CASES = [(f, dict(case.parameters)) for f in BLOCKWISE for case in cases_of(f)]
+ELEMENTWISE = [(f, given) for f, given in CASES if output_axis(f) is None]
+DTYPES = ["float32", "float64"]
+FOR_ALL_THREADS = 2**21
+"""A number of elements that each thread gets some of."""
 
 
 @pytest.fixture(autouse=True)
-def several_threads(monkeypatch):
-    monkeypatch.setattr(threads, "_num_threads", 3)
+def three_threads():
+    before = ax.get_num_threads()
+    ax.set_num_threads(3)
+    yield
+    ax.set_num_threads(before)
 
 
-@pytest.fixture
-def small_blocks(monkeypatch):
-    monkeypatch.setattr(blocks, "BLOCKWISE_FROM", 50)
-    monkeypatch.setattr(blocks, "BLOCK_BYTES", 400)
+@contextlib.contextmanager
+def small_blocks():
+    """Split even small arrays."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in SMALL_BLOCKS.items():
+            patch.setattr(blocks, name, value)
+        yield
 
 
-def points(definition: Definition, dtype: str, shape: tuple[int, ...]):
-    low, high = definition.properties.defined
+def points(function, dtype="float64", shape=(7, 61)):
+    low, high = domain_of(function.definition)
     x = np.random.default_rng(5).normal(0, 8, shape).astype(dtype)
     x.flat[:10] = [0.0, -0.0, np.inf, -np.inf, np.nan, 1e-40, -1e-40, 1.0, -1.0, 90.0]
     return x if (low, high) == (-np.inf, np.inf) else np.clip(x, max(low, -9), min(high, 9))
 
 
-def results(value):
+def cotangent(x):
+    return np.random.default_rng(6).normal(size=x.shape).astype(x.dtype)
+
+
+PARTS = {
+    "accurate": lambda f, x, given: accurate(f)(x, **given),
+    "derivative": lambda f, x, given: f.derivative(x, **given),
+    "value_and_derivative": lambda f, x, given: f.value_and_derivative(x, **given),
+    "parameter_derivatives": lambda f, x, given: parameter_derivatives(f, x, **given),
+    "vjp": lambda f, x, given: vjp(f, cotangent(x), x, **given),
+}
+
+
+def parts_of(function):
+    """Return the names of what a function has of these."""
+    has_derivative = function.definition.derivative is not None
+    exists = (
+        True,
+        has_derivative,
+        has_derivative,
+        has_parameter_derivatives(function),
+        function.definition.vjp is not None,
+    )
+    return [part for part, is_there in zip(PARTS, exists, strict=True) if is_there]
+
+
+CALLS = [(f, part, given) for f, given in CASES for part in parts_of(f)]
+
+
+def arrays_of(value):
     if isinstance(value, dict):
         return list(value.values())
     return list(value) if isinstance(value, tuple) else [value]
 
 
-def same(got, expected):
-    for a, b in zip(results(got), results(expected), strict=True):
+def assert_same_bits(got, expected):
+    for a, b in zip(arrays_of(got), arrays_of(expected), strict=True):
         assert (a.dtype, a.shape) == (b.dtype, b.shape)
         np.testing.assert_array_equal(a, b)
         known = ~np.isnan(b)
         np.testing.assert_array_equal(np.signbit(a)[known], np.signbit(b)[known])
 
 
-@over("function, parameters", CASES)
-def test_blocks_and_threads_change_no_bit(function, parameters, monkeypatch):
-    for dtype in ("float32", "float64"):
-        x = points(function.definition, dtype, (7, 61))
-        g = np.random.default_rng(6).normal(size=x.shape).astype(dtype)
-        for name in PARTS:
-            part = getattr(function, name, None)
-            if part is None:
-                continue
-            arrays = (x, g) if name == "vjp" else (x,)
-            whole = part(*arrays, **parameters)
-            with monkeypatch.context() as context:
-                context.setattr(blocks, "BLOCKWISE_FROM", 50)
-                context.setattr(blocks, "BLOCK_BYTES", 400)
-                same(part(*arrays, **parameters), whole)
-                context.setattr(threads, "_num_threads", 1)
-                same(part(*arrays, **parameters), whole)
+# blocks and threads
 
 
-@over("function, parameters", CASES)
-def test_zeros_keep_their_signs_at_any_size(function, parameters):
+@over("dtype", DTYPES)
+@over("function, part, given", CALLS)
+def test_blocks_and_threads_change_no_bit(function, part, given, dtype):
+    x = points(function, dtype)
+    call = PARTS[part]
+    expected = call(function, x, given)
+    with small_blocks():
+        assert_same_bits(call(function, x, given), expected)
+        ax.set_num_threads(1)
+        assert_same_bits(call(function, x, given), expected)
+
+
+@over("function, given", ELEMENTWISE)
+def test_signed_zeros_at_any_size(function, given):
     x = np.zeros(5000, np.float32)
     x[::2] = -0.0
-    if function.definition.axis is None:
-        few = function.portable(x[:4], **parameters)
-        for _ in range(2):  # at the second call there is a record
-            same(function.portable(x, **parameters)[:4], few)
+    few = accurate(function)(x[:4], **given)
+    for _ in range(2):  # the second call finds the trace
+        assert_same_bits(accurate(function)(x, **given)[:4], few)
 
 
-@over(("function", "name"), [s for s in ARRAY_PARAMETERS if s[0] in WHOLE])
-def test_parameters_of_the_size_of_x(function, name, small_blocks, monkeypatch):
-    x = points(function.definition, "float64", (7, 61))
-    parameters = {**function.definition.defaults, **required_parameters(function)}
-    if parameters[name] is None:
-        parameters[name] = 0.75
-    parameters[name] = np.full(x.shape, float(parameters[name]))
-    for part in ("portable", "derivative", "parameter_derivatives"):
-        if hasattr(function, part):
-            got = getattr(function, part)(x, **parameters)
-            with monkeypatch.context() as context:
-                context.setattr(blocks, "BLOCKWISE_FROM", x.size)
-                same(got, getattr(function, part)(x, **parameters))
+@over(
+    "function, name, part",
+    [
+        (f, name, part)
+        for f, name in ARRAY_PARAMETERS
+        if f in BLOCKWISE
+        for part in parts_of(f)
+        if part != "vjp"  # it sums them over x
+    ],
+)
+def test_array_parameters_of_the_shape_of_x(function, name, part):
+    x = points(function)
+    given = {**function.definition.defaults, **required_parameters(function)}
+    given[name] = np.full(x.shape, 0.75 if given[name] is None else float(given[name]))
+    expected = PARTS[part](function, x, given)
+    with small_blocks():
+        assert_same_bits(PARTS[part](function, x, given), expected)
 
+
+def test_weight_of_layer_norm_in_blocks():
+    x = np.random.default_rng(8).normal(size=(30, 30))
+    weight = np.arange(30.0)
+    expected = np.stack([ax.layer_norm(row, weight=weight) for row in x])
+    with small_blocks():
+        assert_same_bits(ax.layer_norm(x, weight=weight), expected)
+        assert_same_bits(ax.layer_norm(x.T, axis=0, weight=weight), expected.T)
+
+
+def test_mask_of_softmax_in_blocks():
+    x = np.random.default_rng(8).normal(size=(30, 30))
+    mask = x > 0
+    expected = np.stack([ax.softmax(r, where=m) for r, m in zip(x, mask, strict=True)])
+    with small_blocks():
+        assert_same_bits(ax.softmax(x, where=mask), expected)
+
+
+# the layout of x and of out
 
 LAYOUTS = {
     "Fortran": np.asfortranarray,
@@ -104,26 +182,39 @@ LAYOUTS = {
     "strided": lambda x: x[:, ::2, 1:],
     "reversed": lambda x: x[::-1, :, ::-1],
     "broadcast": lambda x: np.broadcast_to(x[:1, :, :1], x.shape),
-    "swapped": lambda x: x.astype(x.dtype.newbyteorder()),
+    "byte-swapped": lambda x: x.astype(x.dtype.newbyteorder()),
     "unaligned": lambda x: np.frombuffer(b"." + x.tobytes(), x.dtype, x.size, 1).reshape(x.shape),
     "read-only": lambda x: np.frombuffer(x.tobytes(), x.dtype).reshape(x.shape),
     "integers": lambda x: x.astype(np.int32),
-    "of 16 bits": lambda x: x.astype(np.float16),
+    "float16": lambda x: x.astype(np.float16),
     "empty": lambda x: x[:, :0],
 }
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("function", [ax.gelu, ax.relu, ax.softmax], ids=lambda f: f.__name__)
-def test_any_layout(function, layout, small_blocks):
+@over("function", [ax.gelu, ax.relu, ax.softmax])
+def test_noncontiguous_x(function, layout):
     x = LAYOUTS[layout](np.random.default_rng(7).normal(0, 4, (9, 10, 11)))
     plain = np.array(x, x.dtype.newbyteorder("="), order="C")
-    small = np.stack([function(part) for part in plain])
-    got = function(x)
-    if function is ax.softmax:  # whose sum depends on how the numbers lie in memory
-        np.testing.assert_allclose(got, small, rtol=8 * np.finfo(got.dtype).eps)
+    expected = np.empty(x.shape, function(x[..., :1]).dtype)
+    for index in np.ndindex(x.shape[:-1]):
+        expected[index] = function(plain[index])
+    with small_blocks():
+        got = function(x)
+    if function is ax.softmax:  # its sums depend on the order in memory
+        assert (got.dtype, got.shape) == (expected.dtype, expected.shape)
+        np.testing.assert_allclose(got, expected, rtol=8 * np.finfo(got.dtype).eps)
     else:
-        same(got, small.astype(function(x[..., :1]).dtype))
+        assert_same_bits(got, expected)
+
+
+@over("function", [ax.gelu, ax.softmax])
+@pytest.mark.parametrize("order", ["C", "F", (2, 0, 1)])
+def test_memory_order_is_kept(order, function):
+    x = np.ones((5, 6, 7))
+    x = x.transpose(order) if isinstance(order, tuple) else np.asarray(x, order=order)
+    with small_blocks():
+        assert function(x).strides == x.strides
 
 
 OUTS = {
@@ -131,97 +222,103 @@ OUTS = {
     "Fortran": lambda x: np.empty(x.shape, x.dtype, order="F"),
     "strided": lambda x: np.empty((x.shape[0], 2 * x.shape[1]), x.dtype)[:, ::2],
     "reversed": lambda x: np.empty(x.shape, x.dtype)[::-1],
-    "narrow": lambda x: np.empty(x.shape, np.float32),
-    "x itself": lambda x: x,
-    "x turned round": lambda x: x[::-1],
-    "beside x": lambda x: np.lib.stride_tricks.as_strided(x[:, 1:], x[:, :-1].shape, x.strides),
+    "float32": lambda x: np.empty(x.shape, np.float32),
+    "x": lambda x: x,
+    "x reversed": lambda x: x[::-1],
+    "overlapping x": lambda x: as_strided(x[:, 1:], x[:, :-1].shape, x.strides),
 }
 
 
+@over("dtype", ["float64", "float16"])
 @over("size", [4, 100])
 @over("out", OUTS)
 @over("function", [ax.gelu, ax.leaky_relu, ax.tanh, ax.relu, ax.softmax, ax.silu.derivative])
-def test_any_out(function, out, size, small_blocks):
-    for dtype in ("float64", "float16"):
-        x = np.random.default_rng(9).normal(0, 3, (size, 12)).astype(dtype)
-        target = OUTS[out](x)
-        x = x[:, :-1] if out == "beside x" else x
-        expected = function(x.copy())
+def test_out_of_any_layout(function, out, size, dtype):
+    x = np.random.default_rng(9).normal(0, 3, (size, 12)).astype(dtype)
+    target = OUTS[out](x)
+    x = x[:, :-1] if out == "overlapping x" else x
+    expected = np.stack([function(row.copy()) for row in x])
+    with small_blocks():
         assert function(x, out=target) is target
-        np.testing.assert_array_equal(target, expected.astype(target.dtype))
+    np.testing.assert_array_equal(target, expected.astype(target.dtype))
 
 
-def test_a_bad_out_is_refused():
-    x = np.linspace(-3, 3, 8)
-    shut = np.empty(8)
-    shut.flags.writeable = False
-    for out, kind, message in (
-        ([0.0] * 8, TypeError, "silu: out needs an array of x's library, got "),
-        (np.empty(7), ValueError, r"silu: out needs an array of shape \(8,\), got \(7,\)"),
-        (np.empty((1, 8)), ValueError, "silu: out needs an array of shape"),
-        (np.empty(8, int), TypeError, "silu: out needs an array of a floating dtype, got"),
-        (shut, ValueError, "silu: out needs an array that can be written to: "),
-    ):
-        with pytest.raises(kind, match=message):
-            ax.silu(x, out=out)
+def read_only(shape):
+    array = np.empty(shape)
+    array.flags.writeable = False
+    return array
+
+
+@pytest.mark.parametrize(
+    ("out", "error", "message"),
+    [
+        ([0.0] * 8, TypeError, "an array of x's library, got "),
+        (np.empty(7), ValueError, r"an array of shape \(8,\), got \(7,\)"),
+        (np.empty((1, 8)), ValueError, "an array of shape"),
+        (np.empty(8, int), TypeError, "an array of a floating dtype, got"),
+        (read_only(8), ValueError, "an array that can be written to: "),
+    ],
+    ids=["list", "size", "ndim", "dtype", "read-only"],
+)
+def test_bad_out_raises(out, error, message):
+    with pytest.raises(error, match=f"silu: out needs {message}"):
+        ax.silu(np.linspace(-3, 3, 8), out=out)
+
+
+def test_out_for_two_results_raises():
     with pytest.raises(TypeError, match="logsumexp: out needs a single result, got 2"):
-        ax.logsumexp(x, return_sign=True, out=np.empty(()))
+        ax.logsumexp(np.ones(8), return_sign=True, out=np.empty(()))
+
+
+def test_out_for_a_number():
     out = np.empty(())
     assert ax.silu(0.5, out=out) is out
     assert out == ax.silu(0.5)
 
 
-@pytest.mark.parametrize("order", ["C", "F", (2, 0, 1)])
-def test_the_order_in_memory_is_kept(order, small_blocks):
-    x = np.ones((5, 6, 7))
-    x = x.transpose(order) if isinstance(order, tuple) else np.asarray(x, order=order)
-    for function in (ax.gelu, ax.softmax):
-        assert function(x).strides == x.strides
+WIDE_LAYOUTS = {
+    "dense": lambda x: x,
+    "transposed": lambda x: x.T,
+    "strided columns": lambda x: x[:, ::2],
+    "strided rows": lambda x: x[::2, 1:],
+    "float16": lambda x: x.astype(np.float16),
+}
 
 
-@pytest.mark.parametrize("function", [ax.gelu, ax.layer_norm], ids=lambda f: f.__name__)
-def test_parameters_of_the_size_of_parts(function, small_blocks):
-    x = np.random.default_rng(8).normal(size=(30, 30))
-    if function is ax.layer_norm:
-        weight = np.arange(30.0)
-        expected = np.stack([function(row, weight=weight) for row in x])
-        same(function(x, weight=weight), expected)
-        same(function(x.T, axis=0, weight=weight), expected.T)
-    mask = x > 0
-    expected = np.stack([ax.softmax(r, where=m) for r, m in zip(x, mask, strict=True)])
-    same(ax.softmax(x, where=mask), expected)
-
-
-def test_no_memory_but_the_result():
+@over("layout", WIDE_LAYOUTS)
+@over("function", [ax.gelu, ax.mish, ax.relu, ax.softmax])
+def test_peak_memory_is_that_of_the_result(function, layout):
     ax.set_num_threads(2)
-    whole = np.ones((4000, 2000), np.float32)
-    for x in (whole, whole.T, whole[:, ::2], whole[::2, 1:], whole.astype(np.float16)):
-        for function in (ax.gelu, ax.mish, ax.relu, ax.softmax):
-            y = function(x)
-            for out in (None, y):
-                result = x.nbytes if out is None else 0
-                assert peak_memory(functools.partial(function, x, out=out)) < result + 8 * 2**20
+    x = WIDE_LAYOUTS[layout](np.ones((4000, 2000), np.float32))
+    y = function(x)
+    for out in (None, y):
+        result = x.nbytes if out is None else 0
+        assert peak_memory(functools.partial(function, x, out=out)) < result + 8 * 2**20
 
 
-def test_from_many_threads_at_once():
-    x = np.linspace(-9, 9, blocks.BLOCK_BYTES)
+# callers of many threads and processes
+
+
+def test_concurrent_callers():
+    x = np.linspace(-9, 9, FOR_ALL_THREADS)
+    expected = ax.silu(x)
     with ThreadPoolExecutor(8) as pool:
         for y in pool.map(lambda _: ax.silu(x), range(32)):
-            same(y, ax.silu(x))
+            assert_same_bits(y, expected)
 
 
-def test_an_error_in_a_thread_is_the_callers():
+def test_error_in_a_thread_reaches_the_caller():
     def fail(part):
         raise MemoryError
 
     with pytest.raises(MemoryError):
-        threads.parallel_for(range(9), 3, fail)
+        parallel_for(range(9), 3, fail)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-def test_in_a_forked_child():
-    x = np.linspace(-9, 9, blocks.BLOCK_BYTES)
+def test_forked_child():
+    x = np.linspace(-9, 9, FOR_ALL_THREADS)
     expected = ax.silu(x)
     child = os.fork()
     if child == 0:
@@ -240,7 +337,7 @@ def run(source: str, **environment: str) -> str:
     return outcome.stdout + outcome.stderr
 
 
-def test_at_the_end_of_the_interpreter():
+def test_call_at_interpreter_exit():
     source = """if True:
         import atexit, numpy as np, activations_xp as ax
         atexit.register(lambda: print(ax.relu(np.ones(10**5)).sum()))
@@ -248,26 +345,47 @@ def test_at_the_end_of_the_interpreter():
     assert run(source) == "100000.0\n"
 
 
-def test_the_number_of_threads():
+# the number of threads
+
+SHOW = "print(ax.get_num_threads())"
+
+
+def shown(number_of_threads: str, code: str = SHOW) -> str:
+    source = f"import activations_xp as ax; {code}"
+    return run(source, ACTIVATIONS_XP_NUM_THREADS=number_of_threads)
+
+
+def test_set_num_threads():
     ax.set_num_threads(5)
     assert ax.get_num_threads() == 5
-    show = "import activations_xp as ax; print(ax.get_num_threads())"
-    assert run(show, ACTIVATIONS_XP_NUM_THREADS="3") == "3\n"
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    assert 1 <= int(run(show, ACTIVATIONS_XP_NUM_THREADS="")) <= allowed
-    assert "must be a positive integer, got 'all'" in run(show, ACTIVATIONS_XP_NUM_THREADS="all")
-
-
-@pytest.mark.parametrize(("quota", "number"), [("max 100000", 8), ("250000 100000", 2), ("1 9", 1)])
-def test_the_share_of_a_control_group(quota, number, monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8), raising=False)
-    monkeypatch.setattr(threads.Path, "read_text", lambda path: quota)
-    assert threads._available_processors() == number
 
 
 @pytest.mark.parametrize(
     ("number", "error"), [(0, ValueError), (2.0, TypeError), (True, TypeError)]
 )
-def test_a_wrong_number_of_threads(number, error):
+def test_set_num_threads_bad_number_raises(number, error):
     with pytest.raises(error, match="set_num_threads: number must be"):
         ax.set_num_threads(number)
+
+
+def test_num_threads_of_the_environment():
+    assert shown("3") == "3\n"
+    assert "must be a positive integer, got 'all'" in shown("all")
+
+
+def test_num_threads_within_the_affinity():
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    assert 1 <= int(shown("")) <= allowed
+
+
+@pytest.mark.parametrize(("quota", "number"), [("max 100000", 8), ("250000 100000", 2), ("1 9", 1)])
+def test_num_threads_within_the_cgroup_quota(quota, number):
+    code = "; ".join(
+        [
+            "import os, pathlib",
+            "os.sched_getaffinity = lambda _: range(8)",
+            f"pathlib.Path.read_text = lambda path: {quota!r}",
+            SHOW,
+        ]
+    )
+    assert shown("", code) == f"{number}\n"

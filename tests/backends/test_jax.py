@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import math
 
 import jax
+import jax.monitoring
 import jax.numpy as jnp
 import jax.test_util
 import numpy as np
@@ -18,21 +18,42 @@ from oracle import (
     FUNCTIONS,
     MASKED,
     SMOOTH,
+    accurate,
+    cached_kernels,
     in_sweep,
+    kind_of,
     map_into_domain,
+    output_axis,
     over,
     parameters_with,
+    preserves_integers,
     required_parameters,
     rowwise_parameters,
+    takes_array,
 )
 
 from activations_xp.backends import generic
 
 DTYPES = ["bfloat16", "float16", "float32", "float64"]
+TRACE = "/jax/core/compile/jaxpr_trace_duration"
 
 
-def _bound(form, given):
-    """The form of a number: an axis, of which a number has none, is added and taken away."""
+@pytest.fixture
+def traces():
+    """The functions that JAX traces while a test runs."""
+    names = []
+
+    def listen(event, duration, fun_name="", **details):
+        if event == TRACE:
+            names.append(fun_name)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield names
+    jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def _of_a_number(form, given):
+    """Return the form with an axis, which a number lacks, added before and removed after."""
     if given.get("axis") is None:
         return functools.partial(form, **given)
     return lambda x: form(x[None], **given)[0]
@@ -44,45 +65,52 @@ def _points(function):
     return jnp.asarray(map_into_domain(function.definition, np.asarray(points)))
 
 
-def _close(a, b, tolerance=1e-12):
+def _rows(function):
+    return jnp.asarray(map_into_domain(function.definition, np.linspace(-3, 3, 8)).reshape(2, 4))
+
+
+def _assert_close(a, b, tolerance=1e-12):
     np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+
+
+# gradients
+
+GRADIENTS = {
+    "grad": jax.grad,
+    "jit": lambda f: jax.jit(jax.grad(jax.jit(f))),
+    "jacfwd": jax.jacfwd,
+    "jvp": lambda f: lambda x: jax.jvp(f, (x,), (1.0,))[1],
+    "checkpoint": lambda f: jax.grad(jax.checkpoint(f)),
+}
 
 
 @pytest.mark.usefixtures("uncompiled")
 @over(("function", "given"), DIFFERENTIABLE_CASES)
-def test_gradients_are_the_written_derivative(function, given):
+def test_gradient_is_the_written_derivative(function, given):
     x = _points(function)
-    written = jax.vmap(_bound(function.derivative, given))(x)
-    f = _bound(function, given)
-    for slope in (
-        jax.grad(f),
-        jax.jit(jax.grad(jax.jit(f))),
-        jax.jacfwd(f),
-        lambda x: jax.jvp(f, (x,), (1.0,))[1],
-        jax.grad(jax.checkpoint(f)),
-    ):
-        _close(jax.vmap(slope)(x), written)
-    _close(jax.jit(jax.vmap(jax.grad(_bound(function.portable, given))))(x), written)
+    written = jax.vmap(_of_a_number(function.derivative, given))(x)
+    f = _of_a_number(function, given)
+    for gradient in GRADIENTS.values():
+        _assert_close(jax.vmap(gradient(f))(x), written)
+    accurate_f = _of_a_number(accurate(function), given)
+    _assert_close(jax.jit(jax.vmap(jax.grad(accurate_f)))(x), written)
 
 
 @pytest.mark.usefixtures("uncompiled")
-@over("function", SMOOTH)
-def test_second_derivatives(function):
+@over(("function", "given"), [case for case in DIFFERENTIABLE_CASES if case[0] in SMOOTH])
+def test_second_derivative_of_smooth_functions(function, given):
     at = map_into_domain(function.definition, np.asarray([0.0, -0.0, 1.5, -1.5]))
     h = 1e-3
-    around = jnp.asarray(at + h * np.asarray([[-2.0], [-1.0], [1.0], [2.0]]))
-    for variant in function.definition.variants:
-        given = dict(variant.parameters)
-        d = function.derivative(around, **given)
-        numeric = (d[0] - 8 * d[1] + 8 * d[2] - d[3]) / (12 * h)
-        f = _bound(function, given)
-        for second in (jax.hessian(f), jax.grad(jax.grad(f)), jax.jacfwd(jax.jacfwd(f))):
-            _close(jax.jit(jax.vmap(second))(jnp.asarray(at)), numeric, 1e-9)
+    d = function.derivative(at + h * np.asarray([[-2.0], [-1.0], [1.0], [2.0]]), **given)
+    numeric = (d[0] - 8 * d[1] + 8 * d[2] - d[3]) / (12 * h)
+    f = _of_a_number(function, given)
+    for second in (jax.hessian(f), jax.grad(jax.grad(f)), jax.jacfwd(jax.jacfwd(f))):
+        _assert_close(jax.jit(jax.vmap(second))(jnp.asarray(at)), numeric, 1e-9)
 
 
 @pytest.mark.usefixtures("uncompiled")
 @over(("function", "name"), ARRAY_PARAMETERS)
-def test_gradients_reach_array_parameters(function, name):
+def test_gradient_of_array_parameters(function, name):
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.normal(size=(3, 4)))
     given = required_parameters(function)
@@ -112,195 +140,246 @@ def test_traced_parameters(function, name):
     values = [0.3, 0.7, 1.1]
     expected = [function(x, **{**given, name: value}) for value in values]
     for value, y in zip(values, expected, strict=True):
-        _close(call(x, value), y)
+        _assert_close(call(x, value), y)
     assert call._cache_size() == 1
-    _close(over_values(x, jnp.asarray(values)), jnp.stack(expected))
+    _assert_close(over_values(x, jnp.asarray(values)), jnp.stack(expected))
 
 
 # compilations
 
 
+def _fast(function):
+    return function
+
+
+@over("form", [_fast, accurate])
 @over("function", FUNCTIONS)
-def test_the_same_call_is_compiled_once(function, monkeypatch):
-    given = required_parameters(function)
-    traced = []
-    evaluate = generic.evaluate
-
-    def counting(*args):
-        traced.append(args)
-        return evaluate(*args)
-
-    monkeypatch.setattr(generic, "evaluate", counting)
-    for rows, form in enumerate((function, function.native, function.portable)):
-        x = jnp.linspace(-3.0, 3.0, 10 * (rows + 11)).reshape(-1, 10)  # a shape of this test only
+def test_same_call_is_traced_once(function, form, traces):
+    rows = 12 if form is accurate else 11  # shapes of this test alone
+    form, given = form(function), required_parameters(function)
+    arrays = [i + jnp.linspace(-3.0, 3.0, 10 * rows).reshape(rows, 10) for i in range(3)]
+    traces.clear()
+    form(arrays[0], **given)
+    assert len(traces) == 1
+    for x in arrays:
         form(x, **given)
-        assert len(traced) == rows + 1  # the counter does count
-        for _ in range(3):
-            form(x + 1, **given)
-        assert len(traced) == rows + 1
+    assert len(traces) == 1
 
 
 @over(("function", "name"), ARRAY_PARAMETERS)
-def test_array_parameters_are_compiled_once(function, name, monkeypatch):
+def test_array_parameters_are_traced_once(function, name, traces):
     given = required_parameters(function)
-    x = jnp.linspace(-3.0, 3.0, 50).reshape(5, 10)
-    function(x, **{**given, name: jnp.asarray(0.5)})
-    monkeypatch.setattr(generic, "evaluate", None)
-    for value in (0.3, 0.7, 1.1):
-        function(x, **{**given, name: jnp.asarray(value)})
+    x = jnp.linspace(-3.0, 3.0, 65).reshape(5, 13)  # a shape of this test alone
+    values = [jnp.asarray(value) for value in (0.5, 0.3, 0.7, 1.1)]
+    traces.clear()
+    function(x, **{**given, name: values[0]})
+    assert len(traces) == 1
+    for value in values:
+        function(x, **{**given, name: value})
+    assert len(traces) == 1
 
 
 @over(("function", "name"), ARRAY_PARAMETERS)
-def test_any_number_of_parameters(function, name, monkeypatch):
-    monkeypatch.setattr(generic, "PLANS", 16)
+def test_cached_kernels_are_bounded(function, name, monkeypatch):
+    monkeypatch.setattr(generic, "MAX_CACHED_KERNELS", 16)
     x = jnp.asarray([[-1.0, 2.0]])
     given = parameters_with(function, name, 2.0)
     function(x, **given)
-    kernel = inspect.getclosurevars(function).nonlocals["kernels"][type(x)]
-    plans = inspect.getclosurevars(kernel).nonlocals["plans"]
-    for i in range(generic.PLANS + 10):
+    for i in range(generic.MAX_CACHED_KERNELS + 10):
         jax.eval_shape(functools.partial(function, **{**given, name: 1 + i / 1000}), x)
-        assert len(plans) <= generic.PLANS
+        assert len(cached_kernels(function, type(x))) <= generic.MAX_CACHED_KERNELS
 
 
-# types and transformations
+# types and transforms
 
 
 @over(("function", "given"), DIFFERENTIABLE_CASES)
-def test_weak_types_stay_weak(function, given):
-    strong = jnp.asarray([[0.5, -0.5]])
-    weak = jnp.asarray(0.5)
-    assert weak.weak_type
-    assert not strong.weak_type
-    for form in (function, function.portable, function.derivative):
-        assert not form(strong, **given).weak_type
-        if given.get("axis") is None:
-            assert form(weak, **given).weak_type
-            assert (jnp.ones(2, "bfloat16") * form(weak, **given)).dtype == "bfloat16"
-            assert jax.jit(functools.partial(form, **given))(0.5).weak_type
+def test_strong_type_is_kept(function, given):
+    x = jnp.asarray([[0.5, -0.5]])
+    assert not x.weak_type
+    for form in (function, accurate(function), function.derivative):
+        assert not form(x, **given).weak_type
+
+
+@over(("function", "given"), [case for case in DIFFERENTIABLE_CASES if case[1].get("axis") is None])
+def test_weak_type_is_kept(function, given):
+    x = jnp.asarray(0.5)
+    assert x.weak_type
+    for form in (function, accurate(function), function.derivative):
+        y = form(x, **given)
+        assert y.weak_type
+        assert (jnp.ones(2, "bfloat16") * y).dtype == "bfloat16"
+        assert jax.jit(functools.partial(form, **given))(0.5).weak_type
 
 
 @over("function", FUNCTIONS)
-def test_sixty_four_bits_on_and_off(function):
+def test_x64_switched_between_calls(function):
     given = required_parameters(function)
-    for _ in range(2):
-        for wide in (False, True):
-            with jax.enable_x64(wide):
-                x = jnp.asarray(np.linspace(-3, 3, 8).reshape(2, 4))
-                assert x.dtype == ("float64" if wide else "float32")
-                assert function(x, **given).dtype == x.dtype
-                whole = jnp.arange(8, dtype="int32").reshape(2, 4)
-                kept = function.definition.closed_over_integers and not given
-                assert function(whole, **given).dtype == (whole.dtype if kept else x.dtype)
+    for wide in (False, True) * 2:
+        with jax.enable_x64(wide):
+            x = jnp.asarray(np.linspace(-3, 3, 8).reshape(2, 4))
+            assert x.dtype == ("float64" if wide else "float32")
+            assert function(x, **given).dtype == x.dtype
+            integers = jnp.arange(8, dtype="int32").reshape(2, 4)
+            is_kept = preserves_integers(function) and not given
+            assert function(integers, **given).dtype == (integers.dtype if is_kept else x.dtype)
 
 
 @over("function", FUNCTIONS)
 def test_vmap_along_any_axis(function):
     given = rowwise_parameters(function)
     x = jnp.asarray(np.linspace(-3, 3, 4 * 2 * 3 * 2).reshape(4, 2, 3, 2))
-    expected = function.portable(x, **given)
+    expected = accurate(function)(x, **given)
     f = functools.partial(function, **given)
-    _close(jax.vmap(f)(x), expected)
-    _close(jax.vmap(jax.vmap(f))(x), expected)
-    _close(jax.jit(jax.vmap(jax.vmap(f, in_axes=1, out_axes=1)))(x), expected)
+    _assert_close(jax.vmap(f)(x), expected)
+    _assert_close(jax.vmap(jax.vmap(f))(x), expected)
+    _assert_close(jax.jit(jax.vmap(jax.vmap(f, in_axes=1, out_axes=1)))(x), expected)
     last = jnp.moveaxis(x, 0, -1)
-    _close(jax.vmap(f, in_axes=-1)(last), expected)
-    _close(jax.vmap(f, in_axes=-1, out_axes=-1)(last), jnp.moveaxis(expected, 0, -1))
+    _assert_close(jax.vmap(f, in_axes=-1)(last), expected)
+    _assert_close(jax.vmap(f, in_axes=-1, out_axes=-1)(last), jnp.moveaxis(expected, 0, -1))
 
 
+@over("dtype", DTYPES)
 @over("function", DIFFERENTIABLE)
-def test_scalars(function):
+def test_scalars_become_arrays_of_their_dtype(function, dtype):
     given = required_parameters(function)
-    for dtype in DTYPES:
-        x = jnp.asarray(0.75, dtype)
-        kind = getattr(jnp, dtype)(0.75)
-        for y in (function(x, **given), function(kind, **given)):
-            assert isinstance(y, jax.Array)
-            assert (y.shape, y.dtype) == ((), dtype)
-            expected = function(np.asarray(0.75, np.float64), **given)
-            _close(y.astype("float64"), expected, float(jnp.finfo(dtype).eps))
-
-
-def _inside(function):
-    return jnp.asarray(map_into_domain(function.definition, np.linspace(-3, 3, 8)).reshape(2, 4))
+    expected = function(np.asarray(0.75, np.float64), **given)
+    for x in (jnp.asarray(0.75, dtype), getattr(jnp, dtype)(0.75)):
+        y = function(x, **given)
+        assert isinstance(y, jax.Array)
+        assert (y.shape, y.dtype) == ((), dtype)
+        _assert_close(y.astype("float64"), expected, float(jnp.finfo(dtype).eps))
 
 
 @over("function", in_sweep(FUNCTIONS))
 def test_no_tracer_leaks(function):
-    """To see that JAX traces all anew."""
+    """JAX traces everything anew to see that, which is slow."""
     f = functools.partial(function, **rowwise_parameters(function))
     with jax.check_tracer_leaks():
-        jax.make_jaxpr(jax.grad(lambda x: f(x).sum()))(_inside(function))
+        jax.make_jaxpr(jax.grad(lambda x: f(x).sum()))(_rows(function))
 
 
-@over("function", FUNCTIONS)
-def test_loops(function):
-    given, x = rowwise_parameters(function), _inside(function)
-    f = functools.partial(function, **given)
-    expected = f(x)
+@over("function", [f for f in FUNCTIONS if rowwise_parameters(f).get("axis") is None])
+def test_scan(function):
+    x, f = _rows(function), functools.partial(function, **rowwise_parameters(function))
     _, rows = jax.lax.scan(lambda carry, row: (carry, f(row[None])[0]), 0, x)
-    if given.get("axis") is None:
-        _close(rows, expected)
-    assert f(x).shape == jax.eval_shape(f, x).shape
-    with jax.debug_nans(True):
-        f(x)
+    _assert_close(rows, f(x))
 
 
 @over("function", FUNCTIONS)
-def test_numpy_arrays_stay_numpy_also_inside_jit(function):
+def test_eval_shape(function):
+    x, f = _rows(function), functools.partial(function, **rowwise_parameters(function))
+    expected, got = f(x), jax.eval_shape(f, x)
+    assert (got.shape, got.dtype) == (expected.shape, expected.dtype)
+
+
+@over("function", FUNCTIONS)
+def test_debug_nans_finds_none(function):
+    x = _rows(function)
+    with jax.debug_nans(True):
+        assert jnp.isfinite(function(x, **rowwise_parameters(function))).all()
+
+
+@over("function", FUNCTIONS)
+def test_numpy_constants_inside_jit(function):
     """A constant that a traced function makes of NumPy is NumPy's until JAX meets it."""
     given = required_parameters(function)
     constant = np.linspace(-3, 3, 8).reshape(2, 4)
-    assert type(function(constant, **given)) is np.ndarray
-    y = jax.jit(lambda x: function(constant, **given) * x)(1.0)
-    _close(y, function(constant, **given))
+    kinds = []
+
+    @jax.jit
+    def call(x):
+        y = function(constant, **given)
+        kinds.append(type(y))
+        return y * x
+
+    _assert_close(call(1.0), function(constant, **given))
+    assert kinds == [np.ndarray]
 
 
 # masks
 
+X = [
+    [1, 2, 3, 4],
+    [1, math.nan, 3, math.inf],
+    [1, 2, -math.inf, math.nan],
+    [math.nan, math.inf, -math.inf, 0],
+    [5, math.nan, 5, 5],
+]
+MASK = np.asarray(
+    [[1, 1, 0, 1], [1, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]], dtype=bool
+)
+"""What masks `X` so that its first row is as `[1, 2, 4]`, and nothing is left of two others."""
 
-@over("function", MASKED)
+
+def _of_nothing(function):
+    """Return what a function makes of a slice that is masked out."""
+    return function(np.zeros(1), where=np.asarray([False]), **_last_axis(function)).item()
+
+
+def _last_axis(function):
+    return {**required_parameters(function), "axis": -1}
+
+
 @over("dtype", DTYPES)
-def test_masks_let_nothing_through(function, dtype):
-    inf, nan = math.inf, math.nan
-    x = jnp.asarray(
-        [[1, 2, 3, 4], [1, nan, 3, inf], [1, 2, -inf, nan], [nan, inf, -inf, 0], [5, nan, 5, 5]],
-        dtype,
-    )
-    mask = np.asarray([[1, 1, 0, 1], [1, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]], bool)
-    where = jnp.asarray(mask)
-    changed = function.definition.axis == "changed"
-    bound = functools.partial(function, **{**required_parameters(function), "axis": -1})
-    alone = np.asarray(bound(jnp.asarray([1, 2, 4], dtype)))
-    nothing = bound(jnp.zeros(1), where=jnp.asarray([False])).item()
+@over("function", [f for f in MASKED if output_axis(f) == "kept"])
+def test_mask_hides_nonfinite_elements(function, dtype):
+    x, where = jnp.asarray(X, dtype), jnp.asarray(MASK)
+    f = functools.partial(function, **_last_axis(function))
+    alone = f(jnp.asarray([1, 2, 4], dtype)).astype("float64")
 
-    def loss(x, form):
-        y = form(x, where=where)
-        if changed:
-            return jnp.sum(jnp.where(jnp.any(where, axis=-1), y, 0) * jnp.arange(5, dtype=dtype))
+    def loss(x, f):
+        y = f(x, where=where)
         return jnp.sum(jnp.where(where, y, 0) * jnp.arange(4, dtype=dtype))
 
-    for form in (bound, jax.jit(bound)):
-        y = np.asarray(form(x, where=where))
+    for form in (f, jax.jit(f)):
+        y = form(x, where=where)
         assert y.dtype == x.dtype
-        np.testing.assert_allclose(
-            (y[0] if changed else y[0][mask[0]]).astype("f8"), alone.astype("f8"), rtol=1e-2
-        )
-        assert ((y[2:4] if changed else y[~mask]) == nothing).all()
-        assert changed or not np.isnan(y[mask].astype("f4")).any()
-        slopes = np.asarray(jax.grad(loss)(x, form)).astype("f4")
-        assert (slopes[~mask] == 0).all()
-        assert np.isfinite(slopes).all()
-    if nothing == 0:
-        everything = jax.grad(lambda x: jnp.sum(bound(x, where=where)))(x)
-        assert np.isfinite(np.asarray(everything).astype("f4")).all()
+        y = np.asarray(y.astype("float64"))
+        np.testing.assert_allclose(y[0][MASK[0]], alone, rtol=1e-2)
+        assert (y[~MASK] == _of_nothing(function)).all()
+        assert not np.isnan(y[MASK]).any()
+        gradients = np.asarray(jax.grad(loss)(x, form).astype("float64"))
+        assert (gradients[~MASK] == 0).all()
+        assert np.isfinite(gradients).all()
+
+
+@over("dtype", DTYPES)
+@over("function", [f for f in MASKED if output_axis(f) == "resized"])
+def test_mask_hides_nonfinite_elements_of_a_reduction(function, dtype):
+    x, where = jnp.asarray(X, dtype), jnp.asarray(MASK)
+    f = functools.partial(function, **_last_axis(function))
+    alone = f(jnp.asarray([1, 2, 4], dtype)).astype("float64")
+
+    def loss(x, f):
+        y = f(x, where=where)
+        return jnp.sum(jnp.where(jnp.any(where, axis=-1), y, 0) * jnp.arange(5, dtype=dtype))
+
+    for form in (f, jax.jit(f)):
+        y = form(x, where=where)
+        assert y.dtype == x.dtype
+        y = np.asarray(y.astype("float64"))
+        np.testing.assert_allclose(y[0], alone, rtol=1e-2)
+        assert (y[2:4] == _of_nothing(function)).all()
+        gradients = np.asarray(jax.grad(loss)(x, form).astype("float64"))
+        assert (gradients[~MASK] == 0).all()
+        assert np.isfinite(gradients).all()
+
+
+@over("dtype", DTYPES)
+@over("function", [f for f in MASKED if _of_nothing(f) == 0])
+def test_gradient_of_masked_elements_is_finite(function, dtype):
+    f = functools.partial(function, **_last_axis(function), where=jnp.asarray(MASK))
+    gradients = jax.grad(lambda x: jnp.sum(f(x)))(jnp.asarray(X, dtype))
+    assert jnp.isfinite(gradients).all()
+    assert (gradients[2:4] == 0).all()
 
 
 @over("function", MASKED)
-def test_nan_where_it_is_allowed(function):
+def test_nan_passes_where_no_mask_hides_it(function):
     x = jnp.asarray([[1.0, math.nan, 3.0], [1.0, 2.0, 3.0]])
     for where in (None, jnp.ones((2, 3), bool)):
-        y = function(x, where=where, **{**required_parameters(function), "axis": -1})
+        y = function(x, where=where, **_last_axis(function))
         assert jnp.isnan(y[0]).all()
         assert jnp.isfinite(y[1]).all()
 
@@ -308,28 +387,31 @@ def test_nan_where_it_is_allowed(function):
 # errors
 
 
-@over("function", FUNCTIONS)
-def test_errors_inside_jit(function):
-    given = required_parameters(function)
-    x = jnp.ones((2, 4))
-    bad = [(x * 1j, {}, TypeError)]
+def _bad_arguments(function):
+    """Yield the name of an argument, a bad value of it, and the error."""
+    yield "x", jnp.ones((2, 4)) * 1j, TypeError
     for name, kind in function.definition.parameters.items():
-        bad.append((x, {name: "fast"}, ValueError if kind.check is None else TypeError))
-        if kind.check is not None:
-            bad.append((x, {name: np.ones(4)}, TypeError))
-        if kind.is_scalar:
-            bad.append((x, {name: jnp.ones(3)}, ValueError))
-    for wrong, values, kind in bad:
-        name = next(iter(values), "x")
-        call = functools.partial(function, **{**given, **values})
-        for transform in (jax.jit, jax.vmap, jax.checkpoint):
-            with pytest.raises(kind, match=f"^{function.__name__}: {name} ") as caught:
-                transform(call)(wrong)
-            assert type(caught.value) is kind
+        is_choice = kind_of(function, name) == "choice"
+        yield name, "fast", ValueError if is_choice else TypeError
+        if not is_choice:
+            yield name, np.ones(4), TypeError
+        if takes_array(kind):
+            yield name, jnp.ones(3), ValueError
+
+
+@over("function", FUNCTIONS)
+@over("transform", [jax.jit, jax.vmap, jax.checkpoint])
+def test_bad_argument_raises_under(transform, function):
+    for name, value, error in _bad_arguments(function):
+        arguments = {"x": jnp.ones((2, 4)), **required_parameters(function), name: value}
+        x = arguments.pop("x")
+        with pytest.raises(error, match=f"^{function.__name__}: {name} ") as caught:
+            transform(functools.partial(function, **arguments))(x)
+        assert type(caught.value) is error
 
 
 @over(("function", "name"), ARRAY_PARAMETERS)
-def test_the_wrong_dtype_of_a_traced_parameter(function, name):
+def test_bad_traced_parameter_raises(function, name):
     given = required_parameters(function)
     call = jax.jit(lambda x, value: function(x, **{**given, name: value}))
     with pytest.raises(TypeError, match=f"^{function.__name__}: {name} must be .* complex"):

@@ -1,4 +1,4 @@
-"""JAX: the adaptive softmax compiled, with static shapes whatever the targets are."""
+"""JAX: the adaptive softmax compiled once for all targets, mapped and differentiated."""
 
 from __future__ import annotations
 
@@ -37,36 +37,36 @@ def _assert_close(got, expected):
     jax.tree.map(compare, got, expected)
 
 
-def test_one_compilation_is_for_all_targets():
+def test_jit_compiles_once_for_all_targets():
     x, weights = _problem()
     step = jax.jit(jax.value_and_grad(_loss, (0, 1)))
     for target in TARGETS:
         loss, (g_x, g_weights) = step(x, weights, target)
-        numbers, given = jax.tree.map(np.asarray, (x, weights))
-        _assert_close(loss, _loss(numbers, given, target))
+        on_numpy = jax.tree.map(np.asarray, (x, weights))
+        _assert_close(loss, _loss(*on_numpy, target))
         written = ax.adaptive_log_softmax_with_loss.vjp(
-            (None, np.float64(1.0)), numbers, target, **given
+            (None, np.float64(1.0)), on_numpy[0], target, **on_numpy[1]
         )
         g_weights["tail_weights"] = tuple(g_weights["tail_weights"])
         _assert_close({"x": g_x, **g_weights}, written)
     assert step._cache_size() == 1
 
 
-def test_vmap_is_a_batch():
+def test_vmap_equals_a_batch():
     x, weights = _problem()
     batch = jnp.stack([x] * len(TARGETS))
     output, loss = ax.adaptive_log_softmax_with_loss(
         batch, jnp.asarray(TARGETS), **weights, reduction="none"
     )
-    each = jax.vmap(lambda x, t: ax.adaptive_log_softmax_with_loss(x, t, **weights))
-    got, means = each(batch, jnp.asarray(TARGETS))
+    mapped = jax.vmap(lambda x, t: ax.adaptive_log_softmax_with_loss(x, t, **weights))
+    got, means = mapped(batch, jnp.asarray(TARGETS))
     _assert_close(got, output)
     _assert_close(means, loss.sum(axis=1) / (TARGETS != -100).sum(axis=1))
     for f in (ax.adaptive_predict, ax.adaptive_log_prob):
         _assert_close(jax.vmap(lambda x, f=f: f(x, **weights))(batch), f(batch, **weights))
 
 
-def test_gradients_of_both_modes_and_orders():
+def test_gradients_forward_reverse_and_second():
     x, weights = _problem()
 
     @jax.jit
@@ -82,14 +82,14 @@ def test_gradients_of_both_modes_and_orders():
     jax.test_util.check_grads(log_prob, (x, weights), order=1)
 
 
-def test_a_target_out_of_range_is_nan():
+def test_target_out_of_range_is_nan():
     x, weights = _problem()
     output, loss = ax.adaptive_log_softmax_with_loss(x, jnp.asarray([0, 12, -100, -1]), **weights)
     np.testing.assert_array_equal(np.isnan(output), [False, True, False, True])
     assert np.isnan(loss)
 
 
-def test_without_64_bits():
+def test_x64_disabled():
     with jax.enable_x64(False):
         x, weights = jax.tree.map(lambda a: a.astype("float32"), _problem())
         target = jnp.asarray(TARGETS[0], "uint8")

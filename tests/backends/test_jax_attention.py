@@ -11,7 +11,7 @@ from oracle import over
 
 import activations_xp as ax
 
-sdpa, heads = ax.scaled_dot_product_attention, ax.multi_head_attention
+sdpa, multi_head = ax.scaled_dot_product_attention, ax.multi_head_attention
 
 
 def _arrays(dtype="float64"):
@@ -21,12 +21,14 @@ def _arrays(dtype="float64"):
 
 
 def _mask():
+    """Return a mask that leaves something to every query."""
     mask = np.random.default_rng(1).random((2, 1, 5, 7)) < 0.6
     mask[:, :, :, 0] = True
     return jnp.asarray(mask)
 
 
 def _theirs(query, key, value, **options):
+    """Call JAX, which has the axis of heads after that of the sequence."""
     swapped = (jnp.swapaxes(x, 1, 2) for x in (query, key, value))
     return jnp.swapaxes(jax.nn.dot_product_attention(*swapped, **options), 1, 2)
 
@@ -40,36 +42,36 @@ OPTIONS = {
 
 
 @over("options", OPTIONS)
-def test_values_and_gradients_are_those_of_jax(options):
-    """In float32, in which JAX computes the weights."""
+def test_values_and_gradients_beside_jax(options):
+    """The dtype is float32, in which JAX computes the weights."""
     options, arrays = OPTIONS[options], _arrays("float32")
     theirs = dict(options)
     if "bias" in theirs:
         theirs["bias"] = theirs["bias"][None, None, None]
-    y, pull = jax.vjp(lambda *a: sdpa(*a, **options), *arrays)
-    expected, other = jax.vjp(lambda *a: _theirs(*a, **theirs), *arrays)
-    for got, known in zip((y, *pull(y)), (expected, *other(y)), strict=True):
-        np.testing.assert_allclose(got, known, rtol=1e-4, atol=2e-6)
+    y, vjp = jax.vjp(lambda *a: sdpa(*a, **options), *arrays)
+    expected, their_vjp = jax.vjp(lambda *a: _theirs(*a, **theirs), *arrays)
+    for ours, known in zip((y, *vjp(y)), (expected, *their_vjp(y)), strict=True):
+        np.testing.assert_allclose(ours, known, rtol=1e-4, atol=2e-6)
 
 
-def test_what_attends_to_nothing_beside_jax():
-    """JAX gives the mean of all values, and a gradient to them."""
+def test_fully_masked_query_beside_jax():
+    """JAX returns the mean of all values, and a gradient for them."""
     query, key, value = _arrays("float32")
     mask = _mask().at[0, 0, 2].set(False)
     theirs = _theirs(query, key, value, mask=mask)
     mean = jnp.repeat(value[0].mean(1), 2, 0)
     np.testing.assert_allclose(theirs[0, :, 2], mean, rtol=1e-5)
-    y, pull = jax.vjp(lambda *a: sdpa(*a, mask=mask), query, key, value)
+    y, vjp = jax.vjp(lambda *a: sdpa(*a, mask=mask), query, key, value)
     assert (y[0, :, 2] == 0).all()
     g = jnp.zeros_like(y).at[0, :, 2].set(1.0)
-    assert all((part == 0).all() for part in pull(g))
+    assert all((part == 0).all() for part in vjp(g))
 
 
 FULL = {"mask": _mask(), "is_causal": "lower_right", "softcap": 3.0, "dropout": 0.3}
 
 
 @over("options", [{}, FULL])
-def test_derivatives_forward_and_backward(options):
+def test_gradients_forward_reverse_and_second(options):
     if options:
         options = {**options, "noise": jax.random.uniform(jax.random.key(1), (2, 4, 5, 7))}
     bias = jnp.linspace(-1, 1, 7)
@@ -83,16 +85,25 @@ def test_derivatives_forward_and_backward(options):
     )
 
 
-def test_transforms():
+def test_jit_of_vmap():
     arrays = _arrays()
     expected = sdpa(*arrays, is_causal=True)
     call = jax.vmap(lambda *a: sdpa(*a, is_causal=True))
     np.testing.assert_allclose(jax.jit(call)(*arrays), expected, rtol=1e-12)
-    hessian = jax.hessian(lambda q: sdpa(q, *arrays[1:], mask=_mask()).sum())(arrays[0])
-    assert np.isfinite(hessian).all()
 
 
-def test_a_key_is_required_to_drop_anything():
+def test_hessian_of_a_masked_attention():
+    query, key, value = _arrays()
+    gradient = jax.grad(lambda q: sdpa(q, key, value, mask=_mask()).sum())
+    hessian = jax.hessian(lambda q: sdpa(q, key, value, mask=_mask()).sum())(query)
+    step = 1e-4 * jnp.ones_like(query)
+    along = jnp.tensordot(hessian, step, query.ndim)
+    np.testing.assert_allclose(
+        along, (gradient(query + step) - gradient(query - step)) / 2, atol=1e-10
+    )
+
+
+def test_dropout_needs_a_key():
     arrays = _arrays()
     with pytest.raises(TypeError, match="rng must be a key of JAX"):
         sdpa(*arrays, dropout=0.5)
@@ -101,7 +112,7 @@ def test_a_key_is_required_to_drop_anything():
     assert (first != second).any()
 
 
-def test_heads():
+def test_multi_head_gradients_and_vmap():
     rng = np.random.default_rng(2)
     x = jnp.asarray(rng.normal(size=(2, 3, 4)))
     weights = {"in_proj_weight": jnp.asarray(rng.normal(size=(12, 4)))}
@@ -109,7 +120,7 @@ def test_heads():
 
     def call(x, out):
         x, out = map(jnp.asarray, (x, out))
-        return heads(x, x, x, 2, out, **weights, need_weights=True, is_causal=True)
+        return multi_head(x, x, x, 2, out, **weights, need_weights=True, is_causal=True)
 
     jax.test_util.check_grads(
         jax.jit(call), (x, out), 1, modes=["fwd", "rev"], rtol=1e-5, atol=1e-5
@@ -118,8 +129,8 @@ def test_heads():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), mapped, call(x, out))
     named = {"query": x, "key": x, "value": x, "out_proj_weight": out, **weights}
     g = jnp.ones((2, 3, 4)), None
-    pulled = jax.jit(lambda named: heads.vjp(g, **named, num_heads=2))(named)
-    slopes = jax.grad(lambda named: heads(**named, num_heads=2)[0].sum())(named)
+    written = jax.jit(lambda named: multi_head.vjp(g, **named, num_heads=2))(named)
+    gradients = jax.grad(lambda named: multi_head(**named, num_heads=2)[0].sum())(named)
     jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12), pulled, slopes
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12), written, gradients
     )

@@ -1,4 +1,4 @@
-"""JAX: every function under every transform has the gradient of its written derivative."""
+"""JAX: every function has the gradient of its written derivative under every transform."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from oracle import (
     map_into_domain,
     over,
     rowwise_parameters,
+    vjp,
 )
 
 
@@ -37,7 +38,7 @@ def _cotangent(y):
     return jnp.cos(jnp.arange(y.size, dtype=y.dtype)).reshape(y.shape)
 
 
-# each takes f, x and g, and returns the gradient of x for the gradient g of f(x)
+# each takes f, x and the cotangent g of f(x), and returns the gradient of x
 
 
 def _grad(f, x, g):
@@ -45,9 +46,9 @@ def _grad(f, x, g):
 
 
 def _value_and_grad(f, x, g):
-    value, slope = jax.value_and_grad(lambda x: jnp.sum(f(x) * g))(x)
+    value, gradient = jax.value_and_grad(lambda x: jnp.sum(f(x) * g))(x)
     np.testing.assert_allclose(value, jnp.sum(f(x) * g), rtol=1e-12, atol=1e-12)
-    return slope
+    return gradient
 
 
 def _vjp(f, x, g):
@@ -55,14 +56,14 @@ def _vjp(f, x, g):
 
 
 def _jvp(f, x, g):
-    """The tangents of the unit vectors, one after the other."""
-    rows = jnp.eye(x.size, dtype=x.dtype).reshape(-1, *x.shape)
-    return jnp.stack([jnp.sum(jax.jvp(f, (x,), (r,))[1] * g) for r in rows]).reshape(x.shape)
+    """Push the unit vectors forward, one after the other."""
+    units = jnp.eye(x.size, dtype=x.dtype).reshape(-1, *x.shape)
+    return jnp.stack([jnp.sum(jax.jvp(f, (x,), (u,))[1] * g) for u in units]).reshape(x.shape)
 
 
 def _linearize(f, x, g):
-    pushed = jax.linearize(f, x)[1]
-    return jax.linear_transpose(pushed, x)(g)[0]
+    jvp = jax.linearize(f, x)[1]
+    return jax.linear_transpose(jvp, x)(g)[0]
 
 
 def _jacfwd(f, x, g):
@@ -79,8 +80,8 @@ def _checkpoint(f, x, g):
 
 def _vmap(f, x, g, at=0):
     xs, gs = jnp.stack([x, x], axis=at), jnp.stack([g, -g], axis=at)
-    each = jax.vmap(lambda x, g: _vjp(f, x, g), in_axes=at, out_axes=at)(xs, gs)
-    first, second = jnp.moveaxis(each, at, 0)
+    gradients = jax.vmap(lambda x, g: _vjp(f, x, g), in_axes=at, out_axes=at)(xs, gs)
+    first, second = jnp.moveaxis(gradients, at, 0)
     np.testing.assert_allclose(first, -second, rtol=1e-12, atol=1e-12)
     return first
 
@@ -106,16 +107,18 @@ def _grad_of_jit(f, x, g):
 
 
 def _sharded(f, x, g):
-    """Rows on eight devices: the whole is what the parts are."""
+    """Put two rows on each of eight devices."""
     mesh = jax.make_mesh((8,), ("rows",))
     rows = PartitionSpec("rows")
-    pull = functools.partial(_vjp, f)
-    mapped = jax.jit(jax.shard_map(pull, mesh=mesh, in_specs=(rows, rows), out_specs=rows))
+    gradient_of = functools.partial(_vjp, f)
+    mapped = jax.jit(jax.shard_map(gradient_of, mesh=mesh, in_specs=(rows, rows), out_specs=rows))
     xs, gs = (jnp.tile(v, (8, *(1,) * (v.ndim - 1))) for v in (x, g))
     placed = [jax.device_put(v, NamedSharding(mesh, rows)) for v in (xs, gs)]
-    slopes = mapped(*placed)
-    assert len(slopes.sharding.device_set) == 8
-    return np.asarray(slopes)[-2:]
+    gradients = mapped(*placed)
+    assert len(gradients.sharding.device_set) == 8
+    by_device = np.asarray(gradients).reshape(8, *x.shape)
+    np.testing.assert_array_equal(by_device[1:], by_device[:-1])
+    return by_device[0]
 
 
 COMPILED = [_sharded, _jit_of_grad, _grad_of_jit]
@@ -126,7 +129,7 @@ TRANSFORMS = [
     _jacfwd,
     _checkpoint,
     _vmap_last,
-    # what is made of those
+    # composed of those above
     *(
         pytest.param(transform, marks=pytest.mark.sweep)
         for transform in (_value_and_grad, _linearize, _jacrev, _vmap, _vmap_nested)
@@ -134,85 +137,86 @@ TRANSFORMS = [
 ]
 
 
-def _agree(transform, function):
+def _assert_gradient(transform, function):
     f, x = _call(function), _points(function)
     g = _cotangent(f(x))
-    expected = function.vjp(np.asarray(x), np.asarray(g), **rowwise_parameters(function))
+    expected = vjp(function, np.asarray(g), np.asarray(x), **rowwise_parameters(function))
     np.testing.assert_allclose(transform(f, x, g), expected, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.usefixtures("uncompiled")
 @over("transform", TRANSFORMS)
 @over("function", FUNCTIONS)
-def test_gradients_under(transform, function):
-    _agree(transform, function)
+def test_gradient_under(transform, function):
+    _assert_gradient(transform, function)
 
 
 @over("transform", in_sweep(COMPILED))
 @over("function", FUNCTIONS)
-def test_gradients_compiled_under(transform, function):
-    _agree(transform, function)
+def test_gradient_compiled_under(transform, function):
+    _assert_gradient(transform, function)
 
 
 @pytest.mark.usefixtures("uncompiled")
 @over("function", FUNCTIONS)
-def test_gradients_without_64_bits(function):
+def test_gradient_with_x64_disabled(function):
     with jax.enable_x64(False):
         f, x = _call(function), jnp.asarray(np.asarray(_points(function)), "float32")
         g = _cotangent(f(x))
-        slope = _vjp(f, x, g)
-        assert slope.dtype == "float32"
+        gradient = _vjp(f, x, g)
+        assert gradient.dtype == "float32"
     x, g = (np.asarray(v, "float64") for v in (x, g))
-    expected = function.vjp(x, g, **rowwise_parameters(function))
-    np.testing.assert_allclose(slope, expected, rtol=1e-4, atol=1e-5)
+    expected = vjp(function, g, x, **rowwise_parameters(function))
+    np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-5)
 
 
-SECOND = [
-    jax.hessian,
-    lambda f: jax.jacrev(jax.jacrev(f)),
-    lambda f: jax.jacrev(jax.jacfwd(f)),
-    lambda f: jax.jacfwd(jax.jacfwd(f)),
-]
+SECOND = {
+    "hessian": jax.hessian,
+    "jacrev of jacrev": lambda f: jax.jacrev(jax.jacrev(f)),
+    "jacrev of jacfwd": lambda f: jax.jacrev(jax.jacfwd(f)),
+    "jacfwd of jacfwd": lambda f: jax.jacfwd(jax.jacfwd(f)),
+}
 
 
 @pytest.mark.usefixtures("uncompiled")
 @pytest.mark.sweep
 @over("second", SECOND)
 @over("function", FUNCTIONS)
-def test_second_derivatives_under(function, second):
+def test_second_derivative_under(function, second):
     f, x = _call(function), _points(function)
     g = _cotangent(f(x))
 
-    def total(x):
+    def loss(x):
         return jnp.sum(f(x) * g)
 
-    def slope(x):
-        return function.vjp(np.asarray(x), np.asarray(g), **rowwise_parameters(function))
+    def gradient(x):
+        return vjp(function, np.asarray(g), np.asarray(x), **rowwise_parameters(function))
 
     h = 1e-4
     numeric = [
-        (slope(x - 2 * s) - 8 * slope(x - s) + 8 * slope(x + s) - slope(x + 2 * s)) / (12 * h)
+        (gradient(x - 2 * s) - 8 * gradient(x - s) + 8 * gradient(x + s) - gradient(x + 2 * s))
+        / (12 * h)
         for s in h * np.eye(x.size).reshape(-1, *x.shape)
     ]
     numeric = np.stack(numeric).reshape(*x.shape, *x.shape)
-    np.testing.assert_allclose(second(total)(x), numeric, rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(SECOND[second](loss)(x), numeric, rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.usefixtures("uncompiled")
 @over("dtype", in_sweep(EDGE_DTYPES))
 @over(("function", "given"), DIFFERENTIABLE_CASES)
-def test_first_and_second_derivatives_at_the_edges(function, given, dtype):
+def test_derivatives_finite_at_edges(function, given, dtype):
     def value(x):
         return function(x, **given)
 
-    def slope(x):
+    def gradient(x):
         return _vjp(value, x, jnp.ones_like(x))
 
-    # as many for every function: each size is compiled anew
+    # every function gets as many, for JAX compiles each size anew
     x = np.resize(edge_points(function, given, dtype), MAX_EDGE_POINTS)
     normal = np.abs(x) >= jnp.finfo(dtype).tiny
-    # XLA takes a subnormal number for 0
+    # XLA flushes subnormal numbers to 0
     seen = np.where(normal, x, np.zeros_like(x))
-    there = jnp.asarray(x)
-    orders = value(there), slope(there), _vjp(slope, there, jnp.ones_like(there))
+    points = jnp.asarray(x)
+    orders = value(points), gradient(points), _vjp(gradient, points, jnp.ones_like(points))
     assert_finite(function, given, x, orders, seen=seen)

@@ -1,103 +1,127 @@
-"""NumPy's own kinds of array, scalars, error state and byte orders; its kernels and its plans."""
+"""NumPy: kinds of array and scalar, the error state, byte orders, kernels and their cache."""
 
 from __future__ import annotations
 
-import inspect
 import threading
 
 import numpy as np
 import pytest
-from oracle import map_into_domain, parameters_with
+from oracle import (
+    ARRAY_PARAMETERS,
+    FUNCTIONS,
+    accurate,
+    cached_kernels,
+    cases_of,
+    exact_values,
+    map_into_domain,
+    output_axis,
+    over,
+    parameters_with,
+    precision,
+    preserves_integers,
+    required_parameters,
+)
 
 import activations_xp as ax
 from activations_xp import _oracle
-from activations_xp._parameters import check
 from activations_xp.backends import generic
 from activations_xp.backends import numpy as backend
 
 VALUES = np.linspace(-7, 7, 24).reshape(2, 3, 4)
 
 
-def _forms(case):
-    return [case.function, case.function.native, *case.accurate_forms]
+def forms(case):
+    return [case.function, *case.accurate_forms]
 
 
-def _same(a, b):
-    """Equal to the last bit, the signs of zeros included."""
+def pairs_of(functions):
+    """Return each function with each set of its parameters."""
+    return [(f, dict(case.parameters)) for f in functions for case in cases_of(f)]
+
+
+def assert_same_bits(a, b):
     assert a.dtype == b.dtype
     np.testing.assert_array_equal(a, b)
     np.testing.assert_array_equal(np.signbit(a), np.signbit(b))
 
 
+# kinds of array and scalar
+
+
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
-def test_memory_maps(case, dtype, tmp_path):
+def test_memmap(case, dtype, tmp_path):
     x = np.memmap(tmp_path / "x", dtype=dtype, mode="w+", shape=VALUES.shape)
     x[...] = VALUES
     x.flush()
     x = np.memmap(tmp_path / "x", dtype=dtype, mode="r", shape=VALUES.shape)
-    for form in _forms(case):
+    for form in forms(case):
         y = form(x, **case.parameters)
         assert isinstance(y, np.ndarray)
-        _same(np.asarray(y), form(np.array(x), **case.parameters))
+        assert_same_bits(np.asarray(y), form(np.array(x), **case.parameters))
     np.testing.assert_array_equal(x, VALUES.astype(dtype))
 
 
-@pytest.mark.parametrize("dtype", [">f2", ">f4", ">f8", "<f2", "<f4", "<f8"])
-def test_the_byte_order_is_kept(case, dtype):
-    x = VALUES.astype(dtype)
-    for form in _forms(case):
-        y = form(x, **case.parameters)
-        assert y.dtype.str == np.dtype(dtype).str
-        np.testing.assert_array_equal(y, form(x.astype(dtype[1:]), **case.parameters))
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+def test_byte_order_is_kept(case, dtype):
+    native = VALUES.astype(dtype)
+    swapped = native.astype(native.dtype.newbyteorder())
+    for form in forms(case):
+        y = form(swapped, **case.parameters)
+        assert y.dtype.str == swapped.dtype.str
+        np.testing.assert_array_equal(y, form(native, **case.parameters))
 
 
-@pytest.mark.parametrize("dtype", [">i2", ">i4", ">u8"])
-def test_integers_of_any_byte_order(case, dtype):
-    x = np.arange(24).reshape(2, 3, 4).astype(dtype)
-    y = case.function(x, **case.parameters)
-    kept = case.definition.closed_over_integers and not case.parameters
-    assert y.dtype == (x.dtype if kept else np.float64)
-    np.testing.assert_array_equal(y, case.function(x.astype(dtype[1:]), **case.parameters))
+@pytest.mark.parametrize("dtype", ["i2", "i4", "u8"])
+def test_byte_swapped_integers(case, dtype):
+    native = np.arange(24).reshape(2, 3, 4).astype(dtype)
+    swapped = native.astype(native.dtype.newbyteorder())
+    y = case.function(swapped, **case.parameters)
+    is_kept = preserves_integers(case.function) and not case.parameters
+    assert y.dtype == (swapped.dtype if is_kept else np.float64)
+    np.testing.assert_array_equal(y, case.function(native, **case.parameters))
 
 
-def test_long_doubles(case):
-    x = np.concatenate([np.linspace(-12, 12, 48), [-1e3, 1e3]]).astype(np.longdouble)
-    shaped = x.reshape(5, 10)
-    for form in _forms(case):
-        y = form(shaped, **case.parameters)
+def test_longdouble_equals_double(case):
+    x = np.concatenate([np.linspace(-12, 12, 48), [-1e3, 1e3]]).reshape(5, 10)
+    for form in forms(case):
+        y = form(x.astype(np.longdouble), **case.parameters)
         assert y.dtype == np.longdouble
-        doubles = form(shaped.astype("f8"), **case.parameters)
-        # the derivative of silu has a root, where doubles have only absolute accuracy
+        doubles = form(x, **case.parameters)
+        # beside a root, as of silu' or of the terms of rational, doubles have absolute accuracy
         with np.errstate(over="ignore"):
             y = y.astype("f8")
-        np.testing.assert_allclose(y, doubles, rtol=3e-14, atol=1e-16)
+        np.testing.assert_allclose(y, doubles, rtol=3e-14, atol=1e-15)
 
 
-def test_long_doubles_are_as_accurate_as_doubles(case):
+def test_longdouble_accuracy(case):
     x = map_into_domain(case.definition, np.linspace(-12, 12, 48))
-    y = case.function.portable(x.astype(np.longdouble), **case.parameters).astype("f8")
-    exact = _oracle.truth(case.formula, x, case.all_parameters)
+    y = accurate(case.function)(x.astype(np.longdouble), **case.parameters).astype("f8")
+    exact = exact_values(case.formula, x, case.all_parameters)
     assert _oracle.difference(y, exact).max() <= case.ulp + 0.5
 
 
-def test_0d_arrays_stay_arrays_and_scalars_stay_scalars(elementwise):
-    given = elementwise.definition.variants[0].parameters
-    for kind in (np.float16, np.float32, np.float64, np.longdouble):
-        for form in (elementwise, elementwise.native, elementwise.portable, elementwise.derivative):
-            array = form(np.array(0.75, kind), **given)
-            assert type(array) is np.ndarray
-            assert (array.shape, array.dtype) == ((), kind)
-            scalar = form(kind(0.75), **given)
-            assert type(scalar) is kind
-            assert scalar == array
-    for value in (1, True, np.int8(1), np.bool_(True)):
-        expected = elementwise(np.array([value]), **given)[0]
-        result = elementwise(value, **given)
-        assert type(result) is type(expected)
-        assert result == expected
+@over("dtype", [np.float16, np.float32, np.float64, np.longdouble])
+def test_0d_arrays_and_scalars_keep_their_type(elementwise, dtype):
+    given = required_parameters(elementwise)
+    for form in (elementwise, accurate(elementwise), elementwise.derivative):
+        array = form(np.array(0.75, dtype), **given)
+        assert type(array) is np.ndarray
+        assert (array.shape, array.dtype) == ((), dtype)
+        scalar = form(dtype(0.75), **given)
+        assert type(scalar) is dtype
+        assert scalar == array
 
 
-class Sub(np.ndarray):
+@pytest.mark.parametrize("value", [1, True, np.int8(1), np.bool_(True)], ids=repr)
+def test_integer_scalars_are_promoted_as_arrays(elementwise, value):
+    given = required_parameters(elementwise)
+    expected = elementwise(np.array([value]), **given)[0]
+    y = elementwise(value, **given)
+    assert type(y) is type(expected)
+    assert y == expected
+
+
+class Subclass(np.ndarray):
     """A subclass as users write them, with an attribute."""
 
     unit = None
@@ -106,110 +130,105 @@ class Sub(np.ndarray):
         self.unit = getattr(other, "unit", None)
 
 
-def test_a_subclass_gives_a_plain_array_or_itself(case):
-    x = VALUES.view(Sub)
+def test_subclass_in_plain_array_or_subclass_out(case):
+    x = VALUES.view(Subclass)
     x.unit = "mV"
-    for form in _forms(case):
-        y = form(x, **case.parameters)
-        assert type(y) in (np.ndarray, Sub)
-        _same(np.asarray(y), form(VALUES, **case.parameters))
-    kinds = {type(form(x, **case.parameters)) for form in _forms(case)}
-    assert len(kinds) == 1
+    results = [form(x, **case.parameters) for form in forms(case)]
+    for form, y in zip(forms(case), results, strict=True):
+        assert type(y) in (np.ndarray, Subclass)
+        assert type(y) is type(results[0])
+        assert_same_bits(np.asarray(y), form(VALUES, **case.parameters))
 
 
-def test_the_error_state_has_no_effect_and_stays(case):
-    x = np.array([[-np.inf, -1e308, -745, -1e-310, -0.0, 5e-324, 710, 1e308, np.inf, np.nan]])
-    expected = [form(x, **case.parameters) for form in _forms(case)]
+# the error state
+
+EXTREMES = np.array([[-np.inf, -1e308, -745, -1e-310, -0.0, 5e-324, 710, 1e308, np.inf, np.nan]])
+ELEMENTWISE = pairs_of(f for f in FUNCTIONS if output_axis(f) is None)
+SCALAR_CASES = [(f, given) for f, given in ELEMENTWISE if "axis" not in given]
+
+
+def test_errstate_has_no_effect_and_is_kept(case):
+    expected = [form(EXTREMES, **case.parameters) for form in forms(case)]
     with np.errstate(all="raise"):
         state = np.geterr()
-        for form, values in zip(_forms(case), expected, strict=True):
+        for form, values in zip(forms(case), expected, strict=True):
             for _ in range(2):
-                np.testing.assert_array_equal(form(x, **case.parameters), values)
+                np.testing.assert_array_equal(form(EXTREMES, **case.parameters), values)
                 assert np.geterr() == state
-            if case.definition.axis is None and "axis" not in case.parameters:
-                for value in x[0]:
-                    form(value, **case.parameters)
-                    form(float(value), **case.parameters)
-        assert np.geterr() == state
 
 
-def test_the_error_state_is_restored_after_an_error(activation):
+@over("kind", [np.float64, float])
+@over("function, given", SCALAR_CASES)
+def test_errstate_has_no_effect_on_scalars(function, given, kind):
+    for form in (function, accurate(function), function.derivative):
+        expected = form(EXTREMES[0], **given)
+        with np.errstate(all="raise"):
+            y = [form(kind(value), **given) for value in EXTREMES[0]]
+        np.testing.assert_array_equal(y, expected)
+
+
+def test_errstate_is_restored_after_an_error(activation):
     with np.errstate(all="raise"):
         state = np.geterr()
         with pytest.raises(TypeError):
-            activation(np.ones((2, 4)) * 1j, **activation.definition.variants[0].parameters)
+            activation(np.ones((2, 4)) * 1j, **required_parameters(activation))
         assert np.geterr() == state
 
 
-def _plans(function):
-    """What the function's kernel for arrays remembers."""
-    kernel = inspect.getclosurevars(function).nonlocals["kernels"][np.ndarray]
-    return inspect.getclosurevars(kernel).nonlocals["plans"]
+# kernels
 
 
-def test_the_number_of_plans_is_bounded(activation):
+@over("function, name", ARRAY_PARAMETERS)
+def test_cached_kernels_are_bounded(function, name):
     x = np.array([[-1.0, 2.0]])
-    for name, kind in activation.definition.parameters.items():
-        if kind.is_scalar:
-            given = parameters_with(activation, name, 2.0)
-            for i in range(1000):
-                value = 1 + i / 1000
-                y = activation(x, **{**given, name: value})
-                assert len(_plans(activation)) <= generic.PLANS
-                if i % 100 == 0:
-                    with_array = activation(x, **{**given, name: np.array(value)})
-                    np.testing.assert_allclose(y, with_array, rtol=1e-15)
+    given = parameters_with(function, name, 2.0)
+    for i in range(1000):
+        value = 1 + i / 1000
+        y = function(x, **{**given, name: value})
+        assert len(cached_kernels(function, np.ndarray)) <= generic.MAX_CACHED_KERNELS
+        if i % 100 == 0:
+            with_array = function(x, **{**given, name: np.array(value)})
+            np.testing.assert_allclose(y, with_array, rtol=1e-15)
 
 
-def test_arrays_among_the_parameters_are_not_remembered(activation):
+@over("function, name", ARRAY_PARAMETERS)
+def test_array_parameters_are_not_cached(function, name):
     x = np.array([[-1.0, 2.0]])
-    given = activation.definition.variants[0].parameters
-    activation(x, **given)
-    before = len(_plans(activation))
-    for name, kind in activation.definition.parameters.items():
-        if kind.is_scalar:
-            for value in (1.0, 2.0, 3.0):
-                activation(x, **{**given, name: np.full((1, 2), value)})
-    assert len(_plans(activation)) == before
+    given = required_parameters(function)
+    function(x, **given)
+    before = len(cached_kernels(function, np.ndarray))
+    for value in (1.0, 2.0, 3.0):
+        function(x, **{**given, name: np.full((1, 2), value)})
+    assert len(cached_kernels(function, np.ndarray)) == before
 
 
-def test_kernels_are_ours_to_the_last_bit():
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "g", "i4", "u1"])
+@over("function, given", pairs_of(map(ax.get, backend.NATIVE)))
+def test_native_kernels_equal_ours(function, given, dtype):
     special = [0.0, -0.0, 5e-324, -5e-324, 1e-310, np.inf, -np.inf, np.nan]
-    values = np.concatenate([np.linspace(-20, 20, 4001), np.logspace(-40, 4, 200), special])
-    values = np.concatenate([values, -values])
-    for name, make in backend.NATIVE.items():
-        function = ax.get(name)
-        assert function.__name__ == name
-        for variant in function.definition.variants:
-            given = {**function.definition.defaults, **variant.parameters}
-            checked = check(function.definition, values, tuple(given.values()))
-            kernel = make(*checked)
-            for dtype in ("f2", "f4", "f8", "g", "i4", "u1"):
-                with np.errstate(all="ignore"):
-                    x = values[np.isfinite(values)] % 100 if dtype in ("i4", "u1") else values
-                    x = x.astype(dtype)
-                    ours = function.portable(x, **variant.parameters)
-                    if kernel is not None and ours.dtype == x.dtype and dtype != "f2":
-                        np.testing.assert_array_equal(kernel(x), ours)
-                    _same(function(x, **variant.parameters), ours)
-                    _same(function.native(x, **variant.parameters), ours)
+    x = np.concatenate([np.linspace(-20, 20, 4001), np.logspace(-40, 4, 200), special])
+    x = np.concatenate([x, -x])
+    with np.errstate(all="ignore"):
+        x = (x[np.isfinite(x)] % 100 if dtype in ("i4", "u1") else x).astype(dtype)
+    assert_same_bits(function(x, **given), accurate(function)(x, **given))
 
 
-def test_threads_share_the_functions(case):
-    """Plans are made while other threads look into them."""
+def test_concurrent_calls_while_kernels_are_chosen(case):
+    """Tables of kernels are filled and emptied while other threads look into them."""
     x = map_into_domain(case.definition, VALUES).astype("f4")
     expected = case.function(x, **case.parameters)
-    wrong = []
+    results = []
 
     def work():
         for _ in range(50):
-            with ax.implementation("auto"):
-                if not np.array_equal(case.function(x, **case.parameters), expected):
-                    wrong.append(case)
+            with precision("fast"):
+                results.append(case.function(x, **case.parameters))
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert not wrong
+    assert len(results) == 4 * 50  # no thread has died
+    for y in results:
+        np.testing.assert_array_equal(y, expected)

@@ -1,4 +1,4 @@
-"""PyTorch: the adaptive softmax is the one of torch.nn, whose weights it takes."""
+"""PyTorch: the adaptive softmax beside that of torch.nn, whose weights it takes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _module(div_value=2.0, head_bias=True):
 
 
 def _weights(state):
-    """Our arguments, of a state_dict."""
+    """Return the weights in a state_dict under the names of our arguments."""
     pairs = range(len(CUTOFFS))
     return {
         "head_weight": state["head.weight"],
@@ -41,13 +41,13 @@ def _weights(state):
     }
 
 
-def _given(module):
-    """Its weights, themselves to be differentiated at."""
+def _leaves_and_weights(module):
+    """Return copies of the weights that require gradients, in a list and by our names."""
     state = {name: p.detach().clone().requires_grad_() for name, p in module.state_dict().items()}
     return list(state.values()), _weights(state)
 
 
-def _rows(*batch):
+def _x(*batch):
     x = np.random.default_rng(0).normal(size=(*batch, FEATURES))
     return torch.tensor(x).requires_grad_()
 
@@ -58,10 +58,10 @@ def _assert_close(got, expected):
 
 @over("target", TARGETS)
 @over(("div_value", "head_bias"), list(itertools.product([1.0, 2.0, 4.0], [False, True])))
-def test_it_is_the_module_of_torch(div_value, head_bias, target):
+def test_loss_and_gradients_beside_the_module(div_value, head_bias, target):
     module, target = _module(div_value, head_bias), torch.tensor(TARGETS[target])
-    leaves, weights = _given(module)
-    x = _rows(len(target))
+    leaves, weights = _leaves_and_weights(module)
+    x = _x(len(target))
     expected = module(x, target)
     output, loss = ax.adaptive_log_softmax_with_loss(x, target, **weights)
     _assert_close(output, expected.output)
@@ -75,17 +75,16 @@ def test_it_is_the_module_of_torch(div_value, head_bias, target):
     ours = torch.autograd.grad([output, loss], [x, *leaves], [g, None])
     names = ["x", *module.state_dict()]
     assert names == ["x", *(name for name, _ in module.named_parameters())]
-    for mine, other in zip(ours, theirs, strict=True):
-        _assert_close(mine, other)
+    _assert_close(ours, theirs)
     written = ax.adaptive_log_softmax_with_loss.vjp(
         (g, torch.ones((), dtype=g.dtype)), x.detach(), target, **weights
     )
-    for name, other in zip(names, theirs, strict=True):
-        _assert_close(_entry(written, name).detach(), other)
+    for name, expected_gradient in zip(names, theirs, strict=True):
+        _assert_close(_entry(written, name).detach(), expected_gradient)
 
 
 def _entry(gradients, name):
-    """The gradient of what a state_dict has by this name."""
+    """Return the gradient of the weight that a state_dict has under this name."""
     if not name.startswith("tail"):
         return gradients[name.replace(".", "_")]
     _, cluster, part, _ = name.split(".")
@@ -94,20 +93,19 @@ def _entry(gradients, name):
 
 @over(("div_value", "head_bias"), list(itertools.product([1.0, 2.0], [False, True])))
 @pytest.mark.parametrize("n", [0, 1, 30])
-def test_all_classes_and_the_best(div_value, head_bias, n):
-    module, x = _module(div_value, head_bias), _rows(n)
-    leaves, weights = _given(module)
+def test_log_prob_and_predict_beside_the_module(div_value, head_bias, n):
+    module, x = _module(div_value, head_bias), _x(n)
+    leaves, weights = _leaves_and_weights(module)
     expected, got = module.log_prob(x), ax.adaptive_log_prob(x, **weights)
     _assert_close(got, expected)
     _assert_close(ax.adaptive_predict(x, **weights), module.predict(x))
     g = torch.linspace(-1, 1, n * CLASSES, dtype=torch.float64).reshape(n, CLASSES)
     theirs = torch.autograd.grad(expected, [x, *module.parameters()], g)
-    for mine, other in zip(torch.autograd.grad(got, [x, *leaves], g), theirs, strict=True):
-        _assert_close(mine, other)
+    _assert_close(torch.autograd.grad(got, [x, *leaves], g), theirs)
 
 
-def test_a_single_row():
-    module, x, target = _module(), _rows(), torch.tensor(30)
+def test_unbatched_x():
+    module, x, target = _module(), _x(), torch.tensor(30)
     weights = _weights(module.state_dict())
     expected = module(x, target)
     output, loss = ax.adaptive_log_softmax_with_loss(x, target, **weights)
@@ -119,23 +117,22 @@ def test_a_single_row():
 @over("reduction", ["mean", "sum", "none"])
 @pytest.mark.parametrize("target", [[3, -1, 30, 9, -1], [-1, -1], []])
 @pytest.mark.parametrize("ignored", [-1, 9])
-def test_it_reduces_and_ignores_as_nll_loss(reduction, target, ignored):
+def test_reduction_and_ignore_index_beside_nll_loss(reduction, target, ignored):
     target = torch.tensor(target, dtype=torch.int64)
     target = torch.where(target == -1, ignored, target)
-    leaves, weights = _given(_module())
-    x = _rows(len(target))
+    leaves, weights = _leaves_and_weights(_module())
+    x = _x(len(target))
     settings = {"ignore_index": ignored, "reduction": reduction}
     loss = ax.adaptive_log_softmax_with_loss(x, target, **weights, **settings)[1]
     expected = F.nll_loss(ax.adaptive_log_prob(x, **weights), target, **settings)
     torch.testing.assert_close(loss, expected, rtol=1e-12, atol=1e-13, equal_nan=True)
     theirs = torch.autograd.grad(expected.sum(), [x, *leaves])
-    for mine, other in zip(torch.autograd.grad(loss.sum(), [x, *leaves]), theirs, strict=True):
-        _assert_close(mine, other)
+    _assert_close(torch.autograd.grad(loss.sum(), [x, *leaves]), theirs)
 
 
-def test_what_ignored_rows_hold_reaches_nothing():
-    leaves, weights = _given(_module())
-    x = _rows(3).detach()
+def test_nan_in_an_ignored_row_is_hidden():
+    leaves, weights = _leaves_and_weights(_module())
+    x = _x(3).detach()
     x[1] = torch.nan
     target = torch.tensor([0, -100, 30])
     x.requires_grad_()
@@ -157,21 +154,20 @@ def _loss(x, target, weights):
     return ax.adaptive_log_softmax_with_loss(x, target, **weights)[1]
 
 
-def test_transforms_find_what_is_found_without():
-    leaves, weights = _given(_module())
-    x, target = _rows(14), torch.tensor(TARGETS["any"])
+def test_compile_grad_and_vmap():
+    leaves, weights = _leaves_and_weights(_module())
+    x, target = _x(14), torch.tensor(TARGETS["any"])
     loss = _loss(x, target, weights)
-    found = torch.autograd.grad(loss, [x, *leaves])
+    expected = torch.autograd.grad(loss, [x, *leaves])
     compiled = _compiled(_loss)(x, target, weights)
     _assert_close(compiled, loss)
-    for mine, other in zip(torch.autograd.grad(compiled, [x, *leaves]), found, strict=True):
-        _assert_close(mine, other)
+    _assert_close(torch.autograd.grad(compiled, [x, *leaves]), expected)
 
     frozen = _weights(_module().state_dict())
     grad = torch.func.grad(lambda x, t: _loss(x, t, frozen))
-    _assert_close(grad(x.detach(), target), found[0])
-    each = torch.func.vmap(grad)(x.detach(), target)
-    _assert_close(each / len(target), found[0])
+    _assert_close(grad(x.detach(), target), expected[0])
+    by_row = torch.func.vmap(grad)(x.detach(), target)
+    _assert_close(by_row / len(target), expected[0])
     predicted = ax.adaptive_predict(x, **frozen)
     for f in (_compiled, torch.func.vmap):
         _assert_close(f(lambda x: ax.adaptive_predict(x, **frozen))(x), predicted)
@@ -180,14 +176,19 @@ def test_transforms_find_what_is_found_without():
         )
 
 
-def test_one_graph_is_for_all_targets():
+def test_compile_takes_one_graph_for_all_targets():
     torch.compiler.reset()
     counter = CountingCompiler()
     compiled = torch.compile(_loss, fullgraph=True, backend=counter)
-    weights, x = _weights(_module().state_dict()), _rows(4).detach()
+    weights, x = _weights(_module().state_dict()), _x(4).detach()
     for target in [0, 1, 2, 3], [39, 39, 39, 39], [-100, 9, 30, 2]:
         compiled(x, torch.tensor(target), weights)
     assert counter.graphs == 1
+
+
+def test_compiled_target_out_of_range_is_nan():
+    """Without the compiler it is an error."""
+    weights, x = _weights(_module().state_dict()), _x(4).detach()
     output, loss = _compiled(ax.adaptive_log_softmax_with_loss)(
         x, torch.tensor([0, CLASSES, 39, -100]), **weights
     )
@@ -195,10 +196,10 @@ def test_one_graph_is_for_all_targets():
     assert loss.isnan()
 
 
-def test_second_derivatives():
+def test_gradcheck_and_gradgradcheck():
     module = _module(head_bias=False)
-    x, target = _rows(4), torch.tensor([0, 9, 30, -100])
-    leaves, _ = _given(module)
+    x, target = _x(4), torch.tensor([0, 9, 30, -100])
+    leaves, _ = _leaves_and_weights(module)
 
     def f(x, *leaves):
         names = module.state_dict()
@@ -211,20 +212,20 @@ def test_second_derivatives():
 
 
 @pytest.mark.parametrize("wrong", [-1, CLASSES])
-def test_targets_out_of_range(wrong):
-    weights, x = _weights(_module().state_dict()), _rows(3)
+def test_target_out_of_range_raises(wrong):
+    weights, x = _weights(_module().state_dict()), _x(3)
     with pytest.raises(ValueError, match=f"target {wrong} is out of range for n_classes {CLASSES}"):
         ax.adaptive_log_softmax_with_loss(x, torch.tensor([0, wrong, 1]), **weights)
 
 
 @over("target", TARGETS)
-def test_it_does_not_do_more_work_than_torch(target):
+def test_flop_count_is_that_of_the_module(target):
     module, target = _module(), torch.tensor(TARGETS[target])
-    _, weights = _given(module)
+    _, weights = _leaves_and_weights(module)
 
-    def work(f):
+    def flops(f):
         with FlopCounterMode(display=False) as counter:
-            f(_rows(len(target))).backward()
+            f(_x(len(target))).backward()
         return counter.get_total_flops()
 
-    assert work(lambda x: _loss(x, target, weights)) == work(lambda x: module(x, target).loss)
+    assert flops(lambda x: _loss(x, target, weights)) == flops(lambda x: module(x, target).loss)

@@ -1,4 +1,4 @@
-"""PyTorch: attention is torch's own, and so is MultiheadAttention, but for what is masked out."""
+"""PyTorch: attention beside torch's own and its MultiheadAttention, fully masked rows apart."""
 
 from __future__ import annotations
 
@@ -9,132 +9,162 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
-from oracle import over
+from oracle import accurate, over
 
 import activations_xp as ax
 
-sdpa, heads = ax.scaled_dot_product_attention, ax.multi_head_attention
+sdpa, multi_head = ax.scaled_dot_product_attention, ax.multi_head_attention
 
 
-def _arrays(rows=5, columns=7, of_keys=2, width=4, dtype=torch.float64):
+def _arrays(q_len=5, kv_len=7, kv_heads=2, v_dim=4, dtype=torch.float64):
+    """Return queries of four heads, keys and values."""
     generator = torch.Generator().manual_seed(0)
-    shapes = (2, 4, rows, 4), (2, of_keys, columns, 4), (2, of_keys, columns, width)
+    shapes = (2, 4, q_len, 4), (2, kv_heads, kv_len, 4), (2, kv_heads, kv_len, v_dim)
     return [
         torch.randn(shape, dtype=dtype, generator=generator).requires_grad_() for shape in shapes
     ]
 
 
-def _masks(rows=5, columns=7):
-    """A mask as ours, and what torch takes for it."""
-    mask = torch.rand(2, 1, rows, columns, generator=torch.Generator().manual_seed(1)) < 0.6
+def _mask():
+    """Return a mask of the scores that leaves nothing to one query."""
+    mask = torch.rand(2, 1, 5, 7, generator=torch.Generator().manual_seed(1)) < 0.6
     mask[0, 0, 2] = False
     return mask
 
 
-def _results(function, arrays):
+def _values_and_gradients(function, arrays):
     y = function(*arrays)
     generator = torch.Generator().manual_seed(2)
     g = torch.randn(y.shape, dtype=y.dtype, generator=generator)
     return (y.detach(), *torch.autograd.grad(y, arrays, g))
 
 
-OPTIONS = list(
-    itertools.product([2, 4], [4, 3], [None, "bool", "float"], [False, True], [None, 0.7])
-)
+OPTIONS = [
+    options
+    for options in itertools.product(
+        [2, 4], [4, 3], [None, "bool", "float"], [False, True], [None, 0.7]
+    )
+    if not (options[2] and options[3])  # torch takes no mask together with is_causal
+]
 
 
-@over("form", ["auto", "portable"])
-@over(("of_keys", "width", "kind", "causal", "scale"), OPTIONS)
-def test_values_and_gradients_are_those_of_torch(of_keys, width, kind, causal, scale, form):
-    if kind and causal:  # which torch does not take
-        return
-    arrays = _arrays(of_keys=of_keys, width=width)
+@over("form", ["fast", "accurate"])
+@over(("kv_heads", "v_dim", "mask", "causal", "scale"), OPTIONS)
+def test_values_and_gradients_beside_torch(kv_heads, v_dim, mask, causal, scale, form):
+    arrays = _arrays(kv_heads=kv_heads, v_dim=v_dim)
     ours, theirs = {}, {}
-    if kind == "bool":
-        ours["mask"] = theirs["attn_mask"] = _masks()
-    elif kind == "float":
+    if mask == "bool":
+        ours["mask"] = theirs["attn_mask"] = _mask()
+    elif mask == "float":
         bias = torch.randn(4, 5, 7, dtype=torch.float64).requires_grad_()
         arrays.append(bias)
-    call = sdpa if form == "auto" else sdpa.portable
+    call = sdpa if form == "fast" else accurate(sdpa)
 
-    def own(query, key, value, bias=None):
+    def attention(query, key, value, bias=None):
         return call(query, key, value, bias=bias, is_causal=causal, scale=scale, **ours)
 
-    def others(query, key, value, bias=None):
+    def their_attention(query, key, value, bias=None):
         given = theirs if bias is None else {"attn_mask": bias}
-        options = {"is_causal": causal, "scale": scale, "enable_gqa": of_keys != 4}
+        options = {"is_causal": causal, "scale": scale, "enable_gqa": kv_heads != 4}
         return F.scaled_dot_product_attention(query, key, value, **given, **options)
 
-    for got, expected in zip(_results(own, arrays), _results(others, arrays), strict=True):
-        torch.testing.assert_close(got, expected, rtol=1e-12, atol=1e-13)
+    got, expected = (_values_and_gradients(f, arrays) for f in (attention, their_attention))
+    torch.testing.assert_close(got, expected, rtol=1e-12, atol=1e-13)
 
 
 @over("dtype", [torch.float32, torch.float16, torch.bfloat16])
 @over("causal", [False, True])
-@over("rows", [5, 300])
-def test_the_kernel_of_torch_is_as_good_as_the_computation(rows, causal, dtype):
-    """In units of the last place, for scores of at most 6, whose rounding weighs as much."""
-    arrays = [x.detach() for x in _arrays(rows, rows, dtype=dtype)]
+@over("length", [5, 300])
+def test_error_of_the_native_kernel_and_of_ours(length, causal, dtype):
+    """Bound both in units of the last place, for scores of at most 6.
+
+    The rounding of a score weighs as much as the score. The truth is torch's kernel in float64.
+    """
+    arrays = [x.detach() for x in _arrays(length, length, dtype=dtype)]
     wide = [x.double() for x in arrays]
-    exact = sdpa(*wide, is_causal=causal)
+    exact = F.scaled_dot_product_attention(*wide, is_causal=causal, enable_gqa=True)
     sizes = sdpa(*wide[:2], wide[2].abs(), is_causal=causal)
-    for form in (sdpa, sdpa.portable):
+    for form in (sdpa, accurate(sdpa)):
         y = form(*arrays, is_causal=causal)
         error = (y.double() - exact).abs() / (torch.finfo(dtype).eps * sizes)
         assert error.max() <= (8 if dtype == torch.float32 else 1)
 
 
-def _calls(monkeypatch):
-    """How often torch's kernel runs."""
+@pytest.fixture
+def kernel_calls(monkeypatch):
+    """Return a list to which each call of torch's kernel appends."""
     calls = []
     kernel = F.scaled_dot_product_attention
 
-    def counted(*args, **kwargs):
+    def recorded(*args, **kwargs):
         calls.append(kwargs)
         return kernel(*args, **kwargs)
 
-    monkeypatch.setattr(F, "scaled_dot_product_attention", counted)
+    monkeypatch.setattr(F, "scaled_dot_product_attention", recorded)
     return calls
 
 
-def test_when_the_kernel_of_torch_runs(monkeypatch):
-    calls = _calls(monkeypatch)
-    query, key, value = arrays = _arrays()
-    mask = torch.ones(5, 7, dtype=torch.bool)
-    bias = torch.zeros(5, 7, dtype=torch.float64)
-    for options in ({}, {"is_causal": True}, {"mask": mask}, {"bias": bias}, {"mask": mask[0]}):
-        sdpa(*arrays, **options)
-        assert len(calls) == 1, options
-        calls.clear()
-    nothing = mask.clone()
-    nothing[1] = False
-    noise = torch.rand(2, 4, 5, 7)
-    for options in (
-        {"mask": nothing},
-        {"bias": bias.masked_fill(~nothing, -math.inf)},
-        {"mask": mask, "bias": bias},
-        {"mask": mask, "is_causal": True},
-        {"softcap": 2.0},
-        {"is_causal": "lower_right"},
-        {"dropout": 0.5, "noise": noise},
-    ):
-        sdpa(*arrays, **options)
-        assert not calls, options
-    spoilt = value.detach().clone()
-    spoilt[..., -1, :] = math.nan
-    sdpa(query, key, spoilt, is_causal=True)
-    sdpa(query, key, spoilt, mask=mask)
-    sdpa.portable(*arrays)
-    assert not calls
-    sdpa.vjp(torch.ones_like(sdpa(*arrays)), *arrays)
-    assert len(calls) == 1
+ALL_KEYS = torch.ones(5, 7, dtype=torch.bool)
+BIAS = torch.zeros(5, 7, dtype=torch.float64)
+NOTHING_FOR_ONE = ALL_KEYS & (torch.arange(5) != 1)[:, None]
+
+TAKEN = {
+    "plain": {},
+    "causal": {"is_causal": True},
+    "mask": {"mask": ALL_KEYS},
+    "mask of one row": {"mask": ALL_KEYS[0]},
+    "bias": {"bias": BIAS},
+}
+NOT_TAKEN = {
+    "mask of nothing": {"mask": NOTHING_FOR_ONE},
+    "bias of nothing": {"bias": BIAS.masked_fill(~NOTHING_FOR_ONE, -math.inf)},
+    "mask and bias": {"mask": ALL_KEYS, "bias": BIAS},
+    "mask and causal": {"mask": ALL_KEYS, "is_causal": True},
+    "softcap": {"softcap": 2.0},
+    "lower right": {"is_causal": "lower_right"},
+    "dropout": {"dropout": 0.5, "noise": torch.rand(2, 4, 5, 7)},
+}
 
 
-# what is masked out
+@over("options", TAKEN)
+def test_native_kernel_is_taken(options, kernel_calls):
+    sdpa(*_arrays(), **TAKEN[options])
+    assert len(kernel_calls) == 1
 
 
-def test_what_attends_to_nothing_beside_torch():
-    """pytorch#41508: NaN with the weights, and in all gradients; the function alone gives 0."""
+@over("options", NOT_TAKEN)
+def test_native_kernel_is_not_taken(options, kernel_calls):
+    sdpa(*_arrays(), **NOT_TAKEN[options])
+    assert not kernel_calls
+
+
+def test_native_kernel_is_not_taken_for_our_form(kernel_calls):
+    accurate(sdpa)(*_arrays())
+    assert not kernel_calls
+
+
+@over("options", [{"is_causal": True}, {"mask": ALL_KEYS}])
+def test_native_kernel_is_not_taken_for_nonfinite_values(options, kernel_calls):
+    query, key, value = _arrays()
+    nonfinite = value.detach().clone()
+    nonfinite[..., -1, :] = math.nan
+    sdpa(query, key, nonfinite, **options)
+    assert not kernel_calls
+
+
+def test_native_kernel_is_not_taken_for_the_vjp(kernel_calls):
+    arrays = _arrays()
+    g = torch.ones_like(sdpa(*arrays))
+    kernel_calls.clear()
+    sdpa.vjp(g, *arrays)
+    assert not kernel_calls
+
+
+# masks
+
+
+def test_fully_masked_query_beside_torch():
+    """The module has NaN in weights and gradients, and 0 without weights: pytorch#41508."""
     torch.manual_seed(0)
     module = torch.nn.MultiheadAttention(8, 2, batch_first=True, dtype=torch.float64)
     x = torch.randn(2, 3, 8, dtype=torch.float64)
@@ -145,7 +175,7 @@ def test_what_attends_to_nothing_beside_torch():
     (g,) = torch.autograd.grad(theirs[1].sum(), module.in_proj_weight)
     assert g.isnan().any()
     weights = _weights(module)
-    y, w = heads(x, x, x, 2, **weights, key_mask=~pad, need_weights=True)
+    y, w = multi_head(x, x, x, 2, **weights, key_mask=~pad, need_weights=True)
     torch.testing.assert_close(y[1], theirs[1], rtol=1e-12, atol=1e-13)
     torch.testing.assert_close(y[0], module.out_proj.bias.expand(3, 8), rtol=0, atol=0)
     assert (w[0] == 0).all()
@@ -155,7 +185,7 @@ def test_what_attends_to_nothing_beside_torch():
     torch.testing.assert_close(y, alone, rtol=1e-12, atol=1e-13)
 
 
-def test_what_is_masked_out_leaks_in_torch_alone():
+def test_masked_nan_leaks_in_torch_alone():
     arrays = [x.detach() for x in _arrays(5, 5)]
     arrays[2][..., -1, :] = math.nan
     mask = torch.ones(5, 5, dtype=torch.bool)
@@ -167,7 +197,7 @@ def test_what_is_masked_out_leaks_in_torch_alone():
 # derivatives and transforms
 
 FULL = {
-    "mask": _masks(),
+    "mask": _mask(),
     "is_causal": "lower_right",
     "softcap": 3.0,
     "dropout": 0.3,
@@ -175,17 +205,17 @@ FULL = {
 }
 
 
-DIFFERENTIATED = {
+OPTIONS_BY_NAME = {
     "plain": {},
     "causal": {"is_causal": True},
-    "mask": {"mask": _masks()},
+    "mask": {"mask": _mask()},
     "all": FULL,
 }
 
 
-@over("options", DIFFERENTIATED)
-def test_derivatives_of_first_and_second_order(options):
-    options, arrays = DIFFERENTIATED[options], _arrays()
+@over("options", OPTIONS_BY_NAME)
+def test_gradcheck_and_gradgradcheck(options):
+    options, arrays = OPTIONS_BY_NAME[options], _arrays()
     bias = torch.randn(5, 7, dtype=torch.float64, requires_grad=True)
 
     def call(query, key, value, bias):
@@ -196,12 +226,12 @@ def test_derivatives_of_first_and_second_order(options):
     assert torch.autograd.gradgradcheck(functools.partial(sdpa, **options), arrays, fast_mode=True)
 
 
-def test_second_derivatives_are_finite_whatever_is_masked_out():
+def test_second_derivatives_finite_under_a_mask():
     arrays = _arrays()
     with torch.no_grad():
         arrays[1][1, :, 5] = math.nan
         arrays[2][1, :, 5] = math.inf
-    mask = _masks()
+    mask = _mask()
     mask[1, ..., 5] = False
     first = torch.autograd.grad(sdpa(*arrays, mask=mask).sum(), arrays, create_graph=True)
     second = torch.autograd.grad(sum((g * g).sum() for g in first), arrays)
@@ -209,29 +239,35 @@ def test_second_derivatives_are_finite_whatever_is_masked_out():
         assert g.isfinite().all()
 
 
-# of torch's own, for second derivatives
+# the second derivatives of torch warn
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
 @over("options", [{}, {"is_causal": True}, {"is_causal": "lower_right", "softcap": 2.0}])
-def test_transforms(options):
+def test_vmap_grad_hessian_and_compile(options):
     arrays = [x.detach() for x in _arrays()]
     call = functools.partial(sdpa, **options)
     expected = call(*arrays)
-    close = functools.partial(torch.testing.assert_close, rtol=1e-12, atol=1e-13)
+
+    def close(got, expected, rtol=1e-12, atol=1e-13):
+        torch.testing.assert_close(got, expected, rtol=rtol, atol=atol)
+
     close(torch.func.vmap(call)(*arrays), expected)
     leaves = _arrays()
-    slopes = torch.autograd.grad(call(*leaves).sum(), leaves)
-    close(torch.func.grad(lambda *a: call(*a).sum(), (0, 1, 2))(*arrays), slopes)
-    of_each = torch.func.vmap(torch.func.grad(lambda *a: call(*a).sum(), (0, 1, 2)))(*arrays)
-    close(of_each, slopes)
-    hessian = torch.func.hessian(lambda q: call(q, *arrays[1:]).sum())(arrays[0])
-    assert hessian.isfinite().all()
+    gradients = torch.autograd.grad(call(*leaves).sum(), leaves)
+    close(torch.func.grad(lambda *a: call(*a).sum(), (0, 1, 2))(*arrays), gradients)
+    by_batch = torch.func.vmap(torch.func.grad(lambda *a: call(*a).sum(), (0, 1, 2)))(*arrays)
+    close(by_batch, gradients)
+    gradient = torch.func.grad(lambda q: call(q, *arrays[1:]).square().sum())
+    hessian = torch.func.hessian(lambda q: call(q, *arrays[1:]).square().sum())(arrays[0])
+    step = 1e-4 * torch.ones_like(arrays[0])
+    quotient = (gradient(arrays[0] + step) - gradient(arrays[0] - step)) / 2
+    close(torch.tensordot(hessian, step, 4), quotient, rtol=1e-5, atol=1e-9)
     compiled = torch.compile(call, fullgraph=True, backend="aot_eager")
     close(compiled(*leaves), expected)
-    close(torch.autograd.grad(compiled(*leaves).sum(), leaves), slopes)
+    close(torch.autograd.grad(compiled(*leaves).sum(), leaves), gradients)
 
 
-def test_a_mask_under_transforms():
-    arrays, mask = [x.detach() for x in _arrays()], _masks()
+def test_mask_under_vmap_and_compile():
+    arrays, mask = [x.detach() for x in _arrays()], _mask()
     expected = sdpa(*arrays, mask=mask)
 
     def call(*arrays):
@@ -242,7 +278,7 @@ def test_a_mask_under_transforms():
     torch.testing.assert_close(compiled(*arrays, mask), expected)
 
 
-def test_it_is_random_by_the_global_seed():
+def test_dropout_draws_by_the_global_seed():
     x = torch.ones(1, 50, 4)
     torch.manual_seed(0)
     first = sdpa(x, x, x, dropout=0.5)
@@ -258,33 +294,32 @@ def test_it_is_random_by_the_global_seed():
 
 
 def _weights(module):
-    """Its parameters by our names."""
-    found = {name.replace("out_proj.", "out_proj_"): p for name, p in module.named_parameters()}
-    return {name: p for name, p in found.items() if p is not None}
+    """Return the parameters of a module under the names of our arguments."""
+    return {n.replace("out_proj.", "out_proj_"): p for n, p in module.named_parameters()}
 
 
-MASKS = [None, "bool", "float", "of each head"]
+MASKS = [None, "bool", "float", "bool by head"]
 
 
 @pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask")
 @over("mask", MASKS)
 @over(("bias", "added"), list(itertools.product([False, True], repeat=2)))
-def test_every_option_of_the_module(mask, bias, added):
+def test_multi_head_beside_the_module(mask, bias, added):
     for options in itertools.product([False, True], repeat=6):
         _compare_with_the_module(mask, bias, added, *options)
 
 
 def _compare_with_the_module(mask, bias, added, zero, apart, batch_first, padded, average, batched):
     torch.manual_seed(0)
-    n, rows, columns, size, of_key, of_value = 2, 3, 5, 6, *((4, 5) if apart else (6, 6))
+    n, q_len, kv_len, embed_dim, k_dim, v_dim = 2, 3, 5, 6, *((4, 5) if apart else (6, 6))
     module = torch.nn.MultiheadAttention(
-        size,
+        embed_dim,
         2,
         bias=bias,
         add_bias_kv=added,
         add_zero_attn=zero,
-        kdim=of_key,
-        vdim=of_value,
+        kdim=k_dim,
+        vdim=v_dim,
         batch_first=batch_first,
         dtype=torch.float64,
     )
@@ -292,28 +327,28 @@ def _compare_with_the_module(mask, bias, added, zero, apart, batch_first, padded
         torch.nn.init.normal_(parameter)
     batch = (n,) if batched else ()
     arrays = [
-        torch.randn(*batch, time, width, dtype=torch.float64)
-        for time, width in ((rows, size), (columns, of_key), (columns, of_value))
+        torch.randn(*batch, length, dim, dtype=torch.float64)
+        for length, dim in ((q_len, embed_dim), (kv_len, k_dim), (kv_len, v_dim))
     ]
     if batched and not batch_first:
         arrays = [x.transpose(0, 1) for x in arrays]
     arrays = [x.clone().requires_grad_() for x in arrays]
     ours, theirs = {}, {}
     if padded:
-        pad = torch.zeros(*batch, columns, dtype=torch.bool)
+        pad = torch.zeros(*batch, kv_len, dtype=torch.bool)
         pad[..., -1] = True
         ours["key_mask"], theirs["key_padding_mask"] = ~pad, pad
     if mask == "float":
-        ours["bias"] = theirs["attn_mask"] = torch.randn(rows, columns, dtype=torch.float64)
+        ours["bias"] = theirs["attn_mask"] = torch.randn(q_len, kv_len, dtype=torch.float64)
     elif mask:
-        shape = (rows, columns) if mask == "bool" else (math.prod(batch) * 2, rows, columns)
-        barred = torch.rand(shape) < 0.3
-        barred[..., 0] = False
-        theirs["attn_mask"] = barred
-        of_heads = (rows, columns) if mask == "bool" else (*batch, 2, rows, columns)
-        ours["mask"] = ~barred.reshape(of_heads)
+        shape = (q_len, kv_len) if mask == "bool" else (math.prod(batch) * 2, q_len, kv_len)
+        excluded = torch.rand(shape) < 0.3
+        excluded[..., 0] = False
+        theirs["attn_mask"] = excluded
+        by_head = (q_len, kv_len) if mask == "bool" else (*batch, 2, q_len, kv_len)
+        ours["mask"] = ~excluded.reshape(by_head)
     weights = _weights(module)
-    y, w = heads(
+    y, w = multi_head(
         *arrays,
         2,
         **weights,
@@ -327,23 +362,23 @@ def _compare_with_the_module(mask, bias, added, zero, apart, batch_first, padded
     torch.testing.assert_close((y, w), expected, rtol=1e-11, atol=1e-12)
     leaves = [*arrays, *weights.values()]
     gs = torch.randn_like(y), torch.randn_like(w)
-    slopes, others = (torch.autograd.grad(pair, leaves, gs) for pair in ((y, w), expected))
-    torch.testing.assert_close(slopes, others, rtol=1e-10, atol=1e-11)
-    alone, nothing = heads(
+    gradients, theirs = (torch.autograd.grad(pair, leaves, gs) for pair in ((y, w), expected))
+    torch.testing.assert_close(gradients, theirs, rtol=1e-10, atol=1e-11)
+    alone, no_weights = multi_head(
         *arrays, 2, **weights, **ours, add_zero_attn=zero, batch_first=batch_first
     )
-    assert nothing is None
+    assert no_weights is None
     assert torch.equal(alone, y)
 
 
-def test_heads_under_transforms():
+def test_multi_head_gradcheck_vmap_and_compile():
     torch.manual_seed(0)
     module = torch.nn.MultiheadAttention(4, 2, add_bias_kv=True, dtype=torch.float64)
     x = torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True)
     weights = _weights(module)
 
     def call(x):
-        return heads(x, x, x, 2, **weights, need_weights=True, is_causal=True)
+        return multi_head(x, x, x, 2, **weights, need_weights=True, is_causal=True)
 
     assert torch.autograd.gradcheck(call, (x,))
     assert torch.autograd.gradgradcheck(call, (x,))

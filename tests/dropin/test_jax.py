@@ -1,4 +1,4 @@
-"""The JAX spelling against ``jax.nn``: names, signatures, values, gradients, dtypes and errors."""
+"""The drop-in of ``jax.nn`` beside it: names, signatures, values, gradients, dtypes, errors."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ JAX = PeerLibrary(
         # the tail cancels
         "gelu": "x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))) if approximate"
         " else x / 2 * erfc(-x / sqrt(2))",
-        # so does the left side, and the square overflows
+        # the left side cancels, too, and the square overflows
         "squareplus": "(x + sqrt(x * x + b)) / 2",
     },
     bad={
@@ -53,7 +53,7 @@ JAX = PeerLibrary(
         **dict.fromkeys(("alpha", "negative_slope", "b", "where", "algorithm"), ("bad",)),
     },
     kinks={
-        # where JAX has the slope of the other side, or half of both
+        # JAX has the slope of the other side here, or the mean of both
         "leaky_relu": (0.0,),
         "hard_tanh": (-1.0, 1.0),
         "sparse_sigmoid": (-1.0, 1.0),
@@ -62,7 +62,7 @@ JAX = PeerLibrary(
 NAMES = [name for name in dropin.__all__ if name not in ATTENTION]
 
 
-def test_every_function_is_there():
+def test_all_names_of_jax():
     assert set(dropin.__all__) == public_functions(jax.nn) - SCALED_MATRICES - {"initializers"}
 
 
@@ -78,7 +78,7 @@ def test_values(name, given, dtype):
 
 
 @over("name", JAX.inaccurate)
-def test_where_jax_is_wrong(name):
+def test_values_where_jax_is_wrong(name):
     JAX.check_inaccurate(name)
 
 
@@ -94,23 +94,23 @@ def test_dtypes_and_shapes(name, dtype):
 
 
 @over("name", NAMES)
-def test_errors(name):
+def test_bad_arguments_raise_as_in_jax(name):
     assert JAX.check_errors(name, JAX.given(name)[0])
 
 
 @over("name", [name for name in NAMES if "where" in JAX.parameters(name)])
-def test_masks(name):
+def test_mask(name):
     mask = ROWS > 0
     given = {"axis": -1, "where": jnp.asarray(mask)}
     ours, theirs = JAX.results(name, jnp.asarray(ROWS), given)
-    if name == "standardize":  # JAX gives a score to what takes no part
+    if name == "standardize":  # JAX returns a score for masked elements, too
         assert (ours[~mask] == 0).all()
         theirs = np.where(mask, theirs, 0)
     assert is_close(ours, theirs).all()
 
 
 @over("keepdims", [False, True])
-def test_a_sum_of_exponentials_with_signs(keepdims):
+def test_logsumexp_with_weights_and_signs(keepdims):
     given = {"axis": -1, "b": jnp.asarray(-ROWS), "keepdims": keepdims, "return_sign": True}
     x = jnp.asarray(ROWS)
     for ours, theirs in zip(
@@ -142,22 +142,28 @@ ATTENDED = {
 }
 
 
-@over("batch", [True, False])
-@over("given", ATTENDED)
+UNBATCHED = [name for name in ATTENDED if name != "lengths"]
+
+
+@over(
+    ("given", "batch"),
+    [*((name, True) for name in ATTENDED), *((name, False) for name in UNBATCHED)],
+)
 def test_attention(given, batch):
-    """JAX computes the weights in float32, and the residual of what attends to nothing too."""
-    if not batch and given == "lengths":
-        return
+    """The dtype is float32, in which JAX computes the weights.
+
+    Nor is a residual of a fully masked query compared: JAX has the largest negative number.
+    """
     rng = np.random.default_rng(0)
     shapes = (2, 5, 4, 3), (2, 6, 2, 3), (2, 6, 2, 3)
     arrays = [jnp.asarray(rng.normal(size=s[0 if batch else 1 :]), "float32") for s in shapes]
     results = []
     for function in (dropin.dot_product_attention, jax.nn.dot_product_attention):
-        y, pull = jax.vjp(lambda *a, f=function: f(*a, **ATTENDED[given]), *arrays)
+        y, vjp = jax.vjp(lambda *a, f=function: f(*a, **ATTENDED[given]), *arrays)
         _, residual = function(*arrays, **ATTENDED[given], return_residual=True)
-        results.append([y, *pull(y), jnp.maximum(residual, -1e30)])
+        results.append([y, *vjp(y), jnp.maximum(residual, -1e30)])
     for ours, theirs in zip(*results, strict=True):
-        if given == "lengths":  # beyond its length a query attends to nothing
+        if given == "lengths":  # a query beyond its length is fully masked
             seen = ours.shape[:2] != (2, 5) or jnp.arange(5) < jnp.array([[5], [3]])
             shape = (2, 5, *(1,) * (ours.ndim - 2))
             seen = seen if seen is True else seen.reshape(shape)
@@ -165,10 +171,13 @@ def test_attention(given, batch):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=5e-6)
 
 
-def test_attention_is_spelled_as_in_jax():
+def test_signature_of_attention():
     assert untyped_parameters(dropin.dot_product_attention) == untyped_parameters(
         jax.nn.dot_product_attention
     )
+
+
+def test_bad_arguments_of_attention_raise():
     x = jnp.ones((1, 2, 1, 3))
     with pytest.raises(ValueError, match="implementation"):
         dropin.dot_product_attention(x, x, x, implementation="flash")

@@ -1,4 +1,4 @@
-"""The Keras 3 spellings against Keras, on whichever backend it runs here."""
+"""The drop-ins of Keras 3 beside it, on the backend that Keras runs on here."""
 
 from __future__ import annotations
 
@@ -73,11 +73,11 @@ RELU = [
     {"max_value": 6.0},
     {"threshold": 0.5, "negative_slope": 0.125, "max_value": 5.5},
 ]
-AMISS = {
+INACCURATE = {
     # the tail cancels
     "gelu": "x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))) if approximate"
     " else x / 2 * erfc(-x / sqrt(2))",
-    # so does the left side, and the square overflows
+    # the left side cancels, too, and the square overflows
     "squareplus": "(x + sqrt(x * x + b)) / 2",
     # the middle cancels
     "tanh_shrink": "x - tanh(x)",
@@ -85,11 +85,11 @@ AMISS = {
     "sparsemax": _sparsemax,
 }
 if BACKEND == "numpy":
-    # the larger of two lines
-    AMISS["leaky_relu"] = "where(x > 0, x, negative_slope * x)"
+    # it is the larger of two lines
+    INACCURATE["leaky_relu"] = "where(x > 0, x, negative_slope * x)"
 if BACKEND == "torch":
-    # a line from 20 on
-    AMISS["softplus"] = "log(1 + exp(x))"
+    # it is a line from 20 on
+    INACCURATE["softplus"] = "log(1 + exp(x))"
 
 KINKS = {
     "relu": (0.0, 0.5, 5.0, 5.5),
@@ -109,16 +109,16 @@ BAD = {
 }
 
 
-def _peer(own, theirs, **samples):
+def _peer(ours, theirs, **samples):
     return PeerLibrary(
-        own,
+        ours,
         theirs,
         asarray=lambda values, dtype: keras.ops.convert_to_tensor(values, dtype=dtype),
         asnumpy=keras.ops.convert_to_numpy,
         gradient=_gradient,
         type_of=_type_of,
         samples={**SAMPLES, **samples},
-        inaccurate={name: formula for name, formula in AMISS.items() if name in own.__all__},
+        inaccurate={name: formula for name, formula in INACCURATE.items() if name in ours.__all__},
         kinks=KINKS,
         bad=BAD,
         coarse={"layer_normalization", "normalize", "rms_normalization"},
@@ -138,9 +138,9 @@ DIFFERENTIATED = [
 NAMES = [(space, name) for space, peer in PEERS.items() for name in peer.names]
 
 
-def test_every_activation_is_there():
-    about_names = {"deserialize", "get", "serialize"}
-    theirs = public_functions(keras.activations) - about_names
+def test_all_names_of_keras():
+    not_activations = {"deserialize", "get", "serialize"}
+    theirs = public_functions(keras.activations) - not_activations
     assert set(PEERS["activations"].ours.__all__) == theirs
     assert public_functions(keras.ops) & theirs <= set(PEERS["ops"].ours.__all__)
 
@@ -156,7 +156,7 @@ def test_signature(space, name):
     ]
     assert (
         untyped_parameters(getattr(peer.ours, name)) == theirs
-    )  # which also swallows misspelled names
+    )  # Keras has keywords of any name, too
 
 
 @over("dtype", ["float32", "float64"])
@@ -165,8 +165,8 @@ def test_values(space, name, given, dtype):
     PEERS[space].check_values(name, given, dtype)
 
 
-@over("name", AMISS)
-def test_where_keras_is_wrong(name):
+@over("name", INACCURATE)
+def test_values_where_keras_is_wrong(name):
     space = "activations" if name in PEERS["activations"].ours.__all__ else "ops"
     PEERS[space].check_inaccurate(name)
 
@@ -184,7 +184,7 @@ def test_dtypes_and_shapes(space, name, dtype):
 
 
 @over(("space", "name"), NAMES)
-def test_errors(space, name):
+def test_bad_arguments_raise_as_in_keras(space, name):
     peer = PEERS[space]
     peer.check_errors(name, peer.given(name)[0])
 
@@ -197,17 +197,17 @@ ARRAYS = [
 
 
 @over(("name", "given"), ARRAYS)
-def test_arrays_as_parameters(name, given):
+def test_array_parameters(name, given):
     peer = PEERS["ops"]
-    there = {key: peer.asarray(value, "float32") for key, value in given.items()}
-    ours, theirs = peer.results(name, peer.asarray(ROWS, "float32"), there)
+    arrays = {key: peer.asarray(value, "float32") for key, value in given.items()}
+    ours, theirs = peer.results(name, peer.asarray(ROWS, "float32"), arrays)
     assert is_close(ours, theirs).all()
 
 
 @over("options", [{}, {"is_causal": True}, {"scale": 0.3}])
 def test_attention(options):
     rng = np.random.default_rng(0)
-    groups = 1 if keras.backend.backend() == "numpy" else 2  # which it cannot with NumPy
+    groups = 1 if keras.backend.backend() == "numpy" else 2  # Keras has none on NumPy
     shapes = (2, 5, 2 * groups, 3), (2, 5, 2, 3), (2, 5, 2, 3)
     arrays = [keras.ops.convert_to_tensor(rng.normal(size=s), dtype="float32") for s in shapes]
     mask = keras.ops.convert_to_tensor(rng.random((2, 1, 5, 5)) < 0.7 + np.eye(5))

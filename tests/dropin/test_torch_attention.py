@@ -1,4 +1,4 @@
-"""Attention as torch spells it, against torch: signatures, values, gradients, masks and errors."""
+"""Attention of the drop-in of torch beside it: signatures, values, gradients, masks, errors."""
 
 from __future__ import annotations
 
@@ -20,156 +20,177 @@ def _randn(*shape):
     return torch.randn(*shape, dtype=torch.float64)
 
 
-def _compare(ours, theirs, leaves):
-    """Results and gradients."""
-    found = []
+def _assert_close(ours, theirs, leaves):
+    """Compare results and gradients."""
+    compared = []
     for results in (ours, theirs):
         parts = [y for y in results if y is not None]
         torch.manual_seed(1)
         gs = [_randn(*y.shape) for y in parts]  # whose layout may differ
-        slopes = torch.autograd.grad(parts, leaves, gs, allow_unused=True)
-        found.append([*parts, *slopes])
-    torch.testing.assert_close(*found, rtol=1e-11, atol=1e-12)
+        gradients = torch.autograd.grad(parts, leaves, gs, allow_unused=True)
+        compared.append([*parts, *gradients])
+    torch.testing.assert_close(*compared, rtol=1e-11, atol=1e-12)
 
 
-def test_signatures():
-    for name in ("scaled_dot_product_attention", "multi_head_attention_forward"):
-        own = inspect.signature(getattr(dropin, name)).parameters.values()
-        got = [(p.name, p.kind, p.default) for p in own if p.name != "rng"]
-        if name == "scaled_dot_product_attention":
-            (schema,) = torch._C._jit_get_schemas_for_operator(f"aten::{name}")
-            kinds = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
-            expected = [
-                (
-                    a.name,
-                    kinds[a.kwarg_only],
-                    a.default_value if a.has_default_value() else inspect.Parameter.empty,
-                )
-                for a in schema.arguments
-            ]
-        else:
-            theirs = inspect.signature(getattr(F, name)).parameters.values()
-            expected = [(p.name, p.kind, p.default) for p in theirs]
-        assert got == expected
-
-
-@over("kind", [None, "bool", "float", "float of one row"])
-@over(
-    ("causal", "scale", "grouped", "ndim"),
-    list(itertools.product([False, True], [None, 0.3], [0, 1], [3, 4])),
-)
-def test_one_attention(kind, causal, scale, grouped, ndim):
-    if kind and causal:  # an error in torch, but for some of its kernels
-        return
-    torch.manual_seed(0)
-    lead = (2,) if ndim == 4 else ()
-    of_keys = 2 if grouped else 4
-    leaves = [
-        _randn(*lead, h, n, 4).requires_grad_() for h, n in ((4, 5), (of_keys, 7), (of_keys, 7))
+def _parameters_of(function):
+    return [
+        (p.name, p.kind, p.default)
+        for p in inspect.signature(function).parameters.values()
+        if p.name != "rng"
     ]
-    mask = None
-    if kind == "bool":
+
+
+def test_signature_of_scaled_dot_product_attention():
+    (schema,) = torch._C._jit_get_schemas_for_operator("aten::scaled_dot_product_attention")
+    kinds = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
+    assert _parameters_of(sdpa) == [
+        (
+            a.name,
+            kinds[a.kwarg_only],
+            a.default_value if a.has_default_value() else inspect.Parameter.empty,
+        )
+        for a in schema.arguments
+    ]
+
+
+def test_signature_of_multi_head_attention_forward():
+    assert _parameters_of(forward) == _parameters_of(F.multi_head_attention_forward)
+
+
+MASKS = [None, "bool", "float", "float of one row"]
+
+
+@over(
+    ("mask", "causal", "scale", "grouped", "ndim"),
+    [
+        options
+        for options in itertools.product(MASKS, [False, True], [None, 0.3], [False, True], [3, 4])
+        if not (options[0] and options[1])  # some kernels of torch refuse both together
+    ],
+)
+def test_scaled_dot_product_attention(mask, causal, scale, grouped, ndim):
+    torch.manual_seed(0)
+    batch = (2,) if ndim == 4 else ()
+    kv_heads = 2 if grouped else 4
+    leaves = [
+        _randn(*batch, heads, length, 4).requires_grad_()
+        for heads, length in ((4, 5), (kv_heads, 7), (kv_heads, 7))
+    ]
+    if mask == "bool":
         mask = torch.rand(4, 5, 7) < 0.6
         mask[0, 1] = False
-    elif kind:
-        mask = _randn(5, 7) if kind == "float" else _randn(1, 7)
-    given = {"attn_mask": mask, "is_causal": causal, "scale": scale, "enable_gqa": bool(grouped)}
-    _compare([sdpa(*leaves, **given)], [F.scaled_dot_product_attention(*leaves, **given)], leaves)
+    elif mask:
+        mask = _randn(5, 7) if mask == "float" else _randn(1, 7)
+    given = {"attn_mask": mask, "is_causal": causal, "scale": scale, "enable_gqa": grouped}
+    _assert_close(
+        [sdpa(*leaves, **given)], [F.scaled_dot_product_attention(*leaves, **given)], leaves
+    )
 
 
-def test_dropout_of_one_attention():
+def test_moments_of_dropout():
     x = torch.ones(1, 200, 1)
     torch.manual_seed(0)
     ours, theirs = (f(x, x, x, dropout_p=0.5) for f in (sdpa, F.scaled_dot_product_attention))
-    for y in (ours, theirs):  # the mean of 200 that are 0 or 2
+    for y in (ours, theirs):  # each is the mean of 200 numbers that are 0 or 2
         assert abs(y.mean() - 1) < 5 / math.sqrt(200 * 200)
         assert abs(y.std() - 1 / math.sqrt(200)) < 0.02
 
 
-def test_errors_of_one_attention():
-    x = torch.ones(2, 3, 4, 8)
-    for args, kwargs in (
-        ((x, x[..., :7], x), {}),
-        ((x, x[:, :2], x[:, :2]), {}),
-        ((x, x[:, :2], x[:, :2]), {"enable_gqa": True}),
-        ((x, x, x), {"attn_mask": torch.ones(3, 5, dtype=torch.bool)}),
-        ((x, x, x), {"dropout_p": 1.5}),
-        ((x[0, 0, 0], x, x), {}),
-    ):
-        for function in (F.scaled_dot_product_attention, sdpa):
-            with pytest.raises(RuntimeError):
-                function(*args, **kwargs)
-        with pytest.raises(ValueError, match=r"^scaled_dot_product_attention: "):
-            sdpa(*args, **kwargs)
-    for wrong in (torch.ones(4, 4, dtype=torch.int32), torch.ones(4, 4, dtype=torch.float64)):
-        with pytest.raises(TypeError, match=r"^scaled_dot_product_attention: "):
-            sdpa(x, x, x, wrong)
+X = torch.ones(2, 3, 4, 8)
+BAD = {
+    "depth": ((X, X[..., :7], X), {}),
+    "heads": ((X, X[:, :2], X[:, :2]), {}),
+    "groups": ((X, X[:, :2], X[:, :2]), {"enable_gqa": True}),
+    "mask": ((X, X, X), {"attn_mask": torch.ones(3, 5, dtype=torch.bool)}),
+    "dropout": ((X, X, X), {"dropout_p": 1.5}),
+    "ndim": ((X[0, 0, 0], X, X), {}),
+}
 
 
-ATTN_MASKS = [None, "bool", "float", "bool of heads", "float of heads"]
+@over("bad", BAD)
+def test_bad_arguments_of_scaled_dot_product_attention_raise(bad):
+    args, kwargs = BAD[bad]
+    for function in (F.scaled_dot_product_attention, sdpa):
+        with pytest.raises(RuntimeError):
+            function(*args, **kwargs)
+    with pytest.raises(ValueError, match=r"^scaled_dot_product_attention: "):
+        sdpa(*args, **kwargs)
+
+
+@over("dtype", [torch.int32, torch.float64])
+def test_mask_of_a_bad_dtype_raises(dtype):
+    with pytest.raises(TypeError, match=r"^scaled_dot_product_attention: "):
+        sdpa(X, X, X, torch.ones(4, 4, dtype=dtype))
+
+
+ATTN_MASKS = [None, "bool", "float", "bool by heads", "float by heads"]
 
 
 def _problem(attn, padding, added, apart, static, batched):
-    """The arguments of `multi_head_attention_forward`."""
+    """Return the arguments of `multi_head_attention_forward`, and those that have gradients."""
     torch.manual_seed(0)
-    n, heads, rows, columns, size = 2, 2, 3, 5, 4
+    n, heads, q_len, kv_len, embed_dim = 2, 2, 3, 5, 4
     batch = (n,) if batched else ()
-    of_key, of_value = (3, 6) if apart else (size, size)
+    k_dim, v_dim = (3, 6) if apart else (embed_dim, embed_dim)
     given = {
-        "query": _randn(rows, *batch, size),
-        "key": _randn(columns, *batch, of_key),
-        "value": _randn(columns, *batch, of_value),
-        "embed_dim_to_check": size,
+        "query": _randn(q_len, *batch, embed_dim),
+        "key": _randn(kv_len, *batch, k_dim),
+        "value": _randn(kv_len, *batch, v_dim),
+        "embed_dim_to_check": embed_dim,
         "num_heads": heads,
-        "in_proj_weight": None if apart else _randn(3 * size, size),
-        "in_proj_bias": _randn(3 * size),
-        "bias_k": _randn(1, 1, size) if added else None,
-        "bias_v": _randn(1, 1, size) if added else None,
+        "in_proj_weight": None if apart else _randn(3 * embed_dim, embed_dim),
+        "in_proj_bias": _randn(3 * embed_dim),
+        "bias_k": _randn(1, 1, embed_dim) if added else None,
+        "bias_v": _randn(1, 1, embed_dim) if added else None,
         "dropout_p": 0.0,
-        "out_proj_weight": _randn(size, size),
-        "out_proj_bias": _randn(size),
+        "out_proj_weight": _randn(embed_dim, embed_dim),
+        "out_proj_bias": _randn(embed_dim),
         "use_separate_proj_weight": apart,
     }
     if apart:
-        for x, width in (("q", size), ("k", of_key), ("v", of_value)):
-            given[f"{x}_proj_weight"] = _randn(size, width)
+        for x, dim in (("q", embed_dim), ("k", k_dim), ("v", v_dim)):
+            given[f"{x}_proj_weight"] = _randn(embed_dim, dim)
     if static:
-        given |= {f"static_{x}": _randn(math.prod(batch) * heads, columns, 2) for x in "kv"}
+        given |= {f"static_{x}": _randn(math.prod(batch) * heads, kv_len, 2) for x in "kv"}
     if attn:
-        shape = (math.prod(batch) * heads, rows, columns) if "heads" in attn else (rows, columns)
+        shape = (math.prod(batch) * heads, q_len, kv_len) if "heads" in attn else (q_len, kv_len)
         given["attn_mask"] = torch.rand(shape) < 0.3 if "bool" in attn else _randn(*shape)
         if "bool" in attn:
             given["attn_mask"][..., 0] = False
     if padding:
-        pad = torch.rand(*batch, columns) < 0.3
+        pad = torch.rand(*batch, kv_len) < 0.3
         pad[..., 0] = False
-        given["key_padding_mask"] = pad if padding == "bool" else _randn(*batch, columns)
+        given["key_padding_mask"] = pad if padding == "bool" else _randn(*batch, kv_len)
     leaves = [
         v.requires_grad_() for v in given.values() if torch.is_tensor(v) and v.dtype != torch.bool
     ]
     return given, leaves
 
 
+OPTIONS = [
+    options
+    for options in itertools.product([False, True], repeat=6)
+    if not (options[0] and options[2])  # torch refuses bias_k with static_k
+    and (options[4] or not options[5])  # without weights there is nothing to average
+]
+
+
 @pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask")
 @over("attn", ATTN_MASKS)
 @over("padding", [None, "bool", "float"])
 @over("apart", [False, True])
-def test_several_heads(attn, padding, apart):
-    for added, zero, static, batched, needed, average in itertools.product([False, True], repeat=6):
-        if added and static:  # which torch refuses
-            continue
+def test_multi_head_attention_forward(attn, padding, apart):
+    for added, zero, static, batched, needed, average in OPTIONS:
         given, leaves = _problem(attn, padding, added, apart, static, batched)
         options = {"add_zero_attn": zero, "need_weights": needed, "average_attn_weights": average}
-        if not needed and average:
-            continue
         ours, theirs = (f(**given, **options) for f in (forward, F.multi_head_attention_forward))
         assert (ours[1] is None) is (theirs[1] is None) is (not needed)
-        _compare(ours, theirs, leaves)
+        _assert_close(ours, theirs, leaves)
 
 
 @over("needed", [False, True])
 @over("padding", [None, "bool"])
-def test_the_hint_of_causality(needed, padding):
+def test_is_causal_hint(needed, padding):
     given, leaves = _problem(None, padding, False, False, False, True)
     causal = torch.ones(3, 5, dtype=torch.bool).triu(1)
     given |= {
@@ -179,10 +200,10 @@ def test_the_hint_of_causality(needed, padding):
         "add_zero_attn": False,
     }
     ours, theirs = (f(**given) for f in (forward, F.multi_head_attention_forward))
-    _compare(ours, theirs, leaves)
+    _assert_close(ours, theirs, leaves)
 
 
-def test_dropout_while_training_alone():
+def test_dropout_in_training_alone():
     given, _ = _problem(None, None, False, False, False, True)
     given |= {"dropout_p": 0.5, "add_zero_attn": False}
     still, other = (forward(**given, training=False)[0] for _ in range(2))
@@ -193,26 +214,29 @@ def test_dropout_while_training_alone():
         forward(**given | {"dropout_p": 1.5})
 
 
-def test_errors_of_several_heads():
+BAD_FORWARD = {
+    "embed_dim": {"embed_dim_to_check": 5},
+    "heads": {"num_heads": 3},
+    "causal without a mask": {"is_causal": True},
+    "mask": {"attn_mask": torch.ones(3, 4, dtype=torch.bool)},
+    "mask of heads": {"attn_mask": torch.ones(3, 3, 5, dtype=torch.bool)},
+    "bias_k alone": {"bias_k": torch.ones(1, 1, 4, dtype=torch.float64)},
+    "key": {"key": torch.ones(4, 2, 4, dtype=torch.float64)},
+    "no weight": {"in_proj_weight": None},
+    "bias_k and static_k": {
+        "static_k": _randn(4, 5, 2),
+        "bias_k": _randn(1, 1, 4),
+        "bias_v": _randn(1, 1, 4),
+    },
+}
+
+
+@over("bad", BAD_FORWARD)
+def test_bad_arguments_of_multi_head_attention_forward_raise(bad):
     given, _ = _problem(None, None, False, False, False, True)
-    given["add_zero_attn"] = False
-    for changed in (
-        {"embed_dim_to_check": 5},
-        {"num_heads": 3},
-        {"is_causal": True},
-        {"attn_mask": torch.ones(3, 4, dtype=torch.bool)},
-        {"attn_mask": torch.ones(3, 3, 5, dtype=torch.bool)},
-        {"bias_k": torch.ones(1, 1, 4, dtype=torch.float64)},
-        {"key": given["key"][:4]},
-        {"in_proj_weight": None},
-        {
-            "static_k": _randn(4, 5, 2),
-            "bias_k": _randn(1, 1, 4),
-            "bias_v": _randn(1, 1, 4),
-        },
-    ):
-        for function in (F.multi_head_attention_forward, forward):
-            with pytest.raises((AssertionError, RuntimeError)):
-                function(**given | changed)
-        with pytest.raises(ValueError, match=r"^multi_head_attention"):
-            forward(**given | changed)
+    given |= {"add_zero_attn": False, **BAD_FORWARD[bad]}
+    for function in (F.multi_head_attention_forward, forward):
+        with pytest.raises((AssertionError, RuntimeError)):
+            function(**given)
+    with pytest.raises(ValueError, match=r"^multi_head_attention"):
+        forward(**given)
