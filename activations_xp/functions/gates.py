@@ -389,11 +389,7 @@ _define_gate_gradients(seglu, selu)
     output_axis="resized",
 )
 def swiglu(
-    xp: Namespace,
-    x: Array,
-    axis: HalvedAxis = -1,
-    gate: Gate = "last",
-    beta: Number = 1.0,
+    xp: Namespace, x: Array, axis: HalvedAxis = -1, gate: Gate = "last", beta: Number = 1.0
 ) -> Any:
     """Swish-gated linear unit, a*silu(b) for the halves a and b of the axis.
 

@@ -170,9 +170,7 @@ swish = silu
     lipschitz=1.1289041451851548,
 )
 def gelu(
-    xp: Namespace,
-    x: Array,
-    approximate: Literal["none", "tanh", "sigmoid"] | bool = "none",
+    xp: Namespace, x: Array, approximate: Literal["none", "tanh", "sigmoid"] | bool = "none"
 ) -> Any:
     """Gaussian error linear unit, x*Phi(x), Phi the standard normal distribution.
 

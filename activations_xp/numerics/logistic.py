@@ -27,13 +27,7 @@ def is_positive(xp: Namespace, x: Any) -> Any:
     return xp.minimum(xp.maximum(1e30 * x, 0.0), 1.0)
 
 
-def x_sigmoid(
-    xp: Namespace,
-    x: Any,
-    t: Any,
-    factor: Any = None,
-    closed: float = -1e-30,
-) -> Any:
+def x_sigmoid(xp: Namespace, x: Any, t: Any, factor: Any = None, closed: float = -1e-30) -> Any:
     """Return x*sigmoid(t), times the factor.
 
     Where the sigmoid is 0 the result has the sign of `closed`, also at an infinite x. A further

@@ -63,10 +63,7 @@ def neg_square(
 
 
 def exp_neg_square(
-    xp: Namespace,
-    a: Array | DoubleWord,
-    rate: float = 0.5,
-    factor: Array | float | None = None,
+    xp: Namespace, a: Array | DoubleWord, rate: float = 0.5, factor: Array | float | None = None
 ) -> Any:
     """Return exp(-rate*a*a), times the factor, for abs(a) <= NORMAL_TAIL_CUTOFF.
 
