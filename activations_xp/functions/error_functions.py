@@ -422,10 +422,10 @@ def _(xp, x, y):
 
 @logaddexp.defderivative("y")
 def _(xp, x, y):
-    return {"y": _sigmoid(xp, -_difference(xp, x, y))}
+    return {"y": _sigmoid(xp, _difference(xp, y, x))}
 
 
-def _difference(xp: Namespace, x: Array, y: BroadcastsWithOrNumber) -> DoubleWord:
+def _difference(xp: Namespace, x: Any, y: Any) -> DoubleWord:
     """Return x - y, whose rounding would cost a large one digits."""
     gap = exact(xp, x) - exact(xp, y)
     hi = xp.where(x == y, 0.0, gap.hi)  # both may be the same infinity

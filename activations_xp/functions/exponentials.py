@@ -313,20 +313,20 @@ def xielu(
 ) -> Any:
     """Expanded integral of the ELU, alpha_p*x*x + beta*x where x > 0, left of it exponential.
 
-    There it is alpha_n*(exp(x) - 1 - x) + beta*x, but for the eps. Where it crosses 0 its error
-    is that of the larger term.
+    For x <= 0 it is alpha_n*(exp(min(x, eps)) - 1 - x) + beta*x. Where it crosses 0 its error is
+    that of the larger term.
 
     Parameters
     ----------
     alpha_p : number or array
-        The curvature of the positive side. Learned is a, in softplus(a).
+        The curvature of the positive side. Models learn a, and alpha_p is softplus(a).
     alpha_n : number or array
-        That of the negative side at 0. Learned is a, in beta + softplus(a); transformers, MLX and
-        the authors' kernel take both a instead.
+        The curvature of the negative side at 0. Models learn a, and alpha_n is beta + softplus(a);
+        transformers, MLX and the authors' kernel take both a instead.
     beta : number or array, optional
         The slope at 0.
     eps : number or array, optional
-        The largest argument of the exponential. Below 0, as the authors have it for the sake of
+        The largest argument of the exponential. If it is below 0, as the authors chose for
         bfloat16, the function jumps at 0 by about that much.
 
     Examples
@@ -431,8 +431,8 @@ def _exponential_by_alpha(xp: Namespace, x: Array, alpha: Any) -> Any:
     is_near, near, far = _near_and_far(xp, alpha * x)
     x, divisor = xp.where(is_near, x, 0.0), xp.where(is_near, ones_like_nan(xp, x), alpha)
     far = clamp_exp_arg(xp, far)
-    root = xp.exp(far * 0.5)  # it is divided before it is squared
-    curve = (1 / root + (far - 1) * root) / divisor * (root / divisor)
+    e = xp.exp(far * 0.5)  # it is divided before it is squared
+    curve = (1 / e + (far - 1) * e) / divisor * (e / divisor)
     return xp.where(is_near, x * x * polynomial(near, _EXP_BY_ALPHA), curve) + 1
 
 

@@ -1,4 +1,4 @@
-"""Functions that make fewer channels of many; a and b are the halves of the axis."""
+"""Functions of the channels along an axis, most of which halve their number."""
 
 from __future__ import annotations
 
@@ -216,7 +216,7 @@ def _glu_vjp(
     by_gate: Callable[[Any, Any], Any],
     interleaved: bool = False,
 ) -> dict[str, Any]:
-    """Return the gradient of x from the derivatives by its halves or, beside a gate, by x."""
+    """Return the gradient of x: of its halves, or of all of it if the gate is an array."""
     a, b = _halves(name, x, axis, gate, interleaved)
     pairs = zip_longest(a.shape[::-1], b.shape[::-1], fillvalue=1)
     check_shape(f"{name}.vjp", "g", g, [n if m == 1 else m for m, n in pairs][::-1])
@@ -335,9 +335,9 @@ def geglu(
         return x_sigmoid(xp, b, t, factor=a)
     near = xp.minimum(xp.maximum(b, -NORMAL_TAIL_CUTOFF), NORMAL_TAIL_CUTOFF)
     size = xp.abs(near)
-    # the factors are two roots of the density, for gelu(b) alone is subnormal too early
-    root, ratio = exp_neg_square(xp, size, 0.25), mills_ratio(xp, size, near).value
-    return xp.where(b >= 0, a * (b - ratio * root * root), a * ratio * root * root)
+    # e*e is exp(-b*b/2), of which one factor at a time keeps gelu(b) from being subnormal
+    e, ratio = exp_neg_square(xp, size, 0.25), mills_ratio(xp, size, near).value
+    return xp.where(b >= 0, a * (b - ratio * e * e), a * ratio * e * e)
 
 
 _define_gate_gradients(geglu, gelu)
@@ -389,11 +389,7 @@ _define_gate_gradients(seglu, selu)
     output_axis="resized",
 )
 def swiglu(
-    xp: Namespace,
-    x: Array,
-    axis: HalvedAxis = -1,
-    gate: Gate = "last",
-    beta: Number = 1.0,
+    xp: Namespace, x: Array, axis: HalvedAxis = -1, gate: Gate = "last", beta: Number = 1.0
 ) -> Any:
     """Swish-gated linear unit, a*silu(b) for the halves a and b of the axis.
 

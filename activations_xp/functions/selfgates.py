@@ -170,9 +170,7 @@ swish = silu
     lipschitz=1.1289041451851548,
 )
 def gelu(
-    xp: Namespace,
-    x: Array,
-    approximate: Literal["none", "tanh", "sigmoid"] | bool = "none",
+    xp: Namespace, x: Array, approximate: Literal["none", "tanh", "sigmoid"] | bool = "none"
 ) -> Any:
     """Gaussian error linear unit, x*Phi(x), Phi the standard normal distribution.
 
@@ -195,7 +193,7 @@ def gelu(
         return x_sigmoid(xp, x, t)
     near = xp.minimum(xp.maximum(x, -NORMAL_TAIL_CUTOFF), NORMAL_TAIL_CUTOFF)
     tail = normal_tail(xp, xp.abs(near), near)
-    return xp.where(x >= 0, x - tail, tail)  # -0 is its own
+    return xp.where(x >= 0, x - tail, tail)  # -0 at -0
 
 
 @gelu.defderivative
@@ -226,21 +224,21 @@ def gelu_sigmoid_argument(xp: Namespace, x: Array, approximate: str | bool) -> D
 def _tanh_gelu_argument(xp: Namespace, x: Array) -> DoubleWord:
     """Return twice the argument of the tanh, c*x + d*x**3, with x bounded.
 
-    The hi of x has so few digits that its square is exact, and so have the hi of d and of c and
-    the rounded slope, that the products with them and the first difference are exact, too.
+    The hi of x has so few digits that its square is exact. So few have the hi of d and of c and
+    the rounded c + d*x*x that the products with them and the first difference are exact, too.
     """
     if rounds_to_float32(xp):
         x = xp.minimum(xp.maximum(x, -1e4), 1e4)
         return DoubleWord(xp, x * (_TANH_LINEAR + _TANH_CUBIC * (x * x)))
     is_float32 = x.dtype == xp.float32
-    bound, x_scale, slope_scale, c, c_lo, d, d_lo = _TANH_32 if is_float32 else _TANH_64
+    bound, x_scale, ratio_scale, c, c_lo, d, d_lo = _TANH_32 if is_float32 else _TANH_64
     x = xp.minimum(xp.maximum(x, -bound), bound)
     x_hi = xp.round(x * x_scale) * (1 / x_scale)
-    square = x_hi * x_hi
-    slope = xp.round((c + d * square) * slope_scale) * (1 / slope_scale)
-    slope_lo = ((d * square - slope) + c) + (d_lo * square + c_lo)
-    lo = (x - x_hi) * (c + c_lo + (d + d_lo) * (square + x * (x + x_hi)))
-    return DoubleWord(xp, *fast_two_sum(x_hi * slope, x_hi * slope_lo + lo))
+    x2 = x_hi * x_hi
+    ratio = xp.round((c + d * x2) * ratio_scale) * (1 / ratio_scale)
+    ratio_lo = ((d * x2 - ratio) + c) + (d_lo * x2 + c_lo)
+    lo = (x - x_hi) * (c + c_lo + (d + d_lo) * (x2 + x * (x + x_hi)))
+    return DoubleWord(xp, *fast_two_sum(x_hi * ratio, x_hi * ratio_lo + lo))
 
 
 _TANH_LINEAR = 2 * sqrt(2 / pi)
@@ -256,7 +254,7 @@ _TANH_32 = (
     0.0712890625,
     6.575377260024527e-05,
 )
-"""The bound of x, the inverse steps of its hi and of the slope, and both factors as hi and lo."""
+"""The bound of x, the inverse steps of its hi and of c + d*x*x, and c and d as hi and lo."""
 
 _TANH_64 = (
     32.0,
@@ -1045,7 +1043,7 @@ def _x_erf_derivative(xp: Namespace, t: Any, v: Any, gate: Any, factor: ArrayOrN
 
 
 def _erf_derivative(xp: Namespace, v: Any) -> Any:
-    return 2 / sqrt(pi) * exp_neg_square(xp, xp.minimum(v, NORMAL_TAIL_CUTOFF), 1.0)
+    return 2 / sqrt(pi) * exp_neg_square(xp, v, 1.0)
 
 
 @erfact.defderivative("alpha", "beta")
@@ -1053,9 +1051,9 @@ def _(xp, x, alpha, beta):
     e, excess = clamped_exp(xp, exact(xp, beta) * exact(xp, x), SAFE_EXP_ARG)
     v = alpha * e
     x = xp.where(v >= NORMAL_TAIL_CUTOFF, 0.0, finite_where_zero(xp, excess, x))
-    slope = _erf_derivative(xp, v)
     v = xp.minimum(v, NORMAL_TAIL_CUTOFF)
-    return {"alpha": x * slope * e * excess, "beta": x * (v * slope * excess) * x}
+    dy_dv = _erf_derivative(xp, v)
+    return {"alpha": x * dy_dv * e * excess, "beta": x * (v * dy_dv * excess) * x}
 
 
 @activation(
@@ -1113,7 +1111,7 @@ def _(xp, x, gamma, delta):
     s = softplus.impl(xp, t)
     v = gamma * s
     x = xp.where(v >= NORMAL_TAIL_CUTOFF, 0.0, finite_where_zero(xp, excess, x))
-    slope = _erf_derivative(xp, v)
+    dy_dv = _erf_derivative(xp, xp.minimum(v, NORMAL_TAIL_CUTOFF))
     s = xp.where(v < NORMAL_TAIL_CUTOFF, s, 0.0)
     gate = gamma * sigmoid.impl(xp, t)
-    return {"gamma": x * s * slope * excess, "delta": x * (gate * slope * excess) * x}
+    return {"gamma": x * s * dy_dv * excess, "delta": x * (gate * dy_dv * excess) * x}

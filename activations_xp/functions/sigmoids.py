@@ -163,8 +163,8 @@ def softsign(xp: Namespace, x: Array) -> Any:
 
 @softsign.defderivative
 def _(xp, x):
-    root = 1 / (1 + xp.abs(x))
-    return root * root
+    inverse = 1 / (1 + xp.abs(x))
+    return inverse * inverse
 
 
 @activation(
@@ -266,11 +266,12 @@ def isru(xp: Namespace, x: Array, alpha: ArrayOrNumber = 1.0) -> Any:
 
 @isru.defderivative
 def _(xp, x, alpha):
-    end = 2.0**60 if x.dtype == xp.float32 else 2.0**370  # of alpha*x*x it is the root: then 0
+    # alpha*x*x is bounded by end*end, from where on the derivative is 0
+    end = 2.0**60 if x.dtype == xp.float32 else 2.0**370
     end = end / (sqrt(alpha) if isinstance(alpha, NUMBER) else xp.sqrt(alpha))
     x = xp.minimum(xp.maximum(x, -end), end)
-    square = 1 / (1 + alpha * x * x)
-    return square * xp.sqrt(square)
+    y2 = 1 / (1 + alpha * x * x)
+    return y2 * xp.sqrt(y2)
 
 
 @isru.defderivative("alpha")

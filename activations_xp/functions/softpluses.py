@@ -172,8 +172,8 @@ def sparse_plus(xp: Namespace, x: Array) -> Any:
     >>> ax.sparse_plus(np.array([-2.0, 0.0, 3.0]))
     array([0.  , 0.25, 3.  ])
     """
-    root = sparse_plus.derivative.impl(xp, x)
-    return xp.where(x >= 1, x, root * root)
+    dy_dx = sparse_plus.derivative.impl(xp, x)
+    return xp.where(x >= 1, x, dy_dx * dy_dx)
 
 
 @sparse_plus.defderivative
@@ -251,31 +251,31 @@ def squareplus(xp: Namespace, x: Array, b: ArrayOrNumber = 4.0) -> Any:
 
 @squareplus.defderivative
 def _(xp, x, b):
-    root, tail = _hyperbola(xp, x, b)
-    left = tail / root
+    hypotenuse, excess = _hyperbola(xp, x, b)
+    left = excess / hypotenuse
     return xp.where(x > 0, 1 - left, left)
 
 
 @squareplus.defderivative("b")
 def _(xp, x, b):
-    root, _ = _hyperbola(xp, x, b)
-    return {"b": 0.25 / root}
+    hypotenuse, _ = _hyperbola(xp, x, b)
+    return {"b": 0.25 / hypotenuse}
 
 
 def _hyperbola(xp: Namespace, x: Array, b: ArrayOrNumber) -> tuple[Any, Any]:
     """Return sqrt(x*x + b) without the square of a large x, and half of its excess over abs(x)."""
     a = xp.abs(x)
     near = xp.minimum(a, 2.0**62 if x.dtype == xp.float32 else 2.0**510)
-    root = xp.sqrt(near * near + b)
-    mean, err = fast_two_sum(0.5 * root, 0.5 * near)
-    root, mean = xp.maximum(root, a), xp.maximum(mean, a)
+    hypotenuse = xp.sqrt(near * near + b)
+    mean, err = fast_two_sum(0.5 * hypotenuse, 0.5 * near)
+    hypotenuse, mean = xp.maximum(hypotenuse, a), xp.maximum(mean, a)
     tail = b * 0.25 / mean
     tail = tail - tail / mean * err
-    # for b = 4 the root would be rounded coarser near 0 than the value
+    # near 0 the hypotenuse may be rounded coarser than the value, as it is for b = 4
     width = sqrt(b) if isinstance(b, NUMBER) else xp.sqrt(b)
     low = xp.minimum(a, width)
-    bend = 0.5 * (width - low) + low * low / (2 * root + 2 * width)
-    return root, xp.where(a < 0.5 * width, bend, tail)
+    bend = 0.5 * (width - low) + low * low / (2 * hypotenuse + 2 * width)
+    return hypotenuse, xp.where(a < 0.5 * width, bend, tail)
 
 
 @activation(

@@ -45,7 +45,7 @@ def snake(xp: Namespace, x: Array, frequency: ArrayOrNumber = 1.0) -> Any:
     Parameters
     ----------
     frequency : number or array, optional
-        That of the sine, neither 0 nor infinite; learned, for each channel, in vocoders.
+        The frequency of the sine, neither 0 nor infinite. Vocoders learn one for each channel.
 
     Examples
     --------
@@ -152,7 +152,7 @@ def _(xp, x):
     lipschitz=1.0,
 )
 def sine(xp: Namespace, x: Array, frequency: ArrayOrNumber = 1.0) -> Any:
-    """Sine, sin(frequency*x), right for a large x too.
+    """Sine, sin(frequency*x), accurate for a large x too.
 
     Where frequency*x overflows it counts as 0.
 

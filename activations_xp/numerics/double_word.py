@@ -13,21 +13,6 @@ from typing import Any
 
 from .._typing import NUMBER, Array, Namespace
 
-__all__ = [
-    "DoubleWord",
-    "exact",
-    "fast_two_sum",
-    "fixed_point_split",
-    "hi_lo",
-    "is_single",
-    "round_off",
-    "rounds_to_float32",
-    "two_diff",
-    "two_prod",
-    "two_sum",
-    "veltkamp_split",
-]
-
 
 def rounds_to_float32(xp: Namespace) -> bool:
     """Return whether float64 computes what will be rounded to float32.

@@ -27,28 +27,22 @@ def is_positive(xp: Namespace, x: Any) -> Any:
     return xp.minimum(xp.maximum(1e30 * x, 0.0), 1.0)
 
 
-def x_sigmoid(
-    xp: Namespace,
-    x: Any,
-    t: Any,
-    factor: Any = None,
-    closed: float = -1e-30,
-) -> Any:
+def x_sigmoid(xp: Namespace, x: Any, t: Any, factor: Any = None, closed: float = -1e-30) -> Any:
     """Return x*sigmoid(t), times the factor.
 
-    Where the sigmoid is 0, the result is -0, also at an infinite x; it is 0 if `closed` is
-    positive. A factor belongs in here: x*sigmoid(t) may be subnormal before the product is.
+    Where the sigmoid is 0 the result has the sign of `closed`, also at an infinite x. A further
+    factor must be given as `factor`: x*sigmoid(t) may be subnormal where the product is not.
     """
     t, lo = hi_lo(t)
     if rounds_to_float32(xp):
         y = xp.minimum(xp.maximum(x, -1e300), 1e300) / (1 + xp.exp(-t))
         return y if factor is None else factor * y
     offset, scale = _exp_offset(xp, t)
-    power, top = -t - offset, 88.0 if t.dtype == xp.float32 else 709.0
-    e = xp.exp(xp.minimum(power, top))
+    power, max_power = -t - offset, 88.0 if t.dtype == xp.float32 else 709.0
+    e = xp.exp(xp.minimum(power, max_power))
     if lo is not None:
         e = e - e * lo
-    y = xp.where(power < top, x, closed) / (scale + e)
+    y = xp.where(power < max_power, x, closed) / (scale + e)
     return (y if factor is None else factor * y) * scale
 
 

@@ -55,23 +55,20 @@ def neg_square(
     The hi of a double word has so few digits that its square is exact.
     """
     a = a if isinstance(a, DoubleWord) else fixed_point_split(xp, a)
-    square = (-rate * a.hi) * a.hi
+    hi = (-rate * a.hi) * a.hi
     if a.lo is None:
-        return DoubleWord(xp, square)
-    square = square + offset if offset else square
-    return DoubleWord(xp, *fast_two_sum(square, -rate * a.lo * (2 * a.hi + a.lo)))
+        return DoubleWord(xp, hi)
+    hi = hi + offset if offset else hi
+    return DoubleWord(xp, *fast_two_sum(hi, -rate * a.lo * (2 * a.hi + a.lo)))
 
 
 def exp_neg_square(
-    xp: Namespace,
-    a: Array | DoubleWord,
-    rate: float = 0.5,
-    factor: Array | float | None = None,
+    xp: Namespace, a: Array | DoubleWord, rate: float = 0.5, factor: Array | float | None = None
 ) -> Any:
     """Return exp(-rate*a*a), times the factor, for abs(a) <= NORMAL_TAIL_CUTOFF.
 
-    The rate is 0.25, 0.5 or 1. A factor over 1 belongs in here: the product may be normal where
-    the exponential is not.
+    The rate is 0.25, 0.5 or 1. A factor over 1 must be given as `factor`: the product may be normal
+    where the exponential is not.
     """
     t = neg_square(xp, a, rate, 0.0 if factor is None else EXP_OFFSET)
     e = xp.exp(t.hi)
@@ -107,13 +104,13 @@ def mills_ratio(xp: Namespace, a: Array, x: Array | None = None, k: float = 2.0)
         first, *others = c.ERFCX_32
         y = xp.astype(polynomial(xp.astype(t, xp.float32), tuple(others)), t.dtype)
         return DoubleWord(xp, ratio * (first + t * y))
-    total, err = two_sum(a, k)
+    denominator, err = two_sum(a, k)
     if x is None:
-        ratio = xp.where(a >= 0, k / 2, a) / total  # torch takes 1/total times a number
+        ratio = xp.where(a >= 0, k / 2, a) / denominator  # torch takes 1/total times a number
         t = 1 - 4 * ratio
         err = err * ratio * (2 / k)
     else:
-        ratio = x / total
+        ratio = x / denominator
         t = 2 * xp.abs(ratio) - 1
         err = err * (1 - t) * (1 / 4)
     first, *others = c.ERFCX_32 if is_single(xp, a) else c.ERFCX_64
@@ -197,8 +194,8 @@ def tanh(xp: Namespace, x: Array) -> Any:
 
 def one_minus_tanhc(xp: Namespace, x: Array) -> Any:
     """Return 1 - tanh(x)/x for -1 <= x <= 1, right in relative terms."""
-    square = x * x
-    return square * polynomial(square, c.TANHC_32 if is_single(xp, x) else c.TANHC_64)
+    x2 = x * x
+    return x2 * polynomial(x2, c.TANHC_32 if is_single(xp, x) else c.TANHC_64)
 
 
 def one_minus_sin2_over_x(xp: Namespace, x: Array, lo: Any) -> tuple[Any, Any]:
