@@ -102,6 +102,8 @@ KINDS = {
 
 def kind_of(function: Any, name: str) -> str:
     """Return what a parameter accepts besides constants and None."""
+    if name == function.definition.first:
+        return "float array"
     spec = _accepted(function.definition.parameters[name])
     return next(kind for kind, known in KINDS.items() if _accepted(known) == spec)
 

@@ -9,9 +9,10 @@ import threading
 
 import numpy as np
 import pytest
-from oracle import accurate, aliases_of, precision, register, required_parameters
+from oracle import accurate, aliases_of, precision, required_parameters
 
 import activations_xp as ax
+from activations_xp._registry import register
 
 
 @pytest.mark.once
