@@ -103,7 +103,7 @@ def build_public(definition: Definition, doc: str) -> Any:
 
 
 def at_precision(function: Any, precision: Precision) -> Any:
-    """Return the form of a public function that runs at this precision whatever is chosen."""
+    """Return the form of a public function that runs at this precision whatever is precision."""
     forms: dict[str, Any] = function.forms
     if precision not in forms:
         definition, doc, source = function.definition, function.__doc__, function.signature_source
@@ -160,17 +160,17 @@ def _defvjp(function: Any, impl: C) -> C:
 def _complete_signature(function: Any, impl: Any, *lead: str) -> None:
     """Give the names-only signature of a derivative the defaults of the function."""
     given = list(inspect.signature(impl).parameters.values())
-    own = function.definition.impl
+    primal = function.definition.impl
     if given[-1].kind is inspect.Parameter.VAR_KEYWORD:
         return
-    names = list(inspect.signature(own).parameters)
+    names = list(inspect.signature(primal).parameters)
     expected = [names[0], *lead, *names[1:]]
     if [p.name for p in given] != expected:
         got = ", ".join(p.name for p in given)
         raise TypeError(
             f"{function.__name__}: its derivatives must take ({', '.join(expected)}), got ({got})"
         )
-    impl.__defaults__, impl.__kwdefaults__ = own.__defaults__, own.__kwdefaults__
+    impl.__defaults__, impl.__kwdefaults__ = primal.__defaults__, primal.__kwdefaults__
 
 
 def _update(function: Any, **parts: Any) -> None:
@@ -243,8 +243,8 @@ def _build(
         return _dispatch.call_with_out(definition.name, out, kernel, x, types, *parameters)
 
     def sample_noise(x: Any, rng: Any, noise: Any, values: Any) -> Any:
-        chosen = _dispatch.PRECISIONS[choice[0]]
-        return _dispatch.sample_noise(public.definition, chosen, x, rng, noise, values)
+        precision = _dispatch.PRECISIONS[choice[0]]
+        return _dispatch.sample_noise(public.definition, precision, x, rng, noise, values)
 
     signature = _signature(definition, impl)
     name = definition.name.rpartition(".")[2]
@@ -285,10 +285,10 @@ def _build(
 
 def _signature(definition: Definition, impl: Callable[..., Any]) -> inspect.Signature:
     """Return the signature of a public function, from that of the implementation."""
-    own = inspect.signature(impl)
+    signature = inspect.signature(impl)
     part = definition.name.rpartition(".")[2]
     is_main = part == definition.name
-    parameters = list(own.parameters.values())[1:]
+    parameters = list(signature.parameters.values())[1:]
     if definition.is_activation:
         parameters[0] = parameters[0].replace(kind=inspect.Parameter.POSITIONAL_ONLY)
     if "g" in definition.parameters:
@@ -300,7 +300,7 @@ def _signature(definition: Definition, impl: Callable[..., Any]) -> inspect.Sign
         last.append("out")
     kind: Literal[inspect._ParameterKind.KEYWORD_ONLY] = inspect.Parameter.KEYWORD_ONLY
     parameters += [inspect.Parameter(name, kind, default=None) for name in last]
-    return own.replace(parameters=parameters)
+    return signature.replace(parameters=parameters)
 
 
 def _written(signature: inspect.Signature) -> str:

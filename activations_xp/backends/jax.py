@@ -169,8 +169,8 @@ class _Call:
             found = self._evaluate(x, parameters, parameter_derivatives)
             for name in others:
                 tangent, dy = moving.pop(name), found[name]
-                moved = tangent_of_parameter(definition, _XP, values, name, tangent, x, dy)
-                total = total + moved
+                tangent_out = tangent_of_parameter(definition, _XP, values, name, tangent, x, dy)
+                total = total + tangent_out
         if moving:
             impl = functools.partial(gradients, wrt=list(moving))
             vjp = jax.linear_transpose(lambda g: self._evaluate(x, parameters, impl, g), value)

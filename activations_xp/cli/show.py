@@ -73,11 +73,11 @@ def markdown_page() -> str:
     lines = [("function", "formula", "range", "other libraries", "aliases"), ("---",) * 5]
     for entry in _entries():
         formula = _code(entry.formula) if entry.formula else entry.summary
-        elsewhere = ", ".join(
-            f"{library} {', '.join(map(_code, peers))}" for library, peers in entry.peers.items()
+        peers = ", ".join(
+            f"{library} {', '.join(map(_code, paths))}" for library, paths in entry.peers.items()
         )
         aliases = ", ".join(map(_code, entry.aliases))
-        lines.append((_code(entry.name), formula, entry.range, elsewhere, aliases))
+        lines.append((_code(entry.name), formula, entry.range, peers, aliases))
     return _HEADING + "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 

@@ -13,8 +13,8 @@ FLOAT64_MAX = (2 - 2.0**-52) * 2.0**1023
 
 def is_concrete(xp: Namespace, *arrays: Array) -> bool:
     """Return whether the library can read the values of the arrays now."""
-    judge = getattr(xp, "is_concrete", None)
-    return judge is not None and all(judge(array) for array in arrays)
+    check = getattr(xp, "is_concrete", None)
+    return check is not None and all(check(array) for array in arrays)
 
 
 def ones_like_nan(xp: Namespace, x: Array) -> Any:

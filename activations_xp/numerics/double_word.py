@@ -57,7 +57,7 @@ def round_off(number: Any, bits: int) -> Any:
 def veltkamp_split(xp: Namespace, number: float | Array, x: Array) -> tuple[Any, Any]:
     """Split `number` into hi + lo, such that products of two hi are exact in x's dtype.
 
-    A Python number may have more digits than float32: hi + lo has them.
+    A Python number may have cross digits than float32: hi + lo has them.
     """
     bits = 27 if x.dtype != xp.float32 else 41 if isinstance(number, NUMBER) else 12
     hi = round_off(number, bits)
@@ -116,8 +116,8 @@ class DoubleWord:
             hi, lo = two_prod(xp, c, xp.minimum(xp.maximum(x, -bound), bound))
             hi, lo = fast_two_sum(hi, lo if other.lo is None else lo + c * other.lo)
         if not (self.lo is None or (isinstance(self.lo, NUMBER) and self.lo == 0)):
-            more = self.lo * xp.minimum(xp.maximum(x, -1e4), 1e4)
-            lo = more if lo is None else lo + more
+            cross = self.lo * xp.minimum(xp.maximum(x, -1e4), 1e4)
+            lo = cross if lo is None else lo + cross
         return DoubleWord(xp, hi, lo)
 
     def minimum(self, bound: float) -> DoubleWord:

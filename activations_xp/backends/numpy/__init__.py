@@ -114,8 +114,8 @@ class NumpyBackend(Backend):
                 return _native_kernel(function, x.dtype, result), is_constant
             compute = np.dtype(compute).newbyteorder("=")
             run = _implementation_kernel(definition, values, x.dtype, compute, result)
-            is_short = x.dtype == result and result.itemsize == 2
-            if definition.is_elementwise and is_constant and is_short:
+            is_16_bit = x.dtype == result and result.itemsize == 2
+            if definition.is_elementwise and is_constant and is_16_bit:
                 run = _table_kernel(run, result.newbyteorder("="))
             return run, is_constant
 

@@ -197,7 +197,12 @@ def _attention(
     It computes NaN from 0 times infinity, so that masked arrays must be finite.
     """
     arrays = (query, key, value)
-    if softcap is not None or dropout or is_causal == "lower_right" or query.ndim < 3:
+    if (
+        softcap is not None
+        or dropout
+        or is_causal == "lower_right"
+        or min(x.ndim for x in arrays) < 3
+    ):
         return None
     if any(0 in x.shape or x.shape[:-3] != query.shape[:-3] for x in arrays):
         return None
@@ -215,14 +220,14 @@ def _attention(
         if is_both or not is_known:
             return None
         try:
-            wide = added.expand(scores)
+            broadcast = added.expand(scores)
         except RuntimeError:  # of which our error says more
             return None
         # of what attends to nothing not every kernel makes 0
         if not (added.isfinite().all() if mask is None else added.any(-1).all()):
             return None
         if added.ndim < 2 or (added.ndim > 3 and query.ndim != 4):
-            added = wide.reshape(-1, *scores[-3:])
+            added = broadcast.reshape(-1, *scores[-3:])
     query, key, value = (x.reshape(-1, *x.shape[-3:]) for x in arrays)
     result = F.scaled_dot_product_attention(
         query,

@@ -142,7 +142,7 @@ def vjp(attend: Any, xp: Namespace, g: Any, **args: Any) -> dict[str, Any]:
     return {name: g for name, g in gradients.items() if args[name] is not None}
 
 
-class _Heads(NamedTuple):
+class _MultiHead(NamedTuple):
     """Query, key and value of all heads.
 
     inputs : of the projections, (..., length, embedding), 0 where masked
@@ -160,7 +160,7 @@ class _Heads(NamedTuple):
     options: dict[str, Any]
 
 
-def _project(xp: Namespace, args: Arguments) -> _Heads:
+def _project(xp: Namespace, args: Arguments) -> _MultiHead:
     """Return query, key and value of all heads, with the keys and values that are added."""
     dims, weights = multi_head_dims(args), _in_weights(args)
     key_mask = None if args["key_mask"] is None else args["key_mask"][..., None]
@@ -180,11 +180,11 @@ def _project(xp: Namespace, args: Arguments) -> _Heads:
         num_heads = dims.num_heads if name == "query" else dims.kv_heads
         inputs.append(x)
         projected.append(_split_heads(xp, blockwise.concat(xp, parts, -2), num_heads))
-    return _Heads(dims, inputs, key_mask, weights, projected, _options(xp, dims, args))
+    return _MultiHead(dims, inputs, key_mask, weights, projected, _options(xp, dims, args))
 
 
 def _project_vjp(
-    xp: Namespace, g_projected: Mapping[str, Any], heads: _Heads, args: Arguments
+    xp: Namespace, g_projected: Mapping[str, Any], heads: _MultiHead, args: Arguments
 ) -> dict[str, Any]:
     """Return the gradients of the inputs and parameters of the projections."""
     has_bias = args["in_proj_bias"] is not None
@@ -279,7 +279,7 @@ def _full(xp: Namespace, like: Any, shape: Any, value: float, dtype: Any = None)
     return xp.broadcast_to(xp.full_like(like[:1, :1], value, dtype=dtype), shape)
 
 
-def _in_one_block(xp: Namespace, heads: _Heads) -> blockwise.BlockwiseAttention:
+def _in_one_block(xp: Namespace, heads: _MultiHead) -> blockwise.BlockwiseAttention:
     """Return the attention of the heads with all queries and keys as one block."""
     options = {"softcap": None, **heads.options}
     arrays = dict(zip(INPUTS, heads.projected, strict=True))
