@@ -6,14 +6,18 @@ import copy
 import importlib
 import inspect
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
+from oracle import required_parameters, vjp
 
 import activations_xp as ax
-from activations_xp.layers import _layers
+from activations_xp.layers import numpy as numpy_layers
 
-NAMES = _layers.__all__
+pytestmark = pytest.mark.libraries("numpy", "torch", "jax")
+
+NAMES = numpy_layers.__all__
 ARGUMENTS = {
     "Activation": ("gelu",),
     "AdaptiveLogSoftmaxWithLoss": (16, 20, [4, 10]),
@@ -21,7 +25,6 @@ ARGUMENTS = {
     "MultiheadAttention": (8, 2),
     "PReLU": (3,),
 }
-ELEMENTWISE = [name for name in NAMES if issubclass(getattr(_layers, name), _layers.Activation)]
 
 
 @pytest.fixture
@@ -31,7 +34,7 @@ def layers(backend):
 
 
 def make(layers, name, *args, seed=0, **kwargs):
-    """The layer, from a seed where it begins at random."""
+    """Return the layer, from a seed where its parameters are random."""
     args = args or ARGUMENTS.get(name, ())
     if "rng" in inspect.signature(getattr(layers, name)).parameters:
         kwargs.setdefault("rng", generator(layers, seed))
@@ -51,49 +54,55 @@ def generator(layers, seed):
     return np.random.default_rng(seed)
 
 
-def taken(backend, x):
+def to_float64(backend, x):
     return backend.asnumpy(x).astype("f8")
 
 
-def gradients(backend, layer, g, *inputs, **given):
-    """Of the first input and of the parameters, as the library finds them itself."""
+def written_gradients(layer, g, *inputs, **given):
+    """Return the gradients that `vjp` gives, by the names of inputs and parameters."""
+    gradients: dict[str, Any] = layer.vjp(g, *inputs, **given)
+    return gradients
+
+
+def autodiff_gradients(backend, layer, g, *inputs, **given):
+    """Return the gradients of the first input and of the parameters, as the library has them."""
     if backend.library == "torch":
         import torch
 
         x = inputs[0].clone().requires_grad_()
-        held = dict(layer.named_parameters())
+        parameters = dict(layer.named_parameters())
         y = layer(x, *inputs[1:], **given)
         y = y[0] if isinstance(y, tuple) else y
-        found = torch.autograd.grad(y, [x, *held.values()], g)
-        return found[0], dict(zip(held, found[1:], strict=True))
+        dx, *gradients = torch.autograd.grad(y, [x, *parameters.values()], g)
+        return dx, dict(zip(parameters, gradients, strict=True))
     import jax
 
-    y, pull = jax.vjp(lambda layer, x: layer(x, *inputs[1:], **given), layer, inputs[0])
-    of_layer, of_x = pull(g)
-    return of_x, of_layer.state_dict()
+    _, pullback = jax.vjp(lambda layer, x: layer(x, *inputs[1:], **given), layer, inputs[0])
+    of_layer, dx = pullback(g)
+    return dx, of_layer.state_dict()
 
 
 # what they are
 
 
-def test_every_library_has_every_layer(layers, backend):
+def test_every_layer(layers, backend):
+    """Every library has it, and it can be pickled and copied."""
     assert set(layers.__all__) == set(NAMES)
     for name in NAMES:
         layer = make(layers, name)
         assert type(layer).__module__ == layers.__name__
-        assert isinstance(layer, getattr(_layers, name))
-        assert inspect.getdoc(type(layer)) == inspect.getdoc(getattr(_layers, name))
+        assert type(layer).__doc__
         for other in (pickle.loads(pickle.dumps(layer)), copy.deepcopy(layer)):
             assert repr(other) == repr(layer)
             for n, array in other.state_dict().items():
                 np.testing.assert_array_equal(
-                    taken(backend, array), taken(backend, layer.state_dict()[n])
+                    to_float64(backend, array), to_float64(backend, layer.state_dict()[n])
                 )
 
 
 @pytest.mark.once
-def test_what_a_layer_says_of_itself():
-    layers = importlib.import_module("activations_xp.layers.numpy")
+def test_repr():
+    layers = numpy_layers
     assert repr(layers.PReLU(3)) == "PReLU(num_parameters=3, init=0.25)"
     assert repr(layers.Activation("elu", alpha=0.5)) == "Activation(name='elu', alpha=0.5)"
     assert repr(layers.Swish()) == "Swish()"
@@ -104,19 +113,19 @@ def test_what_a_layer_says_of_itself():
 # any function, by name
 
 
-def test_any_function_is_a_layer(activation, layers, backend):
-    given = dict(activation.definition.cases[0].parameters)
+def test_activation_layer(activation, layers, backend):
+    given = required_parameters(activation)
     x = backend.array(np.linspace(0.05, 0.95, 24).reshape(4, 6), "float32")
     given_here = {**given, "noise": 0.5} if activation.definition.noise is not None else given
     noise = {"noise": given.pop("noise")} if "noise" in given else {}
     layer = layers.Activation(activation.__name__, **given).eval()
     np.testing.assert_array_equal(
-        taken(backend, layer(x, **noise)),
-        taken(backend, activation(x, **{**given_here, **noise, **given})),
+        to_float64(backend, layer(x, **noise)),
+        to_float64(backend, activation(x, **{**given_here, **noise, **given})),
     )
 
 
-def test_learned_parameters(layers, backend):
+def test_activation_layer_with_learned_parameters(layers, backend):
     rng = np.random.default_rng(0)
     x, g = (backend.array(rng.standard_normal((5, 4)), "float64") for _ in range(2))
     float64 = x.dtype
@@ -124,67 +133,85 @@ def test_learned_parameters(layers, backend):
         "elu", learned=["alpha"], alpha=0.5, **({"dtype": float64} if backend.library else {})
     )
     assert set(layer.state_dict()) == {"alpha"}
-    found = layer.vjp(g, x)
-    exact = ax.elu.vjp(g, x, 0.5)["x"]
-    np.testing.assert_allclose(taken(backend, found["x"]), taken(backend, exact), rtol=1e-14)
-    values = taken(backend, x)
-    slope = np.where(values > 0, 0, np.expm1(values)) * taken(backend, g)
-    np.testing.assert_allclose(taken(backend, found["alpha"]), slope.sum(), rtol=1e-13)
+    gradients = written_gradients(layer, g, x)
+    got, exact = gradients["x"], vjp(ax.elu, g, x, alpha=0.5)
+    np.testing.assert_allclose(to_float64(backend, got), to_float64(backend, exact), rtol=1e-14)
+    values = to_float64(backend, x)
+    exact = np.sum(np.where(values > 0, 0, np.expm1(values)) * to_float64(backend, g))
+    np.testing.assert_allclose(to_float64(backend, gradients["alpha"]), exact, rtol=1e-13)
 
 
-@pytest.mark.parametrize("name", ["PReLU", "Swish"])
-@pytest.mark.parametrize("shape", [(4, 3), (2, 3, 5), (3,)])
-def test_the_written_gradient_is_the_librarys(name, shape, layers, backend):
+SHAPES = [(4, 3), (2, 3, 5), (3,)]
+
+
+def _with_parameter(backend, layers, name, shape):
+    """Return a layer with an array of parameters, what it is made with, and x and g for it."""
     rng = np.random.default_rng(1)
     args = ((1,) if len(shape) == 1 else (3,)) if name == "PReLU" else ()
     x, g = (backend.array(rng.standard_normal(shape), "float64") for _ in range(2))
-    layer = make(layers, name, *args, dtype=x.dtype)
-    found = layer.vjp(g, x)
-    dx = found.pop("x")
-    if backend.library == "numpy":
-        eps = 1e-6
-        for parameter, slope in found.items():
-            value = layer.state_dict()[parameter]
-            for i in np.ndindex(value.shape):
-                ends = []
-                for step in (eps, -eps):
-                    moved, there = copy.deepcopy(layer), value.copy()
-                    there[i] += step
-                    moved.load_state_dict({parameter: there})
-                    ends.append((moved(x) * g).sum())
-                assert slope[i] == pytest.approx((ends[0] - ends[1]) / (2 * eps), abs=1e-8)
-        return
-    of_x, of_layer = gradients(backend, layer, g, x)
-    np.testing.assert_allclose(taken(backend, dx), taken(backend, of_x), rtol=1e-13)
-    for parameter, value in found.items():
-        expected = taken(backend, of_layer[parameter])
-        np.testing.assert_allclose(taken(backend, value), expected, rtol=1e-12)
+    return make(layers, name, *args, dtype=x.dtype), args, x, g
 
 
-def test_chance(layers, backend):
+@pytest.mark.libraries("torch", "jax")
+@pytest.mark.parametrize("name", ["PReLU", "Swish"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_vjp_beside_autodiff(name, shape, layers, backend):
+    layer, _, x, g = _with_parameter(backend, layers, name, shape)
+    got = written_gradients(layer, g, x)
+    dx, expected = autodiff_gradients(backend, layer, g, x)
+    np.testing.assert_allclose(to_float64(backend, got["x"]), to_float64(backend, dx), rtol=1e-13)
+    assert got.keys() == {"x", *expected}
+    for parameter, gradient in expected.items():
+        a, b = (to_float64(backend, v) for v in (got[parameter], gradient))
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+@pytest.mark.libraries("numpy")
+@pytest.mark.parametrize("name", ["PReLU", "Swish"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_vjp_beside_differences(name, shape, layers, backend):
+    h = 1e-6
+    layer, args, x, g = _with_parameter(backend, layers, name, shape)
+    gradients = written_gradients(layer, g, x)
+    state = layer.state_dict()
+    assert gradients.keys() == {"x", *state}
+    for parameter, value in state.items():
+        for index in np.ndindex(value.shape):
+            ends = []
+            for step in (h, -h):
+                stepped = value.copy()
+                stepped[index] += step
+                changed = {**state, parameter: stepped}
+                other = getattr(layers, name).from_state_dict(changed, *args)
+                ends.append((other(x) * g).sum())
+            exact = (ends[0] - ends[1]) / (2 * h)
+            assert gradients[parameter][index] == pytest.approx(exact, abs=1e-8)
+
+
+@pytest.mark.parametrize("name", ["RReLU", "Dropout", "AlphaDropout", "FeatureAlphaDropout"])
+def test_random_layers(name, layers, backend):
     x = backend.array(np.full((6, 50), -1.0), "float32")
-    for name in ("RReLU", "Dropout", "AlphaDropout", "FeatureAlphaDropout"):
-        layer = make(layers, name).train()
-        given = {} if backend.library == "torch" else {"rng": generator(layers, 2)}
-        y = taken(backend, layer(x, **given))
-        assert len(np.unique(y)) > 1
-        noise = backend.array(np.full((6, 50), 0.75), "float32")
-        kept = taken(backend, layer(x, noise=noise))
-        assert len(np.unique(kept)) == 1
-        one = backend.array(np.ones((6, 50)), "float32")
-        found = layer.vjp(one, x, noise=noise)
-        assert set(found) == {"x"}
-        slope = getattr(ax, layer.name).derivative(x, training=True, noise=noise)
-        np.testing.assert_array_equal(taken(backend, found["x"]), taken(backend, slope))
-        calm = taken(backend, layer.eval()(x))
-        np.testing.assert_array_equal(calm, taken(backend, layer.train()(x, training=False)))
-        assert len(np.unique(calm)) == 1
+    layer = make(layers, name).train()
+    given = {} if backend.library == "torch" else {"rng": generator(layers, 2)}
+    assert len(np.unique(to_float64(backend, layer(x, **given)))) > 1
+    noise = backend.array(np.full((6, 50), 0.75), "float32")
+    assert len(np.unique(to_float64(backend, layer(x, noise=noise)))) == 1
+    one = backend.array(np.ones((6, 50)), "float32")
+    gradients = written_gradients(layer, one, x, noise=noise)
+    assert gradients.keys() == {"x"}
+    expected = getattr(ax, layer.name).derivative(x, training=True, noise=noise)
+    np.testing.assert_array_equal(
+        to_float64(backend, gradients["x"]), to_float64(backend, expected)
+    )
+    y = to_float64(backend, layer.eval()(x))
+    np.testing.assert_array_equal(y, to_float64(backend, layer.train()(x, training=False)))
+    assert len(np.unique(y)) == 1
 
 
-# what they hold
+# their parameters
 
 
-def test_states_that_do_not_fit(layers, backend):
+def test_state_dict_mismatch(layers, backend):
     for state, words in (
         ({}, "weight"),
         ({"weight": np.ones(3), "bias": np.ones(3)}, "bias"),
@@ -195,8 +222,8 @@ def test_states_that_do_not_fit(layers, backend):
 
 
 @pytest.mark.once
-def test_bad_arguments():
-    layers = importlib.import_module("activations_xp.layers.numpy")
+def test_invalid_arguments():
+    layers = numpy_layers
     for call, kind, words in (
         (lambda: layers.Activation("geul"), ValueError, "no activation is named 'geul'"),
         (lambda: layers.Activation("elu", beta=1), TypeError, "elu has no parameter 'beta'"),
@@ -247,9 +274,8 @@ def test_bad_arguments():
 
 
 def _state(name, *args, **kwargs):
-    """The parameters of a layer that began at random, as NumPy's arrays."""
-    layers = importlib.import_module("activations_xp.layers.numpy")
-    layer = make(layers, name, *args, seed=3, **kwargs)
+    """Return random parameters for a layer, as NumPy's arrays."""
+    layer = make(numpy_layers, name, *args, seed=3, **kwargs)
     return {
         n: a + 0.1 * np.random.default_rng(4).standard_normal(a.shape)
         for n, a in layer.state_dict().items()
@@ -276,18 +302,18 @@ STATES = [
 
 
 @pytest.mark.parametrize(("name", "args", "kwargs"), STATES)
-def test_states_go_both_ways(name, args, kwargs, layers, backend):
+def test_state_dict_round_trip(name, args, kwargs, layers, backend):
     """From NumPy's layer to this library's, to PyTorch's own where that is, and back."""
     state = _state(name, *args, **kwargs)
     layer = getattr(layers, name).from_state_dict(state, *args, **kwargs)
     here = layer.state_dict()
     if backend.library == "torch":
-        own = _torch(name, state, *args, **kwargs)
-        assert list(own.state_dict()) == list(here)
-        own.load_state_dict(here)
-        layer.load_state_dict(own.state_dict())
-        others = importlib.import_module("activations_xp.layers.numpy")
-        here = getattr(others, name).from_state_dict(own.state_dict(), *args, **kwargs).state_dict()
+        theirs = _torch(name, state, *args, **kwargs)
+        assert list(theirs.state_dict()) == list(here)
+        theirs.load_state_dict(here)
+        layer.load_state_dict(theirs.state_dict())
+        plain = getattr(numpy_layers, name)
+        here = plain.from_state_dict(theirs.state_dict(), *args, **kwargs).state_dict()
     assert set(here) == set(state)
     for n, array in state.items():
         assert str(here[n].dtype).endswith("float64")
@@ -296,7 +322,7 @@ def test_states_go_both_ways(name, args, kwargs, layers, backend):
 
 def _equal(backend, got, expected):
     """To within what the order of sums makes of float64."""
-    got, expected = (np.asarray(taken(backend, a)) for a in (got, expected))
+    got, expected = (np.asarray(to_float64(backend, a)) for a in (got, expected))
     np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-12)
 
 
@@ -315,9 +341,9 @@ ATTENTION = [
 def _attention(backend, kwargs, call):
     """Inputs and masks for the layer, of batch 3, 4 queries and 5 keys."""
     rng = np.random.default_rng(7)
-    n, rows, columns = 3, 4, 4 if call.get("is_causal") else 5
+    n, q_len, kv_len = 3, 4, 4 if call.get("is_causal") else 5
     order = (0, 1) if kwargs.get("batch_first") else (1, 0)
-    sizes = [(rows, 8), (columns, kwargs.get("kdim", 8)), (columns, kwargs.get("vdim", 8))]
+    sizes = [(q_len, 8), (kv_len, kwargs.get("kdim", 8)), (kv_len, kwargs.get("vdim", 8))]
     inputs = [
         backend.array(rng.standard_normal((n, t, d)).transpose(*order, 2), "float64")
         for t, d in sizes
@@ -328,173 +354,210 @@ def _attention(backend, kwargs, call):
         "causal": lambda shape: backend.array(np.triu(np.ones(shape), 1) > 0, "bool"),
         "heads": lambda shape: backend.array(rng.random((n * 2, *shape)) < 0.3, "bool"),
     }
-    shapes = {"attn_mask": (rows, columns), "key_padding_mask": (n, columns)}
+    shapes = {"attn_mask": (q_len, kv_len), "key_padding_mask": (n, kv_len)}
     given = {k: masks[v](shapes[k]) if k in shapes else v for k, v in call.items()}
-    g = backend.array(rng.standard_normal((n, rows, 8)).transpose(*order, 2), "float64")
+    g = backend.array(rng.standard_normal((n, q_len, 8)).transpose(*order, 2), "float64")
     return inputs, given, g
 
 
-@pytest.mark.parametrize(("kwargs", "call"), ATTENTION)
-def test_attention(kwargs, call, layers, backend):
-    """As NumPy's, and as PyTorch's own where that is; with the gradients of all."""
+def _attention_layer(layers, kwargs):
     state = _state("MultiheadAttention", 8, 2, **kwargs)
-    layer = layers.MultiheadAttention.from_state_dict(state, 8, 2, **kwargs)
-    inputs, given, g = _attention(backend, kwargs, call)
-    y, weights = layer(*inputs, **given)
-    found = layer.vjp((g, None), *inputs, **given)
-    others = importlib.import_module("activations_xp.layers.numpy")
-    plain = others.MultiheadAttention.from_state_dict(state, 8, 2, **kwargs)
-    here = [backend.asnumpy(x) for x in inputs]
-    here_given = {k: backend.asnumpy(v) if hasattr(v, "dtype") else v for k, v in given.items()}
-    expected, their_weights = plain(*here, **here_given)
-    _equal(backend, y, backend.array(expected))
-    assert (weights is None) == (their_weights is None)
-    if weights is not None:
-        _equal(backend, weights, backend.array(their_weights))
-    if backend.library != "torch":
-        return
+    return layers.MultiheadAttention.from_state_dict(state, 8, 2, **kwargs), state
+
+
+@pytest.mark.parametrize(("kwargs", "call"), ATTENTION)
+def test_attention_beside_numpy(kwargs, call, layers, backend):
+    layer, _ = _attention_layer(layers, kwargs)
+    inputs, given, _ = _attention(backend, kwargs, call)
+    plain, _ = _attention_layer(numpy_layers, kwargs)
+    given_plain = {k: backend.asnumpy(v) if hasattr(v, "dtype") else v for k, v in given.items()}
+    results = layer(*inputs, **given), plain(*map(backend.asnumpy, inputs), **given_plain)
+    for got, expected in zip(*results, strict=True):
+        assert (got is None) == (expected is None)
+        if got is not None:
+            _equal(backend, got, backend.array(expected))
+
+
+@pytest.mark.libraries("torch")
+@pytest.mark.parametrize(("kwargs", "call"), ATTENTION)
+def test_attention_beside_torch(kwargs, call, layers, backend):
+    """With the gradients of all."""
     import torch
 
-    own = _torch("MultiheadAttention", state, 8, 2, **kwargs)
+    layer, state = _attention_layer(layers, kwargs)
+    inputs, given, g = _attention(backend, kwargs, call)
+    y, weights = layer(*inputs, **given)
+    gradients = written_gradients(layer, (g, None), *inputs, **given)
+    theirs = _torch("MultiheadAttention", state, 8, 2, **kwargs)
     leaves = [x.requires_grad_() for x in inputs]
-    expected, own_weights = own(*leaves, **given)
+    expected, their_weights = theirs(*leaves, **given)
     _equal(backend, y, expected)
+    assert (weights is None) == (their_weights is None)
     if weights is not None:
-        _equal(backend, weights, own_weights)
-    held = dict(own.named_parameters())
-    slopes = torch.autograd.grad(expected, [*leaves, *held.values()], g)
-    assert list(found) == ["query", "key", "value", *held]
-    for got, slope in zip(found.values(), slopes, strict=True):
-        _equal(backend, got, slope)
-    of_q, of_held = gradients(backend, layer, g, *(x.detach() for x in inputs), **given)
-    _equal(backend, of_q, slopes[0])
-    for name, slope in zip(held, slopes[3:], strict=True):
-        _equal(backend, of_held[name], slope)
+        _equal(backend, weights, their_weights)
+    parameters = dict(theirs.named_parameters())
+    names = ["query", "key", "value", *parameters]
+    exact = torch.autograd.grad(expected, [*leaves, *parameters.values()], g)
+    exact = dict(zip(names, exact, strict=True))
+    assert gradients.keys() == exact.keys()
+    for name, gradient in exact.items():
+        _equal(backend, gradients[name], gradient)
+    inputs = [x.detach() for x in inputs]
+    of_query, by_autodiff = autodiff_gradients(backend, layer, g, *inputs, **given)
+    for name, gradient in {"query": of_query, **by_autodiff}.items():
+        _equal(backend, gradient, exact[name])
 
 
-@pytest.mark.parametrize("kwargs", [{}, {"div_value": 2.0, "head_bias": True}])
-def test_adaptive_softmax(kwargs, layers, backend):
+ADAPTIVE = [{}, {"div_value": 2.0, "head_bias": True}]
+
+
+def _adaptive(backend, layers, kwargs):
+    """Return a layer with its state, and rows and targets for it."""
     args = (16, 20, [4, 10])
     state = _state("AdaptiveLogSoftmaxWithLoss", *args, **kwargs)
     layer = layers.AdaptiveLogSoftmaxWithLoss.from_state_dict(state, *args, **kwargs)
     rng = np.random.default_rng(8)
     x = backend.array(rng.standard_normal((30, 16)), "float64")
-    target = backend.array(rng.integers(0, 20, 30), "int64")
-    others = importlib.import_module("activations_xp.layers.numpy")
-    plain = others.AdaptiveLogSoftmaxWithLoss.from_state_dict(state, *args, **kwargs)
+    return layer, state, x, backend.array(rng.integers(0, 20, 30), "int64")
+
+
+@pytest.mark.parametrize("kwargs", ADAPTIVE)
+def test_adaptive_softmax_beside_numpy(kwargs, layers, backend):
+    layer, _, x, target = _adaptive(backend, layers, kwargs)
+    plain, *_ = _adaptive(backend, numpy_layers, kwargs)
     output, loss = layer(x, target)
     assert layer(x, target).loss.shape == ()
-    here, there = backend.asnumpy(x), backend.asnumpy(target)
-    expected, own_loss = plain(here, there)
+    expected, expected_loss = plain(backend.asnumpy(x), backend.asnumpy(target))
     _equal(backend, output, backend.array(expected))
-    _equal(backend, loss, backend.array(own_loss))
-    chances = layer.log_prob(x)
-    np.testing.assert_allclose(np.exp(taken(backend, chances)).sum(-1), 1, rtol=1e-12)
-    best = taken(backend, chances).argmax(-1)
-    np.testing.assert_array_equal(taken(backend, layer.predict(x)), best)
-    one = backend.array(1.0, "float64")
-    found = layer.vjp((None, one), x, target)
-    dx = found.pop("x")
-    if backend.library == "numpy":
-        return
-    if backend.library == "jax":
-        import jax
+    _equal(backend, loss, backend.array(expected_loss))
+    log_prob = to_float64(backend, layer.log_prob(x))
+    np.testing.assert_allclose(np.exp(log_prob).sum(-1), 1, rtol=1e-12)
+    predicted = to_float64(backend, layer.predict(x))
+    np.testing.assert_array_equal(predicted, log_prob.argmax(-1))
 
-        of_layer, of_x = jax.grad(lambda layer, x: layer(x, target).loss, (0, 1))(layer, x)
-        _equal(backend, dx, of_x)
-        for name, slope in found.items():
-            _equal(backend, slope, of_layer.state_dict()[name])
-        return
+
+@pytest.mark.libraries("jax")
+@pytest.mark.parametrize("kwargs", ADAPTIVE)
+def test_adaptive_softmax_vjp_beside_autodiff(kwargs, layers, backend):
+    import jax
+
+    layer, _, x, target = _adaptive(backend, layers, kwargs)
+    one = backend.array(1.0, "float64")
+    gradients = written_gradients(layer, (None, one), x, target)
+    of_layer, dx = jax.grad(lambda layer, x: layer(x, target).loss, (0, 1))(layer, x)
+    expected = {"x": dx, **of_layer.state_dict()}
+    assert gradients.keys() == expected.keys()
+    for name, gradient in expected.items():
+        _equal(backend, gradients[name], gradient)
+
+
+@pytest.mark.libraries("torch")
+@pytest.mark.parametrize("kwargs", ADAPTIVE)
+def test_adaptive_softmax_beside_torch(kwargs, layers, backend):
+    """With the gradients of all."""
     import torch
 
-    own = _torch("AdaptiveLogSoftmaxWithLoss", state, *args, **kwargs)
+    layer, state, x, target = _adaptive(backend, layers, kwargs)
+    output, loss = layer(x, target)
+    log_prob, predicted = layer.log_prob(x), layer.predict(x)
+    gradients = written_gradients(layer, (None, backend.array(1.0, "float64")), x, target)
+    theirs = _torch("AdaptiveLogSoftmaxWithLoss", state, 16, 20, [4, 10], **kwargs)
     leaf = x.requires_grad_()
-    expected = own(leaf, target)
+    expected = theirs(leaf, target)
     _equal(backend, output, expected.output)
     _equal(backend, loss, expected.loss)
-    _equal(backend, chances, own.log_prob(x))
-    assert torch.equal(layer.predict(x), own.predict(x))
-    held = dict(own.named_parameters())
-    slopes = torch.autograd.grad(expected.loss, [leaf, *held.values()])
-    _equal(backend, dx, slopes[0])
-    for name, slope in zip(held, slopes[1:], strict=True):
-        _equal(backend, found[name], slope)
+    _equal(backend, log_prob, theirs.log_prob(x))
+    assert torch.equal(predicted, theirs.predict(x))
+    parameters = dict(theirs.named_parameters())
+    exact = torch.autograd.grad(expected.loss, [leaf, *parameters.values()])
+    exact = dict(zip(["x", *parameters], exact, strict=True))
+    assert gradients.keys() == exact.keys()
+    for name, gradient in exact.items():
+        _equal(backend, gradients[name], gradient)
 
 
-def test_in_the_modules_of_others(layers, backend):
+def _small_rows(backend):
+    return backend.array(np.random.default_rng(9).standard_normal((16, 3)), "float32")
+
+
+@pytest.mark.libraries("torch")
+def test_in_modules_of_torch(layers, backend):
+    """A step of gradient descent makes the loss less, compiled."""
+    x = _small_rows(backend)
+    import torch
+
+    model = torch.nn.Sequential(torch.nn.Linear(3, 3), layers.PReLU(3), layers.Swish())
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    losses = []
+    for _ in range(2):
+        loss = (compiled(x) ** 2).sum()
+        losses.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert losses[1] < losses[0]
+    assert model[2].beta.item() != 1
+    state = torch.func.functional_call(model, dict(model.state_dict()), (x,))
+    torch.testing.assert_close(state, model(x))
+    assert layers.PReLU(3, dtype=torch.float64).to(torch.bfloat16)(x).dtype == x.dtype
+
+
+@pytest.mark.libraries("jax")
+def test_in_modules_of_jax(layers, backend):
     """A step of gradient descent makes the loss less, whatever the layer is in."""
-    rng = np.random.default_rng(9)
-    x = backend.array(rng.standard_normal((16, 3)), "float32")
-    if backend.library == "torch":
-        import torch
+    x = _small_rows(backend)
+    import equinox as eqx
+    import flax.linen
+    import flax.nnx
+    import jax
+    import jax.numpy as jnp
 
-        model = torch.nn.Sequential(torch.nn.Linear(3, 3), layers.PReLU(3), layers.Swish())
-        compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
-        optimizer = torch.optim.SGD(model.parameters(), 0.1)
-        losses = []
-        for _ in range(2):
-            loss = (compiled(x) ** 2).sum()
-            losses.append(loss.item())
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        assert losses[1] < losses[0]
-        assert model[2].beta.item() != 1
-        state = torch.func.functional_call(model, dict(model.state_dict()), (x,))
-        torch.testing.assert_close(state, model(x))
-        assert layers.PReLU(3, dtype=torch.float64).to(torch.bfloat16)(x).dtype == x.dtype
-    if backend.library == "jax":
-        import equinox as eqx
-        import flax.linen
-        import flax.nnx
-        import jax
-        import jax.numpy as jnp
+    swish = layers.Swish(beta=2.0, dtype="float32")
+    expected = swish(x)
 
-        swish = layers.Swish(beta=2.0, dtype="float32")
-        expected = swish(x)
+    class Inside(eqx.Module):
+        act: layers.Swish
 
-        class Inside(eqx.Module):
-            act: layers.Swish
+        def __call__(self, x):
+            return self.act(x)
 
-            def __call__(self, x):
-                return self.act(x)
+    inside = Inside(swish)
+    gradients = eqx.filter_jit(eqx.filter_grad(lambda m, x: (m(x) ** 2).sum()))(inside, x)
+    alone = jax.grad(lambda m: (m(x) ** 2).sum())(swish)
+    np.testing.assert_allclose(gradients.act.beta, alone.beta, rtol=1e-6)
 
-        inside = Inside(swish)
-        slopes = eqx.filter_jit(eqx.filter_grad(lambda m, x: (m(x) ** 2).sum()))(inside, x)
-        alone = jax.grad(lambda m: (m(x) ** 2).sum())(swish)
-        np.testing.assert_allclose(slopes.act.beta, alone.beta, rtol=1e-6)
+    class Linen(flax.linen.Module):
+        @flax.linen.compact
+        def __call__(self, x):
+            return self.param("act", lambda key: swish)(x)
 
-        class Linen(flax.linen.Module):
-            @flax.linen.compact
-            def __call__(self, x):
-                return self.param("act", lambda key: swish)(x)
+    parameters = Linen().init(jax.random.key(0), x)
+    np.testing.assert_array_equal(Linen().apply(parameters, x), expected)
+    gradients = jax.grad(lambda p: (Linen().apply(p, x) ** 2).sum())(parameters)
+    np.testing.assert_allclose(gradients["params"]["act"].beta, alone.beta, rtol=1e-6)
 
-        parameters = Linen().init(jax.random.key(0), x)
-        np.testing.assert_array_equal(Linen().apply(parameters, x), expected)
-        slopes = jax.grad(lambda p: (Linen().apply(p, x) ** 2).sum())(parameters)
-        np.testing.assert_allclose(slopes["params"]["act"].beta, alone.beta, rtol=1e-6)
+    class Nnx(flax.nnx.Module):
+        def __init__(self):
+            self.act = flax.nnx.data(swish)
 
-        class Nnx(flax.nnx.Module):
-            def __init__(self):
-                self.act = flax.nnx.data(swish)
+        def __call__(self, x):
+            return self.act(x)
 
-            def __call__(self, x):
-                return self.act(x)
+    np.testing.assert_array_equal(flax.nnx.jit(lambda m, x: m(x))(Nnx(), x), expected)
 
-        np.testing.assert_array_equal(flax.nnx.jit(lambda m, x: m(x))(Nnx(), x), expected)
+    @jax.jit
+    def step(layer, x):
+        gradients = jax.grad(lambda layer: (layer(x) ** 2).sum())(layer)
+        return jax.tree.map(lambda p, g: p - 0.01 * g, layer, gradients)
 
-        @jax.jit
-        def step(layer, x):
-            slopes = jax.grad(lambda layer: (layer(x) ** 2).sum())(layer)
-            return jax.tree.map(lambda p, s: p - 0.01 * s, layer, slopes)
-
-        layer = layers.PReLU(3, dtype="float32")
-        compiled = []
-        for _ in range(4):
-            layer = step(layer, x)
-            compiled.append(step._cache_size())
-        assert compiled[1] == compiled[3]
-        assert isinstance(layer, layers.PReLU)
-        assert (layer(x) ** 2).sum() < (layers.PReLU(3)(x) ** 2).sum()
-        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), layer, layer)
-        assert jax.vmap(lambda m: m(x))(stacked).shape == (2, 16, 3)
+    layer = layers.PReLU(3, dtype="float32")
+    compiled = []
+    for _ in range(4):
+        layer = step(layer, x)
+        compiled.append(step._cache_size())
+    assert compiled[1] == compiled[3]
+    assert isinstance(layer, layers.PReLU)
+    assert (layer(x) ** 2).sum() < (layers.PReLU(3)(x) ** 2).sum()
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), layer, layer)
+    assert jax.vmap(lambda m: m(x))(stacked).shape == (2, 16, 3)
