@@ -330,7 +330,8 @@ def _counterparts(library):
     """Generate our functions and the library's, with the keywords that our definition states."""
     for function in FUNCTIONS:
         peer = stated_peer(function, library)
-        is_random = "noise" in _required(function.definition)
+        definition = function.definition
+        is_random = definition.noise is not None and "training" not in definition.parameters
         if peer is not None and _fits_a_layer(function) and not is_random:
             path, stated = peer
             theirs = import_object(path)
@@ -460,7 +461,7 @@ def _tolerance(backend, function, dtype):
         from activations_xp.backends.torch import NATIVE
 
         native = NATIVE.get(function.__name__)
-        if native is not None and dtype in {str(d).removeprefix("torch.") for d in native.amiss}:
+        if native is not None and dtype in {str(d).removeprefix("torch.") for d in native.inaccurate_dtypes}:
             return 1e-7
     return TOLERANCE[dtype]
 
