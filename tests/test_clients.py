@@ -461,7 +461,9 @@ def _tolerance(backend, function, dtype):
         from activations_xp.backends.torch import NATIVE
 
         native = NATIVE.get(function.__name__)
-        if native is not None and dtype in {str(d).removeprefix("torch.") for d in native.inaccurate_dtypes}:
+        if native is not None and dtype in {
+            str(d).removeprefix("torch.") for d in native.inaccurate_dtypes
+        }:
             return 1e-7
     return TOLERANCE[dtype]
 
