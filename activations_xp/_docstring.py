@@ -9,6 +9,14 @@ from math import inf
 
 from ._definition import Definition
 
+_EXAMPLES = """\
+Examples
+--------
+>>> import numpy as np
+>>> import activations_xp as ax
+"""
+"""The head of examples that have none."""
+
 _TITLES = ("Parameters", "Returns", "Raises", "Notes", "Equivalents", "References", "Examples")
 
 _X = """\
@@ -158,7 +166,12 @@ def complete(definition: Definition) -> str:
 
 
 def _split(text: str) -> tuple[str, dict[str, str]]:
-    """Split a numpydoc text into its summary and its sections by title."""
+    """Split a numpydoc text into its summary and its sections by title.
+
+    Examples without a header begin at the first paragraph that starts with a prompt.
+    """
+    if "\nExamples\n" not in text:
+        text = text.replace("\n\n>>> ", f"\n\n{_EXAMPLES}>>> ", 1)
     parts = re.split(r"^(.+)\n-+$", text, flags=re.MULTILINE)
     summary, *bodies = (part.strip("\n") for part in parts[::2])
     return summary, dict(zip(parts[1::2], bodies, strict=True))

@@ -59,6 +59,45 @@ def test_docstring_of_paragraphs_without_sections(define):
     assert "The identity.\n\nIt has a second paragraph.\n\nParameters\n---" in paragraphs.__doc__
 
 
+def test_examples_without_a_header(define):
+    @define
+    def only_examples(xp: Any, x: Any, beta: Number = 1.0) -> Any:
+        """The identity.
+
+        Parameters
+        ----------
+        beta : number, optional
+            A text of its own.
+
+        >>> ax.identity(1.0)
+        1.0
+        """
+        return x
+
+    imports = "Examples\n--------\n>>> import numpy as np\n>>> import activations_xp as ax\n"
+    assert titles(only_examples.__doc__) == ACTIVATION_TITLES
+    assert "A text of its own.\nout : " in only_examples.__doc__
+    assert only_examples.__doc__.endswith(f"\n\n{imports}>>> ax.identity(1.0)\n1.0\n")
+
+
+def test_examples_with_a_header(define):
+    @define
+    def own_imports(xp: Any, x: Any) -> Any:
+        """The identity.
+
+        Examples
+        --------
+        >>> import math
+
+        >>> math.sqrt(1.0)
+        1.0
+        """
+        return x
+
+    assert own_imports.__doc__.endswith("--------\n>>> import math\n\n>>> math.sqrt(1.0)\n1.0\n")
+    assert "import numpy" not in own_imports.__doc__
+
+
 def test_docstring_missing(define):
     @define
     def no_text(xp: Any, x: Any) -> Any:

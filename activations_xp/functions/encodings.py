@@ -40,10 +40,6 @@ def one_hot(xp: Namespace, x: Array, num_classes: Count, axis: NewAxis = -1) -> 
     axis : int, optional
         The position of the new axis in the result.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.one_hot(np.array([0, 2, 3]), 3)
     array([[1., 0., 0.],
            [0., 0., 1.],
@@ -75,10 +71,6 @@ def multi_hot(xp: Namespace, x: Array, num_classes: Count, axis: Axis = -1) -> A
     num_classes : int
         The size of the axis in the result.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.multi_hot(np.array([[0, 2], [1, 1]]), 3)
     array([[1., 0., 1.],
            [0., 1., 0.]])

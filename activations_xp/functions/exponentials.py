@@ -55,10 +55,6 @@ def elu(xp: Namespace, x: Array, alpha: ArrayOrNumber = 1.0) -> Any:
     alpha : number or array, optional
         The negative side falls to -alpha; the derivative at 0 is alpha.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.elu(np.array([-np.inf, 0.0, 2.0]))
     array([-1.,  0.,  2.])
     """
@@ -108,10 +104,6 @@ def selu(xp: Namespace, x: Array) -> Any:
     With scale = 1.0507... and alpha = 1.6733..., activations keep mean 0 and variance 1 from
     layer to layer.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.selu(np.array([-np.inf, 0.0, 1.0]))
     array([-1.75809934,  0.        ,  1.05070099])
     """
@@ -157,10 +149,6 @@ def celu(xp: Namespace, x: Array, alpha: ArrayOrNumber = 1.0) -> Any:
         The negative side falls to -alpha; the derivative at 0 is 1 for any. Not 0; the function
         is x itself where it is infinite.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.celu(np.array([-np.inf, 0.0, 2.0]), 0.5)
     array([-0.5,  0. ,  2. ])
     """
@@ -228,10 +216,6 @@ def isrlu(xp: Namespace, x: Array, alpha: ArrayOrNumber = 1.0) -> Any:
     alpha : number or array, optional
         The negative side falls to -1/sqrt(alpha); greater than 0.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.isrlu(np.array([-np.inf, 0.0, 2.0]), 0.25)
     array([-2.,  0.,  2.])
     """
@@ -267,10 +251,6 @@ def _(xp, x, alpha):
 def exponential(xp: Namespace, x: Array) -> Any:
     """Exponential function, exp(x).
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.exponential(np.array([-np.inf, 0.0, 1.0]))
     array([0.        , 1.        , 2.71828183])
     """
@@ -329,10 +309,6 @@ def xielu(
         The largest argument of the exponential. If it is below 0, as the authors chose for
         bfloat16, the function jumps at 0 by about that much.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.xielu(np.array([-2.0, -1.0, 1.0]), 0.8, 0.8)
     array([-0.09173177, -0.20569645,  1.3       ])
     """
@@ -390,10 +366,6 @@ def soft_exponential(xp: Namespace, x: Array, alpha: ArrayOrNumber) -> Any:
     alpha : number or array
         Learned, from 0.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.soft_exponential(np.array([0.0, 1.0, 2.0]), -1.0)
     array([      -inf, 0.        , 0.69314718])
     >>> ax.soft_exponential(np.array([0.0, 1.0, 2.0]), 1.0)

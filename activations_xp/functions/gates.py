@@ -76,10 +76,6 @@ def maxout(xp: Namespace, x: Array, num_units: Count, axis: Axis = -1) -> Any:
     -----
     Channels of a unit that are equally large share its gradient evenly.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.maxout(np.array([1.0, 5.0, 3.0, 4.0]), num_units=2)
     array([3., 5.])
     """
@@ -123,10 +119,6 @@ def crelu(xp: Namespace, x: Array, axis: Axis = -1) -> Any:
     axis : int, optional
         The axis with the channels, which has twice as many in the result.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.crelu(np.array([1.0, -3.0]))
     array([1., 0., 0., 3.])
     """
@@ -159,10 +151,6 @@ def _(xp, g, x, axis):
 def glu(xp: Namespace, x: Array, axis: HalvedAxis = -1, gate: Gate = "last") -> Any:
     """Gated linear unit, a*sigmoid(b) for the halves a and b of the axis.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.glu(np.array([1.0, 3.0, 0.0, np.inf]))
     array([0.5, 3. ])
     """
@@ -246,10 +234,6 @@ _define_gate_gradients(glu, sigmoid)
 def bilinear_glu(xp: Namespace, x: Array, axis: HalvedAxis = -1, gate: Gate = "last") -> Any:
     """Bilinear gated linear unit, a*b for the halves a and b of the axis.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.bilinear_glu(np.array([1.0, 2.0, 3.0, -4.0]))
     array([ 3., -8.])
     """
@@ -274,10 +258,6 @@ _define_gate_gradients(bilinear_glu, identity)
 def reglu(xp: Namespace, x: Array, axis: HalvedAxis = -1, gate: Gate = "last") -> Any:
     """ReLU-gated linear unit, a*relu(b) for the halves a and b of the axis.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.reglu(np.array([1.0, 2.0, 3.0, -4.0]))
     array([3., 0.])
     """
@@ -322,10 +302,6 @@ def geglu(
     approximate : {"none", "tanh", "sigmoid"} or bool, optional
         How gelu is computed; see `gelu`.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.geglu(np.array([1.0, 2.0, 1.0, -np.inf]))
     array([ 0.84134475, -0.        ])
     """
@@ -360,10 +336,6 @@ _define_gate_gradients(geglu, gelu)
 def seglu(xp: Namespace, x: Array, axis: HalvedAxis = -1, gate: Gate = "last") -> Any:
     """SELU-gated linear unit, a*selu(b) for the halves a and b of the axis.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.seglu(np.array([1.0, 2.0, 1.0, -np.inf]))
     array([ 1.05070099, -3.51619868])
     """
@@ -398,10 +370,6 @@ def swiglu(
     beta : number, optional
         The sharpness of the gate; see `silu`.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.swiglu(np.array([1.0, 2.0, 20.0, -np.inf]))
     array([19.99999996, -0.        ])
     """
@@ -453,10 +421,6 @@ def clipped_swiglu(
     interleaved : bool, optional
         Whether the halves are every other element.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.clipped_swiglu(np.array([1.0, 20.0, 1.0, -np.inf]))
     array([ 1.69159153, -0.        ])
     """

@@ -51,10 +51,6 @@ __all__ = [
 def identity(xp: Namespace, x: Array) -> Any:
     """Identity function, x itself (the same object).
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.identity(np.array([-1.0, 2.0]))
     array([-1.,  2.])
     """
@@ -121,10 +117,6 @@ def relu(
     threshold : number or array, optional
         The x above which the result is x.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.relu(np.array([-1.0, 0.5, 8.0]), max_value=6.0)
     array([0. , 0.5, 6. ])
     """
@@ -187,10 +179,6 @@ def leaky_relu(xp: Namespace, x: Array, negative_slope: ArrayOrNumber = 0.01) ->
     negative_slope : number or array, optional
         The slope below 0, and the derivative at 0.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.leaky_relu(np.array([-1.0, 2.0]), 0.25)
     array([-0.25,  2.  ])
     """
@@ -239,10 +227,6 @@ def prelu(xp: Namespace, x: Array, weight: ChannelArray, axis: Axis | None = Non
     axis : int, optional
         The channel axis of x, which is 1 in PyTorch.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> x = np.array([[-1.0, -1.0], [2.0, -4.0]])
     >>> ax.prelu(x, np.array([0.5, 0.25]), axis=0)
     array([[-0.5, -0.5],
@@ -286,10 +270,6 @@ def _(xp, x, weight, axis):
 def relu6(xp: Namespace, x: Array) -> Any:
     """Rectified linear unit with an upper bound, min(max(x, 0), 6).
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.relu6(np.array([-1.0, 0.5, 8.0]))
     array([0. , 0.5, 6. ])
     """
@@ -330,10 +310,6 @@ def tlu(xp: Namespace, x: Array, tau: ArrayOrNumber, alpha: ArrayOrNumber = 0.0)
     alpha : number or array, optional
         The slope of the other side, and the derivative where both sides meet.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.tlu(np.array([-2.0, -0.5, 2.0]), -1.0)
     array([-1. , -0.5,  2. ])
     """
@@ -373,10 +349,6 @@ def _(xp, x, tau, alpha):
 def relu_squared(xp: Namespace, x: Array) -> Any:
     """Square of the rectified linear unit, max(x, 0)**2.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.relu_squared(np.array([-1.0, 0.5, 3.0]))
     array([0.  , 0.25, 9.  ])
     """
@@ -420,10 +392,6 @@ def star_relu(
     bias : number or array, optional
         The value below 0.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.star_relu(np.array([-1.0, 0.5, 2.0]))
     array([-0.4472, -0.2236,  3.1304])
     """
@@ -467,10 +435,6 @@ def thresholded_relu(xp: Namespace, x: Array, theta: ArrayOrNumber = 1.0) -> Any
     theta : number or array, optional
         The x above which the result is x. Value and derivative there are 0.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.thresholded_relu(np.array([-1.0, 1.0, 1.5]))
     array([0. , 0. , 1.5])
     """
@@ -517,10 +481,6 @@ def threshold(xp: Namespace, x: Array, threshold: ArrayOrNumber, value: ArrayOrN
     value : number or array
         The replacement.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.threshold(np.array([-1.0, 0.5, 8.0]), 0.5, -0.25)
     array([-0.25, -0.25,  8.  ])
     """
@@ -564,10 +524,6 @@ def step(xp: Namespace, x: Array, threshold: ArrayOrNumber = 0.0) -> Any:
     threshold : number or array, optional
         The smallest x with the value 1.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.step(np.array([-1.0, 0.0, 2.0]))
     array([0., 1., 1.])
     """
@@ -626,10 +582,6 @@ def srelu(
     a_right : number or array
         The slope on the right, and at t_right.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.srelu(np.array([-3.0, 0.5, 4.0]), -1.0, 0.25, 2.0, 0.5)
     array([-1.5,  0.5,  3. ])
     """
@@ -684,10 +636,6 @@ def shilu(xp: Namespace, x: Array, alpha: ArrayOrNumber = 1.0, beta: ArrayOrNumb
     beta : number or array, optional
         The value below 0, which is learned.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.shilu(np.array([-1.0, 0.5, 2.0]), alpha=2.0, beta=-1.0)
     array([-1.,  0.,  3.])
     """
@@ -761,10 +709,6 @@ def rational(
     denominator : tuple of numbers or array, optional
         The coefficients b[0], b[1], ... of Q(x) = b[0]*x + b[1]*x**2 + ..., which are learned.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.rational(np.array([-1.0, 0.0, 1.0]), (0.0, 1.0), (0.0, 1.0))
     array([-0.5,  0. ,  0.5])
     """

@@ -99,10 +99,6 @@ def silu(xp: Namespace, x: Array, beta: ArrayOrNumber = 1.0) -> Any:
     beta : number or array, optional
         The sharpness of the gate; learned in swish.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.silu(np.array([-np.inf, 0.0, 20.0]))
     array([-0.        ,  0.        , 19.99999996])
     """
@@ -181,10 +177,6 @@ def gelu(
         x*(1 + tanh(sqrt(2/pi)*(x + 0.044715*x**3)))/2, which JAX has as its default; "sigmoid" is
         x*sigmoid(1.702*x).
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.gelu(np.array([-20.0, 0.0, 1.0]))
     array([-5.50724824e-88,  0.00000000e+00,  8.41344746e-01])
     """
@@ -289,10 +281,6 @@ _TANH_64 = (
 def mish(xp: Namespace, x: Array) -> Any:
     """Mish, x*tanh(softplus(x)).
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.mish(np.array([-np.inf, 0.0, 1.0]))
     array([-0.        ,  0.        ,  0.86509839])
     """
@@ -330,10 +318,6 @@ _GATE_IS_1_FROM = 22.0
 def hard_mish(xp: Namespace, x: Array) -> Any:
     """Piecewise quadratic mish, x/2 times x + 2 clipped to [0, 2].
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.hard_mish(np.array([-3.0, -1.0, 1.0]))
     array([-0. , -0.5,  1. ])
     """
@@ -371,10 +355,6 @@ def eswish(xp: Namespace, x: Array, beta: ArrayOrNumber = 1.75) -> Any:
     beta : number or array, optional
         The slope far to the right.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.eswish(np.array([-np.inf, 0.0, 1.0]))
     array([-0.        ,  0.        ,  1.27935251])
     """
@@ -424,10 +404,6 @@ def aconc(
     beta : number or array, optional
         The sharpness of the bend; learned.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.aconc(np.array([-1.0, 0.0, 1.0]), p1=1.0, p2=0.25, beta=2.0)
     array([-0.38681914,  0.        ,  0.86318086])
     """
@@ -493,10 +469,6 @@ def _(xp, x, p1, p2, beta):
 def lisht(xp: Namespace, x: Array) -> Any:
     """Linearly scaled hyperbolic tangent, x*tanh(x).
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.lisht(np.array([-20.0, 0.0, 1.0]))
     array([20.        ,  0.        ,  0.76159416])
     """
@@ -524,10 +496,6 @@ def _(xp, x):
 def tanhexp(xp: Namespace, x: Array) -> Any:
     """TanhExp or TeLU, x*tanh(exp(x)).
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.tanhexp(np.array([-np.inf, 0.0, 1.0]))
     array([-0.        ,  0.        ,  0.99132892])
     """
@@ -558,10 +526,6 @@ def _(xp, x):
 def serf(xp: Namespace, x: Array) -> Any:
     """Serf, x*erf(softplus(x)).
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.serf(np.array([-np.inf, 0.0, 1.0]))
     array([-0.        ,  0.        ,  0.93672192])
     """
@@ -592,10 +556,6 @@ def _(xp, x):
 def elish(xp: Namespace, x: Array) -> Any:
     """Exponential linear sigmoid squashing, sigmoid(x) times x where x > 0, exp(x) - 1 elsewhere.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.elish(np.array([-1.0, 0.0, 1.0]))
     array([-0.1700034 ,  0.        ,  0.73105858])
     """
@@ -623,10 +583,6 @@ def _(xp, x):
 def phish(xp: Namespace, x: Array) -> Any:
     """Phish, x*tanh(gelu(x)).
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.phish(np.array([-20.0, 0.0, 1.0]))
     array([1.10144965e-86, 0.00000000e+00, 6.86520672e-01])
     """
@@ -668,10 +624,6 @@ _TANH_GELU_IS_GELU_FROM = 6.0
 def smish(xp: Namespace, x: Array) -> Any:
     """Smish, x*tanh(log(1 + sigmoid(x))).
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.smish(np.array([-np.inf, 0.0, 1.0]))
     array([-0.        ,  0.        ,  0.49957011])
     """
@@ -705,10 +657,6 @@ def _(xp, x):
 def logish(xp: Namespace, x: Array) -> Any:
     """Logish, x*log(1 + sigmoid(x)).
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.logish(np.array([-np.inf, 0.0, 1.0]))
     array([-0.        ,  0.        ,  0.54873312])
     """
@@ -749,10 +697,6 @@ def _(xp, x):
 def hard_swish(xp: Namespace, x: Array) -> Any:
     """Piecewise quadratic swish, x times (x + 3)/6 clipped to [0, 1].
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.hard_swish(np.array([-4.0, -1.5, 4.0]))
     array([-0.   , -0.375,  4.   ])
     """
@@ -780,10 +724,6 @@ def _(xp, x):
 def hard_elish(xp: Namespace, x: Array) -> Any:
     """Hard ELiSH, (x + 1)/2 clipped to [0, 1] times x where x > 0, exp(x) - 1 elsewhere.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.hard_elish(np.array([-2.0, 0.0, 0.5]))
     array([-0.   ,  0.   ,  0.375])
     """
@@ -826,10 +766,6 @@ def clipped_gelu(
     max_val : number or array, optional
         The largest value, not less than `min_val`.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.clipped_gelu(np.array([-1.0, 0.0, 20.0]))
     array([-0.15865525,  0.        , 10.        ])
     """
@@ -868,10 +804,6 @@ def _(xp, x, min_val, max_val):
 def gish(xp: Namespace, x: Array) -> Any:
     """Gish, x*log(2 - exp(-exp(x))).
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.gish(np.array([-np.inf, 0.0, 1.0]))
     array([-0.        ,  0.        ,  0.65959658])
     """
@@ -912,10 +844,6 @@ def aria2(xp: Namespace, x: Array, alpha: ArrayOrNumber = 1.5, beta: ArrayOrNumb
     beta : number or array, optional
         The sharpness of the gate.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.aria2(np.array([-np.inf, 0.0, 1.0]))
     array([-0.        ,  0.        ,  0.82663502])
     """
@@ -964,10 +892,6 @@ def _sigmoid_power(xp: Namespace, t: DoubleWord, alpha: ArrayOrNumber) -> tuple[
 def colu(xp: Namespace, x: Array) -> Any:
     """Collapsing linear unit, x/(1 - x*exp(-x - exp(x))).
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.colu(np.array([-np.inf, 0.0, 1.0]))
     array([-0.        ,  0.        ,  1.02487961])
     """
@@ -1017,10 +941,6 @@ def erfact(xp: Namespace, x: Array, alpha: ArrayOrNumber, beta: ArrayOrNumber) -
     beta : number or array
         The sharpness of the gate; learned.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.erfact(np.array([-np.inf, 0.0, 1.0]), 0.75, 0.75)
     array([-0.        ,  0.        ,  0.97525866])
     """
@@ -1084,10 +1004,6 @@ def pserf(xp: Namespace, x: Array, gamma: ArrayOrNumber, delta: ArrayOrNumber) -
     delta : number or array
         The sharpness of the gate; learned.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.pserf(np.array([-np.inf, 0.0, 1.0]), 1.25, 0.85)
     array([-0.        ,  0.        ,  0.96696753])
     """

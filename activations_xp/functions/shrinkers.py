@@ -35,10 +35,6 @@ __all__ = ["hard_shrink", "soft_shrink", "tanh_shrink"]
 def tanh_shrink(xp: Namespace, x: Array) -> Any:
     """Tanh shrinkage, x - tanh(x), accurate also where both are nearly equal.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.tanh_shrink(np.array([-np.inf, 1e-8, 2.0]))
     array([          -inf, 3.33333333e-25, 1.03597242e+00])
     """
@@ -110,10 +106,6 @@ def soft_shrink(
     upper : number or array, optional
         The largest x that becomes 0. None means lambd.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.soft_shrink(np.array([-2.0, 0.25, 1.0]))
     array([-1.5,  0. ,  0.5])
     """
@@ -191,10 +183,6 @@ def hard_shrink(
     upper : number or array, optional
         The largest x that becomes 0. None means lambd.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.hard_shrink(np.array([-2.0, 0.25, 1.0]))
     array([-2.,  0.,  1.])
     """

@@ -65,10 +65,6 @@ __all__ = [
 def sigmoid(xp: Namespace, x: Array) -> Any:
     """Logistic function, 1/(1 + exp(-x)).
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.sigmoid(np.array([-np.inf, 0.0, np.inf]))
     array([0. , 0.5, 1. ])
     """
@@ -108,10 +104,6 @@ def _(xp, x):
 def tanh(xp: Namespace, x: Array) -> Any:
     """Hyperbolic tangent, tanh(x).
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.tanh(np.array([-np.inf, 0.0, np.inf]))
     array([-1.,  0.,  1.])
     """
@@ -150,10 +142,6 @@ def _(xp, x):
 def softsign(xp: Namespace, x: Array) -> Any:
     """Softsign, x/(1 + |x|).
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.softsign(np.array([-np.inf, 0.0, 1.0]))
     array([-1. ,  0. ,  0.5])
     """
@@ -201,10 +189,6 @@ def hard_sigmoid(
     offset : number or array, optional
         The value at 0.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.hard_sigmoid(np.array([-3.0, 0.0, 3.0]))
     array([0. , 0.5, 1. ])
     """
@@ -252,10 +236,6 @@ def isru(xp: Namespace, x: Array, alpha: ArrayOrNumber = 1.0) -> Any:
     alpha : number or array, optional
         The bounds are -1/sqrt(alpha) and 1/sqrt(alpha); greater than 0.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.isru(np.array([-np.inf, 0.0, np.inf]), 0.25)
     array([-2.,  0.,  2.])
     """
@@ -303,10 +283,6 @@ def softcap(xp: Namespace, x: Array, cap: ArrayOrNumber) -> Any:
     cap : number or array
         The bound, greater than 0; the function is x itself where it is infinite.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.softcap(np.array([-np.inf, 0.0, 30.0]), cap=30.0)
     array([-30.        ,   0.        ,  22.84782468])
     """
@@ -360,10 +336,6 @@ def _over_cap(xp: Namespace, x: Array, cap: ArrayOrNumber) -> Any:
 def sparse_sigmoid(xp: Namespace, x: Array) -> Any:
     """Sparse sigmoid, (x + 1)/2 clipped to [0, 1].
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.sparse_sigmoid(np.array([-3.0, 0.0, 3.0]))
     array([0. , 0.5, 1. ])
     """
@@ -411,10 +383,6 @@ def hard_tanh(
     max_val : number or array, optional
         The largest value; the derivative there is 0.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.hard_tanh(np.array([-3.0, 0.25, 3.0]))
     array([-1.  ,  0.25,  1.  ])
     """
@@ -462,10 +430,6 @@ def laplace(
     sigma : number or array, optional
         The standard deviation, greater than 0 and finite.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.laplace(np.array([-np.inf, 0.707107, np.inf]))
     array([0. , 0.5, 1. ])
     """
@@ -529,10 +493,6 @@ def soft_clipping(xp: Namespace, x: Array, alpha: ArrayOrNumber = 0.5) -> Any:
     alpha : number or array, optional
         The sharpness of both bends, greater than 0 and finite.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.soft_clipping(np.array([-1.0, 0.25, 2.0]), 20.0)
     array([1.03057681e-10, 2.50335752e-01, 1.00000000e+00])
     """
@@ -607,10 +567,6 @@ def _area_far(xp: Namespace, start: Array, length: Array) -> Any:
 def sqnl(xp: Namespace, x: Array) -> Any:
     """Square nonlinearity, x - x*|x|/4 between -2 and 2, -1 below, 1 above.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.sqnl(np.array([-3.0, 0.0, 1.0]))
     array([-1.  ,  0.  ,  0.75])
     """
@@ -646,10 +602,6 @@ def smooth_step(xp: Namespace, x: Array, gamma: ArrayOrNumber = 1.0) -> Any:
     gamma : number or array, optional
         The width of the step, greater than 0.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.smooth_step(np.array([-0.5, -0.25, 0.0, 2.0]))
     array([0.     , 0.15625, 0.5    , 1.     ])
     """

@@ -48,10 +48,6 @@ def softmax(xp: Namespace, x: Array, axis: Axes = -1, where: Mask | None = None)
     -----
     Infinite elements share the sum 1 equally; the others are 0.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.softmax(np.zeros((2, 2)), where=np.array([[True, True], [False, False]]))
     array([[0.5, 0.5],
            [0. , 0. ]])
@@ -102,10 +98,6 @@ def log_softmax(xp: Namespace, x: Array, axis: Axes = -1, where: Mask | None = N
     In a slice with k infinite elements each of them is -log(k) and the others are -inf. The error
     bound of a result near 0 is absolute.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.log_softmax(np.zeros(2))
     array([-0.69314718, -0.69314718])
     """
@@ -147,10 +139,6 @@ def softmin(xp: Namespace, x: Array, axis: Axes = -1, where: Mask | None = None)
     -----
     Elements of -inf share the sum 1 equally; the others are 0.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.softmin(np.array([0.0, 0.0, 800.0]))
     array([0.5, 0.5, 0. ])
     """
@@ -184,10 +172,6 @@ def sparsemax(xp: Namespace, x: Array, axis: Axes = -1, where: Mask | None = Non
     Infinite elements share the sum 1 equally; the others are 0. The weights of Keras 3.15 do
     not sum to 1 where more than one element is over the threshold.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.sparsemax(np.array([0.5, 0.25, -3.0]))
     array([0.625, 0.375, 0.   ])
     """
@@ -224,10 +208,6 @@ def entmax15(xp: Namespace, x: Array, axis: Axes = -1, where: Mask | None = None
     -----
     Infinite elements share the sum 1 equally; the others are 0.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.entmax15(np.array([0.5, 0.5, -3.0]))
     array([0.5, 0.5, 0. ])
     """
@@ -298,10 +278,6 @@ def entmax(
     -----
     Infinite elements share the sum 1 equally; the others are 0.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.entmax(np.array([0.5, 0.25, -3.0]), 2.0)
     array([0.625, 0.375, 0.   ])
     """

@@ -72,10 +72,6 @@ def softplus(
         The function is x where beta*x is over it. None, the default, needs no such cut; torch
         cuts at 20.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.softplus(np.array([-np.inf, 0.0, 20.0]))
     array([ 0.        ,  0.69314718, 20.        ])
     """
@@ -134,10 +130,6 @@ def _(xp, x, beta, threshold):
 def log_sigmoid(xp: Namespace, x: Array) -> Any:
     """Logarithm of the sigmoid, -log(1 + exp(-x)).
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.log_sigmoid(np.array([-1000.0, 0.0, 1.0]))
     array([-1.00000000e+03, -6.93147181e-01, -3.13261688e-01])
     """
@@ -165,10 +157,6 @@ def _(xp, x):
 def sparse_plus(xp: Namespace, x: Array) -> Any:
     """Sparse plus, (x + 1)**2/4 between -1 and 1, 0 below, x above.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.sparse_plus(np.array([-2.0, 0.0, 3.0]))
     array([0.  , 0.25, 3.  ])
     """
@@ -195,10 +183,6 @@ def _(xp, x):
 def sqrt_softplus(xp: Namespace, x: Array) -> Any:
     """Square root of softplus, sqrt(log(1 + exp(x))).
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.sqrt_softplus(np.array([-np.inf, 0.0, 100.0]))
     array([ 0.        ,  0.83255461, 10.        ])
     """
@@ -239,10 +223,6 @@ def squareplus(xp: Namespace, x: Array, b: ArrayOrNumber = 4.0) -> Any:
     b : number or array, optional
         The size of the bend, greater than 0; the value at 0 is sqrt(b)/2.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.squareplus(np.array([0.0, 1.5]))
     array([1., 2.])
     """
@@ -295,10 +275,6 @@ def _hyperbola(xp: Namespace, x: Array, b: ArrayOrNumber) -> tuple[Any, Any]:
 def bent_identity(xp: Namespace, x: Array) -> Any:
     """Bent identity, x + (sqrt(x*x + 1) - 1)/2, with slope 1/2 far to the left, 3/2 to the right.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.bent_identity(np.array([-np.inf, 0.0, 0.75]))
     array([ -inf, 0.   , 0.875])
     """
@@ -342,10 +318,6 @@ def flatten_t_swish(xp: Namespace, x: Array, threshold: ArrayOrNumber = -0.2) ->
     threshold : number or array, optional
         The value below 0.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.flatten_t_swish(np.array([-3.0, 0.0, 1.0]))
     array([-0.2       , -0.2       ,  0.53105858])
     """
@@ -389,10 +361,6 @@ def nlrelu(xp: Namespace, x: Array, beta: ArrayOrNumber = 1.0) -> Any:
     beta : number or array, optional
         The slope at 0 from the right, greater than 0.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.nlrelu(np.array([-1.0, 0.0, 1.0]))
     array([0.        , 0.        , 0.69314718])
     """

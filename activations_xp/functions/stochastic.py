@@ -84,10 +84,6 @@ def rrelu(
         Whether the slope of each element is drawn uniformly from `lower` to `upper`. If False, it
         is their mean everywhere.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.rrelu(np.array([-1.0, 2.0]), 0.25, 0.75)
     array([-0.5,  2. ])
     >>> ax.rrelu(np.array([-1.0, 2.0]), 0.25, 0.75, training=True, noise=np.array([1.0, 0.0]))
@@ -146,10 +142,6 @@ def dropout(
     native kernel of PyTorch, which returns NaN for a dropped infinity. It runs where PyTorch
     samples from its global state.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.dropout(np.array([1.0, 2.0, 3.0]), 0.25, training=True, noise=np.array([0.1, 0.3, 0.9]))
     array([0.        , 2.66666667, 4.        ])
     """
@@ -189,10 +181,6 @@ def alpha_dropout(
 
     The factors a and b preserve a mean of 0 and a variance of 1.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.alpha_dropout(np.array([1.0, 1.0]), 0.5, training=True, noise=np.array([0.2, 0.7]))
     array([-0.77919393,  1.66559883])
     """
@@ -230,10 +218,6 @@ def feature_alpha_dropout(
     Axis 0 is that of the samples and axis 1 that of the channels. The noise has size 1 along the
     other axes.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> noise = np.array([[[0.7], [0.2]]])
     >>> ax.feature_alpha_dropout(np.ones((1, 2, 2)), training=True, noise=noise)
     array([[[ 1.66559883,  1.66559883],
@@ -330,10 +314,6 @@ def gumbel_softmax(
         Whether the result is the one-hot sample itself. Its gradient is that of the soft result
         (straight-through estimator).
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.gumbel_softmax(np.zeros(2), noise=np.array([0.9, 0.1]))
     array([0.95624464, 0.04375536])
     >>> ax.gumbel_softmax(np.zeros(2), hard=True, noise=np.array([0.9, 0.1]))

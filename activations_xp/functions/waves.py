@@ -47,10 +47,6 @@ def snake(xp: Namespace, x: Array, frequency: ArrayOrNumber = 1.0) -> Any:
     frequency : number or array, optional
         The frequency of the sine, neither 0 nor infinite. Vocoders learn one for each channel.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.snake(np.array([-np.inf, 0.0, 1.0]))
     array([      -inf, 0.        , 1.70807342])
     """
@@ -94,10 +90,6 @@ def _(xp, x, frequency):
 def gcu(xp: Namespace, x: Array) -> Any:
     """Growing cosine unit, x*cos(x).
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.gcu(np.array([-np.pi, 0.0, 1.0]))
     array([3.14159265, 0.        , 0.54030231])
     """
@@ -122,10 +114,6 @@ def _(xp, x):
 def gaussian(xp: Namespace, x: Array) -> Any:
     """Gaussian, exp(-x*x).
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.gaussian(np.array([-np.inf, 0.0, 1.0]))
     array([0.        , 1.        , 0.36787944])
     """
@@ -161,10 +149,6 @@ def sine(xp: Namespace, x: Array, frequency: ArrayOrNumber = 1.0) -> Any:
     frequency : number or array, optional
         30 in the first layer of a SIREN.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import activations_xp as ax
     >>> ax.sine(np.array([0.0, 0.05, 1.0]), 30.0)
     array([ 0.        ,  0.99749499, -0.98803162])
     """
