@@ -393,9 +393,9 @@ def natives(cases: list[FunctionCase], seed: int, pool: Any) -> Iterator[str]:
     yield "\n## PyTorch's own kernels\n\n"
     yield (
         "These are the largest errors on the CPU in eps * max(abs(f(x)), min(abs(x), 1)).\n"
-        f'`precision("fast")` runs a kernel if its error is at most {ACCEPTED:g} and its derivatives\n'
-        "are right. An error in brackets is that of a kernel that it does not run. Of the\n"
-        "functions of JAX it runs none, and of those of NumPy tanh and maximum. Numbers beyond a\n"
+        f'`precision("fast")` runs a kernel if its error is at most {ACCEPTED:g} and its\n'
+        "derivatives are right. An error in brackets is that of a kernel that it does not run. Of\n"
+        "the functions of JAX it runs none, of those of NumPy tanh and maximum. Numbers over a\n"
         "quarter of the largest one are left out; there PyTorch's gelu is infinite.\n\n"
         "| function | float32 | float64 | float16 | bfloat16 |\n|:--|--:|--:|--:|--:|\n"
     )

@@ -47,8 +47,8 @@ def page() -> str:
             "The one-sided slopes are evaluated at a distance of 1e-6.\n",
             _table(["function", "x", "f", "f'", "left slope", "right slope"], _kinks()),
             "## Along an axis\n",
-            "Each row shows a slice of two elements, its result, and its gradient for the cotangents"
-            " 1, 2, ...\n",
+            "Each row shows a slice of two elements, its result, and its gradient for the"
+            " cotangents 1, 2, ...\n",
             _table(["function", "slice", "result", "gradient"], _slices()),
         ]
     )
