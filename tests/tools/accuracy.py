@@ -34,11 +34,12 @@ from oracle import (
     is_away_from,
     kinks_of,
     map_into_domain,
+    vjp,
 )
 
 import activations_xp as ax
 from activations_xp._oracle import ACCEPTED, difference, truth
-from activations_xp.backends.torch import NATIVE
+from activations_xp.backends.torch.native import NATIVE, ForwardOnly
 from conftest import BACKENDS, DTYPES
 
 LIBRARIES = {name: BACKENDS[name]() for name in ("numpy", "torch", "jax")}
@@ -103,9 +104,9 @@ def _surely(compute: Callable[[Any, int], Any], x: Any) -> Any:
 
 
 def _exactly(formula: str, x: Any, parameters: dict[str, Any]) -> tuple[Any, Any]:
-    """The formula, and its slope by central differences."""
+    """Return the formula, and its derivative by central differences."""
 
-    def slope(x: Any, digits: int) -> Any:
+    def derivative(x: Any, digits: int) -> Any:
         with mpmath.workdps(2 * digits):
             x = np.frompyfunc(lambda v: mpmath.mpf(float(v)), 1, 1)(x)
             step = abs(x) * mpmath.mpf(10) ** -(digits // 2)
@@ -115,7 +116,7 @@ def _exactly(formula: str, x: Any, parameters: dict[str, Any]) -> tuple[Any, Any
 
     return (
         _surely(lambda x, digits: truth(formula, x, parameters, digits=digits), x),
-        _surely(slope, x),
+        _surely(derivative, x),
     )
 
 
@@ -127,7 +128,7 @@ class Worst(NamedTuple):
 
     ulp: float
     x: float
-    share: float
+    correct: float
 
     def __str__(self) -> str:
         return _figure(self.ulp)
@@ -159,10 +160,10 @@ def is_normal(values: Any, dtype: Any) -> Any:
     return (size >= float(info.smallest_normal)) & (size <= float(info.max))
 
 
-def worst(got: Any, exact: Any, x: Any, told: Any = True) -> Worst:
-    """Over what is a normal number, and where one is `told` to look."""
+def worst(got: Any, exact: Any, x: Any, counted: Any = True) -> Worst:
+    """Return the largest error over what is a normal number and is `counted`."""
     size = np.abs(exact.astype("f8"))
-    counted = is_normal(exact, got.dtype) & told
+    counted = is_normal(exact, got.dtype) & counted
     error = difference(got, exact)
     beside = np.maximum(_around_zeros(x, exact), size)
     with np.errstate(all="ignore"):
@@ -172,7 +173,7 @@ def worst(got: Any, exact: Any, x: Any, told: Any = True) -> Worst:
 
 
 def ours(case: FunctionCase, library: str, x: Any, derivative: bool = False) -> Any:
-    """The portable results for NumPy's x."""
+    """Return the accurate results for NumPy's x."""
     backend = LIBRARIES[library]
     with ax.precision("accurate"), np.errstate(all="ignore"):
         function = case.function.derivative if derivative else case.function
@@ -231,7 +232,7 @@ Errors in units in the last place (ulp), against the formula of each definition 
 as good as a number can be rounded. `nox -s accuracy` writes this page: seed {seed}, {day},
 NumPy {numpy}, PyTorch {torch}, JAX {jax}, SciPy {scipy} on {machine}.
 
-Ours are the portable computations. The points are normal numbers, in float32 and float64 some
+Ours are the accurate computations. The points are normal numbers, in float32 and float64 some
 {many} for each function, over the whole range in logarithmic steps, densely in [-20, 20] and
 where exponentials underflow, beside kinks and ends; in 16 bits all there are. Counted is where
 the exact result is a normal number. Beside a zero of the function or its derivative, other than
@@ -251,12 +252,14 @@ def elementwise(dtype: str, cases: list[FunctionCase], seed: int, pool: Any) -> 
     xs = [points(case, dtype, seed) for case in cases]
     formulas = [case.formula for case in cases]
     exact = pool.map(_exactly, formulas, xs, [case.all_parameters for case in cases])
-    for case, x, (values, slopes) in zip(cases, xs, exact, strict=True):
+    for case, x, (values, derivatives) in zip(cases, xs, exact, strict=True):
         got = {name: ours(case, name, x) for name in LIBRARIES}
         figures = {name: worst(y, values, x) for name, y in got.items()}
         most = max(figures.values())
-        told = is_away_from(kinks_of(case), x)
-        moved = max(worst(ours(case, name, x, True), slopes, x, told) for name in LIBRARIES)
+        smooth = is_away_from(kinks_of(case), x)
+        of_derivative = max(
+            worst(ours(case, name, x, True), derivatives, x, smooth) for name in LIBRARIES
+        )
         size = np.abs(values.astype("f8"))
         with np.errstate(all="ignore"):
             size = np.maximum(size, _around_zeros(x, values)).astype(dtype)
@@ -268,10 +271,10 @@ def elementwise(dtype: str, cases: list[FunctionCase], seed: int, pool: Any) -> 
         cells = [
             *figures.values(),
             f"{most.x:.5g}",
-            f"{most.share:.1f} %",
+            f"{most.correct:.1f} %",
             _figure(float(apart)),
-            moved,
-            f"{moved.x:.5g}",
+            of_derivative,
+            f"{of_derivative.x:.5g}",
             *theirs,
         ]
         yield f"| {case} | " + " | ".join(map(str, cells)) + " |\n"
@@ -312,7 +315,7 @@ def sixteen_bits(dtype: str, cases: list[FunctionCase]) -> Iterator[str]:
         other = np.any([a != b for a, b in itertools.combinations(bits, 2)], axis=0)
         other &= is_normal(exact, dtype)
         theirs = [of_peer(case, peer, x, exact, judged) for peer in ("torch", "jax")]
-        cells = [str(figure), f"{figure.share:.2f} %", str(int(other.sum())), *theirs]
+        cells = [str(figure), f"{figure.correct:.2f} %", str(int(other.sum())), *theirs]
         yield f"| {case} | " + " | ".join(cells) + " |\n"
 
 
@@ -342,10 +345,10 @@ def _along_an_axis(case: FunctionCase, library: str, dtype: str) -> tuple[float,
         exact = exact_values(case.formula, row, case.all_parameters)
         got = ours(case, library, row[None])
         g = np.random.default_rng(7).normal(size=got.shape).astype(dtype)
-        x, pulled = backend.asarray(row[None]), backend.asarray(g)
-        pulled = backend.asnumpy(case.function.vjp(x, pulled, **case.parameters))
+        x, g_there = backend.asarray(row[None]), backend.asarray(g)
+        dx = backend.asnumpy(vjp(case.function, g_there, x, **case.parameters))
         j = cached_on_disk(exact_jacobian, case.formula, row, case.all_parameters)
-        apart = np.abs(pulled[0] - (g.ravel() @ j).astype("f8")).max()
+        apart = np.abs(dx[0] - (g.ravel() @ j).astype("f8")).max()
         size = max((np.abs(g.ravel()) @ np.abs(j)).astype("f8").max(), np.finfo(dtype).tiny)
         got = got.reshape(exact.shape)
         counted = difference(got, exact)[is_normal(exact, dtype)]
@@ -358,8 +361,8 @@ def natives(cases: list[FunctionCase], seed: int, pool: Any) -> Iterator[str]:
     yield "\n## PyTorch's own kernels\n\n"
     yield (
         "Largest errors on the CPU in eps * max(|f(x)|, min(|x|, 1)), by which a kernel is\n"
-        f"judged: `auto` takes one that has at most {ACCEPTED:g}, and right derivatives. In\n"
-        "brackets what it does not take. JAX's functions are never taken, NumPy's tanh and\n"
+        f"judged: one is taken that has at most {ACCEPTED:g}, and right derivatives. In\n"
+        "brackets what is not taken. JAX's functions are never taken, NumPy's tanh and\n"
         "maximum are. Beyond a quarter of the largest number, left out here, PyTorch's gelu is\n"
         "infinite.\n\n"
         "| function | float32 | float64 | float16 | bfloat16 |\n|:--|--:|--:|--:|--:|\n"
@@ -368,12 +371,11 @@ def natives(cases: list[FunctionCase], seed: int, pool: Any) -> Iterator[str]:
     for case in cases:
         native = NATIVE.get(case.definition.name)
         values = [case.all_parameters[name] for name in case.definition.parameters]
-        if (
-            native is None
-            or case.definition.output_axis is not None
-            or native.bind(*values) is None
-        ):
+        kernel = native.bind(*values) if native is not None else None
+        if kernel is None or case.definition.output_axis is not None:
             continue
+        if isinstance(kernel, ForwardOnly):
+            kernel = kernel.kernel
         cells = []
         for dtype in ("float32", "float64", "float16", "bfloat16"):
             if dtype.endswith("16"):
@@ -386,10 +388,10 @@ def natives(cases: list[FunctionCase], seed: int, pool: Any) -> Iterator[str]:
                 exact = next(pool.map(_values, [case.formula], [x], [case.all_parameters]))
             inner = np.abs(x.astype("f8")) < float(ml_dtypes.finfo(dtype).max) / 4
             x, exact = x[inner], exact[inner]
-            got = backend.asnumpy(case.function.native(backend.asarray(x), **case.parameters))
+            got = backend.asnumpy(kernel(backend.asarray(x)))
             error = difference(got, exact, x).max()
-            taken = getattr(torch, dtype) not in native.amiss
-            cells.append(_figure(error) if taken else f"({_figure(error)})")
+            is_taken = getattr(torch, dtype) not in native.inaccurate_dtypes
+            cells.append(_figure(error) if is_taken else f"({_figure(error)})")
         yield f"| {case} | " + " | ".join(cells) + " |\n"
 
 
