@@ -87,8 +87,8 @@ def kernels() -> str:
     return "\n".join(
         [
             "\n## PyTorch's own kernels\n",
-            "Where they are taken (`auto`) they are not ours in these places, for float32;"
-            " `f.accurate` is\nours everywhere.\n",
+            "Where `fast` takes them they are not ours in these places, for float32; `f.accurate`"
+            " is ours\neverywhere.\n",
             _table(["function", "at", "PyTorch's", "ours"], rows),
         ]
     )
@@ -121,9 +121,9 @@ def _kinks() -> list[list[str]]:
     for function in elementwise():
         for kink in function.definition.properties.kinks:
             near = [kink, kink - STEP, kink + STEP]
-            values, slopes = value_and_derivative(function, near)
-            numbers = map(_number, (kink, values[0], *slopes))
-            rows.append([_title(function, given(function)), *numbers])
+            values, derivatives = value_and_derivative(function, near)
+            cells = map(_number, (kink, values[0], *derivatives))
+            rows.append([_title(function, given(function)), *cells])
     return rows
 
 
@@ -153,7 +153,7 @@ def result_and_gradient(function: Any, row: Any, parameters: Any) -> tuple[Any, 
     x = np.asarray(row)
     y = function.accurate(x, **parameters)
     g = 1.0 + np.arange(y.size).reshape(y.shape)
-    return np.ravel(y), function.vjp(x, np.asarray(g), **parameters)
+    return np.ravel(y), function.vjp(np.asarray(g), x, **parameters)["x"]
 
 
 def _slices() -> list[list[str]]:

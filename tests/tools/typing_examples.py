@@ -31,8 +31,8 @@ def keeps_the_type_of_the_array(
     assert_type(ax.gelu(f), float)
     assert_type(ax.silu.derivative(t), torch.Tensor)
     assert_type(ax.silu.value_and_derivative(t), tuple[torch.Tensor, torch.Tensor])
-    assert_type(ax.prelu.parameter_derivatives(j, 0.25), dict[str, jax.Array])
-    assert_type(ax.softmax.vjp(n, n, axis=0), npt.NDArray[np.float32])
+    assert_type(ax.prelu.vjp(j, j, 0.25), dict[str, jax.Array])
+    assert_type(ax.softmax.vjp(n, n, axis=0), dict[str, npt.NDArray[np.float32]])
     ax.softmax.vjp(n)  # type: ignore
     assert_type(ax.elu(n, alpha=0.5, out=n), npt.NDArray[np.float32])
     assert_type(ax.softmax.accurate(n, axis=(0, 1)), npt.NDArray[np.float32])
@@ -69,7 +69,7 @@ def refuses_the_rest(t: torch.Tensor) -> None:
     ax.relu("x")  # type: ignore
     ax.prelu(t)  # type: ignore
     ax.gelu(x=t)  # type: ignore
-    with ax.precision("fast"):  # type: ignore
+    with ax.precision("auto"):  # type: ignore
         pass
 
 
