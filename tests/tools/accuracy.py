@@ -181,7 +181,7 @@ def ours(case: FunctionCase, library: str, x: Any, derivative: bool = False) -> 
 
 
 def peers(case: FunctionCase, library: str) -> Iterator[Callable[[Any], Any]]:
-    """What the library calls it, at what may be the same parameters."""
+    """Yield the library's own function at what may be the same parameters."""
     entries = case.definition.peers.get(library, ())
     if len(entries) != 1 or entries[0].note or len(entries[0].parameters) > 1:
         return

@@ -1,4 +1,4 @@
-"""How long every function takes, beside the best of what else there is for the same array.
+"""Time every function beside the best of what else there is for the same array.
 
 ``nox -s bench`` writes the page ``docs/performance.md`` and its pictures; with names it prints what
 is said of those. Ours and theirs take turns in one process, and the figure is the median of the
@@ -90,17 +90,17 @@ def measured(ours: Call, theirs: dict[str, Call]) -> Figure:
             for _ in range(number):
                 call()
             column.append((time.perf_counter() - start) / number)
-    own, *others = times
-    ratios = [statistics.median(b / a for a, b in zip(own, o, strict=True)) for o in others]
+    ours, *others = times
+    ratios = [statistics.median(b / a for a, b in zip(ours, o, strict=True)) for o in others]
     best = min(range(len(ratios)), key=ratios.__getitem__)
-    return Figure(statistics.median(own), list(theirs)[best], ratios[best])
+    return Figure(statistics.median(ours), list(theirs)[best], ratios[best])
 
 
 def _either(name: str) -> Callable[[Any], Any]:
-    """Of an array or of a Python number, which stays one and so leaves float32 what it is."""
-    own = getattr(math, name)
+    """Return a function of arrays and of numbers, which stay such and leave float32 what it is."""
+    of_number = getattr(math, name)
     other = getattr(scipy.special if name.startswith("erf") else np, name)
-    return lambda v: own(v) if isinstance(v, (int, float)) else other(v)
+    return lambda v: of_number(v) if isinstance(v, (int, float)) else other(v)
 
 
 WORDS: dict[str, Any] = {
@@ -114,7 +114,7 @@ FORMULAS: dict[str, Callable[[Any], Any]] = {
     "softplus": lambda x: np.logaddexp(x, np.float32(0)),
     "softmax": lambda x: (e := np.exp(x - np.max(x, -1, keepdims=True))) / np.sum(e, -1)[..., None],
 }
-"""What one writes in NumPy where the formula is not what one would."""
+"""Functions as one writes them in NumPy, where one would not write the formula."""
 
 
 def formula(definition: Any) -> Callable[[Any], Any] | None:
@@ -258,7 +258,7 @@ def figures(names: list[str], sizes: dict[str, list[int]]) -> Table:
 
 
 class Share(NamedTuple):
-    """What threads gain: seconds with one and with all, and the bytes beyond the result."""
+    """The gain by threads: seconds with one and with all, and the bytes beyond the result."""
 
     alone: float
     together: float
@@ -270,7 +270,7 @@ class Share(NamedTuple):
 
 
 def shares(names: list[str], size: int) -> dict[str, Share]:
-    """What more threads and more memory a large NumPy array takes."""
+    """Return the gain by threads, and the memory, of large NumPy arrays."""
     table = {}
     everything = np.random.default_rng(0).normal(0, 3, size).astype(np.float32)
     threads = ax.get_num_threads()

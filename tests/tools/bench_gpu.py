@@ -1,4 +1,4 @@
-"""How long the functions take on a GPU, beside PyTorch's and JAX's own, and beside a copy.
+"""Time the functions on a GPU, beside PyTorch's and JAX's own, and beside a copy.
 
 ``nox -s bench_gpu`` writes the page ``docs/performance_gpu.md``; with names it prints what is said
 of those. Times are those that the device's events tell, medians of calls that take turns; JAX has
@@ -158,13 +158,13 @@ if __name__ == "__main__":
     parser.add_argument("--device", default="cuda")
     asked = parser.parse_args()
     every = [f.__name__ for f in FUNCTIONS if f.definition.keeps_shape]
-    found = {
+    tables = {
         str(dtype).removeprefix("torch."): [
             *rows(asked.names or every, asked.size, dtype, asked.device)
         ]
         for dtype in (torch.float32, torch.bfloat16)
     }
-    text = "".join(page(found, asked.size, asked.device))
+    text = "".join(page(tables, asked.size, asked.device))
     if asked.names or asked.device == "cpu":
         print(text)
     else:

@@ -1,4 +1,4 @@
-"""How long attention, the adaptive softmax and what is random take, beside PyTorch and JAX.
+"""Time attention, the adaptive softmax and random functions beside PyTorch and JAX.
 
 ``nox -s bench`` writes the page ``docs/operations.md`` with it; ratios and medians are as there.
 """
@@ -60,10 +60,10 @@ def attention() -> Iterator[tuple[str, str, Any, dict[str, Any]]]:
         yield what, "NumPy", functools.partial(sdpa.vjp, arrays[0], *arrays), peer
         yield what, "PyTorch", lambda leaves=leaves: _back(sdpa(*leaves)), peer
         swapped = [jnp.asarray(a.swapaxes(1, 2)) for a in arrays]
-        own = jax.jit(ax.dropin.jax.dot_product_attention)
+        ours = jax.jit(ax.dropin.jax.dot_product_attention)
         peer = {"JAX": functools.partial(_ready, jax.jit(jax.nn.dot_product_attention), *swapped)}
         what = f"attention {shape[0] * shape[1]} x {shape[2]}"
-        yield what, "JAX", functools.partial(_ready, own, *swapped), peer
+        yield what, "JAX", functools.partial(_ready, ours, *swapped), peer
 
 
 def _back(y: Any) -> Any:
@@ -90,20 +90,20 @@ def modules() -> Iterator[tuple[str, str, Any, dict[str, Any]]]:
             {"PyTorch": lambda c=calls[1]: _back(c()[0])},
         )
     cutoffs = [2000, 10_000, 50_000]
-    own = layers.AdaptiveLogSoftmaxWithLoss(256, 100_000, cutoffs)
+    layer = layers.AdaptiveLogSoftmaxWithLoss(256, 100_000, cutoffs)
     other = torch.nn.AdaptiveLogSoftmaxWithLoss(256, 100_000, cutoffs)
-    other.load_state_dict(own.state_dict())
+    other.load_state_dict(layer.state_dict())
     x = torch.tensor(_normal(1024, 256))
     target = torch.tensor(np.minimum(RNG.zipf(1.2, 1024) - 1, 99_999))
     peer = {"PyTorch": lambda: _back(other(x, target).loss)}
     yield (
         "adaptive softmax 1e5 classes, gradient",
         "PyTorch",
-        lambda: _back(own(x, target).loss),
+        lambda: _back(layer(x, target).loss),
         peer,
     )
     peer = {"PyTorch": functools.partial(other.predict, x)}
-    yield "adaptive predict 1e5 classes", "PyTorch", functools.partial(own.predict, x), peer
+    yield "adaptive predict 1e5 classes", "PyTorch", functools.partial(layer.predict, x), peer
 
 
 def stochastic() -> Iterator[tuple[str, str, Any, dict[str, Any]]]:

@@ -1,6 +1,6 @@
-"""What PyTorch keeps for the backward pass, over the bytes of the input.
+"""Print the bytes that PyTorch keeps for the backward pass, over those of the input.
 
-`nox -s memory` prints it.
+`nox -s memory` runs it.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ LABELS = np.array([[0, 2, 3, -1], [1, 1, 2, 0], [3, 3, 3, 3]])
 SHAPES = [(), (0, 4), (4,), (2, 4), (2, 6, 4)]
 
 ATTENTION = {"dot_product_attention"}
-"""Of several arrays, with tests of its own."""
+"""Functions of several arrays, with tests of their own."""
 
 Given = Mapping[str, Any]
 Formula = str | Callable[..., Any]
@@ -62,7 +62,7 @@ class PeerLibrary:
 
     @property
     def names(self) -> list[str]:
-        """Those that the module does not have from another, and that take one array."""
+        """Functions of one array that are the module's own."""
         names = [
             n for n in self.ours.__all__ if getattr(self.ours, n).__module__ == self.ours.__name__
         ]
@@ -94,7 +94,7 @@ class PeerLibrary:
         return function
 
     def exact(self, name: str, x: Any, given: Given) -> np.ndarray:
-        """What `inaccurate` says, and NaN where x is out of the oracle's reach."""
+        """Return what `inaccurate` says, and NaN where x is out of the oracle's reach."""
         formula = self.inaccurate[name]
         values = self.asnumpy(x).astype("f8")
         defaults = {p.name: p.default for p in self.parameters(name).values()}

@@ -1,5 +1,5 @@
 # pyright: strict, reportUnnecessaryTypeIgnoreComment=true
-"""What a type checker must see: the caller's array type kept, wrong parameters refused.
+"""Type checkers keep the type of the caller's array, and refuse wrong parameters.
 
 mypy and pyright read this file; each ``type: ignore`` is an error that they must report.
 """
