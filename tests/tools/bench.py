@@ -176,6 +176,15 @@ def on_numpy(function: Any, x: Any) -> Iterator[Entry]:
         yield from comparable("NumPy", definition.name, functools.partial(function, x), theirs)
 
 
+def compiled(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return the function as ``torch.compile`` makes it.
+
+    Each has its own code, by which the compiler remembers; what is not Python it leaves alone.
+    """
+    result: Callable[[Any], Any] = torch.compile(eval("lambda x: f(x)", {"f": function}))
+    return result
+
+
 def on_torch(function: Any, x: Any) -> Iterator[Entry]:
     definition = function.definition
     peer = peer_of(definition, "torch")
@@ -186,11 +195,8 @@ def on_torch(function: Any, x: Any) -> Iterator[Entry]:
     entries = list(comparable("torch", definition.name, functools.partial(function, there), theirs))
     yield from entries
     if entries and x.size == LARGE:
-        # each its own code, by which the compiler remembers; what is not Python it leaves alone
-        compiled = torch.compile(eval("lambda x: peer(x)", {"peer": peer}))
-        theirs = {"PyTorch": functools.partial(compiled, there)}
-        ours = functools.partial(ax.compiled(function), there)
-        yield Entry("torch, compiled", definition.name, ours, theirs)
+        ours, its = (functools.partial(compiled(f), there) for f in (function, peer))
+        yield Entry("torch, compiled", definition.name, ours, {"PyTorch": its})
     if entries and definition.derivative is not None:
         leaf, g = there.clone().requires_grad_(), torch.ones_like(there)
 
