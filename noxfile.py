@@ -52,8 +52,8 @@ def newest_python() -> str:
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
     for minor in range(30, sys.version_info.minor, -1):
         name = f"python3.{minor}"
-        found = [shutil.which(name), *map(str, sorted(pyenv.glob(f"versions/3.*/bin/{name}")))]
-        for path in filter(None, found):
+        paths = [shutil.which(name), *map(str, sorted(pyenv.glob(f"versions/3.*/bin/{name}")))]
+        for path in filter(None, paths):
             # a shim may be on the path for a version that it cannot start
             run = subprocess.run([path, "-c", "import ensurepip"], capture_output=True)
             if run.returncode == 0:

@@ -176,8 +176,9 @@ def parameter_derivatives(
         for name, spec in definition.parameters.items()
         if takes_array(spec) and values[name] is not None
     }
-    found = function.vjp(asarray(np.ones_like(x)), asarray(x), **{**parameters, **arrays})
-    return {name: gradient for name, gradient in found.items() if name != "x"}
+    ones = asarray(np.ones_like(x))
+    gradients = function.vjp(ones, asarray(x), **{**parameters, **arrays})
+    return {name: gradient for name, gradient in gradients.items() if name != "x"}
 
 
 def has_parameter_derivatives(function: Any) -> bool:

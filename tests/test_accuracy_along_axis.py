@@ -1,4 +1,4 @@
-"""How far what works along an axis is from exact, on short and long slices, and at their limits.
+"""Functions along an axis are accurate on short and on long slices, and right at their limits.
 
 The formulas of the definitions are evaluated in the widest floats that NumPy has, which have ample
 digits for float32 and less; in many digits for float64. The unit is one of the exact value where
@@ -32,7 +32,7 @@ SIZES = {"float32": (1, 2, 10, 1000, 5000), "float16": (1000,), "bfloat16": (100
 OF_DIFFERENCES = 4.0
 OF_SUM = 4.0
 HALF = 0.501
-"""What is rounded from wider floats."""
+"""The bound of results that are rounded from wider floats."""
 
 WIDE = np.longdouble
 WORDS = {
@@ -176,7 +176,7 @@ def test_nan_beside_infinity(function, backend):
 
 
 def test_masked_long_slices(masked, backend):
-    """What is masked counts for nothing, though it be infinite or NaN."""
+    """A masked element counts for nothing, though it be infinite or NaN."""
     rng = np.random.default_rng(1)
     x = rng.normal(size=3000) * 10
     mask = rng.random(3000) < 0.5

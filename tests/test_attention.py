@@ -25,7 +25,7 @@ SHAPES = {
     "one key": ((2, 6, 4), (2, 1, 4), (2, 1, 4)),
     "more queries": ((2, 7, 4), (2, 3, 4), (2, 3, 4)),
 }
-"""Of query, key and value."""
+"""The shapes of query, key and value."""
 
 MASKS = [None, "full", "keys", "queries"]
 BIASES = [None, "full", "keys", "with -inf"]
@@ -222,7 +222,7 @@ def _with_nonfinite(backend, number, dtype="float64"):
 
 @over("number", [nan, inf, -inf])
 def test_masked_nan_and_infinity(number, backend):
-    """What is masked has no influence."""
+    """A masked key has no influence."""
     dtype = backend.dtypes[-1]
     *arrays, mask = _with_nonfinite(backend, number, dtype)
     *zeros, _ = _with_nonfinite(backend, 0.0, dtype)
@@ -245,7 +245,7 @@ def test_masked_nan_and_infinity(number, backend):
 
 
 def test_causal_nan(backend):
-    """What comes later has no influence."""
+    """A later key has no influence."""
     *arrays, _ = _with_nonfinite(backend, nan)
     *zeros, _ = _with_nonfinite(backend, 0.0)
     got, expected = (backend.asnumpy(sdpa(*a, is_causal=True)) for a in (arrays, zeros))
@@ -531,7 +531,7 @@ def test_multi_head_sequence_first(backend):
 
 @over("number", [nan, inf])
 def test_multi_head_padding(number, backend):
-    """What is padded has no influence."""
+    """Padding has no influence."""
     x = np.random.default_rng(5).normal(size=(2, 4, 4))
     padded = x.copy()
     padded[0, 3] = number

@@ -1,4 +1,4 @@
-"""What users complain about elsewhere, in public threads: each complaint with its answer.
+"""Complaints by users of other libraries in public threads, each with its answer.
 
 It is asked of our own computation, as torch and JAX differentiate it and as the others have it of
 ``vjp``; where torch's own kernel is taken the answer is torch's, and the page of conventions says

@@ -302,7 +302,7 @@ def _step_of_jax(function, given, weights, pixels, one_hot):
 
 @functools.cache
 def _layers_of_jax():
-    """What is the same for every function, compiled once for all."""
+    """Return the layers, which are the same for every function and compiled once for all."""
     import jax
 
     def last(hidden, w, b, one_hot):

@@ -1,4 +1,4 @@
-"""What holds for every function on every library: types, dtypes, shapes, memory, warnings."""
+"""The rules for every function on every library: types, dtypes, shapes, memory, warnings."""
 
 from __future__ import annotations
 

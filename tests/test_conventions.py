@@ -23,8 +23,8 @@ def test_page_is_current():
 @pytest.mark.libraries("torch")
 def test_page_of_kernels_is_current(backend):
     """Other lines may stand on the page, because kernels differ between processors."""
-    listed = PAGE.read_text().splitlines()
-    assert not set(conventions.kernels().splitlines()) - set(listed), "run nox -s tables"
+    lines = PAGE.read_text().splitlines()
+    assert not set(conventions.kernels().splitlines()) - set(lines), "run nox -s tables"
 
 
 def test_conventions_on_every_library(elementwise, backend):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from oracle import (
     CASES,
+    FUNCTIONS,
     ROWS,
     cached_on_disk,
     cases_of,
@@ -35,6 +36,8 @@ SLICED = [
     if output_axis(case.function) in ("kept", "resized") and "axis" not in case.parameters
 ]
 """An added axis has no slices of x."""
+
+GATED = [f for f in FUNCTIONS if "gate" in f.definition.parameters]
 
 
 @pytest.mark.once
@@ -91,8 +94,8 @@ def _in_formulas():
 @pytest.mark.parametrize(("case", "name"), list(_in_formulas()))
 def test_derivatives_by_parameters(case, name, backend, standard_dtype):
     x, exact = sampled_parameter_derivatives(case, name, standard_dtype)
-    found = parameter_derivatives(case.function, x, backend.asarray, **case.parameters)
-    got = backend.asnumpy(found[name])
+    by_name = parameter_derivatives(case.function, x, backend.asarray, **case.parameters)
+    got = backend.asnumpy(by_name[name])
     assert got.dtype == standard_dtype
     assert got.shape == x.shape
     assert difference(got, exact, x).max() <= 4 * case.ulp + 8
@@ -101,7 +104,7 @@ def test_derivatives_by_parameters(case, name, backend, standard_dtype):
 @pytest.mark.once
 def test_derivatives_by_parameters_are_those_of_array_parameters(elementwise):
     specs = elementwise.definition.parameters.values()
-    assert has_parameter_derivatives(elementwise) == any(map(takes_array, specs))
+    assert has_parameter_derivatives(elementwise) == any(spec.differentiable for spec in specs)
 
 
 @pytest.mark.once
@@ -190,3 +193,32 @@ def test_vjp_masked(masked, backend):
         g_row = g[row] if y.ndim == 1 else g[row][mask[row]]
         alone = vjp(masked, np.asarray(g_row), x[row][mask[row]], **given)
         np.testing.assert_allclose(got[row][mask[row]], alone, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.usefixtures("uncompiled")
+@over("function", GATED)
+def test_vjp_of_gate_as_array(function, backend):
+    """Value and gate as two arrays have the gradients that they have as halves."""
+    a, b = np.linspace(-3, 4, 12).reshape(3, 4), np.linspace(5, -6, 12).reshape(3, 4)
+    g = np.cos(b)
+    expected = vjp(function, g, np.concatenate([a, b], axis=-1))
+    dtype = backend.dtypes[-1]
+    a, b, g = (backend.array(v, dtype) for v in (a, b, g))
+    gradients = function.vjp(g, a, gate=b)
+    assert gradients.keys() == {"x", "gate"}
+    for name, half in ("x", expected[:, :4]), ("gate", expected[:, 4:]):
+        got = backend.asnumpy(gradients[name])
+        np.testing.assert_allclose(got, half, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.usefixtures("uncompiled")
+def test_vjp_invalid_cotangent(activation, backend):
+    given = required_parameters(activation)
+    x = backend.array(np.full((2, 4), 0.5), "float32")
+    y = backend.asnumpy(activation(x, **given))
+    message = rf"^{activation.__name__}\.vjp: g "
+    for shape, dtype, kind in [((5, 7), "float32", ValueError), (y.shape, "int32", TypeError)]:
+        with pytest.raises(kind, match=message):
+            activation.vjp(backend.array(np.ones(shape), dtype), x, **given)
+    with pytest.raises(TypeError, match=message):
+        activation.vjp([1.0], x, **given)

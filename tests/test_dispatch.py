@@ -30,13 +30,13 @@ def test_import_loads_no_array_library_but_numpy():
 def test_get_by_name_and_alias(activation):
     assert ax.get(activation.definition.name) is activation
     for alias, parameters in aliases_of(activation).items():
-        found = ax.get(alias)
+        bound = ax.get(alias)
         if parameters:
-            assert isinstance(found, functools.partial)
-            assert found.func is activation
-            assert found.keywords == parameters
+            assert isinstance(bound, functools.partial)
+            assert bound.func is activation
+            assert bound.keywords == parameters
         else:
-            assert found is activation
+            assert bound is activation
 
 
 @pytest.mark.once

@@ -34,7 +34,7 @@ pytestmark = pytest.mark.usefixtures("uncompiled")
 
 
 class Convertible:
-    """What NumPy and torch would make an array of without a word."""
+    """An object that NumPy and torch would make an array of without a word."""
 
     def __array__(self, dtype=None, copy=None):
         return np.ones(4)

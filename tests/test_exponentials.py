@@ -1,4 +1,4 @@
-"""What only some exponentials do."""
+"""Behaviours of single exponentials."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds for every function of several arrays."""
+"""The rules for every function of several arrays."""
 
 from __future__ import annotations
 

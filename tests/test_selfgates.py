@@ -1,4 +1,4 @@
-"""What only some self-gated units do."""
+"""Behaviours of single self-gated units."""
 
 from __future__ import annotations
 

@@ -178,7 +178,7 @@ def test_dropout_of_none_and_of_all(function, backend, seeded):
 
 @over("function", DROPOUTS)
 def test_dropped_nan_and_infinity(function, backend):
-    """What is dropped has no influence and no gradient, whatever it was."""
+    """A dropped element has no influence and no gradient, whatever it was."""
     x = backend.array([[np.nan, np.inf, -np.inf, 1.0]], "float32")
     noise = backend.array([[0.1, 0.1, 0.1, 0.9]], "float32")
     one = backend.array(np.ones((1, 4)), "float32")

@@ -123,10 +123,12 @@ def _converged(compute: Callable[[Any, int], Any], x: Any) -> Any:
     return result
 
 
-def _exact_value_and_slope(formula: str, x: Any, parameters: dict[str, Any]) -> tuple[Any, Any]:
-    """Return the values of the formula, and its slopes by central differences."""
+def _exact_value_and_derivative(
+    formula: str, x: Any, parameters: dict[str, Any]
+) -> tuple[Any, Any]:
+    """Return the values of the formula, and its derivatives by central differences."""
 
-    def slope(x: Any, digits: int) -> Any:
+    def derivative(x: Any, digits: int) -> Any:
         with mpmath.workdps(2 * digits):
             x = np.frompyfunc(lambda v: mpmath.mpf(float(v)), 1, 1)(x)
             step = abs(x) * mpmath.mpf(10) ** -(digits // 2)
@@ -136,7 +138,7 @@ def _exact_value_and_slope(formula: str, x: Any, parameters: dict[str, Any]) -> 
 
     return (
         _converged(lambda x, digits: truth(formula, x, parameters, digits=digits), x),
-        _converged(slope, x),
+        _converged(derivative, x),
     )
 
 
@@ -279,14 +281,18 @@ def elementwise(dtype: str, cases: list[FunctionCase], seed: int, pool: Any) -> 
     yield "|:--|" + "--:|" * (8 + len(PEERS)) + "\n"
     xs = [points(case, dtype, seed) for case in cases]
     formulas = [case.formula for case in cases]
-    exact = pool.map(_exact_value_and_slope, formulas, xs, [case.all_parameters for case in cases])
-    for case, x, (values, slopes) in zip(cases, xs, exact, strict=True):
+    exact = pool.map(
+        _exact_value_and_derivative, formulas, xs, [case.all_parameters for case in cases]
+    )
+    for case, x, (values, exact_derivatives) in zip(cases, xs, exact, strict=True):
         got = {name: ours(case, name, x) for name in LIBRARIES}
         errors = {name: largest_error(y, values, x) for name, y in got.items()}
         largest = max(errors.values())
         smooth = is_away_from(kinks_of(case), x)
         derivatives = [ours(case, name, x, derivative=True) for name in LIBRARIES]
-        of_derivative = max(largest_error(dy_dx, slopes, x, smooth) for dy_dx in derivatives)
+        of_derivative = max(
+            largest_error(dy_dx, exact_derivatives, x, smooth) for dy_dx in derivatives
+        )
         size = np.abs(values.astype("f8"))
         with np.errstate(all="ignore"):
             size = np.maximum(size, _size_near_zeros(x, values)).astype(dtype)
@@ -427,7 +433,7 @@ def natives(cases: list[FunctionCase], seed: int, pool: Any) -> Iterator[str]:
 
 
 def _values(formula: str, x: Any, parameters: dict[str, Any]) -> Any:
-    return _exact_value_and_slope(formula, x, parameters)[0]
+    return _exact_value_and_derivative(formula, x, parameters)[0]
 
 
 def page(names: list[str], seed: int) -> Iterator[str]:

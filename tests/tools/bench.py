@@ -175,6 +175,16 @@ def on_numpy(function: Any, x: Any) -> Iterator[Entry]:
         yield from comparable("NumPy", definition.name, functools.partial(function, x), theirs)
 
 
+def compiled(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return what ``torch.compile`` makes of a function.
+
+    The compiler keeps its results by code object, and does not compile what is not Python.
+    Therefore each function is called from a lambda of its own.
+    """
+    result: Callable[[Any], Any] = torch.compile(eval("lambda x: f(x)", {"f": function}))
+    return result
+
+
 def on_torch(function: Any, x: Any) -> Iterator[Entry]:
     definition = function.definition
     peer = peer_of(definition, "torch")
@@ -184,6 +194,9 @@ def on_torch(function: Any, x: Any) -> Iterator[Entry]:
     theirs = {"PyTorch": functools.partial(peer, x)}
     entries = list(comparable("torch", definition.name, functools.partial(function, x), theirs))
     yield from entries
+    if entries and x.numel() == LARGE:
+        ours, other = (functools.partial(compiled(f), x) for f in (function, peer))
+        yield Entry("torch, compiled", definition.name, ours, {"PyTorch": other})
     if entries and definition.derivative is not None:
         leaf, g = x.clone().requires_grad_(), torch.ones_like(x)
 

@@ -26,7 +26,7 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 import jax
 import torch
 from oracle import FUNCTIONS, peer_of, required_parameters
-from tools.bench import agree
+from tools.bench import agree, compiled
 
 import activations_xp as ax
 
@@ -88,9 +88,11 @@ def calls_to_compare(function: Any, x: torch.Tensor) -> dict[str, Call]:
         "copy": x.clone,
         "fast": functools.partial(fast, x),
         "accurate": functools.partial(accurate, x),
+        "compiled": functools.partial(compiled(fast), x),
     }
     if of_torch is not None and not required and agrees(calls["fast"], of_torch, x):
         calls["PyTorch"] = functools.partial(of_torch, x)
+        calls["PyTorch, compiled"] = functools.partial(compiled(of_torch), x)
     jax_x = jax.numpy.from_dlpack(x)
     calls["JAX, fast"] = functools.partial(jax.jit(fast), jax_x)
     if of_jax is not None and not required and agrees(calls["JAX, fast"], of_jax, jax_x):
@@ -130,19 +132,23 @@ The arrays have {size:.0e} elements. `nox -s bench_gpu` measured the times on {n
 {datetime.date.today()}, {versions}.
 The first columns are the time at `precision("fast")`, the bytes read and written per second, and
 the time of a copy divided by ours. The others are the time of PyTorch's and JAX's own function
-divided by ours, at `precision("fast")` unless the heading says "accurate": above 1 ours is faster.
+divided by ours: above 1 ours is faster. *accurate* is ours at `precision("accurate")`, and
+*compiled* are both compiled by `torch.compile`.
 """
     for title, table in tables.items():
         width = 2 if "16" in title else 4
         yield f"\n## {title}\n\n"
-        yield "| function | time | GB/s | copy | PyTorch | PyTorch, accurate | JAX |\n"
-        yield "|:--" + "|--:" * 6 + "|\n"
+        yield "| function | time | GB/s | copy | PyTorch | PyTorch, accurate"
+        yield " | PyTorch, compiled | copy, compiled | JAX |\n"
+        yield "|:--" + "|--:" * 8 + "|\n"
         for row in table:
             seconds = row.times["fast"]
             speed = 2 * width * size / seconds / 1e9
             yield f"| {row.name} | {seconds * 1e6:.0f} us | {speed:.0f} "
             yield f"| {row.ratio('fast', 'copy')} | {row.ratio('fast', 'PyTorch')} "
-            yield f"| {row.ratio('accurate', 'PyTorch')} | {row.ratio('JAX, fast', 'JAX')} |\n"
+            yield f"| {row.ratio('accurate', 'PyTorch')} "
+            yield f"| {row.ratio('compiled', 'PyTorch, compiled')} "
+            yield f"| {row.ratio('compiled', 'copy')} | {row.ratio('JAX, fast', 'JAX')} |\n"
 
 
 if __name__ == "__main__":
@@ -152,13 +158,13 @@ if __name__ == "__main__":
     parser.add_argument("--device", default="cuda")
     asked = parser.parse_args()
     every = [f.__name__ for f in FUNCTIONS if f.definition.keeps_shape]
-    found = {
+    tables = {
         str(dtype).removeprefix("torch."): [
             *rows(asked.names or every, asked.size, dtype, asked.device)
         ]
         for dtype in (torch.float32, torch.bfloat16)
     }
-    text = "".join(page(found, asked.size, asked.device))
+    text = "".join(page(tables, asked.size, asked.device))
     if asked.names or asked.device == "cpu":
         print(text)
     else:

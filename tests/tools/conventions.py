@@ -121,9 +121,9 @@ def _kinks() -> list[list[str]]:
     for function in elementwise():
         for kink in function.definition.properties.kinks:
             near = [kink, kink - STEP, kink + STEP]
-            values, slopes = value_and_derivative(function, near)
-            numbers = map(_number, (kink, values[0], *slopes))
-            rows.append([_title(function, given(function)), *numbers])
+            values, derivatives = value_and_derivative(function, near)
+            cells = map(_number, (kink, values[0], *derivatives))
+            rows.append([_title(function, given(function)), *cells])
     return rows
 
 
