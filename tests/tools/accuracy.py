@@ -45,23 +45,7 @@ from conftest import BACKENDS, DTYPES
 
 LIBRARIES = {name: BACKENDS[name]() for name in ("numpy", "torch", "jax")}
 PEERS = ("torch", "jax", "scipy")
-MARKS = (
-    1e-8,
-    1.0,
-    5.0,
-    5.5,
-    8.0,
-    19.9,
-    20.1,
-    37.43,
-    88.0,
-    104.0,
-    300.0,
-    709.0,
-    745.0,
-    1e4,
-    1e20,
-)
+MARKS = (1e-8, 1.0, 5.0, 5.5, 8.0, 19.9, 20.1, 37.43, 88.0, 104.0, 300.0, 709.0, 745.0, 1e4, 1e20)
 MANY = 60
 
 
