@@ -23,17 +23,7 @@ from ..numerics.special import (
 )
 from .sigmoids import sigmoid
 
-__all__ = [
-    "erf",
-    "erfc",
-    "erfinv",
-    "log1mexp",
-    "log_ndtr",
-    "logaddexp",
-    "logit",
-    "ndtr",
-    "ndtri",
-]
+__all__ = ["erf", "erfc", "erfinv", "log1mexp", "log_ndtr", "logaddexp", "logit", "ndtr", "ndtri"]
 
 
 @activation(

@@ -119,11 +119,7 @@ def _(xp, x):
     formula="where(x > 0, x, alpha * expm1(x / alpha))",
     source="Barron, Continuously differentiable exponential linear units, arXiv:1704.07483.",
     constraints=("alpha != 0",),
-    cases=(
-        case(alpha=0.5),
-        case(alpha=2.0),
-        case(alpha=inf, formula="x"),
-    ),
+    cases=(case(alpha=0.5), case(alpha=2.0), case(alpha=inf, formula="x")),
     peers={
         "torch": "torch.nn.functional.celu",
         "jax": "jax.nn.celu",
@@ -342,11 +338,7 @@ def _(xp, x, alpha_p, alpha_n, beta, eps):
     source="Godfrey & Gashler, A continuum among logarithmic, linear, and exponential functions, "
     "and its potential to improve generalization in neural networks, arXiv:1602.01321.",
     ulp=8.0,  # beside the zero of the exponential side
-    cases=(
-        case(alpha=0.5),
-        case(alpha=2.0),
-        case(alpha=0.0, formula="x"),
-    ),
+    cases=(case(alpha=0.5), case(alpha=2.0), case(alpha=0.0, formula="x")),
     peers={
         "echoAI": "echoAI.Activation.Torch.soft_exponential.SoftExponential",
         "torch-activation": "torch_activation.SoftExponential",

@@ -15,14 +15,7 @@ from .._typing import Array, Namespace
 from ..numerics.arrays import broadcast_along, is_zero, ones_like_nan
 from .rectifiers import relu
 
-__all__ = [
-    "prelu",
-    "rational",
-    "shilu",
-    "srelu",
-    "star_relu",
-    "tlu",
-]
+__all__ = ["prelu", "rational", "shilu", "srelu", "star_relu", "tlu"]
 
 
 @activation(

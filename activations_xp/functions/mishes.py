@@ -411,11 +411,7 @@ def _(xp, x, alpha, beta):
     "arXiv:2109.04386.",
     ulp=4.0,
     constraints=("gamma > 0",),
-    cases=(
-        case(gamma=1.25, delta=0.5),
-        case(gamma=0.75, delta=2.0),
-        case(gamma=0.0625, delta=1.0),
-    ),
+    cases=(case(gamma=1.25, delta=0.5), case(gamma=0.75, delta=2.0), case(gamma=0.0625, delta=1.0)),
     peers={"torch-activation": Peer("torch_activation.PSerf", a=1.0, b=1.0)},
     range=(-0.86021168810674862, inf),
     fixed_points=(0.0,),

@@ -264,10 +264,7 @@ def _(xp, x):
     "features, arXiv:1402.3337.",
     ulp=0.0,
     cases=(case(theta=0.0), case(theta=-2.0)),
-    peers={
-        "tf_keras": "tf_keras.layers.ThresholdedReLU",
-        "onnx": "ThresholdedRelu",
-    },
+    peers={"tf_keras": "tf_keras.layers.ThresholdedReLU", "onnx": "ThresholdedRelu"},
     range=(0.0, inf),
     monotonic=True,
     fixed_points=(0.0, 1.5, 7.5),
@@ -308,10 +305,7 @@ def _(xp, x, theta):
         case(threshold=0.0, value=0.0),
         case(threshold=-1.0, value=20.0),
     ),
-    peers={
-        "torch": "torch.nn.functional.threshold",
-        "keras": "keras.activations.threshold",
-    },
+    peers={"torch": "torch.nn.functional.threshold", "keras": "keras.activations.threshold"},
     range=(-0.25, inf),
     monotonic=True,
     fixed_points=(-0.25, 1.0, 7.5),

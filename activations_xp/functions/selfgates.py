@@ -122,11 +122,7 @@ swish = silu
             formula="x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))) / 2",
             ulp=4.0,
         ),
-        case(
-            approximate="sigmoid",
-            formula="x / (1 + exp(-1.702 * x))",
-            ulp=3.0,
-        ),
+        case(approximate="sigmoid", formula="x / (1 + exp(-1.702 * x))", ulp=3.0),
     ),
     peers={
         "torch": "torch.nn.functional.gelu",
@@ -308,10 +304,7 @@ def _(xp, x, beta):
     formula="(p1 - p2) * x / (1 + exp(-beta * (p1 - p2) * x)) + p2 * x",
     source="Ma et al., Activate or not: learning customized activation, arXiv:2009.04759.",
     ulp=3.0,
-    cases=(
-        case(p1=1.25, p2=0.25, beta=2.0),
-        case(p1=0.0, p2=1.0, formula="x / (1 + exp(-x))"),
-    ),
+    cases=(case(p1=1.25, p2=0.25, beta=2.0), case(p1=0.0, p2=1.0, formula="x / (1 + exp(-x))")),
     peers={"torch-activation": "torch_activation.ACONC"},
     range=(-0.27846454276107380, inf),
     fixed_points=(0.0,),

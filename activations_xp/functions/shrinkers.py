@@ -67,11 +67,7 @@ def _(xp, x):
     aliases=("softshrink",),
     cases=(
         case(lambd=2.0),
-        case(
-            lower=-0.25,
-            upper=1.5,
-            formula="maximum(x - upper, 0) - maximum(lower - x, 0)",
-        ),
+        case(lower=-0.25, upper=1.5, formula="maximum(x - upper, 0) - maximum(lower - x, 0)"),
     ),
     peers={
         "torch": "torch.nn.functional.softshrink",
@@ -145,11 +141,7 @@ def _(xp, x, lambd, lower, upper):
     cases=(
         case(lambd=2.0),
         case(lambd=-1.0, formula="x"),
-        case(
-            lower=-0.25,
-            upper=1.5,
-            formula="where(x > upper, x, where(x < lower, x, 0))",
-        ),
+        case(lower=-0.25, upper=1.5, formula="where(x > upper, x, where(x < lower, x, 0))"),
     ),
     peers={
         "torch": "torch.nn.functional.hardshrink",

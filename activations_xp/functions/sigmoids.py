@@ -321,10 +321,7 @@ def _over_cap(xp: Namespace, x: Array, cap: ArrayOrNumber) -> Any:
     formula="minimum(maximum((x + 1) / 2, 0), 1)",
     source="Blondel, Martins & Niculae, Learning with Fenchel-Young losses, arXiv:1901.02324.",
     ulp=0.5,
-    peers={
-        "jax": "jax.nn.sparse_sigmoid",
-        "keras": "keras.activations.sparse_sigmoid",
-    },
+    peers={"jax": "jax.nn.sparse_sigmoid", "keras": "keras.activations.sparse_sigmoid"},
     range=(0.0, 1.0),
     monotonic=True,
     fixed_points=(1.0,),

@@ -10,13 +10,7 @@ from .._parameters import ArrayOrNumber
 from .._typing import NUMBER, Array, Namespace
 from ..numerics.arrays import ones_like_nan, zeros_like
 from ..numerics.double_word import fast_two_sum, rounds_to_float32
-from ..numerics.logistic import (
-    SAFE_EXP_ARG,
-    clamp_exp_arg,
-    exp_excess,
-    x_logistic_pdf,
-    x_sigmoid,
-)
+from ..numerics.logistic import SAFE_EXP_ARG, clamp_exp_arg, exp_excess, x_logistic_pdf, x_sigmoid
 from ..numerics.special import ratio_within_1
 from .sigmoids import sigmoid
 
@@ -42,8 +36,7 @@ __all__ = [
         case(beta=2.0),
         case(beta=-0.5),
         case(
-            threshold=20.0,
-            formula="where(beta * x > threshold, x, log(1 + exp(beta * x)) / beta)",
+            threshold=20.0, formula="where(beta * x > threshold, x, log(1 + exp(beta * x)) / beta)"
         ),
     ),
     peers={

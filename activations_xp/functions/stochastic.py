@@ -51,10 +51,7 @@ def _channel_shape(x: Array, **_: Any) -> tuple[int, ...]:
             formula="where(x > 0, x, (lower + (upper - lower) * noise) * x)",
         ),
     ),
-    peers={
-        "torch": "torch.nn.functional.rrelu",
-        "tensorflow-addons": "tfa.activations.rrelu",
-    },
+    peers={"torch": "torch.nn.functional.rrelu", "tensorflow-addons": "tfa.activations.rrelu"},
     monotonic=True,
     fixed_points=(0.0, 1.0, 7.5),
     limits=(-inf, inf),
@@ -163,10 +160,7 @@ def _(xp, x, p, training, *, noise):
         case(noise=0.75, training=True, formula=_RETAINED),
         case(noise=0.25, p=0.0, training=True),
     ),
-    peers={
-        "torch": "torch.nn.functional.alpha_dropout",
-        "keras": "keras.layers.AlphaDropout",
-    },
+    peers={"torch": "torch.nn.functional.alpha_dropout", "keras": "keras.layers.AlphaDropout"},
     monotonic=True,
     parity="odd",
     fixed_points=None,
