@@ -8,7 +8,7 @@ from typing import Any
 from .._define import Peer, activation, case
 from .._parameters import ArrayOrNumber
 from .._typing import NUMBER, Array, Namespace
-from ..numerics.arrays import ones_like_nan
+from ..numerics.arrays import is_zero, ones_like_nan
 from ..numerics.logistic import SAFE_EXP_ARG, TANH_IS_LINEAR_TO, clamp_exp_arg, exp_excess
 from ..numerics.special import polynomial
 from .sigmoids import isru
@@ -398,7 +398,7 @@ def _(xp, x, alpha):
 
 
 def _exponential_by_alpha(xp: Namespace, x: Array, alpha: Any) -> Any:
-    if isinstance(alpha, NUMBER) and alpha == 0:
+    if is_zero(alpha):
         return 0.5 * x * x + 1
     is_near, near, far = _near_and_far(xp, alpha * x)
     x, divisor = xp.where(is_near, x, 0.0), xp.where(is_near, ones_like_nan(xp, x), alpha)
@@ -419,7 +419,7 @@ def _logarithm_by_alpha(xp: Namespace, x: Array, alpha: Any) -> Any:
 
 
 def _exponential_side(xp: Namespace, x: Array, alpha: Any) -> Any:
-    if isinstance(alpha, NUMBER) and alpha == 0:
+    if is_zero(alpha):
         return x
     t = alpha * x
     divisor = alpha if isinstance(alpha, NUMBER) else xp.where(alpha == 0, 1.0, alpha)
