@@ -1,4 +1,4 @@
-"""``nox`` runs what continuous integration runs; ``nox --list`` has the rest."""
+"""Sessions of nox: ``nox`` runs those of continuous integration, ``nox --list`` lists all."""
 
 from __future__ import annotations
 
@@ -30,62 +30,60 @@ LIBRARIES: dict[str, list[tuple[str, ...]]] = {
 }
 """The options of each run of pytest, by the only array library that is installed."""
 
-
 JAX = {
     "JAX_PLATFORMS": "cpu",
-    # what one process has compiled the other need not
+    # processes share what they have compiled
     "JAX_COMPILATION_CACHE_DIR": str(Path(".nox", "jax").absolute()),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
 }
 
 TOOLS = {"PYTHONPATH": os.pathsep.join([".", "tests"])}
-"""Where the tools find the oracle and the backends of the tests."""
+"""The path on which the tools find the oracle and the backends of the tests."""
 
 
 def group(*names: str) -> list[str]:
-    """The requirements in these dependency groups."""
+    """Return the requirements in these dependency groups."""
     return nox.project.dependency_groups(PROJECT, *names)
 
 
 def newest_python() -> str:
-    """The newest Python that runs here, on the path or among pyenv's."""
+    """Return the newest Python that runs here, on the path or among those of pyenv."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
     for minor in range(30, sys.version_info.minor, -1):
         name = f"python3.{minor}"
-        found = [shutil.which(name), *map(str, sorted(pyenv.glob(f"versions/3.*/bin/{name}")))]
-        for path in filter(None, found):
+        paths = [shutil.which(name), *map(str, sorted(pyenv.glob(f"versions/3.*/bin/{name}")))]
+        for path in filter(None, paths):
             # a shim may be on the path for a version that it cannot start
-            if (
-                subprocess.run([path, "-c", "import ensurepip"], capture_output=True).returncode
-                == 0
-            ):
+            run = subprocess.run([path, "-c", "import ensurepip"], capture_output=True)
+            if run.returncode == 0:
                 return path
     return sys.executable
 
 
 def run_tests(session: nox.Session, library: str, *runs: tuple[str, ...]) -> None:
-    own = group(library) if library in PROJECT["dependency-groups"] else []
-    session.install("-e", ".[cli]", *group("test"), *own)
+    requirements = group(library) if library in PROJECT["dependency-groups"] else []
+    session.install("-e", ".[cli]", *group("test"), *requirements)
     for options in runs:
-        asked = session.posargs and [option for option in options if not option.endswith(".py")]
-        session.run("pytest", "-n", "2", *(asked or options), *session.posargs, env=JAX)
+        if session.posargs:  # which may name other files
+            options = tuple(option for option in options if not option.endswith(".py"))
+        session.run("pytest", "-n", "2", *options, *session.posargs, env=JAX)
 
 
 @nox.session
 @nox.parametrize("library", list(LIBRARIES), ids=list(LIBRARIES))
 def tests(session: nox.Session, library: str) -> None:
-    """The tests, with one library installed."""
+    """Run the tests, with one library installed."""
     run_tests(session, library, *LIBRARIES[library])
     if library == "jax" and not session.posargs:
-        # Keras for NumPy is made of JAX in part
+        # Keras for NumPy needs JAX
         session.run("pytest", "tests/dropin/test_keras.py", env={"KERAS_BACKEND": "numpy"})
 
 
 @nox.session(default=False)
 @nox.parametrize("library", ["torch", "jax"], ids=["torch", "jax"])
 def sweeps(session: nox.Session, library: str) -> None:
-    """The tests that are too slow for every change, for which compilers must compile most."""
+    """Run the tests that are too slow for every change, most of them because they compile."""
     runs = [("--backend", library, "-m", "sweep")]
     if library == "jax":
         runs.append(("--backend", "jax-x32", "tests/test_values.py"))
@@ -95,21 +93,21 @@ def sweeps(session: nox.Session, library: str) -> None:
 @nox.session(python=newest_python())
 @nox.parametrize("library", ["numpy", "strict"], ids=["numpy", "strict"])
 def tests_newest(session: nox.Session, library: str) -> None:
-    """A part of the tests on the newest Python here."""
+    """Run a part of the tests on the newest Python here."""
     run_tests(session, library, ("--backend", library, *CONTRACT))
 
 
 @nox.session(default=False, venv_params=["--system-site-packages"])
 @nox.parametrize("library", ["torch", "jax"], ids=["torch", "jax"])
 def gpu(session: nox.Session, library: str) -> None:
-    """The tests on a CUDA device, with the torch or jax that the machine has for it."""
+    """Run the tests on a CUDA device, with the torch or jax of the machine."""
     session.install("-e", ".[cli]", *group("test", "keras"))
     session.run("pytest", "--backend", f"{library}-cuda", *session.posargs)
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style and mistakes, with ruff."""
+    """Check the style, and search for mistakes, with ruff."""
     session.install(*group("lint"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
@@ -117,7 +115,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """The package under mypy, and what users see under mypy and pyright."""
+    """Check the package with mypy, and examples of its use with mypy and pyright."""
     session.install("-e", ".[cli]", *group("types", "torch", "jax"))
     session.run("mypy")
     session.run("mypy", "--strict", "tests/tools/typing_examples.py")
@@ -136,7 +134,7 @@ def tables(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Write the times of all functions and their peers, or print those of the functions named."""
+    """Write the times of all functions and their peers, or print those of the given functions."""
     session.install("-e", ".[plot]", *group("test", "torch", "jax"))
     session.run("python", "tests/tools/bench.py", *session.posargs, env=TOOLS)
     if not session.posargs:
@@ -145,14 +143,14 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(default=False, venv_params=["--system-site-packages"])
 def bench_gpu(session: nox.Session) -> None:
-    """The same on a CUDA device, with the torch and the jax that the machine has for it."""
+    """Do the same on a CUDA device, with the torch and the jax of the machine."""
     session.install("-e", ".", *group("test"))
     session.run("python", "tests/tools/bench_gpu.py", *session.posargs, env=TOOLS)
 
 
 @nox.session(default=False)
 def accuracy(session: nox.Session) -> None:
-    """Write the errors of all functions and their peers, or print those of the functions named."""
+    """Write the errors of all functions and their peers, or print those of the given functions."""
     session.install("-e", ".[cli]", *group("test", "torch", "jax"))
     command = ("python", "tests/tools/accuracy.py", *session.posargs)
     page = session.run(*command, silent=not session.posargs, env=TOOLS)

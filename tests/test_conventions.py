@@ -1,4 +1,4 @@
-"""The published conventions: current, and true on every library."""
+"""Test that the page of conventions is current, and true on every library."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def test_page_is_current():
 
 @pytest.mark.libraries("torch")
 def test_page_of_kernels_is_current(backend):
-    """The page has every line, and may have more: kernels are not the same on every processor."""
-    listed = PAGE.read_text().splitlines()
-    assert not set(conventions.kernels().splitlines()) - set(listed), "run nox -s tables"
+    """Other lines may stand on the page, because kernels differ between processors."""
+    lines = PAGE.read_text().splitlines()
+    assert not set(conventions.kernels().splitlines()) - set(lines), "run nox -s tables"
 
 
 def test_conventions_on_every_library(elementwise, backend):
@@ -34,12 +34,12 @@ def test_conventions_on_every_library(elementwise, backend):
     expected = conventions.value_and_derivative(elementwise, np.asarray(points, dtype))
     x = backend.array(points, dtype)
     got = accurate(elementwise)(x, **parameters), elementwise.derivative(x, **parameters)
-    for there, here in zip(got, expected, strict=True):
-        assert there.dtype == x.dtype
+    for result, exact in zip(got, expected, strict=True):
+        assert result.dtype == x.dtype
         tolerance = 8 * np.finfo(dtype).eps
-        np.testing.assert_allclose(backend.asnumpy(there), here, rtol=tolerance)
-    far = np.isinf(points)
-    signs = (np.signbit(np.nan_to_num(v[far])) for v in (backend.asnumpy(got[0]), expected[0]))
+        np.testing.assert_allclose(backend.asnumpy(result), exact, rtol=tolerance)
+    is_limit = np.isinf(points)
+    signs = (np.signbit(np.nan_to_num(v[is_limit])) for v in (backend.asnumpy(got[0]), expected[0]))
     np.testing.assert_array_equal(*signs)
 
 

@@ -1,11 +1,13 @@
-"""The coefficients of the special functions, and the error functions made of them."""
+"""Test the coefficients of the special functions, and the error functions computed with them."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import mpmath
 import numpy as np
 import pytest
-from tools.derive_coefficients import FITS
+from tools.derive_coefficients import FITS, module
 
 from activations_xp._oracle import difference
 from activations_xp.numerics import coefficients, special
@@ -14,8 +16,12 @@ pytestmark = pytest.mark.once
 
 
 @pytest.mark.parametrize("name", FITS)
-def test_coefficients_are_those_derived(name):
+def test_coefficients_equal_derivation(name):
     assert list(getattr(coefficients, name)) == FITS[name]()
+
+
+def test_coefficients_module_is_current():
+    assert Path(coefficients.__file__).read_text() == module()
 
 
 @pytest.mark.parametrize("name", ["erf", "erfc"])

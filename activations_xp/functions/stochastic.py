@@ -34,7 +34,9 @@ def _shape(x: Array, **_: Any) -> tuple[int, ...]:
 def _channel_shape(x: Array, **_: Any) -> tuple[int, ...]:
     shape = _shape(x)
     if len(shape) < 2:
-        raise ValueError(f"x must have samples and channels for axes, got shape {shape}")
+        raise ValueError(
+            f"feature_alpha_dropout: x must have samples and channels for axes, got shape {shape}"
+        )
     return (*shape[:2], *(1 for _ in shape[2:]))
 
 

@@ -309,7 +309,7 @@ X = [
 MASK = np.asarray(
     [[1, 1, 0, 1], [1, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]], dtype=bool
 )
-"""What masks `X` so that its first row is as `[1, 2, 4]`, and nothing is left of two others."""
+"""A mask for `X` that leaves [1, 2, 4] of the first row, and nothing of two others."""
 
 
 def _of_nothing(function):

@@ -293,7 +293,7 @@ X = [
 MASK = torch.tensor(
     [[1, 1, 0, 1], [1, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]], dtype=torch.bool
 )
-"""What masks `X` so that its first row is as `[1, 2, 4]`, and nothing is left of two others."""
+"""A mask for `X` that leaves [1, 2, 4] of the first row, and nothing of two others."""
 
 
 def _last_axis(function):

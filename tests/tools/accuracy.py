@@ -1,6 +1,7 @@
-"""The largest errors of values and derivatives, ours and others', on every library that is here.
+"""Measure the largest errors of values and derivatives, and those of functions of other libraries.
 
-``nox -s accuracy`` writes them to ``docs/accuracy.md``; with names it prints what is said of those.
+``nox -s accuracy`` writes them to ``docs/accuracy.md``. With names of functions it prints the rows
+of these.
 """
 
 from __future__ import annotations
@@ -44,26 +45,45 @@ from conftest import BACKENDS, DTYPES
 
 LIBRARIES = {name: BACKENDS[name]() for name in ("numpy", "torch", "jax")}
 PEERS = ("torch", "jax", "scipy")
-PLAIN = (1e-8, 1.0, 5.0, 5.5, 8.0, 19.9, 20.1, 37.43, 88.0, 104.0, 300.0, 709.0, 745.0, 1e4, 1e20)
+MARKS = (
+    1e-8,
+    1.0,
+    5.0,
+    5.5,
+    8.0,
+    19.9,
+    20.1,
+    37.43,
+    88.0,
+    104.0,
+    300.0,
+    709.0,
+    745.0,
+    1e4,
+    1e20,
+)
 MANY = 60
 
 
-# where
+# points
 
 
 def points(case: FunctionCase, dtype: str, seed: int) -> Any:
-    """Normal numbers: over the whole range, around 1, where exp underflows, by kinks and ends."""
+    """Return normal numbers of all sizes, denser around 1, where exp underflows, at kinks and ends.
+
+    Both signs occur.
+    """
     rng = np.random.default_rng(seed)
     info = np.finfo(dtype)
     edge = {"float32": 110.0, "float64": 760.0}[dtype]
-    range_ = np.exp(rng.uniform(np.log(float(info.tiny)), np.log(float(info.max)), MANY))
+    all_sizes = np.exp(rng.uniform(np.log(float(info.tiny)), np.log(float(info.max)), MANY))
     middle = np.exp(rng.uniform(np.log(1e-9), np.log(1e5), MANY))
-    given = [v for v in case.all_parameters.values() if isinstance(v, float) and abs(v) < inf]
-    kinks = np.array([*case.definition.properties.kinks, *given])
-    known = np.array([*kinks, *PLAIN, float(info.tiny), float(info.eps), float(info.max)])
+    values = [v for v in case.all_parameters.values() if isinstance(v, float) and abs(v) < inf]
+    kinks = np.array([*case.definition.properties.kinks, *values])
+    marks = np.array([*kinks, *MARKS, float(info.tiny), float(info.eps), float(info.max)])
     x = np.concatenate(
         [
-            *(s * v for s in (1, -1) for v in (range_, middle, known)),
+            *(s * v for s in (1, -1) for v in (all_sizes, middle, marks)),
             rng.uniform(-20, 20, 3 * MANY),
             rng.uniform(-1.5, 1.5, MANY),
             rng.uniform(-edge, edge, 2 * MANY),
@@ -80,31 +100,33 @@ def points(case: FunctionCase, dtype: str, seed: int) -> Any:
     return x[np.isfinite(x) & (np.abs(x) >= info.tiny) & (x > low) & (x < high)]
 
 
-# what is true
+# exact values
 
 
-def _surely(compute: Callable[[Any, int], Any], x: Any) -> Any:
-    """``compute(x, digits)`` with ever more digits, until more change nothing."""
-    enough = 140 if x.dtype == np.float32 else 400  # for what is not less than normal
+def _converged(compute: Callable[[Any, int], Any], x: Any) -> Any:
+    """Return ``compute(x, digits)`` with as many digits as it takes until more change nothing."""
+    enough = 140 if x.dtype == np.float32 else 400  # zero is certain if a normal number is not lost
     result = np.empty(x.shape, object)
-    open_ = np.arange(x.size)
+    indices = np.arange(x.size)
     last = compute(x, 60)
     for digits in (140, 400, 1000):
         with mpmath.workdps(digits):
-            more = compute(x[open_], digits)
-            near = abs(more - last) <= abs(more) * mpmath.mpf(10) ** -22
-            apart = ~near.astype(bool)  # and where one is NaN
-            if digits < enough:  # a small term may be lost in both
-                apart |= (more == 0).astype(bool)
-        result[open_] = more
-        open_, last = open_[apart], more[apart]
-        if not open_.size:
+            values = compute(x[indices], digits)
+            agrees = abs(values - last) <= abs(values) * mpmath.mpf(10) ** -22
+            is_open = ~agrees.astype(bool)  # also where one is NaN
+            if digits < enough:  # both may have lost a small term
+                is_open |= (values == 0).astype(bool)
+        result[indices] = values
+        indices, last = indices[is_open], values[is_open]
+        if not indices.size:
             break
     return result
 
 
-def _exactly(formula: str, x: Any, parameters: dict[str, Any]) -> tuple[Any, Any]:
-    """Return the formula, and its derivative by central differences."""
+def _exact_value_and_derivative(
+    formula: str, x: Any, parameters: dict[str, Any]
+) -> tuple[Any, Any]:
+    """Return the values of the formula, and its derivatives by central differences."""
 
     def derivative(x: Any, digits: int) -> Any:
         with mpmath.workdps(2 * digits):
@@ -115,16 +137,16 @@ def _exactly(formula: str, x: Any, parameters: dict[str, Any]) -> tuple[Any, Any
             return (high - low) / (2 * step)
 
     return (
-        _surely(lambda x, digits: truth(formula, x, parameters, digits=digits), x),
-        _surely(derivative, x),
+        _converged(lambda x, digits: truth(formula, x, parameters, digits=digits), x),
+        _converged(derivative, x),
     )
 
 
-# how far from it
+# errors
 
 
-class Worst(NamedTuple):
-    """The largest error, where it is, and the share of correctly rounded results in percent."""
+class LargestError(NamedTuple):
+    """The largest error, its x, and the percentage of correctly rounded results."""
 
     ulp: float
     x: float
@@ -138,42 +160,44 @@ def _figure(ulp: float) -> str:
     return f"{ulp:.2f}" if ulp < 100 else f"{ulp:.1e}" if ulp < inf else "inf"
 
 
-def _around_zeros(x: Any, exact: Any) -> Any:
-    """The largest size within half of the way to a zero of the function beside x, or 0.
+def _size_near_zeros(x: Any, exact: Any) -> Any:
+    """Return the largest size of the function around a zero near each x, or 0 if none is near.
 
-    By a zero that is not at 0 every rounding of x moves the result by many of its own units.
+    Around a zero z they are the values on [z/2, 3*z/2]. There any rounding of x changes the result
+    by many of its own ulp, unless z is 0.
     """
     size = np.zeros(x.size)
     f = exact.astype("f8")
-    crossed = (np.sign(f[1:]) * np.sign(f[:-1]) < 0) & (np.sign(x[1:]) == np.sign(x[:-1]))
-    for zero in x[1:][crossed]:
+    is_zero = (np.sign(f[1:]) * np.sign(f[:-1]) < 0) & (np.sign(x[1:]) == np.sign(x[:-1]))
+    for zero in x[1:][is_zero]:
         near = (x > zero - abs(zero) / 2) & (x < zero + abs(zero) / 2)
         size[near] = np.maximum(size[near], np.abs(f[near]).max())
     return size
 
 
 def is_normal(values: Any, dtype: Any) -> Any:
-    """Whether they are normal numbers of this dtype."""
+    """Return whether each value is a normal number of a dtype."""
     info = ml_dtypes.finfo(dtype)
-    with np.errstate(invalid="ignore"):  # a NaN of 16 bits
+    with np.errstate(invalid="ignore"):  # from a 16-bit NaN
         size = np.abs(values.astype("f8"))
     return (size >= float(info.smallest_normal)) & (size <= float(info.max))
 
 
-def worst(got: Any, exact: Any, x: Any, counted: Any = True) -> Worst:
-    """Return the largest error over what is a normal number and is `counted`."""
+def largest_error(got: Any, exact: Any, x: Any, where: Any = True) -> LargestError:
+    """Return the largest error of the normal numbers among the exact values."""
     size = np.abs(exact.astype("f8"))
-    counted = is_normal(exact, got.dtype) & counted
+    counted = is_normal(exact, got.dtype) & where
     error = difference(got, exact)
-    beside = np.maximum(_around_zeros(x, exact), size)
+    unit_size = np.maximum(_size_near_zeros(x, exact), size)
     with np.errstate(all="ignore"):
-        judged = np.where(counted, error * np.exp2(np.frexp(size)[1] - np.frexp(beside)[1]), 0)
-    i = int(np.argmax(judged))
-    return Worst(float(judged[i]), float(x[i]), 100 * float(np.mean(error[counted] <= 0.5)))
+        scaled = np.where(counted, error * np.exp2(np.frexp(size)[1] - np.frexp(unit_size)[1]), 0)
+    i = int(np.argmax(scaled))
+    correct = 100 * float(np.mean(error[counted] <= 0.5))
+    return LargestError(float(scaled[i]), float(x[i]), correct)
 
 
 def ours(case: FunctionCase, library: str, x: Any, derivative: bool = False) -> Any:
-    """Return the accurate results for NumPy's x."""
+    """Return the results of our implementation on a library, for an array of NumPy."""
     backend = LIBRARIES[library]
     with ax.precision("accurate"), np.errstate(all="ignore"):
         function = case.function.derivative if derivative else case.function
@@ -181,126 +205,136 @@ def ours(case: FunctionCase, library: str, x: Any, derivative: bool = False) -> 
 
 
 def peers(case: FunctionCase, library: str) -> Iterator[Callable[[Any], Any]]:
-    """Yield the library's own function at what may be the same parameters."""
+    """Yield the function of a library at parameters that may be the same."""
     entries = case.definition.peers.get(library, ())
     if len(entries) != 1 or entries[0].note or len(entries[0].parameters) > 1:
         return
     (peer,) = entries
-    key, value = next(iter(peer.parameters.items()), (None, None))
-    if not isinstance(value, (bool, int, type(None))):
+    key, default = next(iter(peer.parameters.items()), (None, None))
+    if not isinstance(default, (bool, int, type(None))):
         return
     function = import_object(peer.name)
     backend = LIBRARIES.get(library, LIBRARIES["numpy"])
-    tried = [{}, {key: not value}] if key else [{}]
-    if case.parameters:  # whose names may be its own too
-        tried = [t for t in tried if key in case.parameters] + [case.parameters]
-    for keywords in tried:
+    candidates = [{}, {key: not default}] if key else [{}]
+    if case.parameters:  # the peer may have parameters of the same names
+        candidates = [c for c in candidates if key in case.parameters] + [case.parameters]
+    for kwargs in candidates:
 
-        def call(x: Any, keywords: Any = keywords) -> Any:
+        def call(x: Any, kwargs: Any = kwargs) -> Any:
             with np.errstate(all="ignore"), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                return np.asarray(backend.asnumpy(function(backend.asarray(x), **keywords)))
+                return np.asarray(backend.asnumpy(function(backend.asarray(x), **kwargs)))
 
         yield call
 
 
-def of_peer(
-    case: FunctionCase, library: str, x: Any, exact: Any, judge: Callable[..., Worst]
+def error_of_peer(
+    case: FunctionCase, library: str, x: Any, exact: Any, measure: Callable[..., LargestError]
 ) -> str:
-    """The error of the library's own, if it has the same function."""
-    scored = []
-    true = exact.astype("f8")
+    """Return the error of the library's own function, or "" if it has none with these values."""
+    candidates = []
+    expected = exact.astype("f8")
     for call in peers(case, library):
         try:
             got = call(x)
-        except (RuntimeError, TypeError):  # not for this dtype, or not with these parameters
+        except (RuntimeError, TypeError):  # it does not take this dtype or these parameters
             continue
         if got.shape == x.shape and got.dtype == x.dtype:
-            near = max(1e-4, 4 * float(ml_dtypes.finfo(got.dtype).eps)) * (1 + np.abs(true))
+            tolerance = max(1e-4, 4 * float(ml_dtypes.finfo(got.dtype).eps))
             with np.errstate(all="ignore"):
-                apart = np.nan_to_num(np.abs(got.astype("f8") - true) / near, nan=1.0)
-            scored.append((float(np.mean(np.minimum(apart, 1))), judge(got, exact, x)))
-    score, figure = min(scored, default=(1.0, None), key=lambda pair: pair[0])
-    return "" if score > 0.1 else str(figure)
+                error = np.abs(got.astype("f8") - expected) / (tolerance * (1 + np.abs(expected)))
+            distance = float(np.mean(np.minimum(np.nan_to_num(error, nan=1.0), 1)))
+            candidates.append((distance, measure(got, exact, x)))
+    distance, figure = min(candidates, default=(1.0, None), key=lambda pair: pair[0])
+    return "" if distance > 0.1 else str(figure)
 
 
 # the page
 
 HEAD = """# Accuracy
 
-Errors in units in the last place (ulp), against the formula of each definition in mpmath: 0.5 is
-as good as a number can be rounded. `nox -s accuracy` writes this page: seed {seed}, {day},
-NumPy {numpy}, PyTorch {torch}, JAX {jax}, SciPy {scipy} on {machine}.
+This page states the largest errors against the formula of each definition in mpmath, in units in
+the last place (ulp). A correctly rounded result has an error of at most 0.5. `nox -s accuracy`
+generates the page: seed {seed}, {day}, NumPy {numpy}, PyTorch {torch}, JAX {jax},
+SciPy {scipy} on {machine}.
 
-Ours are the accurate computations. The points are normal numbers, in float32 and float64 some
-{many} for each function, over the whole range in logarithmic steps, densely in [-20, 20] and
-where exponentials underflow, beside kinks and ends; in 16 bits all there are. Counted is where
-the exact result is a normal number. Beside a zero of the function or its derivative, other than
-at 0, the unit is that of the largest value within half of the way to the zero.
+Our functions are measured at `precision("accurate")`. The points are normal numbers. In float32 and
+float64 they are about {many} for each function: of all sizes in logarithmic steps, denser in
+[-20, 20] and where exponentials underflow, and next to kinks and to the ends of the domain. In the
+16-bit dtypes they are all normal numbers. A point counts where the exact result is a normal number.
+Around a zero z of the function or of its derivative, other than 0, the unit is the ulp of the
+largest value between z/2 and 3*z/2.
 """
 
 
 def elementwise(dtype: str, cases: list[FunctionCase], seed: int, pool: Any) -> Iterator[str]:
     yield f"\n## {dtype}\n\n"
     yield (
-        "Correct is the share of correctly rounded values, apart the largest difference between\n"
-        "two of the three libraries, at the x of the largest error of ours.\n\n"
+        "The first columns are the largest errors of our function on each library, and where the\n"
+        "largest of them is. *correct* is the percentage of correctly rounded values on that\n"
+        "library, and *apart* the largest difference between two libraries. The next two columns\n"
+        "are the largest error of our derivative and where it is, and the last ones the errors of\n"
+        "the functions that other libraries have.\n\n"
     )
     yield "| function | numpy | torch | jax | at | correct | apart | derivative | at |"
     yield "".join(f" {peer} |" for peer in PEERS) + "\n"
     yield "|:--|" + "--:|" * (8 + len(PEERS)) + "\n"
     xs = [points(case, dtype, seed) for case in cases]
     formulas = [case.formula for case in cases]
-    exact = pool.map(_exactly, formulas, xs, [case.all_parameters for case in cases])
-    for case, x, (values, derivatives) in zip(cases, xs, exact, strict=True):
+    exact = pool.map(
+        _exact_value_and_derivative, formulas, xs, [case.all_parameters for case in cases]
+    )
+    for case, x, (values, exact_derivatives) in zip(cases, xs, exact, strict=True):
         got = {name: ours(case, name, x) for name in LIBRARIES}
-        figures = {name: worst(y, values, x) for name, y in got.items()}
-        most = max(figures.values())
+        errors = {name: largest_error(y, values, x) for name, y in got.items()}
+        largest = max(errors.values())
         smooth = is_away_from(kinks_of(case), x)
+        derivatives = [ours(case, name, x, derivative=True) for name in LIBRARIES]
         of_derivative = max(
-            worst(ours(case, name, x, True), derivatives, x, smooth) for name in LIBRARIES
+            largest_error(dy_dx, exact_derivatives, x, smooth) for dy_dx in derivatives
         )
         size = np.abs(values.astype("f8"))
         with np.errstate(all="ignore"):
-            size = np.maximum(size, _around_zeros(x, values)).astype(dtype)
+            size = np.maximum(size, _size_near_zeros(x, values)).astype(dtype)
             apart = max(
                 (np.abs(a - b) / np.spacing(size))[is_normal(values, dtype)].max(initial=0)
                 for a, b in itertools.combinations(got.values(), 2)
             )
-        theirs = [of_peer(case, peer, x, values, worst) for peer in PEERS]
+        of_peers = [error_of_peer(case, peer, x, values, largest_error) for peer in PEERS]
         cells = [
-            *figures.values(),
-            f"{most.x:.5g}",
-            f"{most.correct:.1f} %",
+            *errors.values(),
+            f"{largest.x:.5g}",
+            f"{largest.correct:.1f} %",
             _figure(float(apart)),
             of_derivative,
             f"{of_derivative.x:.5g}",
-            *theirs,
+            *of_peers,
         ]
         yield f"| {case} | " + " | ".join(map(str, cells)) + " |\n"
 
 
 def patterns(dtype: str) -> Any:
-    """All the normal numbers of a 16-bit dtype."""
+    """Return all normal numbers of a 16-bit dtype."""
     x = np.arange(2**16, dtype=np.uint16).view(DTYPES[dtype])
     return x[is_normal(x, dtype)]
 
 
-def judged(got: Any, exact: Any, x: Any) -> Worst:
-    """16-bit results against those of 64 bits."""
+def largest_16_bit_error(got: Any, exact: Any, x: Any) -> LargestError:
+    """Return the largest error of 16-bit results against those in float64."""
     counted = is_normal(exact, got.dtype)
     unit = np.exp2(np.frexp(exact)[1] - 1 - ml_dtypes.finfo(got.dtype).nmant)
     with np.errstate(all="ignore"):
         error = np.abs(got.astype("f8") - exact)[counted] / unit[counted]
     error = np.where(np.isnan(error), inf, error)
-    # the error of 64 bits decides nothing
-    return Worst(error.max(initial=0), 0.0, 100 * float(np.mean(error <= 0.5 + 1e-9)))
+    # the exact values have an error of their own
+    return LargestError(error.max(initial=0), 0.0, 100 * float(np.mean(error <= 0.5 + 1e-9)))
 
 
 def sixteen_bits(dtype: str, cases: list[FunctionCase]) -> Iterator[str]:
     yield f"\n## {dtype}, every pattern\n\n"
     yield (
-        "Different is the number of patterns at which two of the three libraries differ.\n\n"
+        "*different* is the number of patterns at which two libraries differ. The last columns\n"
+        "are the errors of the functions that other libraries have.\n\n"
         "| function | largest error | correct | different | torch | jax |\n"
         "|:--|--:|--:|--:|--:|--:|\n"
     )
@@ -310,72 +344,75 @@ def sixteen_bits(dtype: str, cases: list[FunctionCase]) -> Iterator[str]:
         x = x[(x >= low) & (x <= high)]
         exact = ours(case, "numpy", x.astype("f8"))
         got = {name: ours(case, name, x) for name in LIBRARIES}
-        figure = judged(got["numpy"], exact, x)
+        error = largest_16_bit_error(got["numpy"], exact, x)
         bits = [y.view(np.uint16) for y in got.values()]
-        other = np.any([a != b for a, b in itertools.combinations(bits, 2)], axis=0)
-        other &= is_normal(exact, dtype)
-        theirs = [of_peer(case, peer, x, exact, judged) for peer in ("torch", "jax")]
-        cells = [str(figure), f"{figure.correct:.2f} %", str(int(other.sum())), *theirs]
+        differ = np.any([a != b for a, b in itertools.combinations(bits, 2)], axis=0)
+        differ &= is_normal(exact, dtype)
+        of_peers = [
+            error_of_peer(case, peer, x, exact, largest_16_bit_error) for peer in ("torch", "jax")
+        ]
+        cells = [str(error), f"{error.correct:.2f} %", str(int(differ.sum())), *of_peers]
         yield f"| {case} | " + " | ".join(cells) + " |\n"
 
 
-def along_an_axis(cases: list[FunctionCase]) -> Iterator[str]:
+def along_axis(cases: list[FunctionCase]) -> Iterator[str]:
     yield "\n## Along an axis\n\n"
     yield (
-        "The value in ulp, the product of `vjp` in eps of the largest sum that makes up one of\n"
-        "its elements: float32, then float64.\n\n"
+        "Each cell has an error in float32 and one in float64. Those of the values are in ulp,\n"
+        "those of `vjp` in eps * max(abs(g) @ abs(J)), where J is the Jacobian matrix.\n\n"
         "| function | numpy | torch | jax | vjp |\n|:--|--:|--:|--:|--:|\n"
     )
     for case in cases:
         values: dict[str, list[str]] = {name: [] for name in LIBRARIES}
-        products = []
+        gradients = []
         for dtype in ("float32", "float64"):
-            figures = {name: _along_an_axis(case, name, dtype) for name in LIBRARIES}
-            for name, (value, _) in figures.items():
+            errors = {name: _errors_along_axis(case, name, dtype) for name in LIBRARIES}
+            for name, (value, _) in errors.items():
                 values[name].append(_figure(value))
-            products.append(_figure(max(product for _, product in figures.values())))
-        cells = [", ".join(both) for both in (*values.values(), products)]
+            gradients.append(_figure(max(gradient for _, gradient in errors.values())))
+        cells = [", ".join(pair) for pair in (*values.values(), gradients)]
         yield f"| {case} | " + " | ".join(cells) + " |\n"
 
 
-def _along_an_axis(case: FunctionCase, library: str, dtype: str) -> tuple[float, float]:
+def _errors_along_axis(case: FunctionCase, library: str, dtype: str) -> tuple[float, float]:
+    """Return the largest errors of the value and of the vjp."""
     backend = LIBRARIES[library]
-    most = [0.0, 0.0]
+    of_value = of_vjp = 0.0
     for row in map_into_domain(case.definition, ROWS).astype(dtype):
         exact = exact_values(case.formula, row, case.all_parameters)
         got = ours(case, library, row[None])
         g = np.random.default_rng(7).normal(size=got.shape).astype(dtype)
-        x, g_there = backend.asarray(row[None]), backend.asarray(g)
-        dx = backend.asnumpy(vjp(case.function, g_there, x, **case.parameters))
-        j = cached_on_disk(exact_jacobian, case.formula, row, case.all_parameters)
-        apart = np.abs(dx[0] - (g.ravel() @ j).astype("f8")).max()
-        size = max((np.abs(g.ravel()) @ np.abs(j)).astype("f8").max(), np.finfo(dtype).tiny)
+        cotangent, x = backend.asarray(g), backend.asarray(row[None])
+        gradient = backend.asnumpy(vjp(case.function, cotangent, x, **case.parameters))[0]
+        jacobian = cached_on_disk(exact_jacobian, case.formula, row, case.all_parameters)
+        error = np.abs(gradient - (g.ravel() @ jacobian).astype("f8")).max()
+        size = (np.abs(g.ravel()) @ np.abs(jacobian)).astype("f8").max()
+        unit = np.finfo(dtype).eps * max(size, np.finfo(dtype).tiny)
         got = got.reshape(exact.shape)
-        counted = difference(got, exact)[is_normal(exact, dtype)]
-        most[0] = max(most[0], float(counted.max(initial=0)))
-        most[1] = max(most[1], float(apart / (np.finfo(dtype).eps * size)))
-    return most[0], most[1]
+        errors = difference(got, exact)[is_normal(exact, dtype)]
+        of_value = max(of_value, float(errors.max(initial=0)))
+        of_vjp = max(of_vjp, float(error / unit))
+    return of_value, of_vjp
 
 
 def natives(cases: list[FunctionCase], seed: int, pool: Any) -> Iterator[str]:
     yield "\n## PyTorch's own kernels\n\n"
     yield (
-        "Largest errors on the CPU in eps * max(|f(x)|, min(|x|, 1)), by which a kernel is\n"
-        f"judged: one is taken that has at most {ACCEPTED:g}, and right derivatives. In\n"
-        "brackets what is not taken. JAX's functions are never taken, NumPy's tanh and\n"
-        "maximum are. Beyond a quarter of the largest number, left out here, PyTorch's gelu is\n"
-        "infinite.\n\n"
+        "These are the largest errors on the CPU in eps * max(abs(f(x)), min(abs(x), 1)).\n"
+        f'`precision("fast")` runs a kernel if its error is at most {ACCEPTED:g} and its\n'
+        "derivatives are right. An error in brackets is that of a kernel that it does not run. Of\n"
+        "the functions of JAX it runs none, of those of NumPy tanh and maximum. Numbers over a\n"
+        "quarter of the largest one are left out; there PyTorch's gelu is infinite.\n\n"
         "| function | float32 | float64 | float16 | bfloat16 |\n|:--|--:|--:|--:|--:|\n"
     )
     backend = LIBRARIES["torch"]
     for case in cases:
         native = NATIVE.get(case.definition.name)
         values = [case.all_parameters[name] for name in case.definition.parameters]
-        kernel = native.bind(*values) if native is not None else None
-        if kernel is None or case.definition.output_axis is not None:
+        bound = None if native is None else native.bind(*values)
+        if native is None or bound is None:
             continue
-        if isinstance(kernel, ForwardOnly):
-            kernel = kernel.kernel
+        kernel = bound.kernel if isinstance(bound, ForwardOnly) else bound
         cells = []
         for dtype in ("float32", "float64", "float16", "bfloat16"):
             if dtype.endswith("16"):
@@ -386,17 +423,17 @@ def natives(cases: list[FunctionCase], seed: int, pool: Any) -> Iterator[str]:
             else:
                 x = points(case, dtype, seed)
                 exact = next(pool.map(_values, [case.formula], [x], [case.all_parameters]))
-            inner = np.abs(x.astype("f8")) < float(ml_dtypes.finfo(dtype).max) / 4
-            x, exact = x[inner], exact[inner]
+            counted = np.abs(x.astype("f8")) < float(ml_dtypes.finfo(dtype).max) / 4
+            x, exact = x[counted], exact[counted]
             got = backend.asnumpy(kernel(backend.asarray(x)))
             error = difference(got, exact, x).max()
-            is_taken = getattr(torch, dtype) not in native.inaccurate_dtypes
-            cells.append(_figure(error) if is_taken else f"({_figure(error)})")
+            is_accurate = getattr(torch, dtype) not in native.inaccurate_dtypes
+            cells.append(_figure(error) if is_accurate else f"({_figure(error)})")
         yield f"| {case} | " + " | ".join(cells) + " |\n"
 
 
 def _values(formula: str, x: Any, parameters: dict[str, Any]) -> Any:
-    return _exactly(formula, x, parameters)[0]
+    return _exact_value_and_derivative(formula, x, parameters)[0]
 
 
 def page(names: list[str], seed: int) -> Iterator[str]:
@@ -417,9 +454,7 @@ def page(names: list[str], seed: int) -> Iterator[str]:
             yield from elementwise(dtype, single, seed, pool)
         for dtype in ("float16", "bfloat16"):
             yield from sixteen_bits(dtype, single)
-        yield from along_an_axis(
-            [case for case in cases if case.definition.output_axis is not None]
-        )
+        yield from along_axis([case for case in cases if case.definition.output_axis is not None])
         yield from natives(single, seed, pool)
 
 

@@ -1,11 +1,11 @@
-"""Time every function beside the best of what else there is for the same array.
+"""Measure the time of every function, and of the fastest alternative for the same array.
 
-``nox -s bench`` writes the page ``docs/performance.md`` and its pictures; with names it prints what
-is said of those. Ours and theirs take turns in one process, and the figure is the median of the
-ratios, theirs over ours: above 1 ours is faster. The peers are those that the definitions name, as
-far as they give the same values; on PyTorch and JAX what must have parameters is left out. For
-NumPy they are the formula as it stands, in NumPy's functions with SciPy's erf and erfc, SciPy's
-own, and PyTorch's on the same memory, with as many threads.
+``nox -s bench`` writes the page ``docs/performance.md`` and its pictures. With names of functions
+it prints the figures of these. All calls take turns in one process, and a ratio is the median of
+the alternative's time over ours: above 1 ours is faster. The alternatives on PyTorch and JAX are
+the library's functions that the definitions name, if they return the same values; functions with
+required parameters are left out. On NumPy they are the formula in NumPy's functions with SciPy's
+erf and erfc, SciPy's function, and PyTorch's on the same memory, with as many threads.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ SIZES = {
 LARGE = SIZES["float32"][-1]
 DOCS = Path(__file__).parents[2] / "docs"
 SECONDS = 0.15
-"""For all that is compared at once, at the least: small arrays have many rounds of many calls."""
+"""The time to spend on each comparison. Small arrays have many rounds of many calls."""
 
 Call = Callable[[], Any]
 
 
 class Entry(NamedTuple):
-    """One function in one way of use: ours, and theirs by name."""
+    """A function in one kind of use: our call, and the others by name."""
 
     kind: str
     name: str
@@ -57,23 +57,23 @@ class Entry(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """Seconds of ours, the fastest of theirs, and how many times as long that takes."""
+    """Our time in seconds, the name of the fastest other, and its time over ours."""
 
     seconds: float
     peer: str
     ratio: float
 
     def __str__(self) -> str:
-        return f"{_time(self.seconds)} | {self.ratio:.2f} {self.peer}"
+        return f"{format_time(self.seconds)} | {self.ratio:.2f} {self.peer}"
 
 
-def _time(seconds: float) -> str:
+def format_time(seconds: float) -> str:
     unit, factor = ("us", 1e6) if seconds < 1e-3 else ("ms", 1e3)
     return f"{seconds * factor:.3g} {unit}"
 
 
 def measured(ours: Call, theirs: dict[str, Call]) -> Figure:
-    """They take turns, so that what else goes on in the machine meets all of them."""
+    """Measure calls that take turns, so that other load on the machine slows all of them."""
     calls = [ours, *theirs.values()]
     once = []
     for call in calls:
@@ -90,17 +90,17 @@ def measured(ours: Call, theirs: dict[str, Call]) -> Figure:
             for _ in range(number):
                 call()
             column.append((time.perf_counter() - start) / number)
-    ours, *others = times
-    ratios = [statistics.median(b / a for a, b in zip(ours, o, strict=True)) for o in others]
+    first, *others = times
+    ratios = [statistics.median(b / a for a, b in zip(first, o, strict=True)) for o in others]
     best = min(range(len(ratios)), key=ratios.__getitem__)
-    return Figure(statistics.median(ours), list(theirs)[best], ratios[best])
+    return Figure(statistics.median(first), list(theirs)[best], ratios[best])
 
 
 def _either(name: str) -> Callable[[Any], Any]:
-    """Return a function of arrays and of numbers, which stay such and leave float32 what it is."""
+    """Return a function of arrays and of Python numbers, which stay so and do not widen float32."""
     of_number = getattr(math, name)
-    other = getattr(scipy.special if name.startswith("erf") else np, name)
-    return lambda v: of_number(v) if isinstance(v, (int, float)) else other(v)
+    of_array = getattr(scipy.special if name.startswith("erf") else np, name)
+    return lambda v: of_number(v) if isinstance(v, (int, float)) else of_array(v)
 
 
 WORDS: dict[str, Any] = {
@@ -114,11 +114,11 @@ FORMULAS: dict[str, Callable[[Any], Any]] = {
     "softplus": lambda x: np.logaddexp(x, np.float32(0)),
     "softmax": lambda x: (e := np.exp(x - np.max(x, -1, keepdims=True))) / np.sum(e, -1)[..., None],
 }
-"""Functions as one writes them in NumPy, where one would not write the formula."""
+"""The usual code in NumPy where it is not the formula."""
 
 
 def formula(definition: Any) -> Callable[[Any], Any] | None:
-    """The definition's formula in NumPy's functions."""
+    """Return the formula of a definition in NumPy's functions, or None if they do not suffice."""
     if definition.name in FORMULAS or definition.output_axis is not None:
         return FORMULAS.get(definition.name)
     code = compile(definition.formula, "<formula>", "eval")
@@ -139,24 +139,24 @@ def _numpy(value: Any) -> Any:
 
 
 def tensor(x: Any) -> torch.Tensor:
-    """One of the same memory."""
+    """Return a tensor that shares memory with x."""
     if x.dtype.name == "bfloat16":
         return torch.from_numpy(x.view(np.int16)).view(torch.bfloat16)
     return torch.from_numpy(x)
 
 
 def comparable(kind: str, name: str, ours: Call, theirs: dict[str, Call]) -> Iterator[Entry]:
-    """The entry, with those that give the same."""
+    """Yield an entry with the calls that return the same values, if there are any."""
     value = ours()
-    good = {}
+    same = {}
     for peer, call in theirs.items():
         try:
             if agree(value, call()):
-                good[peer] = call
-        except (TypeError, RuntimeError):  # other parameters, or no such dtype
+                same[peer] = call
+        except (TypeError, RuntimeError):  # it does not take these parameters or this dtype
             continue
-    if good:
-        yield Entry(kind, name, ours, good)
+    if same:
+        yield Entry(kind, name, ours, same)
 
 
 def on_numpy(function: Any, x: Any) -> Iterator[Entry]:
@@ -166,20 +166,20 @@ def on_numpy(function: Any, x: Any) -> Iterator[Entry]:
     plain = formula(definition)
     if plain is not None:
         theirs["NumPy"] = functools.partial(plain, x)
-    peer = peer_of(definition, "scipy")
-    if peer is not None:
-        theirs["SciPy"] = functools.partial(peer, x)
-    other = peer_of(definition, "torch")
-    if other is not None:
-        theirs["PyTorch"] = functools.partial(other, tensor(x))
+    of_scipy, of_torch = (peer_of(definition, library) for library in ("scipy", "torch"))
+    if of_scipy is not None:
+        theirs["SciPy"] = functools.partial(of_scipy, x)
+    if of_torch is not None:
+        theirs["PyTorch"] = functools.partial(of_torch, tensor(x))
     with np.errstate(all="ignore"):
         yield from comparable("NumPy", definition.name, functools.partial(function, x), theirs)
 
 
 def compiled(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Return the function as ``torch.compile`` makes it.
+    """Return what ``torch.compile`` makes of a function.
 
-    Each has its own code, by which the compiler remembers; what is not Python it leaves alone.
+    The compiler keeps its results by code object, and does not compile what is not Python.
+    Therefore each function is called from a lambda of its own.
     """
     result: Callable[[Any], Any] = torch.compile(eval("lambda x: f(x)", {"f": function}))
     return result
@@ -190,21 +190,21 @@ def on_torch(function: Any, x: Any) -> Iterator[Entry]:
     peer = peer_of(definition, "torch")
     if peer is None or required_parameters(function):
         return
-    there = tensor(x)
-    theirs = {"PyTorch": functools.partial(peer, there)}
-    entries = list(comparable("torch", definition.name, functools.partial(function, there), theirs))
+    x = tensor(x)
+    theirs = {"PyTorch": functools.partial(peer, x)}
+    entries = list(comparable("torch", definition.name, functools.partial(function, x), theirs))
     yield from entries
-    if entries and x.size == LARGE:
-        ours, its = (functools.partial(compiled(f), there) for f in (function, peer))
-        yield Entry("torch, compiled", definition.name, ours, {"PyTorch": its})
+    if entries and x.numel() == LARGE:
+        ours, other = (functools.partial(compiled(f), x) for f in (function, peer))
+        yield Entry("torch, compiled", definition.name, ours, {"PyTorch": other})
     if entries and definition.derivative is not None:
-        leaf, g = there.clone().requires_grad_(), torch.ones_like(there)
+        leaf, g = x.clone().requires_grad_(), torch.ones_like(x)
 
-        def both(f: Any) -> Any:
+        def gradient(f: Any) -> Any:
             return torch.autograd.grad(f(leaf), leaf, g)[0]
 
-        theirs = {"PyTorch": functools.partial(both, peer)}
-        ours = functools.partial(both, function)
+        theirs = {"PyTorch": functools.partial(gradient, peer)}
+        ours = functools.partial(gradient, function)
         yield Entry("torch, forward and backward", definition.name, ours, theirs)
 
 
@@ -213,10 +213,10 @@ def on_jax(function: Any, x: Any) -> Iterator[Entry]:
     peer = peer_of(definition, "jax")
     if peer is None or required_parameters(function):
         return
-    there = jax.numpy.asarray(x)
+    x = jax.numpy.asarray(x)
 
     def ready(f: Any) -> Call:
-        return lambda: f(there).block_until_ready()
+        return lambda: f(x).block_until_ready()
 
     entries = list(
         comparable("JAX", definition.name, ready(function), {"jitted": ready(jax.jit(peer))})
@@ -226,15 +226,17 @@ def on_jax(function: Any, x: Any) -> Iterator[Entry]:
         theirs = {"jitted": ready(jax.jit(peer))}
         yield Entry("JAX, jitted", definition.name, ready(jax.jit(function)), theirs)
     if entries and definition.derivative is not None:
-        ours, its = (ready(jax.jit(jax.grad(lambda x, f=f: f(x).sum()))) for f in (function, peer))
-        yield Entry("JAX, jitted gradient", definition.name, ours, {"jitted": its})
+        ours, other = (
+            ready(jax.jit(jax.grad(lambda x, f=f: f(x).sum()))) for f in (function, peer)
+        )
+        yield Entry("JAX, jitted gradient", definition.name, ours, {"jitted": other})
 
 
 Table = dict[str, dict[str, dict[int, Figure]]]
 
 
 def inputs(function: Any, dtype: str, size: int, everything: Any) -> Any:
-    """Numbers at which the function is a real number; along an axis, rows of a thousand."""
+    """Return numbers in the domain of a function, in rows of 1000 if it works along an axis."""
     low, high = function.definition.properties.domain
     x = everything[:size]
     if low > -9:
@@ -245,7 +247,7 @@ def inputs(function: Any, dtype: str, size: int, everything: Any) -> Any:
 
 
 def figures(names: list[str], sizes: dict[str, list[int]]) -> Table:
-    """By kind of use, by name and by size."""
+    """Return the figures by kind of use, by name and by size."""
     table: Table = {}
     most = max(size for several in sizes.values() for size in several)
     everything = np.random.default_rng(0).normal(0, 3, most).astype(np.float32)
@@ -263,20 +265,20 @@ def figures(names: list[str], sizes: dict[str, list[int]]) -> Table:
     return table
 
 
-class Share(NamedTuple):
-    """The gain by threads: seconds with one and with all, and the bytes beyond the result."""
+class ThreadFigure(NamedTuple):
+    """The seconds with one thread and with all, and the bytes allocated beyond the result."""
 
     alone: float
     together: float
     memory: int
 
     def __str__(self) -> str:
-        times = f"{_time(self.alone)} | {_time(self.together)} | {self.alone / self.together:.2f}"
-        return f"{times} | {self.memory / 2**20:.1f} MB"
+        times = f"{format_time(self.alone)} | {format_time(self.together)}"
+        return f"{times} | {self.alone / self.together:.2f} | {self.memory / 2**20:.1f} MB"
 
 
-def shares(names: list[str], size: int) -> dict[str, Share]:
-    """Return the gain by threads, and the memory, of large NumPy arrays."""
+def thread_figures(names: list[str], size: int) -> dict[str, ThreadFigure]:
+    """Measure the effect of threads, and the memory, for a large NumPy array."""
     table = {}
     everything = np.random.default_rng(0).normal(0, 3, size).astype(np.float32)
     threads = ax.get_num_threads()
@@ -292,28 +294,29 @@ def shares(names: list[str], size: int) -> dict[str, Share]:
 
         figure = measured(functools.partial(function, x), {"1": alone})
         memory = max(0, peak_memory(functools.partial(function, x)) - y.nbytes)
-        table[name] = Share(figure.seconds * figure.ratio, figure.seconds, memory)
+        table[name] = ThreadFigure(figure.seconds * figure.ratio, figure.seconds, memory)
         print(f"{name:16} {table[name]}", file=sys.stderr, flush=True)
     return table
 
 
 def conditions() -> str:
-    """On what the figures were taken, and when."""
+    """Return the machine, the date and the versions of a measurement."""
     versions = ", ".join(f"{n} {version(n)}" for n in ("numpy", "torch", "jax", "scipy"))
     threads = f"{ax.get_num_threads()} threads"
-    return f"{_processor()}, {threads},\n{datetime.date.today()}, {versions}"
+    return f"{processor()}, {threads},\n{datetime.date.today()}, {versions}"
 
 
-def page(table: Table, gains: dict[str, Share]) -> Iterator[str]:
+def page(table: Table, threads: dict[str, ThreadFigure]) -> Iterator[str]:
     yield f"""# Performance
 
-Times and ratios in float32, `nox -s bench` on {conditions()}.
-Behind each time of ours stands how many times as long the fastest of the others takes: above 1
-ours is faster. All take turns in one process; the figures are medians. For NumPy the others are
-the formula as it stands in NumPy's functions (with SciPy's erf), SciPy's own and PyTorch's on the
-same memory, of as many threads.
+The times are in float32 unless a heading says otherwise, measured by `nox -s bench` on
+{conditions()}.
+Each time of ours is followed by a ratio, the time of the fastest alternative divided by ours: above
+1 ours is faster. All calls take turns in one process, and the figures are medians. The alternatives
+on NumPy are the formula in NumPy's functions (with SciPy's erf), SciPy's function, and PyTorch's
+on the same memory, with as many threads.
 
-![How many times as fast as the best of the others](performance/numpy.svg)
+![Time of the fastest alternative divided by ours](performance/numpy.svg)
 
 ![Time by size](performance/sizes.svg)
 """
@@ -323,8 +326,9 @@ same memory, of as many threads.
         for size in sizes:
             ratios = [row[size].ratio for row in rows.values() if size in row]
             mean = math.exp(statistics.fmean(map(math.log, ratios)))
-            yield f"* {_count(size)} elements: geometric mean {mean:.2f}, least {min(ratios):.2f}\n"
-        heads = " | ".join(f"{_count(size)} | best of the others" for size in sizes)
+            yield f"* {format_count(size)} elements: geometric mean {mean:.2f}, "
+            yield f"least {min(ratios):.2f}\n"
+        heads = " | ".join(f"{format_count(size)} | fastest other" for size in sizes)
         yield f"\n| function | {heads} |\n|:--{'|--:|:--' * len(sizes)}|\n"
         for name, row in rows.items():
             cells = " | ".join(str(row[size]) if size in row else " | " for size in sizes)
@@ -332,21 +336,21 @@ same memory, of as many threads.
     yield f"""
 ## Threads and memory
 
-NumPy, {_count(LARGE)} elements in float32: with one thread, with {ax.get_num_threads()}, how many
-times as fast that is, and what is allocated beyond the result.
+The table has the times for a NumPy array of {format_count(LARGE)} elements in float32 with one
+thread and with {ax.get_num_threads()}, their ratio, and the memory allocated beyond the result.
 
-| function | 1 | {ax.get_num_threads()} | gain | memory |
+| function | 1 | {ax.get_num_threads()} | speed-up | memory |
 |:--|--:|--:|--:|--:|
 """
-    for name, share in gains.items():
-        yield f"| {name} | {share} |\n"
+    for name, figure in threads.items():
+        yield f"| {name} | {figure} |\n"
 
 
-def _count(size: int) -> str:
+def format_count(size: int) -> str:
     return str(size) if size < 1000 else f"1e{round(math.log10(size))}"
 
 
-def _processor() -> str:
+def processor() -> str:
     try:
         text = Path("/proc/cpuinfo").read_text()
         return re.findall(r"model name\s*:\s*(.+)", text)[0]
@@ -355,7 +359,7 @@ def _processor() -> str:
 
 
 def growth() -> dict[str, dict[int, float]]:
-    """Seconds by size for some functions, and for the copy of the array."""
+    """Return the seconds by size for some functions, and for a copy of the array."""
     table: dict[str, dict[int, float]] = {}
     x = np.random.default_rng(0).normal(0, 3, 10**8).astype(np.float32)
     for name in ("relu", "softsign", "silu", "mish", "gelu", "softmax", "copy of the array"):
@@ -385,7 +389,7 @@ def pictures(table: Table) -> None:
     axes.barh(order, [rows[n].ratio for n in order], color=[colours[rows[n].peer] for n in order])
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_xscale("log")
-    axes.set_xlabel("time of the fastest other over ours, 1e7 float32; above 1 ours is faster")
+    axes.set_xlabel("time of the fastest alternative / ours, 1e7 float32; above 1 ours is faster")
     for peer, colour in colours.items():
         axes.barh(order[:1], [0], color=colour, label=peer)
     axes.legend(title="the fastest other", loc="lower right")
@@ -418,5 +422,5 @@ if __name__ == "__main__":
     every = [f.__name__ for f in FUNCTIONS if f.definition.keeps_shape]
     result = figures(asked.names or every, chosen)
     if asked == parser.parse_args([]):
-        (DOCS / "performance.md").write_text("".join(page(result, shares(every, LARGE))))
+        (DOCS / "performance.md").write_text("".join(page(result, thread_figures(every, LARGE))))
         pictures(result)

@@ -1,9 +1,10 @@
-"""Time the functions on a GPU, beside PyTorch's and JAX's own, and beside a copy.
+"""Measure the time of the functions on a GPU, of PyTorch's and JAX's functions, and of a copy.
 
-``nox -s bench_gpu`` writes the page ``docs/performance_gpu.md``; with names it prints what is said
-of those. Times are those that the device's events tell, medians of calls that take turns; JAX has
-none and is timed from outside. A function that does nothing but read and write its array takes as
-long as the copy of it: so much of that is what it achieves. ``--device cpu`` is for trying it out.
+``nox -s bench_gpu`` writes the page ``docs/performance_gpu.md``. With names of functions it prints
+the rows of these. The times are medians over calls that take turns, by the events of the device;
+those of JAX, which has no events, by the clock of the host. A function that only reads and writes
+its array takes as long as a copy, which is therefore the best time possible. ``--device cpu`` is
+for trying the program.
 """
 
 from __future__ import annotations
@@ -36,12 +37,13 @@ Call = Callable[[], Any]
 
 
 class Row(NamedTuple):
-    """Seconds by what was called; of what there is not, none."""
+    """The seconds of the calls of one function, by name."""
 
     name: str
     times: dict[str, float]
 
     def ratio(self, ours: str, theirs: str) -> str:
+        """Return the second time over the first, or "" if one is missing."""
         if ours not in self.times or theirs not in self.times:
             return ""
         return f"{self.times[theirs] / self.times[ours]:.2f}"
@@ -56,16 +58,16 @@ def with_events(call: Call) -> float:
     return start.elapsed_time(end) / 1e3
 
 
-def from_outside(call: Call) -> float:
+def with_clock(call: Call) -> float:
     start = time.perf_counter()
     jax.block_until_ready(call())
     return time.perf_counter() - start
 
 
 def medians(calls: dict[str, Call], device: str) -> dict[str, float]:
-    """Each call's seconds, taking turns, after two calls to compile."""
+    """Return the seconds of each call; they take turns, after two calls to compile."""
     timers = {
-        name: from_outside if name.startswith("JAX") or device == "cpu" else with_events
+        name: with_clock if name.startswith("JAX") or device == "cpu" else with_events
         for name in calls
     }
     for name in (*calls, *calls):
@@ -77,26 +79,24 @@ def medians(calls: dict[str, Call], device: str) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def called(function: Any, x: torch.Tensor) -> dict[str, Call]:
-    """Ours and theirs, in every way of use."""
-    definition = function.definition
+def calls_to_compare(function: Any, x: torch.Tensor) -> dict[str, Call]:
+    """Return a copy, our calls and those of the libraries' functions with the same values."""
     required = required_parameters(function)
-    bound = functools.partial(function, **required)
+    fast, accurate = (functools.partial(f, **required) for f in (function, function.accurate))
+    of_torch, of_jax = (peer_of(function.definition, library) for library in ("torch", "jax"))
     calls: dict[str, Call] = {
         "copy": x.clone,
-        "ours": functools.partial(bound, x),
-        "accurate": functools.partial(function.accurate, x, **required),
-        "compiled": functools.partial(compiled(bound), x),
+        "fast": functools.partial(fast, x),
+        "accurate": functools.partial(accurate, x),
+        "compiled": functools.partial(compiled(fast), x),
     }
-    peer = peer_of(definition, "torch")
-    if peer is not None and not required and agrees(calls["ours"], peer, x):
-        calls["PyTorch"] = functools.partial(peer, x)
-        calls["PyTorch, compiled"] = functools.partial(compiled(peer), x)
-    there = jax.numpy.from_dlpack(x)
-    calls["JAX, ours"] = functools.partial(jax.jit(bound), there)
-    peer = peer_of(definition, "jax")
-    if peer is not None and not required and agrees(calls["JAX, ours"], peer, there):
-        calls["JAX"] = functools.partial(jax.jit(peer), there)
+    if of_torch is not None and not required and agrees(calls["fast"], of_torch, x):
+        calls["PyTorch"] = functools.partial(of_torch, x)
+        calls["PyTorch, compiled"] = functools.partial(compiled(of_torch), x)
+    jax_x = jax.numpy.from_dlpack(x)
+    calls["JAX, fast"] = functools.partial(jax.jit(fast), jax_x)
+    if of_jax is not None and not required and agrees(calls["JAX, fast"], of_jax, jax_x):
+        calls["JAX"] = functools.partial(jax.jit(of_jax), jax_x)
     return calls
 
 
@@ -106,7 +106,7 @@ def agrees(ours: Call, peer: Callable[[Any], Any], x: Any) -> bool:
 
     try:
         return agree(on_host(ours()), on_host(peer(x)))
-    except (TypeError, RuntimeError):  # other parameters, or no such dtype
+    except (TypeError, RuntimeError):  # it does not take these parameters or this dtype
         return False
 
 
@@ -118,34 +118,37 @@ def rows(names: list[str], size: int, dtype: torch.dtype, device: str) -> Iterat
         x = everything if low < -9 else everything.clamp(max(low, -8), min(high, 8))
         if function.definition.output_axis == "kept":
             x = x.reshape(-1, 1000)
-        row = Row(name, medians(called(function, x.to(device, dtype)), device))
+        row = Row(name, medians(calls_to_compare(function, x.to(device, dtype)), device))
         print(name, {k: f"{v * 1e6:.0f} us" for k, v in row.times.items()}, file=sys.stderr)
         yield row
 
 
 def page(tables: dict[str, list[Row]], size: int, device: str) -> Iterator[str]:
-    what = torch.cuda.get_device_name() if device != "cpu" else "the processor"
+    name = torch.cuda.get_device_name() if device != "cpu" else "the processor"
     versions = ", ".join(f"{n} {version(n)}" for n in ("torch", "jax"))
     yield f"""# Performance on a GPU
 
-Arrays of {size:.0e} elements, `nox -s bench_gpu` on {what}, {datetime.date.today()}, {versions}.
-Time, and the bytes read and written in it; how much of the speed of a copy within the device that
-is; and how many times as long others take: above 1 ours is faster.
+The arrays have {size:.0e} elements. `nox -s bench_gpu` measured the times on {name},
+{datetime.date.today()}, {versions}.
+The first columns are the time at `precision("fast")`, the bytes read and written per second, and
+the time of a copy divided by ours. The others are the time of PyTorch's and JAX's own function
+divided by ours: above 1 ours is faster. *accurate* is ours at `precision("accurate")`, and
+*compiled* are both compiled by `torch.compile`.
 """
     for title, table in tables.items():
         width = 2 if "16" in title else 4
         yield f"\n## {title}\n\n"
-        yield "| function | time | GB/s | of a copy | PyTorch | accurate, PyTorch"
-        yield " | compiled, compiled PyTorch | compiled, of a copy | JAX |\n"
+        yield "| function | time | GB/s | copy | PyTorch | PyTorch, accurate"
+        yield " | PyTorch, compiled | copy, compiled | JAX |\n"
         yield "|:--" + "|--:" * 8 + "|\n"
         for row in table:
-            t = row.times
-            speed = 2 * width * size / t["ours"] / 1e9
-            yield f"| {row.name} | {t['ours'] * 1e6:.0f} us | {speed:.0f} "
-            yield f"| {row.ratio('ours', 'copy')} | {row.ratio('ours', 'PyTorch')} "
+            seconds = row.times["fast"]
+            speed = 2 * width * size / seconds / 1e9
+            yield f"| {row.name} | {seconds * 1e6:.0f} us | {speed:.0f} "
+            yield f"| {row.ratio('fast', 'copy')} | {row.ratio('fast', 'PyTorch')} "
             yield f"| {row.ratio('accurate', 'PyTorch')} "
             yield f"| {row.ratio('compiled', 'PyTorch, compiled')} "
-            yield f"| {row.ratio('compiled', 'copy')} | {row.ratio('JAX, ours', 'JAX')} |\n"
+            yield f"| {row.ratio('compiled', 'copy')} | {row.ratio('JAX, fast', 'JAX')} |\n"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""The page of conventions: what every function is where formulas leave a choice.
+"""Print the page of conventions: each function where its formula leaves a choice.
 
-``nox -s tables`` writes ``docs/conventions.md`` with it; the tests hold every library against it.
+``nox -s tables`` writes ``docs/conventions.md`` with it, and the tests compare every library with
+the page.
 """
 
 from __future__ import annotations
@@ -17,25 +18,24 @@ POINTS = (-inf, -0.0, 0.0, inf, nan)
 HEAD = """\
 # Conventions
 
-What every function and its derivative are where a formula leaves a choice: at infinities, at zeros
-of both signs, at NaN, and at kinks. The tables are made by the code (`nox -s tables`), and a test
-holds every library against them, for our own computations. Parameters are the defaults, or those
-that are stated.
+This page states the value and the derivative of every function where its formula leaves a choice:
+at infinities, at zeros of both signs, at NaN, and at kinks. `nox -s tables` generates the tables,
+and a test compares every library with them, at `precision("accurate")`. Parameters have their
+defaults unless they are given.
 
-* At -inf and inf a function is its limit, with the sign of a zero, and so is its derivative, if
-  there is one.
-* NaN in, NaN out; the derivative at NaN is NaN.
-* At a kink the derivative is PyTorch's choice, one of the slopes on both sides.
-* What a mask keeps out has no influence and gets the gradient 0, whatever it holds; a slice of
-  which nothing takes part is 0 (`log_softmax`, `logsumexp`: -inf), with the gradient 0.
+* At -inf and inf a function has its limit, with the sign of a zero, and so has its derivative if
+  the limit exists.
+* NaN gives NaN, in the function and in the derivative.
+* At a kink the derivative is PyTorch's choice, one of the two one-sided slopes.
+* Masked elements have no influence and get the gradient 0, even if they are not finite. A slice
+  without elements gives 0 (`log_softmax`, `logsumexp`: -inf), with the gradient 0.
 """
-
 
 STEP = 1e-6
 
 
 def page() -> str:
-    """All of it but what the kernels of PyTorch do."""
+    """Return the page without the section on the kernels of PyTorch."""
     return "\n".join(
         [
             HEAD,
@@ -44,18 +44,18 @@ def page() -> str:
             "## Derivatives at infinities, zeros and NaN\n",
             _table(["function", *(f"f'({_number(p)})" for p in POINTS)], _rows("derivative")),
             "## Kinks and jumps\n",
-            "The slopes on both sides are those a millionth away.\n",
-            _table(["function", "x", "f", "f'", "f' left of it", "f' right of it"], _kinks()),
+            "The one-sided slopes are evaluated at a distance of 1e-6.\n",
+            _table(["function", "x", "f", "f'", "left slope", "right slope"], _kinks()),
             "## Along an axis\n",
-            "A slice of two, and its gradient if that of every result is 1 for the first and 2 for"
-            " the\nsecond.\n",
+            "Each row shows a slice of two elements, its result, and its gradient for the"
+            " cotangents 1, 2, ...\n",
             _table(["function", "slice", "result", "gradient"], _slices()),
         ]
     )
 
 
 def kernels() -> str:
-    """Where the kernels of PyTorch that are taken are not what our computations are."""
+    """Return the section on the points at which the native kernels of PyTorch differ from ours."""
     import torch
 
     from activations_xp.backends.torch import NATIVE
@@ -65,7 +65,7 @@ def kernels() -> str:
         function = ax.get(name)
         definition = function.definition
         if definition.output_axis is None:
-            # for many at once torch has other instructions than for one
+            # torch runs other instructions for many elements than for one
             points = [[p] * n for p in (*POINTS, *definition.properties.kinks) for n in (1, 64)]
         else:
             points = [list(row) for row in SLICES]
@@ -78,17 +78,17 @@ def kernels() -> str:
                     y = form(x, **case.parameters)
                     g = 1.0 + torch.arange(len(point)) * (definition.output_axis is not None)
                     both.append((y.detach(), torch.autograd.grad(y, x, g)[0]))
-                for what, theirs, ours in zip(("f", "f'"), *both, strict=True):
+                for symbol, theirs, ours in zip(("f", "f'"), *both, strict=True):
                     shown = slice(1 if definition.output_axis is None else None)
                     cells = [", ".join(map(_number, v[shown])) for v in (point, theirs, ours)]
-                    row = [title, f"{what}({cells[0]})", *cells[1:]]
+                    row = [title, f"{symbol}({cells[0]})", *cells[1:]]
                     if cells[1] != cells[2] and row not in rows:
                         rows.append(row)
     return "\n".join(
         [
             "\n## PyTorch's own kernels\n",
-            "Where `fast` takes them they are not ours in these places, for float32; `f.accurate`"
-            " is ours\neverywhere.\n",
+            'Where `precision("fast")` runs them, they differ from our implementation at these'
+            " points, in\nfloat32.\n",
             _table(["function", "at", "PyTorch's", "ours"], rows),
         ]
     )
@@ -111,7 +111,7 @@ def _rows(which: str) -> list[list[str]]:
     for function in elementwise():
         values = value_and_derivative(function, POINTS)[which == "derivative"]
         if which == "derivative":
-            values = values + 0.0  # libraries need not agree on the signs of these zeros
+            values = values + 0.0  # the libraries may disagree on the sign of a zero derivative
         rows.append([_title(function, given(function)), *map(_number, values)])
     return rows
 
@@ -131,7 +131,7 @@ SLICES = ((-inf, -inf), (0.0, -inf), (0.0, inf), (0.0, nan))
 
 
 def sliced() -> list[tuple[Any, tuple[float, float], dict[str, Any]]]:
-    """The functions that a slice of two shows, the slices, and whether they are masked."""
+    """Return functions along an axis that can take two elements, with slices and parameters."""
     cases = []
     for function in (f for f in map(ax.get, ax.names()) if f.definition.is_activation):
         definition = function.definition
@@ -161,8 +161,8 @@ def _slices() -> list[list[str]]:
     for function, row, parameters in sliced():
         mask = parameters.get("where")
         shown = [
-            _number(v) if mask is None or taken else "masked"
-            for v, taken in zip(row, (True, True) if mask is None else mask, strict=True)
+            _number(v) if is_included else "masked"
+            for v, is_included in zip(row, (True, True) if mask is None else mask, strict=True)
         ]
         result, gradient = result_and_gradient(function, row, parameters)
         cells = (shown, map(_number, result), map(_number, gradient + 0.0))

@@ -41,22 +41,22 @@ def _powers(function: Callable[[Any], Any], low: Any, high: Any, relative: Any) 
     series[0] /= 2
     size = next(n for n in range(NODES) if sum(map(abs, series[n:])) < relative * abs(series[0]))
     # T_m of u = (2t - high - low)/(high - low), expanded by its recurrence
-    slope, offset = 2 / (high - low), -(high + low) / (high - low)
+    scale, offset = 2 / (high - low), -(high + low) / (high - low)
 
     def times_u(p: list[Any]) -> list[Any]:
-        raised = [mpf(0)] + [slope * c for c in p]
+        raised = [mpf(0)] + [scale * c for c in p]
         return [c + offset * (p[i] if i < len(p) else 0) for i, c in enumerate(raised)]
 
-    previous, current = [mpf(1)], [offset, slope]
-    total = [mpf(0)] * size
+    previous, current = [mpf(1)], [offset, scale]
+    powers = [mpf(0)] * size
     for coefficient in series[:size]:
         for i, c in enumerate(previous):
-            total[i] += coefficient * c
+            powers[i] += coefficient * c
         following = [2 * c for c in times_u(current)]
         for i, c in enumerate(previous):
             following[i] -= c
         previous, current = current, following
-    return [float(c) for c in total]
+    return [float(c) for c in powers]
 
 
 def _erfcx(t: Any) -> Any:
@@ -64,12 +64,12 @@ def _erfcx(t: Any) -> Any:
     return (a + 2) * exp(a * a / 2) * erfc(a / sqrt(2)) / 2
 
 
-def _erf(square: Any) -> Any:
-    x = sqrt(square)
+def _erf(x2: Any) -> Any:
+    x = sqrt(x2)
     return erf(x) / x
 
 
-def _erfcinv(k: float, top: float) -> tuple[Callable[[Any], Any], Callable[[], tuple[Any, Any]]]:
+def _erfcinv(k: float, upper: float) -> tuple[Callable[[Any], Any], Callable[[], tuple[Any, Any]]]:
     def scaled(t: Any) -> Any:
         s = k * (1 + t) / (1 - t)
         w = s * s - log(2)
@@ -82,15 +82,15 @@ def _erfcinv(k: float, top: float) -> tuple[Callable[[Any], Any], Callable[[], t
         return (s + 0.5) * y / w
 
     def interval() -> tuple[Any, Any]:
-        low, high = (sqrt(w + log(2)) for w in (mpf(0), mpf(top)))
+        low, high = (sqrt(w + log(2)) for w in (mpf(0), mpf(upper)))
         return (low - k) / (low + k), (high - k) / (high + k)
 
     return scaled, interval
 
 
-def _tanhc(square: Any) -> Any:
-    x = sqrt(square)
-    return (x - tanh(x)) / (x * square)
+def _tanhc(x2: Any) -> Any:
+    x = sqrt(x2)
+    return (x - tanh(x)) / (x * x2)
 
 
 def _expm1(x: Any) -> Any:
@@ -109,7 +109,7 @@ def _on(low: float, high: float) -> Callable[[], tuple[Any, Any]]:
 _ERFCX = "(a + 2)*Q(a)/exp(-a*a/2) for a >= 0, in t = (a - 2)/(a + 2)"
 _ERF = "erf(x)/x for 0 <= x <= 1, in x*x"
 _ERFCINV = (
-    "(s + 1/2)*y/w for 0 <= w <= {top:g}, erfc(y) = exp(-w), s = sqrt(w + log(2)),\n"
+    "(s + 1/2)*y/w for 0 <= w <= {upper:g}, erfc(y) = exp(-w), s = sqrt(w + log(2)),\n"
     "in t = (s - {k:g})/(s + {k:g})"
 )
 _TANHC = "(x - tanh(x))/x**3 for 0 <= x <= 1, in x*x"
@@ -121,8 +121,8 @@ _FITS = {
     "ERFCX_64": Fit(_ERFCX, _erfcx, _on(-1, 1), 57),
     "ERF_32": Fit(_ERF, _erf, _on(0, 1), 27),
     "ERF_64": Fit(_ERF, _erf, _on(0, 1), 57),
-    "ERFCINV_32": Fit(_ERFCINV.format(k=1.5, top=104), *_erfcinv(1.5, 104.0), 27),
-    "ERFCINV_64": Fit(_ERFCINV.format(k=3, top=745), *_erfcinv(3.0, 745.0), 57),
+    "ERFCINV_32": Fit(_ERFCINV.format(k=1.5, upper=104), *_erfcinv(1.5, 104.0), 27),
+    "ERFCINV_64": Fit(_ERFCINV.format(k=3, upper=745), *_erfcinv(3.0, 745.0), 57),
     "TANHC_32": Fit(_TANHC, _tanhc, _on(0, 1), 27),
     "TANHC_64": Fit(_TANHC, _tanhc, _on(0, 1), 57),
     "EXPM1_32": Fit(_EXPM1, _expm1, _on(-1, 1), 27),

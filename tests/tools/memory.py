@@ -1,6 +1,6 @@
-"""Print the bytes that PyTorch keeps for the backward pass, over those of the input.
+"""Measure the memory that PyTorch keeps for the backward pass, over the bytes of the input.
 
-`nox -s memory` runs it.
+``nox -s memory`` prints it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SIZE = 1_000_000
 
 
 def saved_bytes(f: Callable[[Any], Any], x: Any) -> int:
-    """The bytes that autograd keeps, each storage once."""
+    """Return the bytes that autograd keeps, counting each storage once."""
     storages: dict[int, int] = {}
 
     def pack(t: Any) -> Any:
@@ -31,16 +31,16 @@ def saved_bytes(f: Callable[[Any], Any], x: Any) -> int:
 
 
 def main() -> None:
-    table = rich.table.Table("function", "eager", "eager, accurate", "compiled")
+    table = rich.table.Table("function", "fast", "accurate", "compiled")
     x = torch.rand(SIZE // 8, 8, requires_grad=True)
     for function in FUNCTIONS:
-        call, accurate = (
+        fast, accurate = (
             functools.partial(f, **rowwise_parameters(function))
             for f in (function, function.accurate)
         )
         torch.compiler.reset()
-        compiled = torch.compile(call, backend="aot_eager_decomp_partition", fullgraph=True)
-        ratios = (saved_bytes(f, x) / x.nbytes for f in (call, accurate, compiled))
+        compiled = torch.compile(fast, backend="aot_eager_decomp_partition", fullgraph=True)
+        ratios = (saved_bytes(f, x) / x.nbytes for f in (fast, accurate, compiled))
         table.add_row(function.__name__, *(f"{r:.2f}" for r in ratios))
     rich.console.Console(width=100).print(table)
 

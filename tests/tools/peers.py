@@ -1,4 +1,4 @@
-"""A drop-in beside the library that it spells: called alike, and compared where that is right."""
+"""Compare a drop-in module with the library that it replaces, where that library is right."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ EDGES = [
     *(20.1, 37.43, 88.0, 104.0, 300.0, 709.0, 745.0, 1e4, 1e20, 3.4e38, 1.7e308, math.inf),
 ]
 LINE = np.array([*EDGES, *(-v for v in EDGES), math.nan])
-"""Where functions go wrong: near 0, at kinks, where exp underflows and squares overflow."""
+"""Numbers near 0, at kinks, where exp underflows and where squares overflow."""
 
 ROWS = np.array([[5.0, 4.0, 1.0, -3.0], [0.1, 0.2, 0.3, 700.0], [-1e4, 0.0, 1e4, -0.5]]) / 8
 LABELS = np.array([[0, 2, 3, -1], [1, 1, 2, 0], [3, 3, 3, 3]])
 SHAPES = [(), (0, 4), (4,), (2, 4), (2, 6, 4)]
 
 ATTENTION = {"dot_product_attention"}
-"""Functions of several arrays, with tests of their own."""
+"""The functions of several arrays, which have tests of their own."""
 
 Given = Mapping[str, Any]
 Formula = str | Callable[..., Any]
@@ -34,14 +34,15 @@ Formula = str | Callable[..., Any]
 
 @dataclass(frozen=True)
 class PeerLibrary:
-    """A module of ours, the namespace it stands in for, and how its library is handled.
+    """A drop-in module, the namespace that it replaces, and how to handle the library's arrays.
 
-    type_of : the result of a function, as far as its shape and dtype
-    samples : the parameters to call a function with, if not its defaults
-    inaccurate : the formula of what the library gets wrong somewhere, for the oracle or in Python
-    kinks : where the derivative of our table is another one
-    bad : wrong values, by parameter
-    coarse : what the library computes in float32 whatever the dtype
+    type_of : a function that returns a result of which only the shape and the dtype count
+    samples : by function, the parameters to call it with, if not its defaults
+    inaccurate : by function that the library gets wrong somewhere, its formula for the oracle or
+        as a function
+    kinks : by function, the x where the library has another derivative
+    bad : by parameter, values that are refused
+    coarse : the functions that the library computes in float32 for every dtype
     """
 
     ours: Any
@@ -62,7 +63,7 @@ class PeerLibrary:
 
     @property
     def names(self) -> list[str]:
-        """Functions of one array that are the module's own."""
+        """The functions that the module itself defines and that take one array."""
         names = [
             n for n in self.ours.__all__ if getattr(self.ours, n).__module__ == self.ours.__name__
         ]
@@ -81,7 +82,7 @@ class PeerLibrary:
             return self.asarray(ROWS if "axis" in self.parameters(name) else LINE, dtype)
 
     def results(self, name: str, x: Any, given: Given) -> tuple[np.ndarray, np.ndarray]:
-        """Ours and theirs."""
+        """Return our result and that of the library."""
         ours = getattr(self.ours, name)(x, **given)
         return self.asnumpy(ours), self.asnumpy(self.peer(name)(x, **given))
 
@@ -94,7 +95,7 @@ class PeerLibrary:
         return function
 
     def exact(self, name: str, x: Any, given: Given) -> np.ndarray:
-        """Return what `inaccurate` says, and NaN where x is out of the oracle's reach."""
+        """Return the values of `inaccurate`, and NaN where x is too large for the oracle."""
         formula = self.inaccurate[name]
         values = self.asnumpy(x).astype("f8")
         defaults = {p.name: p.default for p in self.parameters(name).values()}
@@ -106,35 +107,35 @@ class PeerLibrary:
         result[near] = truth(formula, values[near], parameters).astype("f8")
         return result
 
-    # what the tests of all libraries ask
+    # checks, one for each test
 
     def check_values(self, name: str, given: Given, dtype: str) -> None:
         x = self.input(name, dtype)
         ours, theirs = self.results(name, x, given)
         theirs = theirs.astype("f4") if name in self.coarse else theirs
-        right = np.isfinite(theirs)
-        if right.shape == tuple(x.shape):
-            missing = np.isnan(self.asnumpy(x))
-            assert np.isnan(ours[missing]).all()
-            right &= ~missing
+        compared = np.isfinite(theirs)
+        if compared.shape == tuple(x.shape):
+            is_nan = np.isnan(self.asnumpy(x))
+            assert np.isnan(ours[is_nan]).all()
+            compared &= ~is_nan
         if name in self.inaccurate:
-            right &= is_close(theirs, self.exact(name, x, given))
-        assert right.any()
-        assert is_close(ours, theirs)[right].all()
+            compared &= is_close(theirs, self.exact(name, x, given))
+        assert compared.any()
+        assert is_close(ours, theirs)[compared].all()
 
     def check_inaccurate(self, name: str) -> None:
-        """That the library is wrong somewhere, and that ours is right everywhere."""
-        wrong = False
+        """Check that the library is wrong somewhere, and that ours is right everywhere."""
+        is_wrong = False
         for given in self.given(name):
             for dtype in ("float32", "float64"):
                 x = self.input(name, dtype)
                 exact = self.exact(name, x, given)
                 with ax.precision("accurate"):
                     ours, theirs = self.results(name, x, given)
-                known = np.abs(exact) < np.finfo(dtype).max
-                assert is_close(ours, exact)[known].all()
-                wrong |= not is_close(theirs, exact)[known].all()
-        assert wrong
+                compared = np.abs(exact) < np.finfo(dtype).max
+                assert is_close(ours, exact)[compared].all()
+                is_wrong |= not is_close(theirs, exact)[compared].all()
+        assert is_wrong
 
     def check_gradients(self, name: str, given: Given) -> None:
         x = self.input(name, "float32")
@@ -142,21 +143,21 @@ class PeerLibrary:
             self.asnumpy(self.gradient(lambda x, f=f: f(x, **given), x))
             for f in (getattr(self.ours, name), self.peer(name))
         )
-        at = self.asnumpy(x)
-        right = np.isfinite(theirs) & np.isfinite(at)
+        points = self.asnumpy(x)
+        compared = np.isfinite(theirs) & np.isfinite(points)
         value = self.asnumpy(self.peer(name)(x, **given))
-        if value.shape == right.shape:
-            right &= np.isfinite(value)
+        if value.shape == compared.shape:
+            compared &= np.isfinite(value)
         for kink in self.kinks.get(name, ()):
-            right &= abs(at - kink) > np.finfo("f4").smallest_normal
-        assert right.any()
-        np.testing.assert_allclose(ours[right], theirs[right], rtol=1e-4, atol=1e-4)
+            compared &= abs(points - kink) > np.finfo("f4").smallest_normal
+        assert compared.any()
+        np.testing.assert_allclose(ours[compared], theirs[compared], rtol=1e-4, atol=1e-4)
 
     def check_types(self, name: str, given: Given, dtype: str) -> None:
-        along = "axis" in self.parameters(name)
-        tried = 0
-        for shape in SHAPES[2 * along :]:
-            axes = (*range(len(shape)), -1) if along and name != "multi_hot" else ()
+        has_axis = "axis" in self.parameters(name)
+        compared = 0
+        for shape in SHAPES[2 * has_axis :]:
+            axes = (*range(len(shape)), -1) if has_axis and name != "multi_hot" else ()
             for axis in ({}, *({"axis": axis} for axis in axes)):
                 if name.endswith("_hot"):
                     x = self.asarray(np.zeros(shape, int), "int32")
@@ -169,32 +170,37 @@ class PeerLibrary:
                 ours = self.type_of(calls[0], x)
                 try:
                     theirs = self.type_of(calls[1], x)
-                except RuntimeError:  # Keras's norms take the last axes only on torch
+                except RuntimeError:  # Keras's norms on torch take the last axes only
                     continue
                 assert ours.dtype in (theirs.dtype, x.dtype)
                 assert ours.shape == theirs.shape
-                tried += 1
-        assert tried
+                compared += 1
+        assert compared
 
     def check_errors(self, name: str, given: Given) -> int:
-        """Whatever the library raises for a bad value is caught by the same ``except``."""
-        tried = 0
-        for x, bad in self._bad(name, given):
+        """Check that an ``except`` for the library's error of a bad value catches ours.
+
+        Returns
+        -------
+        the number of bad values
+        """
+        refused = 0
+        for x, bad in self._bad_arguments(name, given):
             try:
                 self.peer(name)(x, **bad)
             except Exception as error:
-                caught = type(error)
+                expected = type(error)
             else:
                 continue
             try:
                 getattr(self.ours, name)(x, **bad)
-            except caught:
-                tried += 1
+            except expected:
+                refused += 1
                 continue
-            raise AssertionError(f"{name}({bad}) does not raise {caught}")
-        return tried
+            raise AssertionError(f"{name}({bad}) does not raise {expected}")
+        return refused
 
-    def _bad(self, name: str, given: Given) -> Iterator[tuple[Any, Given]]:
+    def _bad_arguments(self, name: str, given: Given) -> Iterator[tuple[Any, Given]]:
         x = self.input(name, "float32")
         for value in self.bad.get("x", ()):
             yield value, given
@@ -206,10 +212,10 @@ class PeerLibrary:
 
 
 def is_close(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Equal in the dtype of the coarser of both, apart from results that may be flushed to 0."""
+    """Return whether elements are equal in the coarser dtype, or both so small as to become 0."""
     if a.dtype.kind == "i":
         return a == b
-    info = max((np.finfo(a.dtype), np.finfo(b.dtype)), key=lambda info: info.eps)
+    info = max(np.finfo(a.dtype), np.finfo(b.dtype), key=lambda info: info.eps)
     with np.errstate(all="ignore"):
         return np.isclose(
             a.astype("f8"),
@@ -221,12 +227,12 @@ def is_close(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def untyped_parameters(function: Any) -> list[inspect.Parameter]:
-    """The parameters of a function without their types, which are ours alone."""
+    """Return the parameters of a function without their types, which only ours have."""
     parameters = inspect.signature(function).parameters.values()
     return [p.replace(annotation=p.empty) for p in parameters]
 
 
 def public_functions(namespace: Any) -> set[str]:
-    """The functions of a namespace."""
+    """Return the names of the functions of a namespace."""
     names = {name for name in vars(namespace) if not name.startswith("_")}
     return {name for name in names if callable(getattr(namespace, name))}

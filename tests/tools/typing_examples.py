@@ -1,12 +1,12 @@
 # pyright: strict, reportUnnecessaryTypeIgnoreComment=true
-"""Type checkers keep the type of the caller's array, and refuse wrong parameters.
+"""Examples for mypy and pyright: the type of an array is kept, and wrong parameters are refused.
 
-mypy and pyright read this file; each ``type: ignore`` is an error that they must report.
+Each ``type: ignore`` is an error that both must report.
 """
 
 from __future__ import annotations
 
-from typing import assert_type
+from typing import Any, assert_type
 
 import jax
 import numpy as np
@@ -20,11 +20,12 @@ import activations_xp.dropin.keras2 as activations2
 import activations_xp.dropin.keras_ops as ops
 import activations_xp.dropin.scipy as special
 import activations_xp.dropin.torch as F  # noqa: N812
+import activations_xp.layers.jax as jax_layers
+import activations_xp.layers.numpy as numpy_layers
+import activations_xp.layers.torch as torch_layers
 
 
-def keeps_the_type_of_the_array(
-    n: npt.NDArray[np.float32], t: torch.Tensor, j: jax.Array, f: float
-) -> None:
+def array_type_is_kept(n: npt.NDArray[np.float32], t: torch.Tensor, j: jax.Array, f: float) -> None:
     assert_type(ax.gelu(n), npt.NDArray[np.float32])
     assert_type(ax.gelu(t), torch.Tensor)
     assert_type(ax.gelu(j), jax.Array)
@@ -36,9 +37,13 @@ def keeps_the_type_of_the_array(
     ax.softmax.vjp(n)  # type: ignore
     assert_type(ax.elu(n, alpha=0.5, out=n), npt.NDArray[np.float32])
     assert_type(ax.softmax.accurate(n, axis=(0, 1)), npt.NDArray[np.float32])
+    with ax.precision("accurate"):
+        assert_type(ax.softmax(t, axis=0), torch.Tensor)
 
 
-def keeps_it_under_other_names(n: npt.NDArray[np.float32], t: torch.Tensor, j: jax.Array) -> None:
+def array_type_is_kept_by_dropins(
+    n: npt.NDArray[np.float32], t: torch.Tensor, j: jax.Array
+) -> None:
     assert_type(F.gelu(n, approximate="tanh"), npt.NDArray[np.float32])
     assert_type(F.leaky_relu_(t, 0.1), torch.Tensor)
     assert_type(F.celu(t, inplace=True), torch.Tensor)
@@ -52,7 +57,7 @@ def keeps_it_under_other_names(n: npt.NDArray[np.float32], t: torch.Tensor, j: j
     special.expit(x=n)  # type: ignore
 
 
-def takes_its_parameters(t: torch.Tensor, mask: torch.Tensor) -> None:
+def parameters_are_accepted(t: torch.Tensor, mask: torch.Tensor) -> None:
     ax.gelu(t, "tanh")
     ax.gelu(t, approximate=True)
     ax.elu(t, alpha=mask)
@@ -60,7 +65,7 @@ def takes_its_parameters(t: torch.Tensor, mask: torch.Tensor) -> None:
     ax.prelu(t, 0.25, axis=1)
 
 
-def refuses_the_rest(t: torch.Tensor) -> None:
+def wrong_arguments_are_refused(t: torch.Tensor) -> None:
     ax.gelu(t, "fast")  # type: ignore
     ax.gelu(t, approx="tanh")  # type: ignore
     ax.elu(t, alpha="1")  # type: ignore
@@ -73,7 +78,7 @@ def refuses_the_rest(t: torch.Tensor) -> None:
         pass
 
 
-def draws_random_numbers(t: torch.Tensor, j: jax.Array, n: npt.NDArray[np.float32]) -> None:
+def random_functions(t: torch.Tensor, j: jax.Array, n: npt.NDArray[np.float32]) -> None:
     assert_type(ax.dropout(t, 0.5, True), torch.Tensor)
     assert_type(ax.rrelu(j, training=True, rng=jax.random.key(0)), jax.Array)
     assert_type(ax.gumbel_softmax(n, 0.5, axis=0, noise=n), npt.NDArray[np.float32])
@@ -83,13 +88,26 @@ def draws_random_numbers(t: torch.Tensor, j: jax.Array, n: npt.NDArray[np.float3
     ax.dropout([1.0])  # type: ignore
 
 
-def takes_several_arrays(t: torch.Tensor, mask: torch.Tensor) -> None:
+def operations(t: torch.Tensor, mask: torch.Tensor) -> None:
     ax.scaled_dot_product_attention(t, t, t, mask=mask, dropout=0.1, rng=torch.Generator())
     ax.scaled_dot_product_attention(t, t)  # type: ignore
     ax.scaled_dot_product_attention(t, t, t, masks=mask)  # type: ignore
 
 
-def spells_like_others(n: npt.NDArray[np.float32], t: torch.Tensor, j: jax.Array) -> None:
+def array_type_is_kept_by_layers(n: npt.NDArray[np.float32], t: torch.Tensor, j: jax.Array) -> None:
+    assert_type(torch_layers.PReLU(3, init=0.1)(t), torch.Tensor)
+    assert_type(jax_layers.Dropout(0.5)(j, training=True, rng=jax.random.key(0)), jax.Array)
+    layer = numpy_layers.Swish()
+    assert_type(layer(n), npt.NDArray[np.float32])
+    assert_type(layer.vjp(n, n), dict[str, Any])
+    assert_type(torch_layers.PReLU.from_state_dict({"weight": n}), torch_layers.PReLU)
+    torch_layers.PReLU(slope=0.1)  # type: ignore
+    layer(n, beta=1.0)  # type: ignore
+
+
+def array_type_is_kept_by_other_dropins(
+    n: npt.NDArray[np.float32], t: torch.Tensor, j: jax.Array
+) -> None:
     assert_type(nn.gelu(t, approximate=False), torch.Tensor)
     assert_type(nn.logsumexp(n, axis=0), npt.NDArray[np.float32])
     assert_type(nn.logsumexp(j, return_sign=True), tuple[jax.Array, jax.Array])
