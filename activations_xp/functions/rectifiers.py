@@ -38,8 +38,6 @@ __all__ = [
     monotonic=True,
     parity="odd",
     fixed_points=None,
-    limits=(-inf, inf),
-    zero_centred=True,
     lipschitz=1.0,
 )
 def identity(xp: Namespace, x: Array) -> Any:
@@ -85,9 +83,7 @@ def _(xp, x):
     range=(0.0, inf),
     monotonic=True,
     fixed_points=(0.0, 1.0, 7.5),
-    limits=(0.0, inf),
     lipschitz=1.0,
-    smoothness=0,
     kinks=(0.0,),
 )
 def relu(
@@ -159,10 +155,7 @@ def _(xp, x, negative_slope, max_value, threshold):
     },
     monotonic=True,
     fixed_points=(0.0, 1.0, 7.5),
-    limits=(-inf, inf),
-    zero_centred=True,
     lipschitz=1.0,
-    smoothness=0,
     kinks=(0.0,),
 )
 def leaky_relu(xp: Namespace, x: Array, negative_slope: ArrayOrNumber = 0.01) -> Any:
@@ -205,9 +198,7 @@ def _(xp, x, negative_slope):
     range=(0.0, 6.0),
     monotonic=True,
     fixed_points=(0.0, 1.0, 6.0),
-    limits=(0.0, 6.0),
     lipschitz=1.0,
-    smoothness=0,
     kinks=(0.0, 6.0),
 )
 def relu6(xp: Namespace, x: Array) -> Any:
@@ -239,7 +230,6 @@ def _(xp, x):
     range=(0.0, inf),
     monotonic=True,
     fixed_points=(0.0, 1.0),
-    limits=(0.0, inf),
     smoothness=1,
     kinks=(0.0,),
 )
@@ -268,7 +258,6 @@ def _(xp, x):
     range=(0.0, inf),
     monotonic=True,
     fixed_points=(0.0, 1.5, 7.5),
-    limits=(0.0, inf),
     smoothness=-1,
     kinks=(1.0,),
 )
@@ -309,7 +298,6 @@ def _(xp, x, theta):
     range=(-0.25, inf),
     monotonic=True,
     fixed_points=(-0.25, 1.0, 7.5),
-    limits=(-0.25, inf),
     smoothness=-1,
     kinks=(0.5,),
 )
@@ -352,7 +340,6 @@ def _(xp, x, threshold, value):
     range=(0.0, 1.0),
     monotonic=True,
     fixed_points=(1.0,),
-    limits=(0.0, 1.0),
     smoothness=-1,
     kinks=(0.0,),
 )

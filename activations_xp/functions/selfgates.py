@@ -66,7 +66,6 @@ _TANH_GELU_NAMES = (
     range=(-0.27846454276107380, inf),
     fixed_points=(0.0,),
     limits=(0.0, inf),
-    zero_centred=True,
     lipschitz=1.0998393201288669,
 )
 def silu(xp: Namespace, x: Array, beta: ArrayOrNumber = 1.0) -> Any:
@@ -136,7 +135,6 @@ swish = silu
     range=(-0.16997120747990369, inf),
     fixed_points=(0.0,),
     limits=(0.0, inf),
-    zero_centred=True,
     lipschitz=1.1289041451851548,
 )
 def gelu(
@@ -239,9 +237,7 @@ _TANH_64 = (
     range=(-0.5, inf),
     fixed_points=(0.0, 1.0, 7.5),
     limits=(0.0, inf),
-    zero_centred=True,
     lipschitz=1.0,
-    smoothness=0,
     kinks=(-2.0,),
 )
 def hard_mish(xp: Namespace, x: Array) -> Any:
@@ -273,7 +269,6 @@ def _hard_gated(xp: Namespace, x: Array, start: float, width: float) -> Any:
     range=(-0.48731294983187914, inf),
     fixed_points=(0.0,),
     limits=(0.0, inf),
-    zero_centred=True,
     lipschitz=1.9247188102255171,
 )
 def eswish(xp: Namespace, x: Array, beta: ArrayOrNumber = 1.75) -> Any:
@@ -309,7 +304,6 @@ def _(xp, x, beta):
     range=(-0.27846454276107380, inf),
     fixed_points=(0.0,),
     limits=(0.0, inf),
-    zero_centred=True,
     lipschitz=1.0998393201288669,
 )
 def aconc(
@@ -385,7 +379,6 @@ def _(xp, x, p1, p2, beta):
     range=(-0.17157287525380990, inf),
     fixed_points=(0.0,),
     limits=(0.0, inf),
-    zero_centred=True,
     lipschitz=1.0998393201288669,
     smoothness=1,
     kinks=(0.0,),
@@ -424,9 +417,7 @@ def _(xp, x):
     range=(-0.375, inf),
     fixed_points=(0.0, 3.0, 7.5),
     limits=(0.0, inf),
-    zero_centred=True,
     lipschitz=1.5,
-    smoothness=0,
     kinks=(-3.0, 3.0),
 )
 def hard_swish(xp: Namespace, x: Array) -> Any:
@@ -451,9 +442,7 @@ def _(xp, x):
     range=(-0.099673151528742618, inf),
     fixed_points=(0.0, 1.0, 7.5),
     limits=(0.0, inf),
-    zero_centred=True,
     lipschitz=1.5,
-    smoothness=0,
     kinks=(-1.0, 1.0),
 )
 def hard_elish(xp: Namespace, x: Array) -> Any:
@@ -484,9 +473,7 @@ def _(xp, x):
     range=(-0.16997120747990369, 10.0),
     fixed_points=(0.0, 10.0),
     limits=(0.0, 10.0),
-    zero_centred=True,
     lipschitz=1.1289041451851548,
-    smoothness=0,
     kinks=(10.0,),
 )
 def clipped_gelu(
@@ -535,7 +522,6 @@ def _(xp, x, min_val, max_val):
     range=(-0.069977641319701427, inf),
     fixed_points=(0.0,),
     limits=(0.0, inf),
-    zero_centred=True,
     lipschitz=1.1411471904163208,
 )
 def aria2(xp: Namespace, x: Array, alpha: ArrayOrNumber = 1.5, beta: ArrayOrNumber = 2.0) -> Any:

@@ -49,7 +49,6 @@ __all__ = [
     },
     range=(0.0, inf),
     monotonic=True,
-    limits=(0.0, inf),
     lipschitz=1.0,
 )
 def softplus(
@@ -117,7 +116,6 @@ def _(xp, x, beta, threshold):
     },
     range=(-inf, 0.0),
     monotonic=True,
-    limits=(-inf, 0.0),
     lipschitz=1.0,
 )
 def log_sigmoid(xp: Namespace, x: Array) -> Any:
@@ -142,7 +140,6 @@ def _(xp, x):
     range=(0.0, inf),
     monotonic=True,
     fixed_points=(1.0, 7.5),
-    limits=(0.0, inf),
     lipschitz=1.0,
     smoothness=1,
     kinks=(-1.0, 1.0),
@@ -170,7 +167,6 @@ def _(xp, x):
     peers={"transformers": "sqrtsoftplus"},
     range=(0.0, inf),
     monotonic=True,
-    limits=(0.0, inf),
     lipschitz=0.31908634316947575,
 )
 def sqrt_softplus(xp: Namespace, x: Array) -> Any:
@@ -205,7 +201,6 @@ def _sqrt_exp_excess(xp: Namespace, x: Array) -> Any:
     },
     range=(0.0, inf),
     monotonic=True,
-    limits=(0.0, inf),
     lipschitz=1.0,
 )
 def squareplus(xp: Namespace, x: Array, b: ArrayOrNumber = 4.0) -> Any:
@@ -261,8 +256,6 @@ def _hyperbola(xp: Namespace, x: Array, b: ArrayOrNumber) -> tuple[Any, Any]:
     },
     monotonic=True,
     fixed_points=(0.0,),
-    limits=(-inf, inf),
-    zero_centred=True,
     lipschitz=1.5,
 )
 def bent_identity(xp: Namespace, x: Array) -> Any:
@@ -296,9 +289,7 @@ def _(xp, x):
     range=(-0.2, inf),
     monotonic=True,
     fixed_points=(-0.2,),
-    limits=(-0.2, inf),
     lipschitz=1.0998393201288669,
-    smoothness=0,
     kinks=(0.0,),
 )
 def flatten_t_swish(xp: Namespace, x: Array, threshold: ArrayOrNumber = -0.2) -> Any:
@@ -341,9 +332,7 @@ def _(xp, x, threshold):
     range=(0.0, inf),
     monotonic=True,
     fixed_points=(0.0,),
-    limits=(0.0, inf),
     lipschitz=1.0,
-    smoothness=0,
     kinks=(0.0,),
 )
 def nlrelu(xp: Namespace, x: Array, beta: ArrayOrNumber = 1.0) -> Any:

@@ -7,7 +7,7 @@ draws them from `rng` where they are not given.
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import inf, sqrt
+from math import sqrt
 from typing import Any
 
 from .._define import NoiseSpec, Peer, activation, case
@@ -56,10 +56,7 @@ def _channel_shape(x: Array, **_: Any) -> tuple[int, ...]:
     peers={"torch": "torch.nn.functional.rrelu", "tensorflow-addons": "tfa.activations.rrelu"},
     monotonic=True,
     fixed_points=(0.0, 1.0, 7.5),
-    limits=(-inf, inf),
-    zero_centred=True,
     lipschitz=1.0,
-    smoothness=0,
     kinks=(0.0,),
 )
 def rrelu(
@@ -126,8 +123,6 @@ def _negative_slope(
     monotonic=True,
     parity="odd",
     fixed_points=None,
-    limits=(-inf, inf),
-    zero_centred=True,
     lipschitz=1.0,
 )
 def dropout(
@@ -166,8 +161,6 @@ def _(xp, x, p, training, *, noise):
     monotonic=True,
     parity="odd",
     fixed_points=None,
-    limits=(-inf, inf),
-    zero_centred=True,
     lipschitz=1.0,
 )
 def alpha_dropout(
@@ -202,8 +195,6 @@ def _(xp, x, p, training, *, noise):
     monotonic=True,
     parity="odd",
     fixed_points=None,
-    limits=(-inf, inf),
-    zero_centred=True,
     lipschitz=1.0,
 )
 def feature_alpha_dropout(
