@@ -379,7 +379,7 @@ def _as_list(coefficients: Any) -> list[Any]:
 
 
 def _horner(coefficients: list[Any], x: Any, weights: Iterable[Any] = repeat(1.0)) -> Any:
-    """Return the sum of coefficients[j]*x**j, of which the weights multiply the last first."""
+    """Return the sum of coefficients[j]*x**j*weights[m - j] for the degree m."""
     terms = map(mul, coefficients[::-1], weights)
     return reduce(lambda value, term: value * x + term, terms, 0.0)
 
