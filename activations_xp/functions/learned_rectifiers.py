@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import reduce
-from itertools import accumulate, repeat
+from itertools import accumulate
 from math import inf
 from operator import mul
 from typing import Any
@@ -398,9 +397,11 @@ def _as_list(coefficients: Any) -> list[Any]:
     return [coefficients[j] for j in range(size)]
 
 
-def _horner(coefficients: list[Any], x: Any, weights: Iterable[Any] = repeat(1.0)) -> Any:
+def _horner(coefficients: list[Any], x: Any, weights: list[Any] | None = None) -> Any:
     """Return the sum of coefficients[j]*x**j, of which the weights multiply the last first."""
-    terms = map(mul, coefficients[::-1], weights)
+    terms = coefficients[::-1]
+    if weights is not None:
+        terms = [c * weight for c, weight in zip(terms, weights, strict=False)]
     return reduce(lambda value, term: value * x + term, terms, 0.0)
 
 
