@@ -14,14 +14,7 @@ from .._typing import Array, Namespace
 from ..numerics.arrays import broadcast_along, is_zero, ones_like_nan
 from .rectifiers import relu
 
-__all__ = [
-    "prelu",
-    "rational",
-    "shilu",
-    "srelu",
-    "star_relu",
-    "tlu",
-]
+__all__ = ["prelu", "rational", "shilu", "srelu", "star_relu", "tlu"]
 
 
 @activation(
@@ -39,10 +32,7 @@ __all__ = [
     },
     monotonic=True,
     fixed_points=(0.0, 1.0, 7.5),
-    limits=(-inf, inf),
-    zero_centred=True,
     lipschitz=1.0,
-    smoothness=0,
     kinks=(0.0,),
 )
 def prelu(xp: Namespace, x: Array, weight: ChannelArray, axis: Axis | None = None) -> Any:
@@ -88,10 +78,7 @@ def _(xp, x, weight, axis):
     range=(-1.0, inf),
     monotonic=True,
     fixed_points=(-1.0, 0.0, 7.5),
-    limits=(-1.0, inf),
-    zero_centred=True,
     lipschitz=1.0,
-    smoothness=0,
     kinks=(-1.0,),
 )
 def tlu(xp: Namespace, x: Array, tau: ArrayOrNumber, alpha: ArrayOrNumber = 0.0) -> Any:
@@ -133,7 +120,6 @@ def _(xp, x, tau, alpha):
     range=(-0.4472, inf),
     monotonic=True,
     fixed_points=(-0.4472,),
-    limits=(-0.4472, inf),
     smoothness=1,
     kinks=(0.0,),
 )
@@ -182,10 +168,7 @@ def _(xp, x, scale, bias):
     peers={"echoAI": "echoAI.Activation.Torch.srelu.SReLU"},
     monotonic=True,
     fixed_points=(-1.0, 0.0, 1.5),
-    limits=(-inf, inf),
-    zero_centred=True,
     lipschitz=1.0,
-    smoothness=0,
     kinks=(-1.0, 2.0),
 )
 def srelu(
@@ -251,9 +234,7 @@ def _line(x: Array, t: ArrayOrNumber, a: ArrayOrNumber) -> Any:
     range=(0.0, inf),
     monotonic=True,
     fixed_points=(0.0, 1.0, 7.5),
-    limits=(0.0, inf),
     lipschitz=1.0,
-    smoothness=0,
     kinks=(0.0,),
 )
 def shilu(xp: Namespace, x: Array, alpha: ArrayOrNumber = 1.0, beta: ArrayOrNumber = 0.0) -> Any:
@@ -308,7 +289,6 @@ def _(xp, x, alpha, beta):
     peers={"pau": "pau.utils.PAU"},
     limits=(-inf, inf),
     lipschitz=1.0351260452968397,
-    smoothness=0,
     kinks=(-0.27313813926127796, 0.0),
 )
 def rational(

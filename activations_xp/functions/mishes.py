@@ -57,7 +57,6 @@ __all__ = [
     range=(-0.3088434130172504, inf),
     fixed_points=(0.0,),
     limits=(0.0, inf),
-    zero_centred=True,
     lipschitz=1.0884981612517279,
 )
 def mish(xp: Namespace, x: Array) -> Any:
@@ -124,7 +123,6 @@ def _(xp, x):
     range=(-0.35328577784821127, inf),
     fixed_points=(0.0,),
     limits=(0.0, inf),
-    zero_centred=True,
     lipschitz=1.0619753087179660,
 )
 def tanhexp(xp: Namespace, x: Array) -> Any:
@@ -154,7 +152,6 @@ def _(xp, x):
     range=(-0.34843745875960642, inf),
     fixed_points=(0.0,),
     limits=(0.0, inf),
-    zero_centred=True,
     lipschitz=1.0861254441509972,
 )
 def serf(xp: Namespace, x: Array) -> Any:
@@ -222,7 +219,6 @@ _TANH_GELU_IS_GELU_FROM = 6.0
     range=(-0.24999366366012950, inf),
     fixed_points=(0.0,),
     limits=(0.0, inf),
-    zero_centred=True,
     lipschitz=0.63688422288122630,
 )
 def smish(xp: Namespace, x: Array) -> Any:
@@ -255,7 +251,6 @@ def _(xp, x):
     range=(-0.25276881678944035, inf),
     fixed_points=(0.0,),
     limits=(0.0, inf),
-    zero_centred=True,
     lipschitz=0.74631118041273968,
 )
 def logish(xp: Namespace, x: Array) -> Any:
@@ -285,7 +280,6 @@ def _(xp, x):
     range=(-0.27815946089638691, inf),
     fixed_points=(0.0,),
     limits=(0.0, inf),
-    zero_centred=True,
     lipschitz=0.75270457108566948,
 )
 def gish(xp: Namespace, x: Array) -> Any:
@@ -315,7 +309,6 @@ def _(xp, x):
     range=(-0.37715856839612915, inf),
     fixed_points=(0.0,),
     limits=(0.0, inf),
-    zero_centred=True,
     lipschitz=1.0828346006761451,
 )
 def colu(xp: Namespace, x: Array) -> Any:
@@ -357,7 +350,6 @@ def _collapse(xp: Namespace, x: Array) -> tuple[Any, Any, Any, Any]:
     range=(-0.60792126776018700, inf),
     fixed_points=(0.0,),
     limits=(0.0, inf),
-    zero_centred=True,
     lipschitz=1.0915993945154187,
 )
 def erfact(xp: Namespace, x: Array, alpha: ArrayOrNumber, beta: ArrayOrNumber) -> Any:
@@ -411,16 +403,11 @@ def _(xp, x, alpha, beta):
     "arXiv:2109.04386.",
     ulp=4.0,
     constraints=("gamma > 0",),
-    cases=(
-        case(gamma=1.25, delta=0.5),
-        case(gamma=0.75, delta=2.0),
-        case(gamma=0.0625, delta=1.0),
-    ),
+    cases=(case(gamma=1.25, delta=0.5), case(gamma=0.75, delta=2.0), case(gamma=0.0625, delta=1.0)),
     peers={"torch-activation": Peer("torch_activation.PSerf", a=1.0, b=1.0)},
     range=(-0.86021168810674862, inf),
     fixed_points=(0.0,),
     limits=(0.0, inf),
-    zero_centred=True,
     lipschitz=1.0535644140577652,
 )
 def pserf(xp: Namespace, x: Array, gamma: ArrayOrNumber, delta: ArrayOrNumber) -> Any:

@@ -38,8 +38,6 @@ __all__ = [
     monotonic=True,
     parity="odd",
     fixed_points=None,
-    limits=(-inf, inf),
-    zero_centred=True,
     lipschitz=1.0,
 )
 def identity(xp: Namespace, x: Array) -> Any:
@@ -85,9 +83,7 @@ def _(xp, x):
     range=(0.0, inf),
     monotonic=True,
     fixed_points=(0.0, 1.0, 7.5),
-    limits=(0.0, inf),
     lipschitz=1.0,
-    smoothness=0,
     kinks=(0.0,),
 )
 def relu(
@@ -159,10 +155,7 @@ def _(xp, x, negative_slope, max_value, threshold):
     },
     monotonic=True,
     fixed_points=(0.0, 1.0, 7.5),
-    limits=(-inf, inf),
-    zero_centred=True,
     lipschitz=1.0,
-    smoothness=0,
     kinks=(0.0,),
 )
 def leaky_relu(xp: Namespace, x: Array, negative_slope: ArrayOrNumber = 0.01) -> Any:
@@ -205,9 +198,7 @@ def _(xp, x, negative_slope):
     range=(0.0, 6.0),
     monotonic=True,
     fixed_points=(0.0, 1.0, 6.0),
-    limits=(0.0, 6.0),
     lipschitz=1.0,
-    smoothness=0,
     kinks=(0.0, 6.0),
 )
 def relu6(xp: Namespace, x: Array) -> Any:
@@ -239,7 +230,6 @@ def _(xp, x):
     range=(0.0, inf),
     monotonic=True,
     fixed_points=(0.0, 1.0),
-    limits=(0.0, inf),
     smoothness=1,
     kinks=(0.0,),
 )
@@ -264,14 +254,10 @@ def _(xp, x):
     "features, arXiv:1402.3337.",
     ulp=0.0,
     cases=(case(theta=0.0), case(theta=-2.0)),
-    peers={
-        "tf_keras": "tf_keras.layers.ThresholdedReLU",
-        "onnx": "ThresholdedRelu",
-    },
+    peers={"tf_keras": "tf_keras.layers.ThresholdedReLU", "onnx": "ThresholdedRelu"},
     range=(0.0, inf),
     monotonic=True,
     fixed_points=(0.0, 1.5, 7.5),
-    limits=(0.0, inf),
     smoothness=-1,
     kinks=(1.0,),
 )
@@ -308,14 +294,10 @@ def _(xp, x, theta):
         case(threshold=0.0, value=0.0),
         case(threshold=-1.0, value=20.0),
     ),
-    peers={
-        "torch": "torch.nn.functional.threshold",
-        "keras": "keras.activations.threshold",
-    },
+    peers={"torch": "torch.nn.functional.threshold", "keras": "keras.activations.threshold"},
     range=(-0.25, inf),
     monotonic=True,
     fixed_points=(-0.25, 1.0, 7.5),
-    limits=(-0.25, inf),
     smoothness=-1,
     kinks=(0.5,),
 )
@@ -358,7 +340,6 @@ def _(xp, x, threshold, value):
     range=(0.0, 1.0),
     monotonic=True,
     fixed_points=(1.0,),
-    limits=(0.0, 1.0),
     smoothness=-1,
     kinks=(0.0,),
 )

@@ -66,7 +66,6 @@ _TANH_GELU_NAMES = (
     range=(-0.27846454276107380, inf),
     fixed_points=(0.0,),
     limits=(0.0, inf),
-    zero_centred=True,
     lipschitz=1.0998393201288669,
 )
 def silu(xp: Namespace, x: Array, beta: ArrayOrNumber = 1.0) -> Any:
@@ -122,11 +121,7 @@ swish = silu
             formula="x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))) / 2",
             ulp=4.0,
         ),
-        case(
-            approximate="sigmoid",
-            formula="x / (1 + exp(-1.702 * x))",
-            ulp=3.0,
-        ),
+        case(approximate="sigmoid", formula="x / (1 + exp(-1.702 * x))", ulp=3.0),
     ),
     peers={
         "torch": "torch.nn.functional.gelu",
@@ -140,7 +135,6 @@ swish = silu
     range=(-0.16997120747990369, inf),
     fixed_points=(0.0,),
     limits=(0.0, inf),
-    zero_centred=True,
     lipschitz=1.1289041451851548,
 )
 def gelu(
@@ -243,9 +237,7 @@ _TANH_64 = (
     range=(-0.5, inf),
     fixed_points=(0.0, 1.0, 7.5),
     limits=(0.0, inf),
-    zero_centred=True,
     lipschitz=1.0,
-    smoothness=0,
     kinks=(-2.0,),
 )
 def hard_mish(xp: Namespace, x: Array) -> Any:
@@ -277,7 +269,6 @@ def _hard_gated(xp: Namespace, x: Array, start: float, width: float) -> Any:
     range=(-0.48731294983187914, inf),
     fixed_points=(0.0,),
     limits=(0.0, inf),
-    zero_centred=True,
     lipschitz=1.9247188102255171,
 )
 def eswish(xp: Namespace, x: Array, beta: ArrayOrNumber = 1.75) -> Any:
@@ -308,15 +299,11 @@ def _(xp, x, beta):
     formula="(p1 - p2) * x / (1 + exp(-beta * (p1 - p2) * x)) + p2 * x",
     source="Ma et al., Activate or not: learning customized activation, arXiv:2009.04759.",
     ulp=3.0,
-    cases=(
-        case(p1=1.25, p2=0.25, beta=2.0),
-        case(p1=0.0, p2=1.0, formula="x / (1 + exp(-x))"),
-    ),
+    cases=(case(p1=1.25, p2=0.25, beta=2.0), case(p1=0.0, p2=1.0, formula="x / (1 + exp(-x))")),
     peers={"torch-activation": "torch_activation.ACONC"},
     range=(-0.27846454276107380, inf),
     fixed_points=(0.0,),
     limits=(0.0, inf),
-    zero_centred=True,
     lipschitz=1.0998393201288669,
 )
 def aconc(
@@ -392,7 +379,6 @@ def _(xp, x, p1, p2, beta):
     range=(-0.17157287525380990, inf),
     fixed_points=(0.0,),
     limits=(0.0, inf),
-    zero_centred=True,
     lipschitz=1.0998393201288669,
     smoothness=1,
     kinks=(0.0,),
@@ -431,9 +417,7 @@ def _(xp, x):
     range=(-0.375, inf),
     fixed_points=(0.0, 3.0, 7.5),
     limits=(0.0, inf),
-    zero_centred=True,
     lipschitz=1.5,
-    smoothness=0,
     kinks=(-3.0, 3.0),
 )
 def hard_swish(xp: Namespace, x: Array) -> Any:
@@ -458,9 +442,7 @@ def _(xp, x):
     range=(-0.099673151528742618, inf),
     fixed_points=(0.0, 1.0, 7.5),
     limits=(0.0, inf),
-    zero_centred=True,
     lipschitz=1.5,
-    smoothness=0,
     kinks=(-1.0, 1.0),
 )
 def hard_elish(xp: Namespace, x: Array) -> Any:
@@ -491,9 +473,7 @@ def _(xp, x):
     range=(-0.16997120747990369, 10.0),
     fixed_points=(0.0, 10.0),
     limits=(0.0, 10.0),
-    zero_centred=True,
     lipschitz=1.1289041451851548,
-    smoothness=0,
     kinks=(10.0,),
 )
 def clipped_gelu(
@@ -542,7 +522,6 @@ def _(xp, x, min_val, max_val):
     range=(-0.069977641319701427, inf),
     fixed_points=(0.0,),
     limits=(0.0, inf),
-    zero_centred=True,
     lipschitz=1.1411471904163208,
 )
 def aria2(xp: Namespace, x: Array, alpha: ArrayOrNumber = 1.5, beta: ArrayOrNumber = 2.0) -> Any:
