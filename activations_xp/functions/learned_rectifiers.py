@@ -378,7 +378,7 @@ def _as_list(coefficients: Any) -> list[Any]:
 
 
 def _horner(coefficients: list[Any], x: Any, weights: list[Any] | None = None) -> Any:
-    """Return the sum of coefficients[j]*x**j, of which the weights multiply the last first."""
+    """Return the sum of coefficients[j]*x**j*weights[m - j] for the degree m."""
     terms = coefficients[::-1]
     if weights is not None:
         terms = [c * weight for c, weight in zip(terms, weights, strict=False)]
