@@ -22,10 +22,11 @@ class Properties:
     monotonic : whether it never falls
     parity : "odd" or "even"
     fixed_points : the x with f(x) = x; ``None`` is every x
-    limits : the values at the ends of the domain; NaN if there is none
-    zero_centred : whether f(0) = 0 and both signs occur
+    limits : the values at the ends of the domain, NaN if there is none; if it is monotonic, they
+        are the ends of the range
     lipschitz : the largest slope; inf if there is none
-    smoothness : the number of continuous derivatives; -1 if the function itself jumps
+    smoothness : the number of continuous derivatives, -1 if the function itself jumps; 0 is the
+        default where it has kinks
     kinks : the x at which it or a derivative jumps
     sums_to : the sum along the axis
     """
@@ -36,11 +37,22 @@ class Properties:
     parity: Literal["odd", "even"] | None = None
     fixed_points: tuple[float, ...] | None = ()
     limits: tuple[float, float] | None = None
-    zero_centred: bool = False
     lipschitz: float = inf
     smoothness: float = inf
     kinks: tuple[float, ...] = ()
     sums_to: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.monotonic and self.limits is None:
+            object.__setattr__(self, "limits", self.range)
+        if self.kinks and self.smoothness == inf:
+            object.__setattr__(self, "smoothness", 0)
+
+    @property
+    def zero_centred(self) -> bool:
+        """Whether f(0) = 0 and both signs occur."""
+        low, high = self.range
+        return (self.fixed_points is None or 0.0 in self.fixed_points) and low < 0 < high
 
 
 @dataclass(frozen=True)

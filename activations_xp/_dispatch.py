@@ -1,8 +1,7 @@
-"""Whose array is this? Dispatch by the type of the first array, and the choice of precision."""
+"""Dispatch on the type of the first array, and the choice of precision."""
 
 from __future__ import annotations
 
-import functools
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -188,13 +187,13 @@ def sample_noise(
     if rng is None and backend.samples_natively(definition, level, type(x)):
         spec.shape(**arguments)  # which raises the error for a bad shape
         return None
-    return sample_uniform(name, functools.partial(spec.shape, **arguments), x, rng)
+    return sample_uniform(name, spec.shape(**arguments), x, rng)
 
 
-def sample_uniform(function: str, shape: Callable[[], tuple[int, ...]], like: Any, rng: Any) -> Any:
+def sample_uniform(function: str, shape: tuple[int, ...], like: Any, rng: Any) -> Any:
     """Return numbers from [0, 1) that `rng` draws for arrays like `like`."""
     try:
-        return backend_of(like).uniform(shape(), like, rng)
+        return backend_of(like).uniform(shape, like, rng)
     except LookupError:
         hint = "" if rng is None else f", got rng={describe_value(rng)}"
         message = f"{function}: noise must be given to arrays of this library{hint}"

@@ -82,7 +82,7 @@ def lecun_normal(
         )
     fan_in = prod(n for i, n in enumerate(sizes) if i not in outs)
     empty = _dispatch.empty_for_rng("lecun_normal", rng, dtype)
-    sample = _dispatch.sample_uniform("lecun_normal", lambda: sizes, empty, rng)
+    sample = _dispatch.sample_uniform("lecun_normal", sizes, empty, rng)
     normal = ndtri(sample * (1 - 2 * _CDF_AT_MINUS_2) + _CDF_AT_MINUS_2)
     xp = _dispatch.backend_of(empty).xp
     return xp.astype(normal * (1 / (_TRUNCATED_STD * sqrt(max(fan_in, 1)))), empty.dtype)

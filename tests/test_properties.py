@@ -211,7 +211,6 @@ FALSE_CLAIMS = [
     {"fixed_points": (0.0, 0.5)},
     {"fixed_points": ()},
     {"limits": (-1.0, 2.0)},
-    {"zero_centred": False},
     {"lipschitz": 0.5},
     {"lipschitz": 2.0},
     {"lipschitz": inf},

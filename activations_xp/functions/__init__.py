@@ -6,6 +6,8 @@ from .encodings import *  # noqa: F403
 from .error_functions import *  # noqa: F403
 from .exponentials import *  # noqa: F403
 from .gates import *  # noqa: F403
+from .learned_rectifiers import *  # noqa: F403
+from .mishes import *  # noqa: F403
 from .normalizers import *  # noqa: F403
 from .rectifiers import *  # noqa: F403
 from .reductions import *  # noqa: F403

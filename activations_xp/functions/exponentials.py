@@ -8,7 +8,7 @@ from typing import Any
 from .._define import Peer, activation, case
 from .._parameters import ArrayOrNumber
 from .._typing import NUMBER, Array, Namespace
-from ..numerics.arrays import ones_like_nan
+from ..numerics.arrays import is_zero, ones_like_nan
 from ..numerics.logistic import SAFE_EXP_ARG, TANH_IS_LINEAR_TO, clamp_exp_arg, exp_excess
 from ..numerics.special import polynomial
 from .sigmoids import isru
@@ -41,8 +41,6 @@ _LOG_BY_ALPHA = tuple((k + 1) / (k + 2) for k in range(28))
     range=(-1.0, inf),
     monotonic=True,
     fixed_points=(0.0, 1.0, 7.5),
-    limits=(-1.0, inf),
-    zero_centred=True,
     lipschitz=1.0,
     smoothness=1,
     kinks=(0.0,),
@@ -92,10 +90,7 @@ def _(xp, x, alpha):
     range=(-_SCALE * _ALPHA, inf),
     monotonic=True,
     fixed_points=(0.0,),
-    limits=(-_SCALE * _ALPHA, inf),
-    zero_centred=True,
     lipschitz=_SCALE * _ALPHA,
-    smoothness=0,
     kinks=(0.0,),
 )
 def selu(xp: Namespace, x: Array) -> Any:
@@ -119,11 +114,7 @@ def _(xp, x):
     formula="where(x > 0, x, alpha * expm1(x / alpha))",
     source="Barron, Continuously differentiable exponential linear units, arXiv:1704.07483.",
     constraints=("alpha != 0",),
-    cases=(
-        case(alpha=0.5),
-        case(alpha=2.0),
-        case(alpha=inf, formula="x"),
-    ),
+    cases=(case(alpha=0.5), case(alpha=2.0), case(alpha=inf, formula="x")),
     peers={
         "torch": "torch.nn.functional.celu",
         "jax": "jax.nn.celu",
@@ -134,8 +125,6 @@ def _(xp, x):
     range=(-1.0, inf),
     monotonic=True,
     fixed_points=(0.0, 1.0, 7.5),
-    limits=(-1.0, inf),
-    zero_centred=True,
     lipschitz=1.0,
     smoothness=1,
     kinks=(0.0,),
@@ -202,8 +191,6 @@ def _near_and_far(xp: Namespace, t: Any) -> tuple[Any, Any, Any]:
     range=(-1.0, inf),
     monotonic=True,
     fixed_points=(0.0, 1.0, 7.5),
-    limits=(-1.0, inf),
-    zero_centred=True,
     lipschitz=1.0,
     smoothness=2,
     kinks=(0.0,),
@@ -246,7 +233,6 @@ def _(xp, x, alpha):
     },
     range=(0.0, inf),
     monotonic=True,
-    limits=(0.0, inf),
 )
 def exponential(xp: Namespace, x: Array) -> Any:
     """Exponential function, exp(x).
@@ -279,7 +265,6 @@ def _(xp, x):
     range=(-0.20575122409648211, inf),
     fixed_points=(0.0,),
     limits=(inf, inf),
-    zero_centred=True,
     smoothness=1,
     kinks=(0.0,),
 )
@@ -342,18 +327,13 @@ def _(xp, x, alpha_p, alpha_n, beta, eps):
     source="Godfrey & Gashler, A continuum among logarithmic, linear, and exponential functions, "
     "and its potential to improve generalization in neural networks, arXiv:1602.01321.",
     ulp=8.0,  # beside the zero of the exponential side
-    cases=(
-        case(alpha=0.5),
-        case(alpha=2.0),
-        case(alpha=0.0, formula="x"),
-    ),
+    cases=(case(alpha=0.5), case(alpha=2.0), case(alpha=0.0, formula="x")),
     peers={
         "echoAI": "echoAI.Activation.Torch.soft_exponential.SoftExponential",
         "torch-activation": "torch_activation.SoftExponential",
     },
     range=(-1.5, inf),
     monotonic=True,
-    limits=(-1.5, inf),
 )
 def soft_exponential(xp: Namespace, x: Array, alpha: ArrayOrNumber) -> Any:
     """Soft exponential, (exp(alpha*x) - 1)/alpha + alpha, or a logarithm where alpha < 0.
@@ -398,7 +378,7 @@ def _(xp, x, alpha):
 
 
 def _exponential_by_alpha(xp: Namespace, x: Array, alpha: Any) -> Any:
-    if isinstance(alpha, NUMBER) and alpha == 0:
+    if is_zero(alpha):
         return 0.5 * x * x + 1
     is_near, near, far = _near_and_far(xp, alpha * x)
     x, divisor = xp.where(is_near, x, 0.0), xp.where(is_near, ones_like_nan(xp, x), alpha)
@@ -419,7 +399,7 @@ def _logarithm_by_alpha(xp: Namespace, x: Array, alpha: Any) -> Any:
 
 
 def _exponential_side(xp: Namespace, x: Array, alpha: Any) -> Any:
-    if isinstance(alpha, NUMBER) and alpha == 0:
+    if is_zero(alpha):
         return x
     t = alpha * x
     divisor = alpha if isinstance(alpha, NUMBER) else xp.where(alpha == 0, 1.0, alpha)

@@ -350,10 +350,7 @@ _define_gate_gradients(seglu, selu)
     formula="a * b / (1 + exp(-beta * b))",
     source="Shazeer, GLU variants improve transformer, arXiv:2002.05202.",
     ulp=4.0,
-    cases=(
-        case(gate="first", formula="b * a / (1 + exp(-beta * a))"),
-        case(beta=2.0),
-    ),
+    cases=(case(gate="first", formula="b * a / (1 + exp(-beta * a))"), case(beta=2.0)),
     peers={
         "timm": Peer("timm.layers.SwiGLUPacked", note="gate first"),
         "torch-activation": Peer("torch_activation.SwiGLU", note="gate first"),

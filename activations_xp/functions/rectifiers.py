@@ -6,25 +6,19 @@ from math import inf
 from typing import Any
 
 from .._define import Peer, activation, case
-from .._parameters import ArrayOrNumber, Axis, ChannelArray, Coefficients
-from .._typing import NUMBER, Array, Namespace
-from ..numerics.arrays import broadcast_along, ones_like_nan, zeros_like
+from .._parameters import ArrayOrNumber
+from .._typing import Array, Namespace
+from ..numerics.arrays import is_zero, ones_like_nan, zeros_like
 
 __all__ = [
     "identity",
     "leaky_relu",
-    "prelu",
-    "rational",
     "relu",
     "relu6",
     "relu_squared",
-    "shilu",
-    "srelu",
-    "star_relu",
     "step",
     "threshold",
     "thresholded_relu",
-    "tlu",
 ]
 
 
@@ -44,8 +38,6 @@ __all__ = [
     monotonic=True,
     parity="odd",
     fixed_points=None,
-    limits=(-inf, inf),
-    zero_centred=True,
     lipschitz=1.0,
 )
 def identity(xp: Namespace, x: Array) -> Any:
@@ -91,9 +83,7 @@ def _(xp, x):
     range=(0.0, inf),
     monotonic=True,
     fixed_points=(0.0, 1.0, 7.5),
-    limits=(0.0, inf),
     lipschitz=1.0,
-    smoothness=0,
     kinks=(0.0,),
 )
 def relu(
@@ -120,9 +110,9 @@ def relu(
     >>> ax.relu(np.array([-1.0, 0.5, 8.0]), max_value=6.0)
     array([0. , 0.5, 6. ])
     """
-    if not _is_zero(negative_slope):
+    if not is_zero(negative_slope):
         y = xp.where(x > threshold, x, negative_slope * (x - threshold))
-    elif _is_zero(threshold):
+    elif is_zero(threshold):
         x = y = xp.maximum(x, 0)
     else:
         y = xp.where(x <= threshold, 0.0, x)
@@ -165,10 +155,7 @@ def _(xp, x, negative_slope, max_value, threshold):
     },
     monotonic=True,
     fixed_points=(0.0, 1.0, 7.5),
-    limits=(-inf, inf),
-    zero_centred=True,
     lipschitz=1.0,
-    smoothness=0,
     kinks=(0.0,),
 )
 def leaky_relu(xp: Namespace, x: Array, negative_slope: ArrayOrNumber = 0.01) -> Any:
@@ -196,57 +183,6 @@ def _(xp, x, negative_slope):
 
 
 @activation(
-    formula="where(x > 0, x, weight * x)",
-    source="He et al., Delving deep into rectifiers, arXiv:1502.01852.",
-    cases=(case(weight=0.25), case(weight=0.25, axis=0)),
-    peers={
-        "torch": Peer("torch.nn.functional.prelu", axis=1),
-        "keras": "keras.layers.PReLU",
-        "flax": "flax.nnx.PReLU",
-        "equinox": "equinox.nn.PReLU",
-        "mlx": "mlx.nn.prelu",
-        "transformers": "prelu",
-        "timm": "prelu",
-    },
-    monotonic=True,
-    fixed_points=(0.0, 1.0, 7.5),
-    limits=(-inf, inf),
-    zero_centred=True,
-    lipschitz=1.0,
-    smoothness=0,
-    kinks=(0.0,),
-)
-def prelu(xp: Namespace, x: Array, weight: ChannelArray, axis: Axis | None = None) -> Any:
-    """Parametric rectified linear unit, x where x > 0, weight*x elsewhere.
-
-    Parameters
-    ----------
-    weight : number or array
-        The slope below 0, and the derivative at 0. It broadcasts to x; with `axis` it is a number
-        or an array of one dimension with a slope for each channel.
-    axis : int, optional
-        The channel axis of x, which is 1 in PyTorch.
-
-    >>> x = np.array([[-1.0, -1.0], [2.0, -4.0]])
-    >>> ax.prelu(x, np.array([0.5, 0.25]), axis=0)
-    array([[-0.5, -0.5],
-           [ 2. , -1. ]])
-    """
-    return relu.impl(xp, x, _broadcast_weight(xp, x, weight, axis))
-
-
-@prelu.defderivative
-def _(xp, x, weight, axis):
-    return xp.where(x > 0, 1.0, _broadcast_weight(xp, x, weight, axis) * ones_like_nan(xp, x))
-
-
-@prelu.defderivative("weight")
-def _(xp, x, weight, axis):
-    _broadcast_weight(xp, x, weight, axis)  # raises the error for an invalid shape
-    return {"weight": xp.minimum(x, 0.0)}
-
-
-@activation(
     formula="minimum(maximum(x, 0), 6)",
     source="Krizhevsky, Convolutional deep belief networks on CIFAR-10, 2010.",
     peers={
@@ -262,9 +198,7 @@ def _(xp, x, weight, axis):
     range=(0.0, 6.0),
     monotonic=True,
     fixed_points=(0.0, 1.0, 6.0),
-    limits=(0.0, 6.0),
     lipschitz=1.0,
-    smoothness=0,
     kinks=(0.0, 6.0),
 )
 def relu6(xp: Namespace, x: Array) -> Any:
@@ -282,52 +216,6 @@ def _(xp, x):
 
 
 @activation(
-    formula="maximum(x, tau)",
-    source="Singh & Krishnan, Filter response normalization layer, arXiv:1911.09737.",
-    cases=(
-        case(tau=-1.0),
-        case(tau=0.0),
-        case(tau=0.5, alpha=0.25, formula="maximum(x, alpha * x + tau)"),
-        case(tau=-1.0, alpha=2.0, formula="maximum(x, alpha * x + tau)"),
-    ),
-    peers={"tensorflow-addons": "tfa.layers.TLU"},
-    range=(-1.0, inf),
-    monotonic=True,
-    fixed_points=(-1.0, 0.0, 7.5),
-    limits=(-1.0, inf),
-    zero_centred=True,
-    lipschitz=1.0,
-    smoothness=0,
-    kinks=(-1.0,),
-)
-def tlu(xp: Namespace, x: Array, tau: ArrayOrNumber, alpha: ArrayOrNumber = 0.0) -> Any:
-    """Thresholded linear unit, max(x, tau); affine with alpha, max(x, alpha*x + tau).
-
-    Parameters
-    ----------
-    tau : number or array
-        The smallest value, learned for each channel. The derivative there is 0.
-    alpha : number or array, optional
-        The slope of the other side, and the derivative where both sides meet.
-
-    >>> ax.tlu(np.array([-2.0, -0.5, 2.0]), -1.0)
-    array([-1. , -0.5,  2. ])
-    """
-    return xp.maximum(x, tau if _is_zero(alpha) else alpha * x + tau)
-
-
-@tlu.defderivative
-def _(xp, x, tau, alpha):
-    return xp.where((1 - alpha) * x > tau, 1.0, alpha * ones_like_nan(xp, x))
-
-
-@tlu.defderivative("tau", "alpha")
-def _(xp, x, tau, alpha):
-    is_over = (1 - alpha) * x > tau
-    return {"tau": xp.where(is_over, 0.0, ones_like_nan(xp, x)), "alpha": xp.where(is_over, 0.0, x)}
-
-
-@activation(
     formula="maximum(x, 0)**2",
     source="So et al., Primer: searching for efficient transformers for language modeling, "
     "arXiv:2109.08668.",
@@ -342,7 +230,6 @@ def _(xp, x, tau, alpha):
     range=(0.0, inf),
     monotonic=True,
     fixed_points=(0.0, 1.0),
-    limits=(0.0, inf),
     smoothness=1,
     kinks=(0.0,),
 )
@@ -362,68 +249,15 @@ def _(xp, x):
 
 
 @activation(
-    formula="scale * maximum(x, 0)**2 + bias",
-    source="Yu et al., MetaFormer baselines for vision, arXiv:2210.13452.",
-    ulp=8.0,  # near its zero
-    cases=(case(scale=1.0, bias=0.0), case(scale=0.5, bias=0.25)),
-    peers={
-        "timm": Peer("timm.models.metaformer.StarReLU", scale_value=1.0, bias_value=0.0),
-        "torch-activation": "torch_activation.StarReLU",
-    },
-    range=(-0.4472, inf),
-    monotonic=True,
-    fixed_points=(-0.4472,),
-    limits=(-0.4472, inf),
-    smoothness=1,
-    kinks=(0.0,),
-)
-def star_relu(
-    xp: Namespace, x: Array, scale: ArrayOrNumber = 0.8944, bias: ArrayOrNumber = -0.4472
-) -> Any:
-    """Scaled and shifted square of the rectified linear unit, scale*max(x, 0)**2 + bias.
-
-    The default parameters map the standard normal distribution to mean 0 and variance 1. Near its
-    zero the error is that of the larger term.
-
-    Parameters
-    ----------
-    scale : number or array, optional
-        The factor of the square.
-    bias : number or array, optional
-        The value below 0.
-
-    >>> ax.star_relu(np.array([-1.0, 0.5, 2.0]))
-    array([-0.4472, -0.2236,  3.1304])
-    """
-    y = xp.maximum(x, 0.0)
-    return scale * y * y + bias
-
-
-@star_relu.defderivative
-def _(xp, x, scale, bias):
-    return 2 * scale * xp.maximum(x, 0.0)
-
-
-@star_relu.defderivative("scale", "bias")
-def _(xp, x, scale, bias):
-    y = xp.maximum(x, 0.0)
-    return {"scale": y * y, "bias": ones_like_nan(xp, x)}
-
-
-@activation(
     formula="where(x > theta, x, 0)",
     source="Konda, Memisevic & Krueger, Zero-bias autoencoders and the benefits of co-adapting "
     "features, arXiv:1402.3337.",
     ulp=0.0,
     cases=(case(theta=0.0), case(theta=-2.0)),
-    peers={
-        "tf_keras": "tf_keras.layers.ThresholdedReLU",
-        "onnx": "ThresholdedRelu",
-    },
+    peers={"tf_keras": "tf_keras.layers.ThresholdedReLU", "onnx": "ThresholdedRelu"},
     range=(0.0, inf),
     monotonic=True,
     fixed_points=(0.0, 1.5, 7.5),
-    limits=(0.0, inf),
     smoothness=-1,
     kinks=(1.0,),
 )
@@ -460,14 +294,10 @@ def _(xp, x, theta):
         case(threshold=0.0, value=0.0),
         case(threshold=-1.0, value=20.0),
     ),
-    peers={
-        "torch": "torch.nn.functional.threshold",
-        "keras": "keras.activations.threshold",
-    },
+    peers={"torch": "torch.nn.functional.threshold", "keras": "keras.activations.threshold"},
     range=(-0.25, inf),
     monotonic=True,
     fixed_points=(-0.25, 1.0, 7.5),
-    limits=(-0.25, inf),
     smoothness=-1,
     kinks=(0.5,),
 )
@@ -510,7 +340,6 @@ def _(xp, x, threshold, value):
     range=(0.0, 1.0),
     monotonic=True,
     fixed_points=(1.0,),
-    limits=(0.0, 1.0),
     smoothness=-1,
     kinks=(0.0,),
 )
@@ -538,245 +367,3 @@ def _(xp, x, threshold):
 @step.defderivative("threshold")
 def _(xp, x, threshold):
     return {"threshold": zeros_like(xp, x)}
-
-
-@activation(
-    formula="x + (a_right - 1) * maximum(x - t_right, 0) + (a_left - 1) * minimum(x - t_left, 0)",
-    source="Jin et al., Deep learning with S-shaped rectified linear activation units, "
-    "arXiv:1512.07030.",
-    constraints=("t_left <= t_right",),
-    cases=(
-        case(t_left=-1.0, a_left=0.25, t_right=2.0, a_right=0.5),
-        case(t_left=0.0, a_left=0.0, t_right=1.0, a_right=3.0),
-    ),
-    peers={"echoAI": "echoAI.Activation.Torch.srelu.SReLU"},
-    monotonic=True,
-    fixed_points=(-1.0, 0.0, 1.5),
-    limits=(-inf, inf),
-    zero_centred=True,
-    lipschitz=1.0,
-    smoothness=0,
-    kinks=(-1.0, 2.0),
-)
-def srelu(
-    xp: Namespace,
-    x: Array,
-    t_left: ArrayOrNumber,
-    a_left: ArrayOrNumber,
-    t_right: ArrayOrNumber,
-    a_right: ArrayOrNumber,
-) -> Any:
-    """S-shaped rectified linear unit, x between two thresholds and lines of other slopes outside.
-
-    All four parameters are learned for each channel.
-
-    Parameters
-    ----------
-    t_left : number or array
-        The left threshold. Up to it the value is t_left + a_left*(x - t_left).
-    a_left : number or array
-        The slope on the left, and at t_left.
-    t_right : number or array
-        The right threshold, at least t_left. From it on the value is
-        t_right + a_right*(x - t_right).
-    a_right : number or array
-        The slope on the right, and at t_right.
-
-    >>> ax.srelu(np.array([-3.0, 0.5, 4.0]), -1.0, 0.25, 2.0, 0.5)
-    array([-1.5,  0.5,  3. ])
-    """
-    y = xp.where(x >= t_right, _line(x, t_right, a_right), x)
-    return xp.where(x <= t_left, _line(x, t_left, a_left), y)
-
-
-@srelu.defderivative
-def _(xp, x, t_left, a_left, t_right, a_right):
-    dy_dx = xp.where(x >= t_right, a_right * ones_like_nan(xp, x), 1.0)
-    return xp.where(x <= t_left, a_left, dy_dx) * ones_like_nan(xp, x)
-
-
-@srelu.defderivative("t_left", "a_left", "t_right", "a_right")
-def _(xp, x, t_left, a_left, t_right, a_right):
-    one = ones_like_nan(xp, x)
-    not_left = x > t_left
-    not_right = (x < t_right) | (x <= t_left)
-    return {
-        "t_left": xp.where(not_left, 0.0, (1 - a_left) * one),
-        "a_left": xp.where(not_left, 0.0, x - t_left),
-        "t_right": xp.where(not_right, 0.0, (1 - a_right) * one),
-        "a_right": xp.where(not_right, 0.0, x - t_right),
-    }
-
-
-def _line(x: Array, t: ArrayOrNumber, a: ArrayOrNumber) -> Any:
-    """Return the line through (t, t) with slope a."""
-    return t if _is_zero(a) else t + a * (x - t)
-
-
-@activation(
-    formula="alpha * maximum(x, 0) + beta",
-    source="Pishchik, Trainable activations for image classification, Preprints 2023, 2023010463.",
-    cases=(case(alpha=0.5, beta=0.25), case(alpha=2.0, beta=-1.0)),
-    peers={"torch-activation": "torch_activation.ShiLU"},
-    range=(0.0, inf),
-    monotonic=True,
-    fixed_points=(0.0, 1.0, 7.5),
-    limits=(0.0, inf),
-    lipschitz=1.0,
-    smoothness=0,
-    kinks=(0.0,),
-)
-def shilu(xp: Namespace, x: Array, alpha: ArrayOrNumber = 1.0, beta: ArrayOrNumber = 0.0) -> Any:
-    """Scaled and shifted rectified linear unit, alpha*max(x, 0) + beta.
-
-    Parameters
-    ----------
-    alpha : number or array, optional
-        The slope above 0, which is learned.
-    beta : number or array, optional
-        The value below 0, which is learned.
-
-    >>> ax.shilu(np.array([-1.0, 0.5, 2.0]), alpha=2.0, beta=-1.0)
-    array([-1.,  0.,  3.])
-    """
-    return alpha * xp.maximum(x, 0.0) + beta
-
-
-@shilu.defderivative
-def _(xp, x, alpha, beta):
-    return xp.where(x <= 0, 0.0, alpha * ones_like_nan(xp, x))
-
-
-@shilu.defderivative("alpha", "beta")
-def _(xp, x, alpha, beta):
-    return {"alpha": xp.maximum(x, 0.0), "beta": ones_like_nan(xp, x)}
-
-
-@activation(
-    formula="(numerator[0] + x * (numerator[1] + x * (numerator[2] + x * (numerator[3]"
-    " + x * (numerator[4] + x * numerator[5])))))"
-    " / (1 + abs(x * (denominator[0] + x * (denominator[1] + x * (denominator[2]"
-    " + x * denominator[3])))))",
-    source="Molina, Schramowski & Kersting, Pade activation units: end-to-end learning of flexible "
-    "activation functions in deep networks, arXiv:1907.06732.",
-    ulp=64.0,  # beside its zeros; elsewhere 8
-    cases=(
-        case(
-            numerator=(0.5, -1.0, 0.25),
-            denominator=(1.0, 0.5),
-            formula="(numerator[0] + x * (numerator[1] + x * numerator[2]))"
-            " / (1 + abs(x * (denominator[0] + x * denominator[1])))",
-        ),
-        case(
-            numerator=(1.0, 2.0),
-            denominator=(0.0, 0.0, 1.0),
-            formula="(numerator[0] + x * numerator[1]) / (1 + abs(x**3 * denominator[2]))",
-        ),
-    ),
-    peers={"pau": "pau.utils.PAU"},
-    fixed_points=(
-        0.11248906569541897,
-        0.47150009967223452,
-        1.0797016564571107,
-        1.9596225337938333,
-        2.7605867123344425,
-    ),
-    limits=(-inf, inf),
-    lipschitz=1.0351260452968397,
-    smoothness=0,
-    kinks=(-0.2731381392612779, 0.0),
-)
-def rational(
-    xp: Namespace,
-    x: Array,
-    numerator: Coefficients = (
-        0.02979246,
-        0.61837738,
-        2.32335207,
-        3.0520266,
-        1.48548002,
-        0.25103717,
-    ),
-    denominator: Coefficients = (1.14201226, 4.39322834, 0.8715445, 0.34720652),
-) -> Any:
-    """Pade activation unit, P(x)/(1 + |Q(x)|) with polynomials P and Q.
-
-    Parameters
-    ----------
-    numerator : tuple of numbers or array, optional
-        The coefficients a[0], a[1], ... of P(x) = a[0] + a[1]*x + ..., which are learned. By
-        default the function is near `leaky_relu` on [-3, 3].
-    denominator : tuple of numbers or array, optional
-        The coefficients b[0], b[1], ... of Q(x) = b[0]*x + b[1]*x**2 + ..., which are learned.
-
-    >>> ax.rational(np.array([-1.0, 0.0, 1.0]), (0.0, 1.0), (0.0, 1.0))
-    array([-0.5,  0. ,  0.5])
-    """
-    a, _, terms, _ = _rational_terms(xp, x, numerator, denominator)
-    return _weighted_sum(a, terms)
-
-
-@rational.defderivative
-def _(xp, x, numerator, denominator):
-    # beyond these bounds the derivative is constant or infinite, and y*dq is not inf*0
-    bound = 1e9 if x.dtype == xp.float32 else 1e90
-    x = xp.minimum(xp.maximum(x, -bound), bound)
-    a, b, terms, q = _rational_terms(xp, x, numerator, denominator)
-    dp = _weighted_sum([j * c for j, c in enumerate(a)][1:] or [0.0], terms)
-    y_dq = _weighted_sum(a, terms) * _weighted_sum([k * c for k, c in enumerate(b, 1)], terms)
-    return dp - xp.where(q < 0, -y_dq, y_dq)
-
-
-@rational.defderivative("numerator", "denominator")
-def _(xp, x, numerator, denominator):
-    a, b, terms, q = _rational_terms(xp, x, numerator, denominator)
-    y = _weighted_sum(a, terms)
-    y = xp.where(q < 0, y, -y)
-    return {
-        "numerator": xp.stack(terms[: len(a)], axis=0),
-        "denominator": xp.stack([y * term for term in terms[1 : len(b) + 1]], axis=0),
-    }
-
-
-def _rational_terms(
-    xp: Namespace, x: Array, numerator: Coefficients, denominator: Coefficients
-) -> tuple[list[Any], list[Any], list[Any], Any]:
-    """Return the coefficients, the terms x**j/(1 + abs(Q(x))), and Q(x) times a positive number.
-
-    For abs(x) > 1 they are computed from powers of 1/x, of which none overflows.
-    """
-    a, b = ([c[j] for j in range(_length(c))] for c in (numerator, denominator))
-    n, one = len(b), ones_like_nan(xp, x)
-    is_near = xp.abs(x) <= 1
-    far = xp.where(is_near, 1.0, x)
-    u = xp.where(is_near, x, 1 / far)
-    powers, far_powers = [one], [one]
-    for _ in range(max(len(a) - 1, n)):
-        powers.append(powers[-1] * u)
-        far_powers.append(far_powers[-1] * far)
-    q_near = _weighted_sum(b, powers[1:])
-    q_far = _weighted_sum(b, powers[n - 1 :: -1] if n > 1 else powers[:1])
-    total = xp.where(is_near, 1 + xp.abs(q_near), xp.abs(powers[n]) + xp.abs(q_far))
-    sign = xp.where(x < 0, -one, one) if n % 2 else one  # of x**n
-    far_terms = [powers[n - j] if j <= n else far_powers[j - n] for j in range(len(powers))]
-    terms = [
-        xp.where(is_near, near, sign * term) / total
-        for near, term in zip(powers, far_terms, strict=True)
-    ]
-    return a, b, terms, xp.where(is_near, q_near, sign * q_far)
-
-
-def _length(coefficients: Coefficients) -> int:
-    return int(coefficients.shape[0] if hasattr(coefficients, "shape") else len(coefficients))
-
-
-def _weighted_sum(coefficients: list[Any], terms: list[Any]) -> Any:
-    return sum((c * term for c, term in zip(coefficients, terms, strict=False)), 0.0)
-
-
-def _broadcast_weight(xp: Namespace, x: Array, weight: ChannelArray, axis: Axis | None) -> Any:
-    return broadcast_along(xp, "prelu", "weight", weight, x, () if axis is None else (axis,))
-
-
-def _is_zero(parameter: ArrayOrNumber) -> bool:
-    return isinstance(parameter, NUMBER) and parameter == 0

@@ -28,7 +28,6 @@ __all__ = ["logcumsumexp", "logmeanexp", "logsumexp"]
     formula="log(sum(exp(x)))",
     source="Blanchard, Higham & Higham, Accurately computing the log-sum-exp and softmax "
     "functions, IMA J. Numer. Anal. 41, 2021.",
-    ulp=2.0,
     cases=(case(b=0.5, formula="log(sum(b * exp(x)))"),),
     peers={
         "torch": Peer("torch.logsumexp", note="dim"),
@@ -97,7 +96,6 @@ def _(xp, g, x, axis, b, keepdims, return_sign, where):
 @activation(
     formula="log(average(exp(x)))",
     source="The logsumexp less the logarithm of the size; no publication claims it.",
-    ulp=2.0,
     peers={"jax": "jax.nn.logmeanexp"},
     output_axis="resized",
 )

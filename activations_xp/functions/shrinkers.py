@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import inf
 from typing import Any
 
 from .._define import activation, case
@@ -28,8 +27,6 @@ __all__ = ["hard_shrink", "soft_shrink", "tanh_shrink"]
     monotonic=True,
     parity="odd",
     fixed_points=(0.0,),
-    limits=(-inf, inf),
-    zero_centred=True,
     lipschitz=1.0,
 )
 def tanh_shrink(xp: Namespace, x: Array) -> Any:
@@ -67,11 +64,7 @@ def _(xp, x):
     aliases=("softshrink",),
     cases=(
         case(lambd=2.0),
-        case(
-            lower=-0.25,
-            upper=1.5,
-            formula="maximum(x - upper, 0) - maximum(lower - x, 0)",
-        ),
+        case(lower=-0.25, upper=1.5, formula="maximum(x - upper, 0) - maximum(lower - x, 0)"),
     ),
     peers={
         "torch": "torch.nn.functional.softshrink",
@@ -82,10 +75,7 @@ def _(xp, x):
     monotonic=True,
     parity="odd",
     fixed_points=(0.0,),
-    limits=(-inf, inf),
-    zero_centred=True,
     lipschitz=1.0,
-    smoothness=0,
     kinks=(-0.5, 0.5),
 )
 def soft_shrink(
@@ -145,11 +135,7 @@ def _(xp, x, lambd, lower, upper):
     cases=(
         case(lambd=2.0),
         case(lambd=-1.0, formula="x"),
-        case(
-            lower=-0.25,
-            upper=1.5,
-            formula="where(x > upper, x, where(x < lower, x, 0))",
-        ),
+        case(lower=-0.25, upper=1.5, formula="where(x > upper, x, where(x < lower, x, 0))"),
     ),
     peers={
         "torch": "torch.nn.functional.hardshrink",
@@ -160,8 +146,6 @@ def _(xp, x, lambd, lower, upper):
     monotonic=True,
     parity="odd",
     fixed_points=(0.0, 1.0, 7.5),
-    limits=(-inf, inf),
-    zero_centred=True,
     smoothness=-1,
     kinks=(-0.5, 0.5),
 )

@@ -59,7 +59,6 @@ __all__ = [
     },
     range=(0.0, 1.0),
     monotonic=True,
-    limits=(0.0, 1.0),
     lipschitz=0.25,
 )
 def sigmoid(xp: Namespace, x: Array) -> Any:
@@ -97,8 +96,6 @@ def _(xp, x):
     monotonic=True,
     parity="odd",
     fixed_points=(0.0,),
-    limits=(-1.0, 1.0),
-    zero_centred=True,
     lipschitz=1.0,
 )
 def tanh(xp: Namespace, x: Array) -> Any:
@@ -133,8 +130,6 @@ def _(xp, x):
     monotonic=True,
     parity="odd",
     fixed_points=(0.0,),
-    limits=(-1.0, 1.0),
-    zero_centred=True,
     lipschitz=1.0,
     smoothness=1,
     kinks=(0.0,),
@@ -172,9 +167,7 @@ def _(xp, x):
     },
     range=(0.0, 1.0),
     monotonic=True,
-    limits=(0.0, 1.0),
     lipschitz=1 / 6,
-    smoothness=0,
     kinks=(-3.0, 3.0),
 )
 def hard_sigmoid(
@@ -224,8 +217,6 @@ def _(xp, x, slope, offset):
     monotonic=True,
     parity="odd",
     fixed_points=(0.0,),
-    limits=(-1.0, 1.0),
-    zero_centred=True,
     lipschitz=1.0,
 )
 def isru(xp: Namespace, x: Array, alpha: ArrayOrNumber = 1.0) -> Any:
@@ -271,8 +262,6 @@ def _(xp, x, alpha):
     monotonic=True,
     parity="odd",
     fixed_points=(0.0,),
-    limits=(-32.0, 32.0),
-    zero_centred=True,
     lipschitz=1.0,
 )
 def softcap(xp: Namespace, x: Array, cap: ArrayOrNumber) -> Any:
@@ -321,16 +310,11 @@ def _over_cap(xp: Namespace, x: Array, cap: ArrayOrNumber) -> Any:
     formula="minimum(maximum((x + 1) / 2, 0), 1)",
     source="Blondel, Martins & Niculae, Learning with Fenchel-Young losses, arXiv:1901.02324.",
     ulp=0.5,
-    peers={
-        "jax": "jax.nn.sparse_sigmoid",
-        "keras": "keras.activations.sparse_sigmoid",
-    },
+    peers={"jax": "jax.nn.sparse_sigmoid", "keras": "keras.activations.sparse_sigmoid"},
     range=(0.0, 1.0),
     monotonic=True,
     fixed_points=(1.0,),
-    limits=(0.0, 1.0),
     lipschitz=0.5,
-    smoothness=0,
     kinks=(-1.0, 1.0),
 )
 def sparse_sigmoid(xp: Namespace, x: Array) -> Any:
@@ -365,10 +349,7 @@ def _(xp, x):
     monotonic=True,
     parity="odd",
     fixed_points=(-1.0, 0.0, 0.75, 1.0),
-    limits=(-1.0, 1.0),
-    zero_centred=True,
     lipschitz=1.0,
-    smoothness=0,
     kinks=(-1.0, 1.0),
 )
 def hard_tanh(
@@ -413,7 +394,6 @@ def _(xp, x, min_val, max_val):
     peers={"transformers": "laplace"},
     range=(0.0, 1.0),
     monotonic=True,
-    limits=(0.0, 1.0),
     lipschitz=1.4142126602783687,
 )
 def laplace(
@@ -482,7 +462,6 @@ def _standardize(xp: Namespace, x: Array, mu: ArrayOrNumber, sigma: ArrayOrNumbe
     },
     range=(0.0, 1.0),
     monotonic=True,
-    limits=(0.0, 1.0),
     lipschitz=0.12435300177159621,
 )
 def soft_clipping(xp: Namespace, x: Array, alpha: ArrayOrNumber = 0.5) -> Any:
@@ -558,8 +537,6 @@ def _area_far(xp: Namespace, start: Array, length: Array) -> Any:
     monotonic=True,
     parity="odd",
     fixed_points=(0.0,),
-    limits=(-1.0, 1.0),
-    zero_centred=True,
     lipschitz=1.0,
     smoothness=1,
     kinks=(-2.0, 0.0, 2.0),
@@ -589,7 +566,6 @@ def _(xp, x):
     range=(0.0, 1.0),
     monotonic=True,
     fixed_points=(1.0,),
-    limits=(0.0, 1.0),
     lipschitz=1.5,
     smoothness=1,
     kinks=(-0.5, 0.5),

@@ -10,13 +10,7 @@ from .._parameters import ArrayOrNumber
 from .._typing import NUMBER, Array, Namespace
 from ..numerics.arrays import ones_like_nan, zeros_like
 from ..numerics.double_word import fast_two_sum, rounds_to_float32
-from ..numerics.logistic import (
-    SAFE_EXP_ARG,
-    clamp_exp_arg,
-    exp_excess,
-    x_logistic_pdf,
-    x_sigmoid,
-)
+from ..numerics.logistic import SAFE_EXP_ARG, clamp_exp_arg, exp_excess, x_logistic_pdf, x_sigmoid
 from ..numerics.special import ratio_within_1
 from .sigmoids import sigmoid
 
@@ -42,8 +36,7 @@ __all__ = [
         case(beta=2.0),
         case(beta=-0.5),
         case(
-            threshold=20.0,
-            formula="where(beta * x > threshold, x, log(1 + exp(beta * x)) / beta)",
+            threshold=20.0, formula="where(beta * x > threshold, x, log(1 + exp(beta * x)) / beta)"
         ),
     ),
     peers={
@@ -56,7 +49,6 @@ __all__ = [
     },
     range=(0.0, inf),
     monotonic=True,
-    limits=(0.0, inf),
     lipschitz=1.0,
 )
 def softplus(
@@ -124,7 +116,6 @@ def _(xp, x, beta, threshold):
     },
     range=(-inf, 0.0),
     monotonic=True,
-    limits=(-inf, 0.0),
     lipschitz=1.0,
 )
 def log_sigmoid(xp: Namespace, x: Array) -> Any:
@@ -149,7 +140,6 @@ def _(xp, x):
     range=(0.0, inf),
     monotonic=True,
     fixed_points=(1.0, 7.5),
-    limits=(0.0, inf),
     lipschitz=1.0,
     smoothness=1,
     kinks=(-1.0, 1.0),
@@ -177,7 +167,6 @@ def _(xp, x):
     peers={"transformers": "sqrtsoftplus"},
     range=(0.0, inf),
     monotonic=True,
-    limits=(0.0, inf),
     lipschitz=0.31908634316947575,
 )
 def sqrt_softplus(xp: Namespace, x: Array) -> Any:
@@ -212,7 +201,6 @@ def _sqrt_exp_excess(xp: Namespace, x: Array) -> Any:
     },
     range=(0.0, inf),
     monotonic=True,
-    limits=(0.0, inf),
     lipschitz=1.0,
 )
 def squareplus(xp: Namespace, x: Array, b: ArrayOrNumber = 4.0) -> Any:
@@ -268,8 +256,6 @@ def _hyperbola(xp: Namespace, x: Array, b: ArrayOrNumber) -> tuple[Any, Any]:
     },
     monotonic=True,
     fixed_points=(0.0,),
-    limits=(-inf, inf),
-    zero_centred=True,
     lipschitz=1.5,
 )
 def bent_identity(xp: Namespace, x: Array) -> Any:
@@ -303,9 +289,7 @@ def _(xp, x):
     range=(-0.2, inf),
     monotonic=True,
     fixed_points=(-0.2,),
-    limits=(-0.2, inf),
     lipschitz=1.0998393201288669,
-    smoothness=0,
     kinks=(0.0,),
 )
 def flatten_t_swish(xp: Namespace, x: Array, threshold: ArrayOrNumber = -0.2) -> Any:
@@ -348,9 +332,7 @@ def _(xp, x, threshold):
     range=(0.0, inf),
     monotonic=True,
     fixed_points=(0.0,),
-    limits=(0.0, inf),
     lipschitz=1.0,
-    smoothness=0,
     kinks=(0.0,),
 )
 def nlrelu(xp: Namespace, x: Array, beta: ArrayOrNumber = 1.0) -> Any:

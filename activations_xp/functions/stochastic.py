@@ -7,7 +7,7 @@ draws them from `rng` where they are not given.
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import inf, sqrt
+from math import sqrt
 from typing import Any
 
 from .._define import NoiseSpec, Peer, activation, case
@@ -34,7 +34,9 @@ def _shape(x: Array, **_: Any) -> tuple[int, ...]:
 def _channel_shape(x: Array, **_: Any) -> tuple[int, ...]:
     shape = _shape(x)
     if len(shape) < 2:
-        raise ValueError(f"x must have samples and channels for axes, got shape {shape}")
+        raise ValueError(
+            f"feature_alpha_dropout: x must have samples and channels for axes, got shape {shape}"
+        )
     return (*shape[:2], *(1 for _ in shape[2:]))
 
 
@@ -51,16 +53,10 @@ def _channel_shape(x: Array, **_: Any) -> tuple[int, ...]:
             formula="where(x > 0, x, (lower + (upper - lower) * noise) * x)",
         ),
     ),
-    peers={
-        "torch": "torch.nn.functional.rrelu",
-        "tensorflow-addons": "tfa.activations.rrelu",
-    },
+    peers={"torch": "torch.nn.functional.rrelu", "tensorflow-addons": "tfa.activations.rrelu"},
     monotonic=True,
     fixed_points=(0.0, 1.0, 7.5),
-    limits=(-inf, inf),
-    zero_centred=True,
     lipschitz=1.0,
-    smoothness=0,
     kinks=(0.0,),
 )
 def rrelu(
@@ -127,8 +123,6 @@ def _negative_slope(
     monotonic=True,
     parity="odd",
     fixed_points=None,
-    limits=(-inf, inf),
-    zero_centred=True,
     lipschitz=1.0,
 )
 def dropout(
@@ -163,15 +157,10 @@ def _(xp, x, p, training, *, noise):
         case(noise=0.75, training=True, formula=_RETAINED),
         case(noise=0.25, p=0.0, training=True),
     ),
-    peers={
-        "torch": "torch.nn.functional.alpha_dropout",
-        "keras": "keras.layers.AlphaDropout",
-    },
+    peers={"torch": "torch.nn.functional.alpha_dropout", "keras": "keras.layers.AlphaDropout"},
     monotonic=True,
     parity="odd",
     fixed_points=None,
-    limits=(-inf, inf),
-    zero_centred=True,
     lipschitz=1.0,
 )
 def alpha_dropout(
@@ -206,8 +195,6 @@ def _(xp, x, p, training, *, noise):
     monotonic=True,
     parity="odd",
     fixed_points=None,
-    limits=(-inf, inf),
-    zero_centred=True,
     lipschitz=1.0,
 )
 def feature_alpha_dropout(

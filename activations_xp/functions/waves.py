@@ -33,8 +33,6 @@ _PI_LO = 1.2246467991473532e-16
     },
     monotonic=True,
     fixed_points=(0.0,),
-    limits=(-inf, inf),
-    zero_centred=True,
     lipschitz=2.0,
 )
 def snake(xp: Namespace, x: Array, frequency: ArrayOrNumber = 1.0) -> Any:
@@ -85,7 +83,6 @@ def _(xp, x, frequency):
     parity="odd",
     fixed_points=(0.0,),
     limits=(nan, nan),
-    zero_centred=True,
 )
 def gcu(xp: Namespace, x: Array) -> Any:
     """Growing cosine unit, x*cos(x).
@@ -136,7 +133,6 @@ def _(xp, x):
     parity="odd",
     fixed_points=(0.0,),
     limits=(nan, nan),
-    zero_centred=True,
     lipschitz=1.0,
 )
 def sine(xp: Namespace, x: Array, frequency: ArrayOrNumber = 1.0) -> Any:

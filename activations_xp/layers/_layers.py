@@ -110,7 +110,7 @@ class Layer(ABC):
     def _register_uniform(self, name: str, shape: tuple[int, ...], bound: float) -> None:
         """Add a parameter drawn uniformly from [-bound, bound)."""
         empty = self._full((0,), 0.0)
-        sample = sample_uniform(type(self).__name__, lambda: shape, empty, self._next_rng())
+        sample = sample_uniform(type(self).__name__, shape, empty, self._next_rng())
         self._register(name, backend_of(empty).xp.astype((sample * 2 - 1) * bound, empty.dtype))
 
     def _next_rng(self) -> Any:

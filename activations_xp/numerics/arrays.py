@@ -126,3 +126,8 @@ def clip_to_finite(xp: Namespace, x: Array) -> Any:
 def is_array(value: Any) -> bool:
     """Return whether a parameter is an array, not a number or None."""
     return value is not None and not isinstance(value, NUMBER)
+
+
+def is_zero(value: Any) -> bool:
+    """Return whether a parameter is the number 0."""
+    return isinstance(value, NUMBER) and value == 0

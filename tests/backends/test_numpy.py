@@ -24,6 +24,7 @@ from oracle import (
 
 import activations_xp as ax
 from activations_xp import _oracle
+from activations_xp._define import activation
 from activations_xp.backends import generic
 from activations_xp.backends import numpy as backend
 
@@ -232,3 +233,15 @@ def test_concurrent_calls_while_kernels_are_chosen(case):
     assert len(results) == 4 * 50  # no thread has died
     for y in results:
         np.testing.assert_array_equal(y, expected)
+
+
+def test_where_of_equal_values(monkeypatch):
+    """A recorded choice between a value and itself is that value."""
+    monkeypatch.setattr("activations_xp._define.register", lambda function: None)
+
+    @activation(formula="1 + 2 * x", source="Somebody.", peers={})
+    def line(xp, x):
+        return 1 + xp.where(x > 0, 2 * x, 2 * x)
+
+    for _ in range(2):
+        np.testing.assert_array_equal(line(np.array([-1.0, 2.0])), [-1.0, 5.0])

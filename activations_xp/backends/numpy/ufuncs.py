@@ -101,8 +101,12 @@ def _lower_bound(trace: Trace, function: Any, a: Any, b: Any, dtype: Any) -> Tra
     return trace.add(function, a, b, dtype=dtype)
 
 
-def _lower_where(trace: Trace, function: Any, condition: Any, a: Any, b: Any, dtype: Any) -> Tracer:
+def _lower_where(
+    trace: Trace, function: Any, condition: Any, a: Tracer, b: Tracer, dtype: Any
+) -> Tracer:
     """Select bits: `numpy.where` takes ten times as long if the condition is irregular."""
+    if a is b:  # `_select` in place would overwrite one with the other
+        return a
     if _sources(trace, condition, np.greater_equal) == (b.number, a.number):
         return _lower_bound(trace, np.minimum, b, a, dtype)
     zero = trace.constant(0, dtype)
