@@ -199,28 +199,28 @@ def test_apply_maxout_resizes_axis(tmp_path, library, order, small_blocks):
 @pytest.mark.parametrize("axis", [0, 1, 2, -1, -3])
 def test_apply_prelu_channel_weights(tmp_path, library, order, axis, small_blocks):
     x = sample(order=order)
-    slopes = np.linspace(0.125, 2, x.shape[axis]).astype(np.float32)
-    np.save(tmp_path / "w.npy", slopes)
+    weight = np.linspace(0.125, 2, x.shape[axis]).astype(np.float32)
+    np.save(tmp_path / "w.npy", weight)
     options = "--param", f"weight=@{tmp_path / 'w.npy'}", "--param", f"axis={axis}"
     y = apply(tmp_path, x, "prelu", "--backend", library, *options)
-    column = slopes.reshape([-1 if i == axis % 3 else 1 for i in range(3)])
+    column = weight.reshape([-1 if i == axis % 3 else 1 for i in range(3)])
     same(y, np.where(x > 0, x, column * x))
 
 
 @pytest.mark.parametrize("shape", [(), (4,), (5, 1), (3, 1, 4), (3, 5, 4)])
 def test_apply_array_parameter_broadcasts(tmp_path, library, shape, small_blocks):
-    x, slopes = sample(), np.abs(sample(shape))
-    np.save(tmp_path / "w.npy", slopes)
+    x, negative_slope = sample(), np.abs(sample(shape))
+    np.save(tmp_path / "w.npy", negative_slope)
     options = "--param", f"negative_slope=@{tmp_path / 'w.npy'}"
     y = apply(tmp_path, x, "leaky_relu", "--backend", library, *options)
-    same(y, np.where(x > 0, x, slopes * x))
+    same(y, np.where(x > 0, x, negative_slope * x))
 
 
 def test_apply_prelu_one_dimension(tmp_path, small_blocks):
-    x, slopes = sample((30,)), np.abs(sample((30,)))
-    np.save(tmp_path / "w.npy", slopes)
+    x, weight = sample((30,)), np.abs(sample((30,)))
+    np.save(tmp_path / "w.npy", weight)
     options = "--param", f"weight=@{tmp_path / 'w.npy'}", "--param", "axis=0"
-    same(apply(tmp_path, x, "prelu", *options), prelu_function(x, slopes, axis=0))
+    same(apply(tmp_path, x, "prelu", *options), prelu_function(x, weight, axis=0))
 
 
 def test_apply_parameters_and_aliases(tmp_path):

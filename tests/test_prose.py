@@ -30,7 +30,7 @@ def docstrings(path: Path) -> Iterator[tuple[int, str]]:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_docstrings_open_with_a_sentence(path):
-    openings = [(line, text.split(maxsplit=1)[0]) for line, text in docstrings(path)]
+    openings = [(line, text.split(maxsplit=1)[0].rstrip(",:")) for line, text in docstrings(path)]
     assert [opening for opening in openings if opening[1] in NOUN_CLAUSES] == []
 
 

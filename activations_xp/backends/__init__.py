@@ -1,1 +1,1 @@
-"""How: one module a library, each with ``bind(definition, ...) -> kernel``."""
+"""The backends: one module or package for each array library."""
