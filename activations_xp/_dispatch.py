@@ -184,10 +184,10 @@ def sample_noise(
         if rng is not None:
             raise TypeError(f"{name}: takes rng or noise, got both")
         return noise
+    shape = spec.shape(**arguments)
     if rng is None and backend.samples_natively(definition, level, type(x)):
-        spec.shape(**arguments)  # which raises the error for a bad shape
         return None
-    return sample_uniform(name, spec.shape(**arguments), x, rng)
+    return sample_uniform(name, shape, x, rng)
 
 
 def sample_uniform(function: str, shape: tuple[int, ...], like: Any, rng: Any) -> Any:
