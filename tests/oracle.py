@@ -257,6 +257,16 @@ def required_parameters(function: Any) -> dict[str, Any]:
     return dict(cases_of(function)[0].parameters)
 
 
+def last_axis_parameters(function: Any) -> dict[str, Any]:
+    """Return the parameters without a default, and the last axis."""
+    return {**required_parameters(function), "axis": -1}
+
+
+def empty_slice_value(function: Any) -> Any:
+    """Return the value of a function on a slice that is masked out."""
+    return function(np.zeros(1), where=np.asarray([False]), **last_axis_parameters(function)).item()
+
+
 def rowwise_parameters(function: Any) -> dict[str, Any]:
     """Return those, and the last axis where the function else takes all of them at once."""
     required = required_parameters(function)
@@ -411,6 +421,20 @@ ROWS = np.array(
     ]
 )
 """For functions along an axis."""
+
+NONFINITE_ROWS = np.array(
+    [
+        [1, 2, 3, 4],
+        [1, np.nan, 3, np.inf],
+        [1, 2, -np.inf, np.nan],
+        [np.nan, np.inf, -np.inf, 0],
+        [5, np.nan, 5, 5],
+    ]
+)
+FINITE_MASK = np.array(
+    [[1, 1, 0, 1], [1, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]], dtype=bool
+)
+"""A mask for `NONFINITE_ROWS` that leaves [1, 2, 4] of the first, and nothing of two others."""
 
 
 def sample_points(definition: Any, dtype: str) -> np.ndarray:

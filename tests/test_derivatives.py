@@ -16,6 +16,7 @@ from oracle import (
     exact_derivative,
     exact_jacobian,
     has_parameter_derivatives,
+    last_axis_parameters,
     map_into_domain,
     output_axis,
     over,
@@ -182,7 +183,7 @@ def test_vjp_masked(masked, backend):
     """The gradient of what is masked is zero, whatever it is, and it changes no other."""
     x = np.array([[1, 2, 3, 4], [1, nan, 3, inf], [nan, inf, -inf, 0], [5, nan, 5, 5]])
     mask = np.array([[1, 1, 0, 1], [1, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 1]], bool)
-    given = {**required_parameters(masked), "axis": -1}
+    given = last_axis_parameters(masked)
     dtype = backend.dtypes[-1]
     y = masked(x, where=mask, **given)
     g = np.cos(np.arange(y.size, dtype="f8")).reshape(y.shape)

@@ -15,13 +15,17 @@ from oracle import (
     ARRAY_PARAMETERS,
     DIFFERENTIABLE,
     DIFFERENTIABLE_CASES,
+    FINITE_MASK,
     FUNCTIONS,
     MASKED,
+    NONFINITE_ROWS,
     SMOOTH,
     accurate,
     cached_kernels,
+    empty_slice_value,
     in_sweep,
     kind_of,
+    last_axis_parameters,
     map_into_domain,
     output_axis,
     over,
@@ -300,33 +304,12 @@ def test_numpy_constants_inside_jit(function):
 
 # masks
 
-X = [
-    [1, 2, 3, 4],
-    [1, math.nan, 3, math.inf],
-    [1, 2, -math.inf, math.nan],
-    [math.nan, math.inf, -math.inf, 0],
-    [5, math.nan, 5, 5],
-]
-MASK = np.asarray(
-    [[1, 1, 0, 1], [1, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]], dtype=bool
-)
-"""A mask for `X` that leaves [1, 2, 4] of the first row, and nothing of two others."""
-
-
-def _of_nothing(function):
-    """Return what a function makes of a slice that is masked out."""
-    return function(np.zeros(1), where=np.asarray([False]), **_last_axis(function)).item()
-
-
-def _last_axis(function):
-    return {**required_parameters(function), "axis": -1}
-
 
 @over("dtype", DTYPES)
 @over("function", [f for f in MASKED if output_axis(f) == "kept"])
 def test_mask_hides_nonfinite_elements(function, dtype):
-    x, where = jnp.asarray(X, dtype), jnp.asarray(MASK)
-    f = functools.partial(function, **_last_axis(function))
+    x, where = jnp.asarray(NONFINITE_ROWS, dtype), jnp.asarray(FINITE_MASK)
+    f = functools.partial(function, **last_axis_parameters(function))
     alone = f(jnp.asarray([1, 2, 4], dtype)).astype("float64")
 
     def loss(x, f):
@@ -337,19 +320,19 @@ def test_mask_hides_nonfinite_elements(function, dtype):
         y = form(x, where=where)
         assert y.dtype == x.dtype
         y = np.asarray(y.astype("float64"))
-        np.testing.assert_allclose(y[0][MASK[0]], alone, rtol=1e-2)
-        assert (y[~MASK] == _of_nothing(function)).all()
-        assert not np.isnan(y[MASK]).any()
+        np.testing.assert_allclose(y[0][FINITE_MASK[0]], alone, rtol=1e-2)
+        assert (y[~FINITE_MASK] == empty_slice_value(function)).all()
+        assert not np.isnan(y[FINITE_MASK]).any()
         gradients = np.asarray(jax.grad(loss)(x, form).astype("float64"))
-        assert (gradients[~MASK] == 0).all()
+        assert (gradients[~FINITE_MASK] == 0).all()
         assert np.isfinite(gradients).all()
 
 
 @over("dtype", DTYPES)
 @over("function", [f for f in MASKED if output_axis(f) == "resized"])
 def test_mask_hides_nonfinite_elements_of_a_reduction(function, dtype):
-    x, where = jnp.asarray(X, dtype), jnp.asarray(MASK)
-    f = functools.partial(function, **_last_axis(function))
+    x, where = jnp.asarray(NONFINITE_ROWS, dtype), jnp.asarray(FINITE_MASK)
+    f = functools.partial(function, **last_axis_parameters(function))
     alone = f(jnp.asarray([1, 2, 4], dtype)).astype("float64")
 
     def loss(x, f):
@@ -361,17 +344,19 @@ def test_mask_hides_nonfinite_elements_of_a_reduction(function, dtype):
         assert y.dtype == x.dtype
         y = np.asarray(y.astype("float64"))
         np.testing.assert_allclose(y[0], alone, rtol=1e-2)
-        assert (y[2:4] == _of_nothing(function)).all()
+        assert (y[2:4] == empty_slice_value(function)).all()
         gradients = np.asarray(jax.grad(loss)(x, form).astype("float64"))
-        assert (gradients[~MASK] == 0).all()
+        assert (gradients[~FINITE_MASK] == 0).all()
         assert np.isfinite(gradients).all()
 
 
 @over("dtype", DTYPES)
-@over("function", [f for f in MASKED if _of_nothing(f) == 0])
+@over("function", [f for f in MASKED if empty_slice_value(f) == 0])
 def test_gradient_of_masked_elements_is_finite(function, dtype):
-    f = functools.partial(function, **_last_axis(function), where=jnp.asarray(MASK))
-    gradients = jax.grad(lambda x: jnp.sum(f(x)))(jnp.asarray(X, dtype))
+    f = functools.partial(
+        function, **last_axis_parameters(function), where=jnp.asarray(FINITE_MASK)
+    )
+    gradients = jax.grad(lambda x: jnp.sum(f(x)))(jnp.asarray(NONFINITE_ROWS, dtype))
     assert jnp.isfinite(gradients).all()
     assert (gradients[2:4] == 0).all()
 
@@ -380,7 +365,7 @@ def test_gradient_of_masked_elements_is_finite(function, dtype):
 def test_nan_passes_where_no_mask_hides_it(function):
     x = jnp.asarray([[1.0, math.nan, 3.0], [1.0, 2.0, 3.0]])
     for where in (None, jnp.ones((2, 3), bool)):
-        y = function(x, where=where, **_last_axis(function))
+        y = function(x, where=where, **last_axis_parameters(function))
         assert jnp.isnan(y[0]).all()
         assert jnp.isfinite(y[1]).all()
 

@@ -14,16 +14,20 @@ import torch
 from oracle import (
     ARRAY_PARAMETERS,
     DIFFERENTIABLE_CASES,
+    FINITE_MASK,
     FUNCTIONS,
     MASKED,
+    NONFINITE_ROWS,
     SMOOTH,
     CountingCompiler,
     accurate,
     cases_of,
     edge_points,
+    empty_slice_value,
     exact_values,
     in_sweep,
     kernel_tables,
+    last_axis_parameters,
     map_into_domain,
     output_axis,
     over,
@@ -282,39 +286,20 @@ def test_gradient_of_a_parameter_of_a_module(function, name):
 
 # masks
 
-
-X = [
-    [1, 2, 3, 4],
-    [1, math.nan, 3, math.inf],
-    [1, 2, -math.inf, math.nan],
-    [math.nan, math.inf, -math.inf, 0],
-    [5, math.nan, 5, 5],
-]
-MASK = torch.tensor(
-    [[1, 1, 0, 1], [1, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]], dtype=torch.bool
-)
-"""A mask for `X` that leaves [1, 2, 4] of the first row, and nothing of two others."""
-
-
-def _last_axis(function):
-    return {**required_parameters(function), "axis": -1}
-
-
-def _of_nothing(function):
-    """Return what a function makes of a slice that is masked out."""
-    return function(np.zeros(1), where=np.array([False]), **_last_axis(function)).item()
+MASK = torch.tensor(FINITE_MASK)
 
 
 @over("dtype", DTYPES)
 @over("function", [f for f in MASKED if output_axis(f) == "kept"])
 def test_mask_hides_nonfinite_elements(function, dtype):
-    alone = accurate(function)(torch.tensor([1.0, 2.0, 4.0], dtype=dtype), **_last_axis(function))
+    given = last_axis_parameters(function)
+    alone = accurate(function)(torch.tensor([1.0, 2.0, 4.0], dtype=dtype), **given)
     for form in (function, accurate(function)):
-        x = torch.tensor(X, dtype=dtype, requires_grad=True)
-        y = form(x, where=MASK, **_last_axis(function))
+        x = torch.tensor(NONFINITE_ROWS, dtype=dtype, requires_grad=True)
+        y = form(x, where=MASK, **given)
         assert y.dtype == dtype
         torch.testing.assert_close(y[0][MASK[0]], alone)
-        assert (y[~MASK] == _of_nothing(function)).all()
+        assert (y[~MASK] == empty_slice_value(function)).all()
         assert not y[MASK].isnan().any()
         masked = torch.where(MASK, y, torch.zeros_like(y))
         (gradient,) = torch.autograd.grad((masked * torch.arange(4).to(dtype)).sum(), x)
@@ -325,24 +310,25 @@ def test_mask_hides_nonfinite_elements(function, dtype):
 @over("dtype", DTYPES)
 @over("function", [f for f in MASKED if output_axis(f) == "resized"])
 def test_mask_hides_nonfinite_elements_of_a_reduction(function, dtype):
-    alone = accurate(function)(torch.tensor([1.0, 2.0, 4.0], dtype=dtype), **_last_axis(function))
+    given = last_axis_parameters(function)
+    alone = accurate(function)(torch.tensor([1.0, 2.0, 4.0], dtype=dtype), **given)
     for form in (function, accurate(function)):
-        x = torch.tensor(X, dtype=dtype, requires_grad=True)
-        y = form(x, where=MASK, **_last_axis(function))
+        x = torch.tensor(NONFINITE_ROWS, dtype=dtype, requires_grad=True)
+        y = form(x, where=MASK, **given)
         assert y.dtype == dtype
         torch.testing.assert_close(y[0], alone)
-        assert (y[2:4] == _of_nothing(function)).all()
+        assert (y[2:4] == empty_slice_value(function)).all()
         (gradient,) = torch.autograd.grad((y[[0, 1, 4]] * torch.arange(3).to(dtype)).sum(), x)
         assert (gradient[~MASK] == 0).all()
         assert gradient.isfinite().all()
 
 
 @over("dtype", DTYPES)
-@over("function", [f for f in MASKED if _of_nothing(f) == 0])
+@over("function", [f for f in MASKED if empty_slice_value(f) == 0])
 def test_gradient_of_masked_elements_is_finite(function, dtype):
     for form in (function, accurate(function)):
-        x = torch.tensor(X, dtype=dtype)
-        gradient = _gradient(form, x, {**_last_axis(function), "where": MASK})
+        x = torch.tensor(NONFINITE_ROWS, dtype=dtype)
+        gradient = _gradient(form, x, {**last_axis_parameters(function), "where": MASK})
         assert gradient.isfinite().all()
         assert (gradient[2:4] == 0).all()
 
@@ -352,7 +338,7 @@ def test_nan_passes_where_no_mask_hides_it(function):
     x = torch.tensor([[1.0, math.nan, 3.0], [1.0, 2.0, 3.0]])
     for mask in (None, torch.ones(2, 3, dtype=torch.bool)):
         for form in (function, accurate(function)):
-            y = form(x, where=mask, **_last_axis(function))
+            y = form(x, where=mask, **last_axis_parameters(function))
             assert y[0].isnan().all()
             assert y[1].isfinite().all()
 
