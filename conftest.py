@@ -323,11 +323,11 @@ def _environments(
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave what is the same with every library to the run with NumPy, what is slow to sweeps."""
+    """Leave what is the same with all libraries to NumPy, and what is slow to the sweep."""
     libraries = config.libraries  # type: ignore[attr-defined]
     items[:] = [item for item in items if _is_asked(item)]
     for item in items:
-        if _is_slow(item, libraries, _chosen(config) == ["jax"]):
+        if _is_slow(item, libraries):
             item.add_marker("sweep")
     if "numpy" in libraries:
         return
@@ -349,20 +349,21 @@ def _is_asked(item: pytest.Item) -> bool:
     return case is None or case.is_first or given.get("transform", _plain) is _plain
 
 
-def _is_slow(item: pytest.Item, libraries: set[str], is_jax: bool) -> bool:
+def _is_slow(item: pytest.Item, libraries: set[str]) -> bool:
+    given = _arguments(item)
+    backend = given.get("backend", given.get("any_backend"))
+    libraries = libraries if backend is None else {backend.library}
     slow_with = item.get_closest_marker("sweep_with")
     if slow_with is not None and libraries <= set(slow_with.args):
         return True
-    case = _case(item)
+    case, transform = _case(item), given.get("transform")
+    if libraries == {"jax"} and transform is not None and item.get_closest_marker("compiled"):
+        return transform is not _jax_jit
     if case is None:
         return False
-    # of what holds for a function at any parameters, JAX compiles each set anew
-    by_value = item.path.stem in ("test_values", "test_derivatives")
-    # an eager call of JAX is compiled already
-    transform = _arguments(item).get("transform")
-    return transform in (_jax_jit, _jax_vmap) or (
-        is_jax and transform is None and not by_value and not case.is_first
-    )
+    # what holds at any parameters JAX compiles and Dask plans anew for each set
+    is_lazy = libraries <= {"jax", "dask"}
+    return transform in (_torch_compile, _jax_jit, _jax_vmap) or (is_lazy and not case.is_first)
 
 
 def _case(item: pytest.Item) -> FunctionCase | None:
@@ -377,10 +378,14 @@ def _label(value: Any) -> str:
     return getattr(value, "__name__", str(value))
 
 
-@pytest.fixture
-def uncompiled(request: pytest.FixtureRequest) -> Iterator[None]:
-    """JAX operation by operation: these it compiles once, not every function at every shape."""
-    if "jax" not in request.config.libraries:
+@pytest.fixture(autouse=True)
+def _one_operation_at_a_time(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Have JAX run operation by operation, but in tests of what it compiles.
+
+    It compiles an operation once for each shape and dtype, and a function as often and as long.
+    """
+    is_compiled = request.node.get_closest_marker("compiled") is not None
+    if is_compiled or "jax" not in request.config.libraries:  # type: ignore[attr-defined]
         yield
         return
     import jax

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import importlib
@@ -10,7 +11,7 @@ import os
 import pickle
 import threading
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
@@ -252,6 +253,12 @@ WITH_ARRAY_PARAMETERS = [
 MASKED = [f for f in FUNCTIONS if any(map(is_mask, f.definition.parameters.values()))]
 
 
+def is_first_of_family(case: FunctionCase) -> bool:
+    """Return whether it is the first case of the first function of a file."""
+    family = case.function.__module__
+    return case.is_first and case.function is next(f for f in FUNCTIONS if f.__module__ == family)
+
+
 def required_parameters(function: Any) -> dict[str, Any]:
     """Return the parameters of the first case, without which some functions cannot be called."""
     return dict(cases_of(function)[0].parameters)
@@ -295,10 +302,44 @@ def over(names: Any, values: Any) -> Any:
     return pytest.mark.parametrize(names, values, ids=_label)
 
 
+@contextlib.contextmanager
+def noting(value: Any) -> Iterator[None]:
+    """Note at which value a test failed that runs over several: that is faster than parametrizing.
+
+    A test of its own takes two milliseconds, which is more than many of them compute.
+    """
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(f"at {value}")
+        raise
+
+
 def in_sweep(values: Any) -> list[Any]:
-    """Return the values to parametrize with, all but the first in `nox -s sweeps` alone."""
+    """Return the values to parametrize with, all but the first in `nox -t sweep` alone."""
     first, *rest = values
     return [first, *(pytest.param(v, marks=pytest.mark.sweep) for v in rest)]
+
+
+def variants_in_sweep(calls: Any) -> list[Any]:
+    """Return functions with their parameters, all but the first of each in `nox -t sweep` alone."""
+    firsts = dict(reversed(calls))
+    return [
+        pytest.param(f, given, marks=() if given is firsts[f] else pytest.mark.sweep)
+        for f, given in calls
+    ]
+
+
+def one_of_each_family(calls: Any) -> list[Any]:
+    """Return functions, or tuples that begin with one, all but the first of a file in the sweep."""
+    rows = [call if isinstance(call, tuple) else (call,) for call in calls]
+    seen: set[str] = set()
+    result = []
+    for row in rows:
+        family = row[0].__module__
+        result.append(pytest.param(*row, marks=pytest.mark.sweep if family in seen else ()))
+        seen.add(family)
+    return result
 
 
 def _label(value: Any) -> str:
@@ -317,10 +358,16 @@ DERIVATIVE_DIGITS = 480
 STEP = mpmath.mpf(10) ** -40
 
 
+@functools.cache
+def _sources(compute: Any) -> list[bytes]:
+    """Return what the results of a computation depend on besides its arguments."""
+    sources = Path(_oracle.__file__).read_bytes(), inspect.getsource(compute).encode()
+    return [*sources, mpmath.__version__.encode()]
+
+
 def cached_on_disk(compute: Any, *arguments: Any) -> np.ndarray:
     """Return ``compute(*arguments)``, numbers of many digits, kept on disk for other sessions."""
-    sources = [Path(_oracle.__file__).read_bytes(), inspect.getsource(compute).encode()]
-    key = hashlib.sha256(pickle.dumps((sources, mpmath.__version__, arguments))).hexdigest()
+    key = hashlib.sha256(pickle.dumps((_sources(compute), arguments))).hexdigest()
     path = CACHE / key
     if path.exists():
         return np.asarray(pickle.loads(path.read_bytes()))
@@ -460,26 +507,40 @@ def sample_points(definition: Any, dtype: str) -> np.ndarray:
     return x[: x.size // 4 * 4]
 
 
+NUMBER_OF_POINTS = 320
+"""At least as many as `sample_points` returns."""
+
+
+def repeated(case: FunctionCase, size: int, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return arrays that begin anew at their ends until they have so many elements.
+
+    JAX compiles every operation for each size anew, so that elementwise functions get as many.
+    """
+    return arrays if output_axis(case.function) else tuple(np.resize(a, size) for a in arrays)
+
+
 @functools.cache
-def sampled_values(case: FunctionCase, dtype: str) -> tuple[np.ndarray, np.ndarray]:
+def sampled_values(case: FunctionCase, dtype: str) -> tuple[np.ndarray, ...]:
     """Return points, and the exact values of the function there."""
     x = sample_points(case.definition, dtype)
-    return x, exact_values(case.formula, x, case.all_parameters)
+    exact = exact_values(case.formula, x, case.all_parameters)
+    return repeated(case, NUMBER_OF_POINTS, x, exact)
 
 
 @functools.cache
-def sampled_derivatives(case: FunctionCase, dtype: str) -> tuple[np.ndarray, np.ndarray]:
+def sampled_derivatives(case: FunctionCase, dtype: str) -> tuple[np.ndarray, ...]:
     """Return points away from kinks, and the exact derivatives there."""
     x = sample_points(case.definition, dtype)
     low, high = domain_of(case.definition)
     x = x[is_away_from(kinks_of(case), x) & (x > low) & (x < high)]
-    return x, cached_on_disk(exact_derivative, case.formula, x, case.all_parameters)
+    exact = cached_on_disk(exact_derivative, case.formula, x, case.all_parameters)
+    return repeated(case, NUMBER_OF_POINTS, x, exact)
 
 
 @functools.cache
 def sampled_parameter_derivatives(
     case: FunctionCase, name: str, dtype: str
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, ...]:
     """Return points away from kinks, and the exact derivatives by the parameter there."""
     x = sample_points(case.definition, dtype)
     x = x[is_away_from(kinks_of(case), x)]
@@ -488,13 +549,36 @@ def sampled_parameter_derivatives(
         for name, value in case.all_parameters.items()  # as an array of x's dtype holds them
     }
     arguments = case.formula, x, parameters, name
-    return x, cached_on_disk(exact_parameter_derivative, *arguments)
+    exact = cached_on_disk(exact_parameter_derivative, *arguments)
+    return repeated(case, NUMBER_OF_POINTS, x, exact)
 
 
 def ulp_bound(case: FunctionCase, library: str) -> float:
     """Return the declared bound, or a wider one for a library with functions of its own errors."""
     is_ours = library in ("numpy", "torch", "jax")
     return case.ulp if is_ours else 2 * case.ulp + 4
+
+
+def assert_values(got: np.ndarray, exact: np.ndarray, bound: float, name: str = "") -> None:
+    """Check that the error is at most so many ulp."""
+    info = np.finfo(got.dtype)
+    normal = np.abs(exact.astype("f8")) >= info.smallest_normal
+    error = _oracle.difference(got, exact)
+    assert error[normal].max() <= bound, name
+    # what is less than normal may be flushed to zero, a unit being that of the least normal
+    assert error[~normal].max(initial=0) <= 2.0**info.nmant, name
+
+
+def assert_derivatives(
+    got: np.ndarray, x: np.ndarray, exact: np.ndarray, bound: float, name: str = ""
+) -> None:
+    """Check that the error of a derivative is at most so many ulp of the derivative or of 1."""
+    # where it crosses zero only the absolute error means anything
+    assert _oracle.difference(got, exact, x).max() <= bound, name
+    # XLA makes a subnormal factor zero: a margin for what it is multiplied by
+    normal = np.abs(exact.astype("f8")) >= 256 * np.finfo(got.dtype).smallest_normal
+    tails = normal & (np.abs(x) > 4)
+    assert _oracle.difference(got, exact)[tails].max(initial=0) <= bound, name
 
 
 def kinks_of(case: FunctionCase) -> np.ndarray:
@@ -666,13 +750,18 @@ class ForeignArray:
 
 
 class CountingCompiler:
-    """A compiler for PyTorch that compiles nothing and counts the graphs it is given."""
+    """A compiler for PyTorch that counts the graphs it is given, and leaves them to another.
 
-    graphs = 0
+    By default it compiles nothing.
+    """
+
+    def __init__(self, compiler: Callable[[Any, Any], Any] | None = None) -> None:
+        self.compiler = compiler
+        self.graphs = 0
 
     def __call__(self, graph: Any, inputs: Any) -> Any:
         self.graphs += 1
-        return graph.forward
+        return graph.forward if self.compiler is None else self.compiler(graph, inputs)
 
 
 def peak_memory(call: Callable[[], Any]) -> int:

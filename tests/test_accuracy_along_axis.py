@@ -20,7 +20,7 @@ from oracle import FUNCTIONS, accurate, cases_of, exact_values, over, rowwise_pa
 import activations_xp as ax
 from activations_xp._oracle import _ARRAYS, simplex
 
-pytestmark = pytest.mark.usefixtures("uncompiled")
+pytestmark = pytest.mark.sweep_with("jax")
 
 FAMILIES = ("simplex", "reductions", "normalizers")
 ALONG = [f for f in FUNCTIONS if f.__module__.rpartition(".")[2] in FAMILIES]
@@ -96,7 +96,6 @@ LENGTHS = [
 ]
 
 
-@pytest.mark.sweep_with("jax")
 @over(("function", "parameters", "dtype", "n"), LENGTHS)
 def test_slices_of_length(function, parameters, dtype, n, backend):
     x = backend.array(slices(n), dtype)

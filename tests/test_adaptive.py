@@ -14,7 +14,7 @@ import activations_xp as ax
 from activations_xp._dispatch import backend_of
 from activations_xp.functions import adaptive
 
-pytestmark = pytest.mark.usefixtures("uncompiled")
+pytestmark = pytest.mark.compiled
 
 FEATURES = 5
 SHORTLIST = 3

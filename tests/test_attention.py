@@ -13,6 +13,8 @@ from oracle import accurate, in_sweep, over, peak_memory
 import activations_xp as ax
 from activations_xp.functions.attention import blockwise
 
+pytestmark = pytest.mark.compiled
+
 sdpa, heads = ax.scaled_dot_product_attention, ax.multi_head_attention
 
 SHAPES = {

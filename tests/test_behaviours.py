@@ -28,14 +28,13 @@ from oracle import (
     map_into_domain,
     output_axis,
     over,
+    repeated,
     rowwise_parameters,
     vjp,
 )
 
 import activations_xp as ax
 from activations_xp._oracle import difference, truth
-
-pytestmark = pytest.mark.usefixtures("uncompiled")
 
 
 def gradient(backend, function, x, g, **given):
@@ -83,6 +82,7 @@ def autodiff_derivatives(backend, function, x, dtype, given):
 # masks
 
 
+@pytest.mark.sweep_with("jax")
 def test_fully_masked_row(masked, backend, standard_dtype):
     """pytorch#41508, #55056: softmax of a row that is masked throughout is NaN."""
     x = np.array([[1, 2, 3, 4], [nan, inf, -inf, 0], [1, nan, 3, inf], [3, nan, 5, 2.5]])
@@ -183,6 +183,7 @@ SUMS = [ax.logsumexp, ax.logmeanexp, ax.logcumsumexp, ax.log_softmax, ax.softmax
 
 
 @over("function", SUMS)
+@pytest.mark.sweep_with("jax")
 def test_slices_of_minus_infinity(function, backend):
     """pytorch#31829, #49724, jax#6811: logsumexp of -inf alone has NaN for its gradient."""
     x = np.full((2, 3, 4), -inf)
@@ -274,6 +275,7 @@ def _check_limit(got, exact):
         np.testing.assert_allclose(got, exact, rtol=1e-4)
 
 
+@pytest.mark.sweep_with("jax")
 def test_nan_propagation(case, backend):
     """mxnet#11115, tvm#18631: relu6(NaN) is 0 and hardsigmoid(NaN) is 1 somewhere.
 
@@ -325,6 +327,7 @@ def test_subgradients_at_kinks(name, given, kink, expected, backend, standard_dt
         np.testing.assert_allclose(got, np.full(len(x), expected), rtol=1e-7)
 
 
+@pytest.mark.sweep_with("jax")
 def test_derivatives_beside_kinks(with_kinks, backend, standard_dtype):
     """A few units in the last place beside a kink there is no tie to break."""
     case = with_kinks
@@ -342,7 +345,8 @@ def _tails(case):
     x = np.concatenate([s * np.geomspace(4, 700, 24) for s in (-1, 1)])
     x = in_domain(case.definition, x)
     x = x[is_away_from(kinks_of(case), x)]
-    return x, cached_on_disk(exact_derivative, case.formula, x, case.all_parameters)
+    exact = cached_on_disk(exact_derivative, case.formula, x, case.all_parameters)
+    return repeated(case, 48, x, exact)
 
 
 WITH_TAILS = [
@@ -354,6 +358,7 @@ WITH_TAILS = [
 
 @pytest.mark.float64
 @over("case", WITH_TAILS)
+@pytest.mark.sweep_with("jax")
 def test_derivatives_in_tails(case, backend):
     """jax#39798, snntorch#427: ``y * (1 - y)`` is 0 at 40, and silu'(-709) too."""
     x, exact = _tails(case)
@@ -384,7 +389,7 @@ def _second_derivatives(case):
     x = in_domain(case.definition, np.linspace(-40, 40, 41) + 0.0625)
     x = x[is_away_from(kinks_of(case), x)]
     exact = cached_on_disk(exact_second_derivative, case.formula, x, case.all_parameters)
-    return x, exact.astype("f8")
+    return repeated(case, 41, x, exact.astype("f8"))
 
 
 @pytest.mark.libraries("torch", "jax")
@@ -407,9 +412,10 @@ def _reported_values(case, dtype):
     info = np.finfo(dtype)
     x = np.array([*REPORTED, 256 * info.smallest_normal, info.eps], dtype)
     x = in_domain(case.definition, np.concatenate([x, -x]))
-    return x, exact_values(case.formula, x, case.all_parameters)
+    return repeated(case, 32, x, exact_values(case.formula, x, case.all_parameters))
 
 
+@pytest.mark.sweep_with("jax")
 def test_values_at_reported_points(elementwise_case, backend, standard_dtype):
     """The numbers at which some library was caught."""
     case = elementwise_case

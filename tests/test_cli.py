@@ -10,6 +10,7 @@ import sys
 import tracemalloc
 from pathlib import Path
 
+import ml_dtypes
 import mpmath
 import numpy as np
 import pytest
@@ -234,8 +235,8 @@ def test_apply_parameters_and_aliases(tmp_path):
     same(y, np.maximum(x, 0))
 
 
-def test_apply_accurate(tmp_path):
-    pytest.importorskip("torch")
+@pytest.mark.libraries("torch")
+def test_apply_accurate(tmp_path, backend):
     x = np.asarray([-8.0], np.float32)  # where PyTorch's gelu is 0
     assert apply(tmp_path, x, "gelu", "--backend", "torch") == 0
     files = str(tmp_path / "in.npy"), str(tmp_path / "out.npy")
@@ -371,7 +372,7 @@ def test_apply_dtype_not_preserved(tmp_path, capsys, x, words):
 
 
 def test_apply_bfloat16(tmp_path, capsys):
-    bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
+    bfloat16 = ml_dtypes.bfloat16
     np.save(tmp_path / "in.npy", np.ones(3, bfloat16))
     assert "bfloat16" in refused(capsys, "apply", "silu", tmp_path / "in.npy", tmp_path / "o.npy")
 
@@ -443,9 +444,16 @@ def test_apply_no_progress_for_short_run(tmp_path, capsys, monkeypatch, small_bl
 # check
 
 
-@pytest.mark.parametrize("precision", ["fast", "accurate"])
-def test_check_lists_functions_and_libraries(capsys, monkeypatch, precision):
-    if precision == "accurate":
+@pytest.mark.parametrize(
+    ("precision", "few"),
+    [
+        pytest.param("fast", False, marks=pytest.mark.sweep_with("strict", "torch", "jax")),
+        ("fast", True),
+        ("accurate", True),
+    ],
+)
+def test_check_lists_functions_and_libraries(capsys, monkeypatch, precision, few):
+    if few:
         monkeypatch.setattr(check, "names", lambda: ["relu", "maxout", "softsign", "prelu"])
     assert cli.main(["check", "--precision", precision]) == 0
     out, err = capsys.readouterr()

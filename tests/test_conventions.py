@@ -9,8 +9,6 @@ import pytest
 from oracle import accurate, vjp
 from tools import conventions
 
-pytestmark = pytest.mark.usefixtures("uncompiled")
-
 PAGE = Path(__file__).parents[1] / "docs" / "conventions.md"
 
 
@@ -27,6 +25,7 @@ def test_page_of_kernels_is_current(backend):
     assert not set(conventions.kernels().splitlines()) - set(lines), "run nox -s tables"
 
 
+@pytest.mark.sweep_with("jax")
 def test_conventions_on_every_library(elementwise, backend):
     dtype = backend.dtypes[-1]
     parameters = conventions.given(elementwise)
@@ -49,6 +48,7 @@ SLICES = [
 ]
 
 
+@pytest.mark.sweep_with("jax")
 @pytest.mark.parametrize(("function", "row", "parameters"), SLICES)
 def test_conventions_of_slices_on_every_library(function, row, parameters, backend):
     dtype = backend.dtypes[-1]

@@ -20,6 +20,7 @@ from oracle import (
     is_mask,
     kind_of,
     last_axis_parameters,
+    noting,
     output_axis,
     over,
     parameters_with,
@@ -30,8 +31,6 @@ from oracle import (
 )
 
 import activations_xp as ax
-
-pytestmark = pytest.mark.usefixtures("uncompiled")
 
 
 class Convertible:
@@ -86,14 +85,13 @@ NOT_ARRAYS = {
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("kind", NOT_ARRAYS)
-def test_invalid_input(activation, kind):
-    x, got = NOT_ARRAYS[kind]
-    for form in written_forms(activation):
-        for _ in range(2):  # nor is it remembered as good
-            assert_raises(
-                TypeError, ["x must be an array", got], form, x, **required_parameters(activation)
-            )
+def test_invalid_input(activation):
+    required = required_parameters(activation)
+    for kind, (x, got) in NOT_ARRAYS.items():
+        for form in written_forms(activation):
+            for _ in range(2):  # nor is it remembered as good
+                with noting(kind):
+                    assert_raises(TypeError, ["x must be an array", got], form, x, **required)
 
 
 def test_invalid_input_complex(activation, backend):
@@ -221,23 +219,21 @@ BAD_VALUES = {
 """By what a parameter takes, as `kind_of` says it."""
 
 
-def _bad_parameters():
-    for function in FUNCTIONS:
-        for name, spec in function.definition.parameters.items():
-            kind = kind_of(function, name)
-            for bad in BAD_VALUES[kind]:
-                if bad.label != "None" or not (spec.optional or kind == "noise"):
-                    label = f"{function.__name__}-{name}-{bad.label}"
-                    yield pytest.param(function, name, bad, id=label)
+PARAMETERS = [(function, name) for function in FUNCTIONS for name in function.definition.parameters]
 
 
-@pytest.mark.parametrize(("function", "name", "bad"), list(_bad_parameters()))
-def test_invalid_parameters(function, name, bad, backend):
+@over(("function", "name"), PARAMETERS)
+def test_invalid_parameters(function, name, backend):
     x = backend.array(np.ones((2, 4)), "float32")
-    for form in written_forms(function):
-        parameters = {**required_parameters(function), name: bad.make(backend)}
-        for _ in range(2):
-            assert_raises(bad.error, [name, bad.got], form, x, **parameters)
+    spec, kind = function.definition.parameters[name], kind_of(function, name)
+    for bad in BAD_VALUES[kind]:
+        if bad.label == "None" and (spec.optional or kind == "noise"):
+            continue
+        for form in written_forms(function):
+            parameters = {**required_parameters(function), name: bad.make(backend)}
+            for _ in range(2):
+                with noting(bad.label):
+                    assert_raises(bad.error, [name, bad.got], form, x, **parameters)
 
 
 def _equal_values():
@@ -259,19 +255,19 @@ def _equal_values():
         for name, spec in function.definition.parameters.items():
             kind = kind_of(function, name)
             value, equal = good.get(kind, (None, []))
-            if kind != "choice" or value in spec.choices:
-                for bad in equal:
-                    label = f"{function.__name__}-{name}-{bad!r}"
-                    yield pytest.param(function, name, value, bad, id=label)
+            if equal and (kind != "choice" or value in spec.choices):
+                yield pytest.param(function, name, value, equal, id=f"{function.__name__}-{name}")
 
 
-@pytest.mark.parametrize(("function", "name", "good", "bad"), list(_equal_values()))
-def test_invalid_parameters_after_equal_valid_ones(function, name, good, bad, backend):
+@pytest.mark.parametrize(("function", "name", "good", "equal"), list(_equal_values()))
+def test_invalid_parameters_after_equal_valid_ones(function, name, good, equal, backend):
     x = backend.array(np.ones((2, 4)), "float32")
+    message = rf"^{function.__name__}.*: {name} must"
     for form in written_forms(function):
-        form(x, **parameters_with(function, name, good))
-        with pytest.raises((TypeError, ValueError), match=rf"^{function.__name__}.*: {name} must"):
-            form(x, **{**required_parameters(function), name: bad})
+        for bad in equal:
+            form(x, **parameters_with(function, name, good))
+            with noting(bad), pytest.raises((TypeError, ValueError), match=message):
+                form(x, **{**required_parameters(function), name: bad})
 
 
 def _broken_constraints():

@@ -9,6 +9,8 @@ from oracle import exact_parameter_derivative
 import activations_xp as ax
 from activations_xp._oracle import difference, truth
 
+pytestmark = pytest.mark.sweep_with("jax")
+
 LOGARITHM = "-log(1 - alpha * (x + alpha)) / alpha"
 
 

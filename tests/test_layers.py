@@ -15,7 +15,7 @@ from oracle import required_parameters, vjp
 import activations_xp as ax
 from activations_xp.layers import numpy as numpy_layers
 
-pytestmark = pytest.mark.libraries("numpy", "torch", "jax")
+pytestmark = [pytest.mark.libraries("numpy", "torch", "jax"), pytest.mark.compiled]
 
 NAMES = numpy_layers.__all__
 ARGUMENTS = {

@@ -22,7 +22,7 @@ from oracle import (
 import activations_xp as ax
 from activations_xp._oracle import difference
 
-pytestmark = pytest.mark.usefixtures("uncompiled")
+pytestmark = pytest.mark.sweep_with("jax")
 
 _ELEMENTWISE = st.sampled_from(DIFFERENTIABLE)
 GRID = np.unique(np.concatenate([np.linspace(-30, 30, 1201), np.logspace(-30, 30, 241)]))

@@ -9,6 +9,8 @@ from oracle import cached_on_disk, exact_derivative, exact_parameter_derivative,
 import activations_xp as ax
 from activations_xp._oracle import difference
 
+pytestmark = pytest.mark.sweep_with("jax")
+
 X = np.array([-1e20, -5e3, -30, -2.75, -1.0, -0.875, -0.25, -1e-20])
 X = np.concatenate([X, -X, [1.125, 3.5]])
 

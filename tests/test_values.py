@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from oracle import (
     accurate,
+    assert_values,
     exact_values,
     map_into_domain,
     output_axis,
@@ -25,20 +26,14 @@ def test_formula_has_enough_digits(case):
     np.testing.assert_allclose(exact.astype("f8"), other.astype("f8"), rtol=1e-15)
 
 
+@pytest.mark.sweep_with("jax")
 def test_values(case, backend, transform, standard_dtype):
     """Accurate within the declared ulp, fast within 8 eps."""
     x, exact = sampled_values(case, standard_dtype)
-    info = np.finfo(standard_dtype)
-    normal = np.abs(exact.astype("f8")) >= info.smallest_normal
     bound = ulp_bound(case, backend.library)
     there = backend.array(x, standard_dtype)
-
     call = transform(lambda x: accurate(case.function)(x, **case.parameters))
-    error = difference(backend.asnumpy(call(there)), exact)
-    assert error[normal].max() <= bound
-    # what is less than normal may be flushed to zero, a unit being that of the least normal
-    assert error[~normal].max(initial=0) <= 2.0**info.nmant
-
+    assert_values(backend.asnumpy(call(there)), exact, bound)
     if backend.library != "jax":  # where fast is the same computation, to be compiled once more
         call = transform(lambda x: case.function(x, **case.parameters))
         got = backend.asnumpy(call(there))
@@ -47,15 +42,14 @@ def test_values(case, backend, transform, standard_dtype):
 
 
 @pytest.mark.sweep_with("jax")
-@pytest.mark.usefixtures("uncompiled")
 def test_values_along_every_axis(along_axis_case, backend):
     """A function along an axis does to each slice what it does to that slice alone."""
     case = along_axis_case
-    x = np.linspace(-9, 9, 4 * 6 * 8).reshape(4, 6, 8) ** 3 / 80
+    x = np.linspace(-9, 9, 2 * 4 * 6).reshape(2, 4, 6) ** 3 / 80
     adds_axis = output_axis(case.function) == "added"
     there = backend.array(x, "float32")
     x = backend.asnumpy(there).astype("f8")
-    for axis in (0, 1, 2, -1, -3):
+    for axis in (0, 1, 2, -2):
         got = backend.asnumpy(case.function(there, **case.parameters, axis=axis))
         parameters = {**case.all_parameters, "axis": axis}
         exact = np.apply_along_axis(

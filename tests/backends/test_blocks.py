@@ -22,6 +22,7 @@ from oracle import (
     cases_of,
     domain_of,
     has_parameter_derivatives,
+    noting,
     output_axis,
     over,
     parameter_derivatives,
@@ -42,7 +43,6 @@ pytestmark = pytest.mark.once
 BLOCKWISE = [f for f in FUNCTIONS if output_axis(f) in (None, "kept")]
 CASES = [(f, dict(case.parameters)) for f in BLOCKWISE for case in cases_of(f)]
 ELEMENTWISE = [(f, given) for f, given in CASES if output_axis(f) is None]
-DTYPES = ["float32", "float64"]
 FOR_ALL_THREADS = 2**21
 """A number of elements that each thread gets some of."""
 
@@ -117,16 +117,16 @@ def assert_same_bits(got, expected):
 # blocks and threads
 
 
-@over("dtype", DTYPES)
 @over("function, part, given", CALLS)
-def test_blocks_and_threads_change_no_bit(function, part, given, dtype):
-    x = points(function, dtype)
+def test_blocks_and_threads_change_no_bit(function, part, given):
     call = PARTS[part]
-    expected = call(function, x, given)
-    with small_blocks():
-        assert_same_bits(call(function, x, given), expected)
-        ax.set_num_threads(1)
-        assert_same_bits(call(function, x, given), expected)
+    for dtype in ("float32", "float64"):
+        x = points(function, dtype)
+        expected = call(function, x, given)
+        for number in (3, 1):
+            ax.set_num_threads(number)
+            with small_blocks(), noting(f"{dtype}, {number} threads"):
+                assert_same_bits(call(function, x, given), expected)
 
 
 @over("function, given", ELEMENTWISE)

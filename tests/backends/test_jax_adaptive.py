@@ -6,8 +6,11 @@ import jax
 import jax.numpy as jnp
 import jax.test_util
 import numpy as np
+import pytest
 
 import activations_xp as ax
+
+pytestmark = pytest.mark.compiled
 
 FEATURES, SIZES = 6, (4, 3, 5)
 TARGETS = np.array([[0, 4, 11, 3], [1, 0, 2, 3], [7, 8, 9, 10], [-100, 6, 5, -100]])
@@ -66,6 +69,7 @@ def test_vmap_equals_a_batch():
         _assert_close(jax.vmap(lambda x, f=f: f(x, **weights))(batch), f(batch, **weights))
 
 
+@pytest.mark.sweep
 def test_gradients_forward_reverse_and_second():
     x, weights = _problem()
 

@@ -11,6 +11,8 @@ from oracle import over
 
 import activations_xp as ax
 
+pytestmark = pytest.mark.compiled
+
 sdpa, multi_head = ax.scaled_dot_product_attention, ax.multi_head_attention
 
 
@@ -70,6 +72,7 @@ def test_fully_masked_query_beside_jax():
 FULL = {"mask": _mask(), "is_causal": "lower_right", "softcap": 3.0, "dropout": 0.3}
 
 
+@pytest.mark.sweep
 @over("options", [{}, FULL])
 def test_gradients_forward_reverse_and_second(options):
     if options:

@@ -105,6 +105,7 @@ def test_docstring_opens_with_a_sentence(module, name):
     assert body[:1] in ([], [""])
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_values_are_those_on_numpy_under_transforms(program, backend, transform):
     weights = _weights()

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from oracle import over
+from oracle import in_sweep, over
 from tools.peers import ATTENTION, ROWS, PeerLibrary, is_close, public_functions, untyped_parameters
 
 import activations_xp.dropin.jax as dropin
@@ -71,7 +71,7 @@ def test_signature(name):
     assert untyped_parameters(getattr(dropin, name)) == untyped_parameters(getattr(jax.nn, name))
 
 
-@over("dtype", ["float32", "float64"])
+@over("dtype", in_sweep(["float32", "float64"]))
 @over(("name", "given"), JAX.calls)
 def test_values(name, given, dtype):
     JAX.check_values(name, given, dtype)
@@ -145,6 +145,7 @@ ATTENDED = {
 UNBATCHED = [name for name in ATTENDED if name != "lengths"]
 
 
+@pytest.mark.compiled
 @over(
     ("given", "batch"),
     [*((name, True) for name in ATTENDED), *((name, False) for name in UNBATCHED)],
@@ -159,9 +160,14 @@ def test_attention(given, batch):
     arrays = [jnp.asarray(rng.normal(size=s[0 if batch else 1 :]), "float32") for s in shapes]
     results = []
     for function in (dropin.dot_product_attention, jax.nn.dot_product_attention):
-        y, vjp = jax.vjp(lambda *a, f=function: f(*a, **ATTENDED[given]), *arrays)
-        _, residual = function(*arrays, **ATTENDED[given], return_residual=True)
-        results.append([y, *vjp(y), jnp.maximum(residual, -1e30)])
+
+        @jax.jit
+        def program(*arrays, f=function):
+            y, vjp = jax.vjp(lambda *arrays: f(*arrays, **ATTENDED[given]), *arrays)
+            _, residual = f(*arrays, **ATTENDED[given], return_residual=True)
+            return y, *vjp(y), jnp.maximum(residual, -1e30)
+
+        results.append(program(*arrays))
     for ours, theirs in zip(*results, strict=True):
         if given == "lengths":  # a query beyond its length is fully masked
             seen = ours.shape[:2] != (2, 5) or jnp.arange(5) < jnp.array([[5], [3]])

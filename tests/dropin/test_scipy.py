@@ -121,6 +121,7 @@ def test_bad_out_raises_as_in_scipy(name, out):
         PUBLIC[name](X, out=BAD_OUTS[out])
 
 
+@pytest.mark.sweep_with("jax")
 @over("axis", [None, 0, -1, (0, 1), (-1, -2)])
 @over("name", REDUCING)
 def test_axis(name, axis, backend, standard_dtype):
