@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import subprocess
 import sys
@@ -29,12 +30,15 @@ from oracle import (
     kernel_tables,
     last_axis_parameters,
     map_into_domain,
+    noting,
+    one_of_each_family,
     output_axis,
     over,
     parameters_with,
     preserves_integers,
     required_parameters,
     rowwise_parameters,
+    variants_in_sweep,
 )
 from tools.memory import saved_bytes
 
@@ -181,10 +185,15 @@ def test_native_gradient_that_is_not_taken_is_inaccurate(function, given):
     assert _gradient_error(function, kernel, x, given) > ACCURATE_GRADIENT
 
 
-@over("dtype", DTYPES)
 @over(("function", "given"), BACKWARD)
-def test_native_second_gradient_is_taken_iff_finite_and_thrifty(function, given, dtype):
+def test_native_second_gradient_is_taken_iff_finite_and_thrifty(function, given):
     """A thrifty kernel keeps no more than x for the backward pass."""
+    for dtype in DTYPES:
+        with noting(dtype):
+            _assert_second_gradient_is_taken_iff_finite_and_thrifty(function, given, dtype)
+
+
+def _assert_second_gradient_is_taken_iff_finite_and_thrifty(function, given, dtype):
     x = torch.tensor(_exact(function.__name__, _index(function, given), dtype)[0])
     x = x.to(dtype)
     kernel, orders = _native_kernel(function.definition, given, x)
@@ -205,7 +214,7 @@ def _points(function):
     return torch.tensor(map_into_domain(function.definition, np.array(points)))
 
 
-@over(("function", "given"), DIFFERENTIABLE_CASES)
+@over(("function", "given"), variants_in_sweep(DIFFERENTIABLE_CASES))
 def test_gradient_is_the_written_derivative(function, given):
     x = _points(function)
     written = function.derivative(x, **given)
@@ -213,30 +222,50 @@ def test_gradient_is_the_written_derivative(function, given):
         _assert_close(_gradient(form, x, given), written)
 
 
+def _points_along(axis, function):
+    return _points(function) if axis is None else _points(function)[None]
+
+
+def _gradient_of_the_sum(form, given):
+    return torch.func.grad(lambda x: form(x, **given).sum())
+
+
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch's own, for jvp
-@over(("function", "given"), DIFFERENTIABLE_CASES)
+@over(("function", "given"), variants_in_sweep(DIFFERENTIABLE_CASES))
 def test_gradient_under_transforms_is_the_written_derivative(function, given):
-    x = _points(function)
-    if given.get("axis") is not None:
-        x = x[None]
+    axis = given.get("axis")
+    x = _points_along(axis, function)
     written = function.derivative(x, **given)
     for form in (function, accurate(function)):
-
-        def loss(x, form=form):
-            return form(x, **given).sum()
-
         call = functools.partial(form, **given)
-        _assert_close(torch.func.grad(loss)(x), written)
+        _assert_close(_gradient_of_the_sum(form, given)(x), written)
         _assert_close(torch.func.jvp(call, (x,), (torch.ones_like(x),))[1], written)
-        compiled = torch.compile(torch.func.grad(loss), fullgraph=True, backend="aot_eager")
-        _assert_close(compiled(x), written)
-        if given.get("axis") is None:
+        if axis is None:
             _assert_close(torch.func.vmap(torch.func.grad(call))(x), written)
 
 
-@pytest.mark.parametrize("at", [0.0, -0.0, 1.5, -1.5])
-@over(("function", "given"), [case for case in DIFFERENTIABLE_CASES if case[0] in SMOOTH])
-def test_second_derivative_of_smooth_functions(function, given, at):
+@pytest.mark.sweep
+@over(("function", "given"), DIFFERENTIABLE_CASES)
+def test_compiled_gradient_is_the_written_derivative(function, given):
+    x = _points_along(given.get("axis"), function)
+    written = function.derivative(x, **given)
+    for form in (function, accurate(function)):
+        gradient = _gradient_of_the_sum(form, given)
+        compiled = torch.compile(gradient, fullgraph=True, backend="aot_eager")
+        _assert_close(compiled(x), written)
+
+
+@over(
+    ("function", "given"),
+    variants_in_sweep([case for case in DIFFERENTIABLE_CASES if case[0] in SMOOTH]),
+)
+def test_second_derivative_of_smooth_functions(function, given):
+    for at in (0.0, -0.0, 1.5, -1.5):
+        with noting(at):
+            _assert_second_derivative(function, given, at)
+
+
+def _assert_second_derivative(function, given, at):
     at = map_into_domain(function.definition, np.array(at)).item()
     h = 1e-3
     around = torch.tensor([at - 2 * h, at - h, at + h, at + 2 * h], dtype=torch.float64)
@@ -289,9 +318,14 @@ def test_gradient_of_a_parameter_of_a_module(function, name):
 MASK = torch.tensor(FINITE_MASK)
 
 
-@over("dtype", DTYPES)
 @over("function", [f for f in MASKED if output_axis(f) == "kept"])
-def test_mask_hides_nonfinite_elements(function, dtype):
+def test_mask_hides_nonfinite_elements(function):
+    for dtype in DTYPES:
+        with noting(dtype):
+            _assert_mask_hides_nonfinite_elements(function, dtype)
+
+
+def _assert_mask_hides_nonfinite_elements(function, dtype):
     given = last_axis_parameters(function)
     alone = accurate(function)(torch.tensor([1.0, 2.0, 4.0], dtype=dtype), **given)
     for form in (function, accurate(function)):
@@ -307,9 +341,14 @@ def test_mask_hides_nonfinite_elements(function, dtype):
         assert gradient.isfinite().all()
 
 
-@over("dtype", DTYPES)
 @over("function", [f for f in MASKED if output_axis(f) == "resized"])
-def test_mask_hides_nonfinite_elements_of_a_reduction(function, dtype):
+def test_mask_hides_nonfinite_elements_of_a_reduction(function):
+    for dtype in DTYPES:
+        with noting(dtype):
+            _assert_mask_hides_nonfinite_elements_of_a_reduction(function, dtype)
+
+
+def _assert_mask_hides_nonfinite_elements_of_a_reduction(function, dtype):
     given = last_axis_parameters(function)
     alone = accurate(function)(torch.tensor([1.0, 2.0, 4.0], dtype=dtype), **given)
     for form in (function, accurate(function)):
@@ -323,14 +362,14 @@ def test_mask_hides_nonfinite_elements_of_a_reduction(function, dtype):
         assert gradient.isfinite().all()
 
 
-@over("dtype", DTYPES)
 @over("function", [f for f in MASKED if empty_slice_value(f) == 0])
-def test_gradient_of_masked_elements_is_finite(function, dtype):
-    for form in (function, accurate(function)):
-        x = torch.tensor(NONFINITE_ROWS, dtype=dtype)
-        gradient = _gradient(form, x, {**last_axis_parameters(function), "where": MASK})
-        assert gradient.isfinite().all()
-        assert (gradient[2:4] == 0).all()
+def test_gradient_of_masked_elements_is_finite(function):
+    given = {**last_axis_parameters(function), "where": MASK}
+    for form, dtype in itertools.product((function, accurate(function)), DTYPES):
+        with noting((form, dtype)):
+            gradient = _gradient(form, torch.tensor(NONFINITE_ROWS, dtype=dtype), given)
+            assert gradient.isfinite().all()
+            assert (gradient[2:4] == 0).all()
 
 
 @over("function", MASKED)
@@ -359,7 +398,7 @@ def test_gradient_of_a_fully_masked_attention_row(function):
 # the compiler
 
 
-@over(("function", "name"), ARRAY_PARAMETERS)
+@over(("function", "name"), one_of_each_family(ARRAY_PARAMETERS))
 def test_compile_sweep_of_a_number_takes_two_graphs(function, name):
     counter = CountingCompiler()
     given = parameters_with(function, name, 2.3)
@@ -374,7 +413,7 @@ def test_compile_sweep_of_a_number_takes_two_graphs(function, name):
     assert counter.graphs <= 2
 
 
-@over(("function", "name"), ARRAY_PARAMETERS)
+@over(("function", "name"), one_of_each_family(ARRAY_PARAMETERS))
 def test_compile_sweep_of_an_array_takes_one_graph(function, name):
     counter = CountingCompiler()
     given = parameters_with(function, name, 2.3)
@@ -422,10 +461,12 @@ assert torch.allclose(y, function(x, **{given!r}), atol=1e-6)
 
 @over(
     "function",
-    [
-        next(f for f in FUNCTIONS if f.__name__ in NATIVE),
-        next(f for f in FUNCTIONS if f.__name__ not in NATIVE),
-    ],
+    in_sweep(
+        [
+            next(f for f in FUNCTIONS if f.__name__ not in NATIVE),
+            next(f for f in FUNCTIONS if f.__name__ in NATIVE),
+        ]
+    ),
 )
 def test_first_call_of_a_process_inside_the_compiler(function):
     code = FIRST_CALL.format(name=function.__name__, given=required_parameters(function))
@@ -433,7 +474,7 @@ def test_first_call_of_a_process_inside_the_compiler(function):
     assert done.returncode == 0, done.stderr
 
 
-@over("function", FUNCTIONS)
+@over("function", one_of_each_family(FUNCTIONS))
 def test_compiling_fills_no_table_and_is_done_once(function):
     counter = CountingCompiler()
     given = required_parameters(function)
@@ -506,26 +547,26 @@ def test_integers_become_the_default_dtype(function):
         torch.set_default_dtype(before)
 
 
-@over(("function", "given"), DIFFERENTIABLE_CASES)
+@over(("function", "given"), variants_in_sweep(DIFFERENTIABLE_CASES))
 def test_channels_last_layout_is_kept(function, given):
     x = torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last)
     for form in (function, accurate(function), function.derivative):
         assert form(x, **given).is_contiguous(memory_format=torch.channels_last)
 
 
-@over("dtype", DTYPES)
 @over("function", FUNCTIONS)
-def test_autocast_keeps_the_dtype(function, dtype):
+def test_autocast_keeps_the_dtype(function):
     given = required_parameters(function)
-    x = _row(function).to(dtype)
-    for form in (function, accurate(function)):
-        leaf = x.clone().requires_grad_()
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            y = form(leaf, **given)
-        assert y.dtype == dtype
-        y.sum().backward()
-        assert leaf.grad.dtype == dtype
-        torch.testing.assert_close(y, form(x, **given))
+    for form, dtype in itertools.product((function, accurate(function)), DTYPES):
+        with noting((form, dtype)):
+            x = _row(function).to(dtype)
+            leaf = x.clone().requires_grad_()
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                y = form(leaf, **given)
+            assert y.dtype == dtype
+            y.sum().backward()
+            assert leaf.grad.dtype == dtype
+            torch.testing.assert_close(y, form(x, **given))
 
 
 @over("function", FUNCTIONS)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import operator
 
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
-from oracle import accurate, over
+from oracle import accurate, in_sweep, noting, over
 
 import activations_xp as ax
 
@@ -301,12 +302,19 @@ def _weights(module):
 MASKS = [None, "bool", "float", "bool by head"]
 
 
+USUAL = (False, False, False, False, True, True)
+"""The options of most calls. The default run changes at most one of them at a time."""
+
+
 @pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask")
+@over("changes", in_sweep([(0, 1), (2, 3, 4, 5, 6)]))
 @over("mask", MASKS)
 @over(("bias", "added"), list(itertools.product([False, True], repeat=2)))
-def test_multi_head_beside_the_module(mask, bias, added):
+def test_multi_head_beside_the_module(mask, bias, added, changes):
     for options in itertools.product([False, True], repeat=6):
-        _compare_with_the_module(mask, bias, added, *options)
+        if sum(map(operator.ne, options, USUAL)) in changes:
+            with noting(options):
+                _compare_with_the_module(mask, bias, added, *options)
 
 
 def _compare_with_the_module(mask, bias, added, zero, apart, batch_first, padded, average, batched):

@@ -13,13 +13,19 @@ from oracle import (
     DIFFERENTIABLE_CASES,
     EDGE_DTYPES,
     FUNCTIONS,
+    CountingCompiler,
     accurate,
     assert_finite,
     edge_points,
+    in_sweep,
+    kernel_tables,
     map_into_domain,
+    noting,
+    one_of_each_family,
     output_axis,
     over,
     rowwise_parameters,
+    variants_in_sweep,
     vjp,
 )
 from tools.memory import saved_bytes
@@ -110,10 +116,6 @@ def _forward_mode(f, x, g):
     return torch.stack(gradients).reshape(x.shape)
 
 
-def _compile(f, x, g):
-    return _backward(torch.compile(f, fullgraph=True, backend="aot_eager"), x, g)
-
-
 def _compile_func_grad(f, x, g):
     gradient = torch.func.grad(lambda x: (f(x) * g).sum())
     return torch.compile(gradient, fullgraph=True, backend="aot_eager")(x)
@@ -155,32 +157,59 @@ def _export(f, x, g):
     return exported.weight.grad / x
 
 
-TRANSFORMS = [
-    _backward,
-    _backward_of_a_parameter,
-    _func_grad,
-    _func_vjp,
-    _vmap,
-    _vmap_last,
-    _jacrev,
-    _jacfwd,
-    _forward_mode,
-    _compile,
-    _compile_func_grad,
-    _checkpoint,
-    _autocast,
-    _export,
-]
+TRANSFORMS = {
+    "transforms": [
+        _backward,
+        _func_grad,
+        _vmap_last,
+        _jacfwd,
+        _forward_mode,
+        _checkpoint,
+        _autocast,
+    ],
+    "composed of these": [_backward_of_a_parameter, _func_vjp, _vmap, _jacrev],
+}
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch's own, for jvp
-@over("transform", TRANSFORMS)
-@over("function", FUNCTIONS)
-def test_gradient_under(transform, function):
+def _assert_gradient(function, *transforms):
+    """Compare the gradients that transforms give with that of the function's vjp."""
     f, x = _call(function), _points(function)
     g = _cotangent(f(x))
     expected = vjp(function, g, x, **rowwise_parameters(function))
-    torch.testing.assert_close(transform(f, x, g), expected, rtol=1e-10, atol=1e-10)
+    for transform in transforms:
+        with noting(transform.__name__):
+            torch.testing.assert_close(transform(f, x, g), expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch's own, for jvp
+@over("transforms", in_sweep(TRANSFORMS))
+@over("function", FUNCTIONS)
+def test_gradient_under(function, transforms):
+    _assert_gradient(function, *TRANSFORMS[transforms])
+
+
+@over("function", FUNCTIONS)
+def test_gradient_under_the_compiler(function):
+    """One compilation without a break of the graph, which fills no table and is done once."""
+    counter = CountingCompiler(torch._dynamo.lookup_backend("aot_eager"))
+
+    def compiled(f, x, g):
+        for table in kernel_tables(function):
+            table.clear()
+        call = torch.compile(f, fullgraph=True, backend=counter)
+        first, second = (_backward(call, x, g) for _ in range(2))
+        assert not any(kernel_tables(function))
+        assert torch.equal(first, second)
+        return first
+
+    _assert_gradient(function, compiled)
+    assert counter.graphs == 1
+
+
+@over("transform", [_compile_func_grad, _export])
+@over("function", one_of_each_family(FUNCTIONS))
+def test_gradient_under_another_use_of_the_compiler(transform, function):
+    _assert_gradient(function, transform)
 
 
 SECOND = {
@@ -239,9 +268,14 @@ def test_gradcheck_and_gradgradcheck(function):
         assert torch.autograd.gradgradcheck(form, x)
 
 
-@over("dtype", EDGE_DTYPES)
-@over(("function", "given"), DIFFERENTIABLE_CASES)
-def test_derivatives_finite_at_edges(function, given, dtype):
+@over(("function", "given"), variants_in_sweep(DIFFERENTIABLE_CASES))
+def test_derivatives_finite_at_edges(function, given):
+    for dtype in EDGE_DTYPES:
+        with noting(dtype):
+            _assert_derivatives_finite(function, given, dtype)
+
+
+def _assert_derivatives_finite(function, given, dtype):
     x = edge_points(function, given, dtype)
     for form in (function, accurate(function)):
         leaf = torch.tensor(x.astype("f8")).to(getattr(torch, dtype)).requires_grad_()
@@ -322,18 +356,20 @@ def test_inference_mode(function):
 # memory
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 @over("function", FUNCTIONS)
 def test_memory_saved_for_backward(function):
-    call = functools.partial(function, **rowwise_parameters(function))
     x = torch.rand(1000, 8, requires_grad=True)
-    assert saved_bytes(call, x) <= x.nbytes
-    assert (
-        saved_bytes(functools.partial(accurate(function), **rowwise_parameters(function)), x)
-        <= x.nbytes
-    )
+    for form in (function, accurate(function)):
+        call = functools.partial(form, **rowwise_parameters(function))
+        assert saved_bytes(call, x) <= x.nbytes
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@over("function", one_of_each_family(FUNCTIONS))
+def test_memory_saved_for_backward_by_the_compiler(function):
+    x = torch.rand(1000, 8, requires_grad=True)
     # the default partition of aot_eager saves values that inductor computes again
-    compiled = torch.compile(call, backend="aot_eager_decomp_partition", fullgraph=True)
+    compiled = torch.compile(_call(function), backend="aot_eager_decomp_partition", fullgraph=True)
     # along an axis it also keeps sums over the eight elements of a row
     room = 1.0 if output_axis(function) is None else 1.5
     assert saved_bytes(compiled, x) <= room * x.nbytes

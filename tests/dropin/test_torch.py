@@ -220,7 +220,11 @@ def _sample_dtypes(operator):
 
 @over(
     ("operator", "name", "dtype"),
-    [(o, name, dtype) for o, name in OPERATORS for dtype in _sample_dtypes(o)],
+    [
+        pytest.param(o, name, dtype, marks=pytest.mark.sweep if dtype == torch.float64 else ())
+        for o, name in OPERATORS
+        for dtype in _sample_dtypes(o)
+    ],
 )
 @pytest.mark.filterwarnings("ignore:Implicit dimension choice")
 def test_samples_of_torch(operator, name, dtype):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 import itertools
 import math
+import operator
 
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
-from oracle import over
+from oracle import in_sweep, noting, over
 
 import activations_xp.dropin.torch as dropin
 
@@ -167,25 +168,38 @@ def _problem(attn, padding, added, apart, static, batched):
     return given, leaves
 
 
+USUAL = (False, False, False, True, "average")
+"""The options of most calls. The default run changes at most one of them at a time."""
+
 OPTIONS = [
     options
-    for options in itertools.product([False, True], repeat=6)
+    for options in itertools.product(*[[False, True]] * 4, [None, "by head", "average"])
     if not (options[0] and options[2])  # torch refuses bias_k with static_k
-    and (options[4] or not options[5])  # without weights there is nothing to average
 ]
 
 
 @pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask")
+@over("changes", in_sweep([(0, 1), (2, 3, 4, 5)]))
 @over("attn", ATTN_MASKS)
 @over("padding", [None, "bool", "float"])
 @over("apart", [False, True])
-def test_multi_head_attention_forward(attn, padding, apart):
-    for added, zero, static, batched, needed, average in OPTIONS:
-        given, leaves = _problem(attn, padding, added, apart, static, batched)
-        options = {"add_zero_attn": zero, "need_weights": needed, "average_attn_weights": average}
-        ours, theirs = (f(**given, **options) for f in (forward, F.multi_head_attention_forward))
-        assert (ours[1] is None) is (theirs[1] is None) is (not needed)
-        _assert_close(ours, theirs, leaves)
+def test_multi_head_attention_forward(attn, padding, apart, changes):
+    for options in OPTIONS:
+        if sum(map(operator.ne, options, USUAL)) in changes:
+            with noting(options):
+                _compare_forward(attn, padding, apart, *options)
+
+
+def _compare_forward(attn, padding, apart, added, zero, static, batched, weights):
+    given, leaves = _problem(attn, padding, added, apart, static, batched)
+    given |= {
+        "add_zero_attn": zero,
+        "need_weights": weights is not None,
+        "average_attn_weights": weights == "average",
+    }
+    ours, theirs = (f(**given) for f in (forward, F.multi_head_attention_forward))
+    assert (ours[1] is None) is (theirs[1] is None) is (weights is None)
+    _assert_close(ours, theirs, leaves)
 
 
 @over("needed", [False, True])
