@@ -1,4 +1,8 @@
-"""Sessions of nox: ``nox`` runs those of continuous integration, ``nox --list`` lists all."""
+"""Sessions of nox.
+
+``nox`` runs the default ring, which every change must pass, and ``nox -t sweep`` the outer one;
+docs/design.md says what is in which. ``nox --list`` lists all.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import nox
@@ -13,6 +18,7 @@ import nox
 nox.needs_version = ">=2025.2.9"
 nox.options.error_on_missing_interpreters = True
 nox.options.default_venv_backend = "venv"
+nox.options.reuse_venv = "yes"
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 
@@ -30,12 +36,21 @@ LIBRARIES: dict[str, list[tuple[str, ...]]] = {
 }
 """The options of each run of pytest, by the only array library that is installed."""
 
-JAX = {
+ENVIRONMENT = {
+    # each of the two processes has a core
+    "OMP_NUM_THREADS": "1",
     "JAX_PLATFORMS": "cpu",
-    # processes share what they have compiled
+    # processes and runs share what they have compiled
     "JAX_COMPILATION_CACHE_DIR": str(Path(".nox", "jax").absolute()),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+}
+
+QUICK = {
+    **ENVIRONMENT,
+    # XLA takes a third of the time to compile without its optimizer, which the sweep keeps
+    "XLA_FLAGS": "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0"
+    " --xla_llvm_disable_expensive_passes=true",
 }
 
 TOOLS = {"PYTHONPATH": os.pathsep.join([".", "tests"])}
@@ -47,68 +62,123 @@ def group(*names: str) -> list[str]:
     return nox.project.dependency_groups(PROJECT, *names)
 
 
-def newest_python() -> str:
-    """Return the newest Python that runs here, on the path or among those of pyenv."""
+def pythons() -> list[str]:
+    """Return the Pythons that run here, of this version and newer, on the path or of pyenv."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
-    for minor in range(30, sys.version_info.minor, -1):
+    found = [sys.executable]
+    for minor in range(sys.version_info.minor + 1, 30):
         name = f"python3.{minor}"
         paths = [shutil.which(name), *map(str, sorted(pyenv.glob(f"versions/3.*/bin/{name}")))]
         for path in filter(None, paths):
             # a shim may be on the path for a version that it cannot start
             run = subprocess.run([path, "-c", "import ensurepip"], capture_output=True)
             if run.returncode == 0:
-                return path
-    return sys.executable
+                found.append(path)
+                break
+    return found
 
 
-def run_tests(session: nox.Session, library: str, *runs: tuple[str, ...]) -> None:
+def install(session: nox.Session, *requirements: str) -> None:
+    """Install without compiling all modules, of which a session imports a part."""
+    session.install("--no-compile", *requirements)
+
+
+def run_tests(
+    session: nox.Session, library: str, *runs: tuple[str, ...], env: dict[str, str] = ENVIRONMENT
+) -> None:
     requirements = group(library) if library in PROJECT["dependency-groups"] else []
-    session.install("-e", ".[cli]", *group("test"), *requirements)
+    install(session, "-e", ".[cli]", *group("test"), *requirements)
     for options in runs:
         if session.posargs:  # which may name other files
             options = tuple(option for option in options if not option.endswith(".py"))
-        session.run("pytest", "-n", "2", *options, *session.posargs, env=JAX)
+        # what one process has compiled for a file, another has not
+        files = ("--dist", "loadfile") if library == "jax" else ()
+        session.run("pytest", "-n", "2", *files, *options, *session.posargs, env=env)
 
 
 @nox.session
 @nox.parametrize("library", list(LIBRARIES), ids=list(LIBRARIES))
 def tests(session: nox.Session, library: str) -> None:
     """Run the tests, with one library installed."""
-    run_tests(session, library, *LIBRARIES[library])
+    run_tests(session, library, *LIBRARIES[library], env=QUICK)
     if library == "jax" and not session.posargs:
         # Keras for NumPy needs JAX
         session.run("pytest", "tests/dropin/test_keras.py", env={"KERAS_BACKEND": "numpy"})
 
 
-@nox.session(default=False)
-@nox.parametrize("library", ["torch", "jax"], ids=["torch", "jax"])
-def sweeps(session: nox.Session, library: str) -> None:
+@nox.session(default=False, tags=["sweep"])
+@nox.parametrize("library", list(LIBRARIES), ids=list(LIBRARIES))
+def sweep(session: nox.Session, library: str) -> None:
     """Run the tests that are too slow for every change, most of them because they compile."""
-    runs = [("--backend", library, "-m", "sweep")]
+    runs = [(*options, "-m", "sweep") for options in LIBRARIES[library]]
     if library == "jax":
-        runs.append(("--backend", "jax-x32", "tests/test_values.py"))
+        runs = [
+            ("--backend", "jax", "-m", "sweep or compiled"),
+            ("--backend", "jax-x32", "tests/test_values.py", "-m", "sweep or not sweep"),
+        ]
     run_tests(session, library, *runs)
 
 
-@nox.session(python=newest_python())
-@nox.parametrize("library", ["numpy", "strict"], ids=["numpy", "strict"])
-def tests_newest(session: nox.Session, library: str) -> None:
+@nox.session(python=pythons()[-1])
+def tests_newest(session: nox.Session) -> None:
     """Run a part of the tests on the newest Python here."""
-    run_tests(session, library, ("--backend", library, *CONTRACT))
+    runs = [("--backend", library, *CONTRACT) for library in ("numpy", "strict")]
+    run_tests(session, "strict", *runs)
+
+
+MAIN_JOB = """
+import importlib.util, sys
+import numpy as np, activations_xp as ax
+assert "site-packages" in ax.__file__, ax.__file__
+assert not any(map(importlib.util.find_spec, ("torch", "jax", "mpmath"))), "more than needed"
+x = np.linspace(-3, 3, 7)
+np.testing.assert_allclose(ax.relu(x), np.maximum(x, 0))
+np.testing.assert_allclose(ax.sigmoid(x), 1 / (1 + np.exp(-x)))
+print("activations_xp", ax.__version__, "on Python", sys.version)
+"""
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """Build the distributions, and use the wheel on the oldest and the newest Python here."""
+    install(session, *group("package"))
+    folder = Path(session.create_tmp()).absolute()
+    shutil.rmtree(folder / "dist", ignore_errors=True)
+    session.run(
+        "python", "-m", "build", "--no-isolation", "--outdir", f"{folder}/dist", silent=True
+    )
+    distributions = sorted(map(str, (folder / "dist").iterdir()))
+    session.run("twine", "check", "--strict", *distributions)
+    (wheel,) = (path for path in distributions if path.endswith(".whl"))
+    modules = {str(path) for path in Path("activations_xp").rglob("*.py")}
+    names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    if names != modules | {"activations_xp/py.typed"}:
+        session.error(f"the wheel has other files: {sorted(names ^ modules)}")
+    for python in dict.fromkeys([pythons()[0], pythons()[-1]]):
+        bare = folder / "bare"
+        session.run(python, "-m", "venv", "--clear", str(bare), external=True)
+        python = str(bare / ("Scripts" if os.name == "nt" else "bin") / "python")
+        with session.chdir(folder):
+            for requirement, command in [
+                (wheel, ("-c", MAIN_JOB)),
+                (f"{wheel}[cli]", ("-m", "activations_xp")),
+            ]:
+                session.run(python, "-m", "pip", "install", "-q", requirement, external=True)
+                session.run(python, *command, external=True)
 
 
 @nox.session(default=False, venv_params=["--system-site-packages"])
 @nox.parametrize("library", ["torch", "jax"], ids=["torch", "jax"])
 def gpu(session: nox.Session, library: str) -> None:
     """Run the tests on a CUDA device, with the torch or jax of the machine."""
-    session.install("-e", ".[cli]", *group("test", "keras"))
+    install(session, "-e", ".[cli]", *group("test", "keras"))
     session.run("pytest", "--backend", f"{library}-cuda", *session.posargs)
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check the style, and search for mistakes, with ruff."""
-    session.install(*group("lint"))
+    install(session, *group("lint"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
 
@@ -116,7 +186,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check the package with mypy, and examples of its use with mypy and pyright."""
-    session.install("-e", ".[cli]", *group("types", "torch", "jax"))
+    install(session, "-e", ".[cli]", *group("types", "torch", "jax"))
     session.run("mypy")
     session.run("mypy", "--strict", "tests/tools/typing_examples.py")
     session.run("pyright", "tests/tools/typing_examples.py")
@@ -125,7 +195,7 @@ def types(session: nox.Session) -> None:
 @nox.session(default=False)
 def tables(session: nox.Session) -> None:
     """Write the generated pages docs/functions.md and docs/conventions.md."""
-    session.install("-e", ".", *group("torch"))
+    install(session, "-e", ".", *group("torch"))
     page = session.run("python", "-m", "activations_xp", "list", "--markdown", silent=True)
     Path("docs/functions.md").write_text(page)
     page = session.run("python", "tests/tools/conventions.py", silent=True)
@@ -135,7 +205,7 @@ def tables(session: nox.Session) -> None:
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Write the times of all functions and their peers, or print those of the given functions."""
-    session.install("-e", ".[plot]", *group("test", "torch", "jax"))
+    install(session, "-e", ".[plot]", *group("test", "torch", "jax"))
     session.run("python", "tests/tools/bench.py", *session.posargs, env=TOOLS)
     if not session.posargs:
         session.run("python", "tests/tools/bench_operations.py", env=TOOLS)
@@ -144,14 +214,14 @@ def bench(session: nox.Session) -> None:
 @nox.session(default=False, venv_params=["--system-site-packages"])
 def bench_gpu(session: nox.Session) -> None:
     """Do the same on a CUDA device, with the torch and the jax of the machine."""
-    session.install("-e", ".", *group("test"))
+    install(session, "-e", ".", *group("test"))
     session.run("python", "tests/tools/bench_gpu.py", *session.posargs, env=TOOLS)
 
 
-@nox.session(default=False)
+@nox.session(default=False, tags=["sweep"])
 def accuracy(session: nox.Session) -> None:
     """Write the errors of all functions and their peers, or print those of the given functions."""
-    session.install("-e", ".[cli]", *group("test", "torch", "jax"))
+    install(session, "-e", ".[cli]", *group("test", "torch", "jax"))
     command = ("python", "tests/tools/accuracy.py", *session.posargs)
     page = session.run(*command, silent=not session.posargs, env=TOOLS)
     if not session.posargs:
@@ -161,5 +231,5 @@ def accuracy(session: nox.Session) -> None:
 @nox.session(default=False)
 def memory(session: nox.Session) -> None:
     """Print the memory that PyTorch keeps for the backward pass of every function."""
-    session.install("-e", ".[cli]", *group("test", "torch"))
+    install(session, "-e", ".[cli]", *group("test", "torch"))
     session.run("python", "tests/tools/memory.py", env=TOOLS)
