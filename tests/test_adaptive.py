@@ -167,6 +167,16 @@ def test_values(tree, batch, bias, backend):
     np.testing.assert_array_equal(backend.asnumpy(predicted), expected.argmax(axis=-1))
 
 
+def test_predict_of_a_tie_is_the_first_class(backend):
+    """A class of a cluster is no better than one of the shortlist that is as likely."""
+    dtype = backend.dtypes[-1]
+    one = backend.array([[1.0]], dtype)
+    head, tail = (backend.array([[0.0], [v]], dtype) for v in (np.log(2), 0.0))
+    log_prob = backend.asnumpy(ax.adaptive_log_prob(one, head, [(one, tail)]))
+    assert (log_prob == log_prob[0, 0]).all()
+    assert backend.asnumpy(ax.adaptive_predict(one, head, [(one, tail)])) == [0]
+
+
 def test_shape_dtype_and_device(any_backend, dtype):
     p = Problem(batch=(2, 4))
     arrays, target = to_backend(any_backend, p.arrays, dtype), any_backend.array(p.target, "int32")

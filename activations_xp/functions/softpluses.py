@@ -26,6 +26,9 @@ __all__ = [
 ]
 
 
+_WITH_THRESHOLD = "where(beta * x > threshold, x, log(1 + exp(beta * x)) / beta)"
+
+
 @activation(
     formula="log(1 + exp(beta * x)) / beta",
     source="Dugas et al., Incorporating second-order functional knowledge for better option "
@@ -35,9 +38,8 @@ __all__ = [
     cases=(
         case(beta=2.0),
         case(beta=-0.5),
-        case(
-            threshold=20.0, formula="where(beta * x > threshold, x, log(1 + exp(beta * x)) / beta)"
-        ),
+        case(threshold=20.0, formula=_WITH_THRESHOLD),
+        case(beta=2.0, threshold=20.3, formula=_WITH_THRESHOLD),
     ),
     peers={
         "torch": Peer("torch.nn.functional.softplus", threshold=20),

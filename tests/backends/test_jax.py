@@ -8,7 +8,6 @@ import math
 import jax
 import jax.monitoring
 import jax.numpy as jnp
-import jax.test_util
 import numpy as np
 import pytest
 from oracle import (
