@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from oracle import required_parameters
 
 import activations_xp as ax
 
@@ -61,3 +62,35 @@ def test_vjp_of_array_parameters_for_no_elements(name, arrays, others):
     gradients = function.vjp(g, x, **arrays, **others)
     for argument, array in {"x": x, **arrays}.items():
         assert gradients[argument].shape == array.shape
+
+
+TIES = [
+    ("clipped_gelu", "max_val"),
+    ("hard_shrink", "lambd"),
+    ("hard_tanh", "max_val"),
+    ("hard_tanh", "min_val"),
+    ("relu", "max_value"),
+    ("relu", "threshold"),
+    ("soft_shrink", "lambd"),
+    ("srelu", "t_left"),
+    ("srelu", "t_right"),
+    ("threshold", "threshold"),
+    ("thresholded_relu", "theta"),
+    ("tlu", "tau"),
+]
+
+
+@pytest.mark.parametrize(("name", "parameter"), TIES)
+def test_gradients_at_a_tie_are_those_of_one_side(name, parameter):
+    """Where x is the parameter, both together move the result as they do nearby."""
+    function, h = ax.get(name), 2.0**-20
+    given = {**function.definition.defaults, **required_parameters(function)}
+    value = given[parameter]
+    at = np.array([1.5 if value is None else value])
+
+    def result(x):
+        return function(x, **{**given, parameter: x})
+
+    numeric = (result(at + h) - result(at - h)) / (2 * h)
+    gradients = function.vjp(np.ones(1), at, **{**given, parameter: at})
+    np.testing.assert_allclose(gradients["x"] + gradients[parameter], numeric, rtol=1e-6, atol=1e-6)
