@@ -426,3 +426,15 @@ def test_values_at_reported_points(elementwise_case, backend, standard_dtype):
     error = difference(backend.asnumpy(y), exact)
     assert error[normal].max(initial=0) <= case.ulp
     assert error[~normal].max(initial=0) <= 2.0**info.nmant
+
+
+def test_normalize_by_tied_maxima(backend):
+    """The gradient is divided among them: it is right where all of them move alike."""
+    x, g, h = np.array([2.0, -2.0, 1.0]), np.array([1.0, 2.0, 3.0]), 2.0**-10
+    alike = np.array([1.0, -1.0, 0.0])
+    rise = [np.sum(g * ax.normalize(x + s * alike, order=inf)) for s in (-h, h)]
+    numeric = (rise[1] - rise[0]) / (2 * h)
+    dtype = backend.dtypes[-1]
+    there = (backend.array(v, dtype) for v in (g, x))
+    gradient = backend.asnumpy(vjp(ax.normalize, *there, order=inf))
+    np.testing.assert_allclose(np.sum(gradient * alike), numeric, rtol=1e-4)

@@ -81,3 +81,30 @@ def test_infinities(numerator, denominator, backend, standard_dtype):
     slopes = backend.asnumpy(ax.rational.derivative(x, numerator, denominator))
     expected = np.inf if excess > 1 else ratio if excess == 1 else 0.0
     np.testing.assert_array_equal(np.abs(slopes), np.full(2, abs(expected), standard_dtype))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch's own, for jvp
+@pytest.mark.libraries("torch", "jax")
+def test_tangent_of_coefficients(backend):
+    """The result is linear in the numerator, and so its own tangent."""
+    x, numerator, tangent, denominator = (
+        np.linspace(-2, 2, 5),
+        np.array([1.0, 2.0, 3.0]),
+        np.array([-1.0, 0.5, 4.0]),
+        np.array([1.0, 2.0]),
+    )
+    x_there, *others = (backend.array(v) for v in (x, numerator, tangent, denominator))
+
+    def f(numerator):
+        return ax.rational(x_there, numerator, others[2])
+
+    if backend.library == "torch":
+        import torch
+
+        _, got = torch.func.jvp(f, (others[0],), (others[1],))
+    else:
+        import jax
+
+        _, got = jax.jvp(f, (others[0],), (others[1],))
+    expected = ax.rational(x, tangent, denominator)
+    np.testing.assert_allclose(backend.asnumpy(got), expected, rtol=1e-13)
