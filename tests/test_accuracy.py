@@ -29,7 +29,8 @@ def test_every_half_precision_number(elementwise, backend, dtype):
     unit = np.ldexp(1.0, np.frexp(exact[finite])[1] - 1 - info.nmant)
     assert (error / unit).max() <= 0.5 + 1e-12
     assert got.dtype == expected.dtype
-    # a result that 64 bits hold for a tie: XLA's last digit of it may be another
-    ties = 12 if backend.library == "jax" else 0
+    # a result that 64 bits hold for a tie: the last digit of it may be another, of eswish at
+    # 1.6e-16 on torch, where NumPy's exp is a unit lower
+    ties = {"torch": 2, "jax": 12}.get(backend.library, 0)
     assert np.sum(got[normal] != expected[normal]) <= ties
     assert (np.isnan(got) == np.isnan(exact))[normal | ~np.isfinite(x)].all()
