@@ -6,6 +6,7 @@ docs/design.md says what is in which. ``nox --list`` lists all.
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
@@ -62,6 +63,7 @@ def group(*names: str) -> list[str]:
     return nox.project.dependency_groups(PROJECT, *names)
 
 
+@functools.cache
 def pythons() -> list[str]:
     """Return the Pythons that run here, of this version and newer, on the path or of pyenv."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
@@ -150,10 +152,11 @@ def package(session: nox.Session) -> None:
     distributions = sorted(map(str, (folder / "dist").iterdir()))
     session.run("twine", "check", "--strict", *distributions)
     (wheel,) = (path for path in distributions if path.endswith(".whl"))
-    modules = {str(path) for path in Path("activations_xp").rglob("*.py")}
+    expected = {str(path) for path in Path("activations_xp").rglob("*.py")}
+    expected |= {"activations_xp/py.typed"}
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    if names != modules | {"activations_xp/py.typed"}:
-        session.error(f"the wheel has other files: {sorted(names ^ modules)}")
+    if names != expected:
+        session.error(f"the wheel has other files: {sorted(names ^ expected)}")
     for python in dict.fromkeys([pythons()[0], pythons()[-1]]):
         bare = folder / "bare"
         session.run(python, "-m", "venv", "--clear", str(bare), external=True)

@@ -610,6 +610,26 @@ def map_into_domain(definition: Any, x: np.ndarray) -> np.ndarray:
     return low + (high - low) * fraction
 
 
+def points_with_kinks(function: Any) -> np.ndarray:
+    """Return both zeros, the kinks on both sides, and points of the domain between them."""
+    kinks = function.definition.properties.kinks
+    points = [0.0, -0.0, *kinks, *(-k for k in kinks), *np.linspace(-20, 20, 83)]
+    return map_into_domain(function.definition, np.asarray(points))
+
+
+def rows_away_from_kinks(function: Any) -> np.ndarray:
+    """Return two rows of points of the domain away from kinks and ties."""
+    x = np.random.default_rng(11).permutation(np.linspace(-2.9, 3.3, 8))
+    return map_into_domain(function.definition, x).reshape(2, 4)
+
+
+def of_a_number(form: Any, given: dict[str, Any]) -> Callable[[Any], Any]:
+    """Return the form with an axis, which a number lacks, added before and removed after."""
+    if given.get("axis") is None:
+        return functools.partial(form, **given)
+    return lambda x: form(x[None], **given)[0]
+
+
 # the edges: where squares overflow, exponentials vanish and branches meet
 
 EDGE_DTYPES = ("float32", "float64", "bfloat16", "float16")

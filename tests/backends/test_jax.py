@@ -26,10 +26,12 @@ from oracle import (
     kind_of,
     last_axis_parameters,
     map_into_domain,
+    of_a_number,
     one_of_each_family,
     output_axis,
     over,
     parameters_with,
+    points_with_kinks,
     preserves_integers,
     required_parameters,
     rowwise_parameters,
@@ -57,19 +59,6 @@ def traces():
     jax.monitoring.unregister_event_duration_listener(listen)
 
 
-def _of_a_number(form, given):
-    """Return the form with an axis, which a number lacks, added before and removed after."""
-    if given.get("axis") is None:
-        return functools.partial(form, **given)
-    return lambda x: form(x[None], **given)[0]
-
-
-def _points(function):
-    kinks = function.definition.properties.kinks
-    points = [0.0, -0.0, *kinks, *(-k for k in kinks), *np.linspace(-20, 20, 83)]
-    return jnp.asarray(map_into_domain(function.definition, np.asarray(points)))
-
-
 def _rows(function):
     return jnp.asarray(map_into_domain(function.definition, np.linspace(-3, 3, 8)).reshape(2, 4))
 
@@ -91,12 +80,12 @@ GRADIENTS = {
 @pytest.mark.sweep
 @over(("function", "given"), DIFFERENTIABLE_CASES)
 def test_gradient_is_the_written_derivative(function, given):
-    x = _points(function)
-    written = jax.vmap(_of_a_number(function.derivative, given))(x)
-    f = _of_a_number(function, given)
+    x = jnp.asarray(points_with_kinks(function))
+    written = jax.vmap(of_a_number(function.derivative, given))(x)
+    f = of_a_number(function, given)
     for gradient in GRADIENTS.values():
         _assert_close(jax.vmap(gradient(f))(x), written)
-    accurate_f = _of_a_number(accurate(function), given)
+    accurate_f = of_a_number(accurate(function), given)
     _assert_close(jax.vmap(jax.grad(accurate_f))(x), written)
 
 
@@ -107,7 +96,7 @@ def test_second_derivative_of_smooth_functions(function, given):
     h = 1e-3
     d = function.derivative(at + h * np.asarray([[-2.0], [-1.0], [1.0], [2.0]]), **given)
     numeric = (d[0] - 8 * d[1] + 8 * d[2] - d[3]) / (12 * h)
-    f = _of_a_number(function, given)
+    f = of_a_number(function, given)
     for second in (jax.hessian(f), jax.grad(jax.grad(f)), jax.jacfwd(jax.jacfwd(f))):
         _assert_close(jax.vmap(second)(jnp.asarray(at)), numeric, 1e-9)
 

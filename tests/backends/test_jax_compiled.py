@@ -27,8 +27,11 @@ from oracle import (
     in_sweep,
     last_axis_parameters,
     map_into_domain,
+    of_a_number,
     over,
+    points_with_kinks,
     required_parameters,
+    rows_away_from_kinks,
     rowwise_parameters,
     sampled_derivatives,
     sampled_values,
@@ -67,8 +70,7 @@ def _call(name):
 @functools.cache
 def _problem(function):
     """Return two rows away from kinks and ties, the value, a cotangent, and its gradient."""
-    x = np.random.default_rng(11).permutation(np.linspace(-2.9, 3.3, 8))
-    x = map_into_domain(function.definition, x).reshape(2, 4)
+    x = rows_away_from_kinks(function)
     y = function(x, **rowwise_parameters(function))
     g = np.cos(np.arange(y.size)).reshape(y.shape)
     return x, y, g, vjp(function, g, x, **rowwise_parameters(function))
@@ -137,29 +139,20 @@ def test_transforms(family):
             assert_close(got, expected.get(transform, gradient), f"{name} under {transform}")
 
 
-def _of_a_number(function):
-    """Return the function with an axis, which a number lacks, added before and removed after."""
-    given = required_parameters(function)
-    if given.get("axis") is None:
-        return functools.partial(function, **given)
-    return lambda x: function(x[None], **given)[0]
-
-
 @over("family", families_of(DIFFERENTIABLE))
 def test_gradient_at_kinks_and_second_derivative(family):
     """The gradient is the written derivative at kinks, too; where it is smooth, so is that."""
     points, h = {}, 1e-3
     for function in in_family(DIFFERENTIABLE, family):
-        kinks = function.definition.properties.kinks
-        x = [0.0, -0.0, *kinks, *(-k for k in kinks), *np.linspace(-20, 20, 83)]
-        x = np.resize(map_into_domain(function.definition, np.asarray(x)), 96)
+        x = np.resize(points_with_kinks(function), 96)
         at = map_into_domain(function.definition, np.asarray([0.0, -0.0, 1.5, -1.5]))
         points[function.__name__] = x, at
 
     def results_of(name, points):
         function = ax.get(name)
-        gradient = jax.grad(_of_a_number(function))
-        accurate_gradient = jax.grad(_of_a_number(accurate(function)))
+        given = required_parameters(function)
+        gradient = jax.grad(of_a_number(function, given))
+        accurate_gradient = jax.grad(of_a_number(accurate(function), given))
         x, at = points
         second = jax.vmap(jax.grad(gradient))(at) if function in SMOOTH else at
         return jax.vmap(gradient)(x), jax.vmap(accurate_gradient)(x), second

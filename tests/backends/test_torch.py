@@ -35,6 +35,7 @@ from oracle import (
     output_axis,
     over,
     parameters_with,
+    points_with_kinks,
     preserves_integers,
     required_parameters,
     rowwise_parameters,
@@ -209,9 +210,7 @@ def _assert_second_gradient_is_taken_iff_finite_and_thrifty(function, given, dty
 
 
 def _points(function):
-    kinks = function.definition.properties.kinks
-    points = [0.0, -0.0, *kinks, *(-k for k in kinks), *np.linspace(-20, 20, 83)]
-    return torch.tensor(map_into_domain(function.definition, np.array(points)))
+    return torch.tensor(points_with_kinks(function))
 
 
 @over(("function", "given"), variants_in_sweep(DIFFERENTIABLE_CASES))

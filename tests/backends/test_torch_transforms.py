@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import warnings
 
-import numpy as np
 import pytest
 import torch
 import torch.distributed
@@ -19,11 +18,11 @@ from oracle import (
     edge_points,
     in_sweep,
     kernel_tables,
-    map_into_domain,
     noting,
     one_of_each_family,
     output_axis,
     over,
+    rows_away_from_kinks,
     rowwise_parameters,
     variants_in_sweep,
     vjp,
@@ -48,9 +47,7 @@ def _fresh_compiler():
 
 
 def _points(function):
-    """Two rows away from kinks and ties."""
-    x = np.random.default_rng(11).permutation(np.linspace(-2.9, 3.3, 8))
-    return torch.tensor(map_into_domain(function.definition, x).reshape(2, 4))
+    return torch.tensor(rows_away_from_kinks(function))
 
 
 def _call(function):
