@@ -261,6 +261,10 @@ RANGES: dict[str, list[Any]] = {
     "case": CASES,
     "elementwise_case": [c for c in CASES if output_axis(c.function) is None],
     "along_axis_case": [c for c in CASES if output_axis(c.function) is not None],
+    "takes_complex": [f for f in FUNCTIONS if f.definition.complex],
+    "holomorphic": [
+        f for f in FUNCTIONS if f.definition.complex and f.definition.complex.derivative
+    ],
     "differentiable": [c for c in CASES if c.definition.derivative is not None],
     "with_array_parameters": WITH_ARRAY_PARAMETERS,
     "with_kinks": [c for c in CASES if c.is_first and c.definition.properties.kinks],

@@ -8,7 +8,8 @@ from math import inf
 from typing import Any, Literal, TypeAlias
 
 from ._errors import describe_value
-from ._parameters import FLOATING, REAL, Constraint, Owner, ParameterSpec
+from ._parameters import COMPLEX, FLOATING, REAL, Constraint, Owner, ParameterSpec
+from ._typing import Namespace
 
 OutputAxis: TypeAlias = Literal["kept", "resized", "added"] | None
 
@@ -115,6 +116,8 @@ class Definition:
         result with respect to the parameters
     vjp : ``vjp(xp, g, x, *parameters)``, a dictionary of gradients
     keyword_only : the parameters that the implementation takes by name only; they are the last
+    complex : the definition for complex numbers, if the function takes them
+    is_complex : whether this is such a definition
     """
 
     name: str
@@ -138,6 +141,8 @@ class Definition:
     derivative: Callable[..., Any] | None = field(default=None, repr=False)
     parameter_derivatives: Callable[..., Any] | None = field(default=None, repr=False)
     vjp: Callable[..., Any] | None = field(default=None, repr=False)
+    complex: Definition | None = field(default=None, repr=False)
+    is_complex: bool = False
 
     @property
     def is_activation(self) -> bool:
@@ -153,6 +158,12 @@ class Definition:
     def keeps_shape(self) -> bool:
         """Whether the result has the shape of x."""
         return self.output_axis in (None, "kept")
+
+    def for_dtype(self, xp: Namespace, dtype: Any) -> Definition:
+        """Return the definition for arrays of a dtype: `complex`, or the definition itself."""
+        if self.complex is not None and xp.isdtype(dtype, COMPLEX):
+            return self.complex
+        return self
 
     def bind(self, values: Iterable[Any]) -> dict[str, Any]:
         """Return the values of the parameters by name."""
@@ -170,6 +181,7 @@ class Definition:
             derivative=None,
             parameter_derivatives=None,
             vjp=None,
+            complex=None,
         )
 
     def call(self, impl: Callable[..., Any], *arrays: Any, values: tuple[Any, ...]) -> Any:
@@ -189,6 +201,7 @@ class Definition:
             If an argument is not accepted; the message names the function and the argument.
         """
         kinds, what = (REAL, "real") if self.is_activation else (FLOATING, "real floating")
+        kinds = COMPLEX if self.is_complex else kinds
         if not backend.isdtype(x, kinds):
             got = describe_value(x)
             wanted = f"an array of {what} numbers"

@@ -141,7 +141,8 @@ def resolve(
     definition: Definition, level: Precision, x: Any, kernels: dict[type, Kernel]
 ) -> Kernel:
     """Return the kernel for arrays like x, and remember it by type."""
-    is_number = isinstance(x, NUMBER) and definition.is_activation
+    numbers = NUMBER if definition.complex is None else (*NUMBER, complex)
+    is_number = isinstance(x, numbers) and definition.is_activation
     backend = _numpy() if is_number else find_backend(x)
     if backend is None:
         got = f"{describe_value(x)}{array_hint(x)}"

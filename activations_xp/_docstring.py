@@ -20,7 +20,7 @@ Examples
 _TITLES = ("Parameters", "Returns", "Raises", "Notes", "Equivalents", "References", "Examples")
 
 _X = """\
-array of real numbers
+array of {numbers} numbers
     An array of any shape and library. A Python number counts as a NumPy scalar."""
 
 _BY_NAME = {
@@ -61,7 +61,7 @@ _SHAPES = {
 
 _RAISES = """\
 TypeError
-    If x is not an array of real numbers, or a parameter is of the wrong type
+    If x is not an array of {numbers} numbers, or a parameter is of the wrong type
     or belongs to another library.
 ValueError
     If a parameter has an invalid value{constraints}."""
@@ -190,9 +190,13 @@ def _shared_sections(definition: Definition, sections: dict[str, str]) -> dict[s
     return {
         "Parameters": _parameters(definition, sections.get("Parameters", "")),
         "Returns": _RETURNS.format(shape=_SHAPES[definition.output_axis], integers=integers),
-        "Raises": _RAISES.format(constraints=constraints),
+        "Raises": _RAISES.format(numbers=_numbers(definition), constraints=constraints),
         "Notes": "\n\n".join(filter(None, notes)),
     }
+
+
+def _numbers(definition: Definition) -> str:
+    return "real" if definition.complex is None else "real or complex"
 
 
 def _parameters(definition: Definition, section: str) -> str:
@@ -200,7 +204,8 @@ def _parameters(definition: Definition, section: str) -> str:
 
     An entry of the author's section takes precedence over that of the name or the annotation.
     """
-    entries = {definition.first: f"{definition.first} : {_X}"}
+    first = _X.format(numbers=_numbers(definition))
+    entries = {definition.first: f"{definition.first} : {first}"}
     for name, spec in definition.parameters.items():
         doc = _BY_NAME.get(name, spec.doc)
         entries[name] = f"{name} : {doc}" if doc else ""

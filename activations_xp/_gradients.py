@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 from ._definition import Definition
@@ -19,7 +20,16 @@ def gradients(
     values: tuple[Any, ...],
     wrt: Collection[str],
 ) -> dict[str, Any]:
-    """Return the gradients of the arguments named in `wrt`, each in its argument's shape."""
+    """Return the gradients of the arguments named in `wrt`, each in its argument's shape.
+
+    What is written for complex numbers has no conjugates: a cotangent g belongs to the change
+    Re(g*dy), as in JAX. For other libraries it belongs to Re(conj(g)*dy), as in PyTorch, so that
+    a gradient is the direction of steepest ascent.
+    """
+    if definition.is_complex and getattr(xp, "conjugates_cotangents", True):
+        transposed = replace(definition, is_complex=False)
+        by_argument = gradients(transposed, xp, xp.conj(g), x, values, wrt)
+        return {argument: xp.conj(gradient) for argument, gradient in by_argument.items()}
     found: dict[str, Any] = {}
     name, first = f"{definition.name}.vjp", definition.first
     if definition.derivative is not None:

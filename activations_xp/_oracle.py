@@ -43,7 +43,7 @@ def truth(
     ----------
     formula : str
         The formula of a definition. Its literals and the parameters are taken as float64 numbers.
-    x : array of floats
+    x : array of floats or complex numbers
         Finite numbers. A formula along an axis takes all of x, or its two halves as a and b.
     parameters : mapping
         Values for all names in the formula.
@@ -51,7 +51,7 @@ def truth(
         The precision in decimal digits.
     """
     with mpmath.workdps(digits):
-        exact = np.frompyfunc(lambda v: v if type(v) is mpmath.mpf else mpmath.mpf(float(v)), 1, 1)
+        exact = np.frompyfunc(_exact, 1, 1)
         names = {
             name: exact(value) if isinstance(value, (float, np.ndarray)) else value
             for name, value in parameters.items()
@@ -63,7 +63,16 @@ def truth(
             names["a"], names["b"] = np.split(names["x"], 2)
         # all names are globals, because a lambda in the formula cannot see locals of eval
         value = eval(code, {**_ARRAYS, **_NUMBERS, **names})
-        return np.asarray(np.frompyfunc(mpmath.mpf, 1, 1)(value), dtype=object)
+        is_complex = any(isinstance(v, mpmath.mpc) for v in names["x"].flat)
+        number = mpmath.mpc if is_complex else mpmath.mpf
+        return np.asarray(np.frompyfunc(number, 1, 1)(value), dtype=object)
+
+
+def _exact(value: Any) -> Any:
+    """Return a number of NumPy as one of mpmath."""
+    if isinstance(value, (mpmath.mpf, mpmath.mpc)):
+        return value
+    return mpmath.mpmathify(complex(value) if np.iscomplexobj(value) else float(value))
 
 
 class _Literals(ast.NodeTransformer):
@@ -92,19 +101,21 @@ def simplex(precision: Any, f: Callable[[Any], Any], x: Any) -> Any:
 
 
 def _exp(x: Any) -> Any:
-    return mpmath.mpf(0) if x < -NEGLIGIBLE_FROM else mpmath.exp(x)
+    return mpmath.mpf(0) if mpmath.re(x) < -NEGLIGIBLE_FROM else mpmath.exp(x)
 
 
 def _tanh(x: Any) -> Any:
-    return mpmath.tanh(x) if abs(x) < 2 * mpmath.mp.dps else mpmath.sign(x)
+    is_near = isinstance(x, mpmath.mpc) or abs(x) < 2 * mpmath.mp.dps
+    return mpmath.tanh(x) if is_near else mpmath.sign(x)
 
 
 def _erf(x: Any) -> Any:
-    return mpmath.erf(x) if x * x < 3 * mpmath.mp.dps else mpmath.sign(x)
+    is_near = isinstance(x, mpmath.mpc) or x * x < 3 * mpmath.mp.dps
+    return mpmath.erf(x) if is_near else mpmath.sign(x)
 
 
 def _erfc(x: Any) -> Any:
-    if abs(x) < ERFC_ASYMPTOTIC_FROM:
+    if isinstance(x, mpmath.mpc) or abs(x) < ERFC_ASYMPTOTIC_FROM:
         return mpmath.erfc(x)
     if x < 0 or x > NEGLIGIBLE_FROM:
         return mpmath.mpf(2 * (x < 0))

@@ -18,6 +18,7 @@ from .numerics.arrays import broadcasts_to
 
 REAL = ("bool", "integral", "real floating")
 FLOATING = ("real floating",)
+COMPLEX = ("complex floating",)
 
 
 class Owner(Protocol):
@@ -88,7 +89,8 @@ class ParameterSpec:
         raise ValueError(f"must be {self.text}, got {value!r}")
 
     def _check_array(self, value: Any, first: str, x: Array, backend: Owner) -> Array:
-        array: Array = check_array(value, self.dtypes, first, x, backend)
+        kinds = _with_complex(self.dtypes, x, backend) if self.differentiable else self.dtypes
+        array: Array = check_array(value, kinds, first, x, backend)
         if self.same_dtype and array.dtype != x.dtype:
             raise TypeError
         pairs = zip(array.shape[::-1], x.shape[::-1], strict=False)
@@ -121,6 +123,11 @@ def check_array(value: Any, kinds: tuple[str, ...], first: str, x: Array, backen
     if places[0] != places[1]:
         raise ValueError(f"is on device {places[0]} but {first} is on device {places[1]}")
     return value
+
+
+def _with_complex(kinds: tuple[str, ...], x: Array, backend: Owner) -> tuple[str, ...]:
+    """Return the kinds of dtype that are taken beside x: also complex ones if x is complex."""
+    return kinds + COMPLEX if backend.isdtype(x, COMPLEX) else kinds
 
 
 def _shape(array: Array) -> tuple[int, ...]:
@@ -171,7 +178,8 @@ def _axes(value: Any, first: str, x: Array, *_: Any) -> tuple[int, ...]:
 def _cotangent(value: Any, first: str, x: Array, backend: Owner) -> float | Array:
     if x.ndim == 0 and isinstance(value, NUMBER):
         return float(value)
-    array: Array = check_array(value, FLOATING, first, x, backend)
+    kinds = _with_complex(FLOATING, x, backend)
+    array: Array = check_array(value, kinds, first, x, backend)
     return array
 
 

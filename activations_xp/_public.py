@@ -12,8 +12,8 @@ from typing import Any, Literal, Protocol, TypeVar, overload
 
 from . import _dispatch
 from ._definition import Definition
-from ._docstring import PARTS
-from ._gradients import array_arguments, gradients
+from ._docstring import PARTS, complete
+from ._gradients import array_arguments, derivative, gradients
 from ._parameters import COTANGENT, COTANGENTS
 from ._typing import A, Namespace, P, Precision
 
@@ -75,6 +75,10 @@ class Activation(PublicFunction[P], Protocol[P]):
     @overload
     def defderivative(self, *names: str) -> Callable[[C], C]: ...
     def defvjp(self, impl: C, /) -> C: ...
+    @overload
+    def defcomplex(self, impl: C, /) -> C: ...
+    @overload
+    def defcomplex(self, *names: str) -> Callable[[C], C]: ...
 
 
 class Operation(Protocol[P]):
@@ -94,10 +98,11 @@ class Operation(Protocol[P]):
 
 
 def build_public(definition: Definition, doc: str) -> Any:
-    """Return the function that users call, which `defderivative` and `defvjp` complete."""
+    """Return the function that users call, which the decorators `def...` complete."""
     function = _build(definition, doc)
     function.defderivative = functools.partial(_defderivative, function)
     function.defvjp = functools.partial(_defvjp, function)
+    function.defcomplex = functools.partial(_defcomplex, function)
     function.accurate = at_precision(function, "accurate")
     return function
 
@@ -124,18 +129,9 @@ def _defderivative(function: Any, *names: Any) -> Any:
         (impl,) = names
         _complete_signature(function, impl)
         _update(function, derivative=impl)
-        definition = function.definition
-
-        def derivative(xp: Namespace, x: Any, *values: Any) -> Any:
-            return definition.call(impl, xp, x, values=values)
-
-        def both(xp: Namespace, x: Any, *values: Any) -> Any:
-            value = definition.call(definition.impl, xp, x, values=values)
-            return value, derivative(xp, x, *values)
-
-        _attach(function, "derivative", derivative, impl)
-        _attach(function, "value_and_derivative", both, impl)
-        _attach_vjp(function, None)
+        _attach(function, "derivative", impl)
+        _attach(function, "value_and_derivative", impl)
+        _attach(function, "vjp")
         return impl
 
     def decorate(impl: C) -> C:
@@ -153,8 +149,40 @@ def _defvjp(function: Any, impl: C) -> C:
     """Give a function its written vjp, ``impl(xp, g, x, parameters) -> {name: gradient}``."""
     _complete_signature(function, impl, "g")
     _update(function, vjp=impl)
-    _attach_vjp(function, impl)
+    _attach(function, "vjp", impl)
     return impl
+
+
+def _defcomplex(function: Any, *names: Any) -> Any:
+    """Let a function take complex numbers: ``@f.defcomplex`` is its implementation for them.
+
+    ``@f.defcomplex("derivative")`` is its complex derivative, if it has one, and
+    ``@f.defcomplex("vjp")`` its vjp, ``impl(xp, g, x, parameters) -> {name: gradient}``, with g and
+    the gradient such that Re(g*dy) is Re(gradient*dx). ``@f.defcomplex("beta")`` returns the
+    derivatives with respect to these parameters.
+    """
+    definition = function.definition
+    if not isinstance(names[0], str):
+        (impl,) = names
+        _complete_signature(function, impl)
+        none = {"derivative": None, "parameter_derivatives": None, "vjp": None}
+        _update(function, complex=replace(definition, impl=impl, is_complex=True, **none))
+        for form in (function, *function.forms.values()):
+            form.__doc__ = complete(function.definition)
+        return impl
+
+    def decorate(impl: C) -> C:
+        _complete_signature(function, impl, *(["g"] if names == ("vjp",) else []))
+        (field,) = names if names[0] in ("derivative", "vjp") else ("parameter_derivatives",)
+        _update(function, complex=replace(definition.complex, **{field: impl}))
+        for name in _PARTS:
+            if hasattr(function, name):
+                part = getattr(function, name)
+                form = _part(function, name, lambda: function.definition.complex)
+                part.definition = replace(part.definition, complex=form)
+        return impl
+
+    return decorate
 
 
 def _complete_signature(function: Any, impl: Any, *lead: str) -> None:
@@ -179,23 +207,45 @@ def _update(function: Any, **parts: Any) -> None:
         form.definition = definition
 
 
-def _attach_vjp(function: Any, impl: Any) -> None:
-    def vjp(xp: Namespace, x: Any, g: Any, *values: Any) -> Any:
-        definition = function.definition
-        return gradients(definition, xp, g, x, values, array_arguments(definition, values))
-
-    _attach(function, "vjp", vjp, impl)
+def _derivative(definition: Definition, xp: Namespace, x: Any, *values: Any) -> Any:
+    return derivative(definition, xp, x, values)
 
 
-def _attach(function: Any, name: str, adapter: Callable[..., Any], impl: Any) -> None:
+def _value_and_derivative(definition: Definition, xp: Namespace, x: Any, *values: Any) -> Any:
+    value = definition.call(definition.impl, xp, x, values=values)
+    return value, derivative(definition, xp, x, values)
+
+
+def _vjp(definition: Definition, xp: Namespace, x: Any, g: Any, *values: Any) -> Any:
+    return gradients(definition, xp, g, x, values, array_arguments(definition, values))
+
+
+_PARTS = {
+    "derivative": _derivative,
+    "value_and_derivative": _value_and_derivative,
+    "vjp": _vjp,
+}
+"""The parts of a function that are functions of their own, of its definition and arguments."""
+
+
+def _part(function: Any, name: str, definition: Callable[[], Definition]) -> Definition:
+    """Return the definition of a part of the definition that is returned when it is called."""
+
+    def impl(xp: Namespace, x: Any, *values: Any) -> Any:
+        return _PARTS[name](definition(), xp, x, *values)
+
+    cotangent = COTANGENT if definition().is_activation else COTANGENTS
+    return definition().part(name, impl, **({"g": cotangent} if name == "vjp" else {}))
+
+
+def _attach(function: Any, name: str, impl: Any = None) -> None:
     """Make a part of a function public as its attribute."""
     definition = function.definition
-    cotangent = COTANGENT if definition.is_activation else COTANGENTS
-    part = definition.part(name, adapter, **({"g": cotangent} if name == "vjp" else {}))
+    part = _part(function, name, lambda: function.definition)
     kind = "activation" if definition.is_activation else "operation"
     doc = PARTS.get(f"{kind} {name}", PARTS.get(name, "")).format(name=definition.name)
     public = _build(part, doc, impl=definition.impl)
-    public.impl = public.__wrapped__ = impl or adapter
+    public.impl = public.__wrapped__ = impl or part.impl
     setattr(function, name, public)
 
 

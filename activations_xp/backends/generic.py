@@ -11,6 +11,7 @@ import array_api_compat
 import numpy as np
 
 from .._definition import Definition
+from .._parameters import COMPLEX, FLOATING
 from .._typing import NUMBER, Kernel, Namespace, Precision
 from ..numerics.double_word import round_off
 from .base import Backend
@@ -33,10 +34,11 @@ class StandardBackend(Backend):
 
     def bind(self, definition: Definition, precision: Precision, array_type: type) -> Kernel:
         def kernel(x: Any, types: tuple[type, ...], *parameters: Any) -> Any:
-            values = definition.check(x, parameters, self)
-            dtypes = compute_and_result_dtypes(definition, self.xp, x, values)
+            form = definition.for_dtype(self.xp, x.dtype)
+            values = form.check(x, parameters, self)
+            dtypes = compute_and_result_dtypes(form, self.xp, x, values)
             with np.errstate(all="ignore"):  # many libraries compute with NumPy
-                return evaluate(definition, self.xp, x, values, *dtypes)
+                return evaluate(form, self.xp, x, values, *dtypes)
 
         return kernel
 
@@ -66,6 +68,9 @@ def compute_and_result_dtypes(
     the same bits. Integers become the default floating dtype unless the function preserves them.
     """
     dtype = x.dtype
+    if definition.is_complex:
+        is_short = xp.finfo(dtype).bits < 32
+        return xp.complex128 if exact_rounding else xp.complex64 if is_short else dtype, dtype
     if xp.isdtype(dtype, "real floating"):
         if xp.finfo(dtype).bits < 32:
             is_wide = exact_rounding and definition.is_activation
@@ -145,6 +150,8 @@ def evaluate(
             return part
         if not (definition.is_activation or xp.isdtype(part.dtype, "real floating")):
             return part
+        if definition.is_complex:
+            return _cast_complex(xp, part, dtype)
         if compute != dtype and compute == xp.float64 and xp.finfo(dtype).bits < 32:
             return _round_to_16_bit(xp, part, dtype)
         return xp.astype(part, dtype)
@@ -171,7 +178,15 @@ def evaluate(
 
 def _gradient_dtype(xp: Namespace, argument: Any, result: Any) -> Any:
     dtype = getattr(argument, "dtype", None)
-    return dtype if dtype is not None and xp.isdtype(dtype, "real floating") else result
+    return dtype if dtype is not None and xp.isdtype(dtype, FLOATING + COMPLEX) else result
+
+
+def _cast_complex(xp: Namespace, part: Any, dtype: Any) -> Any:
+    """Return a real or complex part in a dtype; a real result stays real, in the same digits."""
+    if xp.isdtype(part.dtype, "real floating"):
+        is_single = xp.finfo(dtype).bits == 32
+        return xp.astype(part, xp.float32 if is_single else xp.float64)
+    return xp.astype(xp.real(part) if xp.isdtype(dtype, "real floating") else part, dtype)
 
 
 def _round_to_16_bit(xp: Namespace, y: Any, dtype: Any) -> Any:

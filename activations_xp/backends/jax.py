@@ -36,6 +36,8 @@ _XP = generic.extend_namespace(
     expm1=_replace(special.expm1, lambda x, y: jnp.exp(x)),
     log1p=_replace(special.log1p, lambda x, y: 1 / (1 + x)),
     tanh=_replace(special.tanh, lambda x, y: (1 - y) * (1 + y)),
+    complex=jax.lax.complex,
+    conjugates_cotangents=False,
 )
 """jax.numpy, where our functions replace those of XLA that are 5 to 120 ulp off."""
 
@@ -77,12 +79,13 @@ def _bind(definition: Definition, precision: Precision) -> Kernel:
     """Return a kernel that is compiled for each set of parameters, whose arrays are arguments."""
 
     def make(x: Any, parameters: tuple[Any, ...]) -> tuple[Callable[[Any], Any], bool]:
-        definition.check(x, parameters, BACKEND)
+        form = definition.for_dtype(_XP, x.dtype)
+        form.check(x, parameters, BACKEND)
         leaves, tree = jax.tree_util.tree_flatten(parameters)
         positions = tuple(i for i, leaf in enumerate(leaves) if isinstance(leaf, jax.Array))
         static = tuple(None if i in positions else leaf for i, leaf in enumerate(leaves))
         exact_rounding = precision == "accurate" and x.dtype.itemsize < 4
-        run = _compile(definition, exact_rounding, tree, static, positions)
+        run = _compile(form, exact_rounding, tree, static, positions)
         if not positions:
             return run, True
         arrays = [leaves[i] for i in positions]

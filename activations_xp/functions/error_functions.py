@@ -8,7 +8,7 @@ from typing import Any
 from .._define import activation, case
 from .._parameters import BroadcastsWithOrNumber, Number
 from .._typing import Array, Namespace
-from ..numerics import special
+from ..numerics import cmath, special
 from ..numerics.arrays import ones_like_nan
 from ..numerics.double_word import DoubleWord, exact
 from ..numerics.special import (
@@ -324,6 +324,23 @@ def log1mexp(xp: Namespace, x: Array) -> Any:
 def _(xp, x):
     x = xp.where(x < 0, nan, x)
     return xp.exp(-x) / (0.0 - xp.expm1(-x))  # 0 and not -0 below the line
+
+
+@log1mexp.defcomplex
+def _(xp, x):
+    is_right, e = cmath.exp_neg(xp, x)
+    is_near = cmath.modulus(xp, x) < 0.5
+    near = xp.log(-cmath.expm1(xp, xp.where(is_near, -x, -1.0)))
+    # log(-exp(-x)) = -x + pi*i
+    opposite = cmath.make_complex(xp, -xp.real(x), pi - xp.imag(x))
+    far = xp.where(is_right, 0.0, opposite) + cmath.log1p(xp, -e)
+    return xp.where(is_near, near, cmath.wrap_angle(xp, far))
+
+
+@log1mexp.defcomplex("derivative")
+def _(xp, x):
+    is_right, e = cmath.exp_neg(xp, x)
+    return xp.where(is_right, -e, 1.0) / cmath.expm1(xp, xp.where(is_right, -x, x))
 
 
 @activation(

@@ -248,6 +248,16 @@ def _(xp, x):
     return xp.exp(x)
 
 
+@exponential.defcomplex
+def _(xp, x):
+    return xp.exp(x)
+
+
+@exponential.defcomplex("derivative")
+def _(xp, x):
+    return xp.exp(x)
+
+
 @activation(
     formula="where(x > 0, alpha_p * x * x + beta * x,"
     " alpha_n * (expm1(minimum(x, eps)) - x) + beta * x)",

@@ -12,6 +12,7 @@ from .._define import Peer, activation, case
 from .._errors import check_shape
 from .._parameters import AXIS, BROADCASTS_WITH, Axis, Count, Number
 from .._typing import Array, Namespace
+from ..numerics import cmath
 from ..numerics.arrays import ones_like_nan, slice_axis, unbroadcast
 from ..numerics.double_word import exact
 from ..numerics.logistic import x_sigmoid
@@ -221,6 +222,30 @@ def _glu_vjp(
 
 
 _define_gate_gradients(glu, sigmoid)
+
+
+@glu.defcomplex
+def _(xp, x, axis, gate):
+    a, b = _halves("glu", x, axis, gate)
+    return cmath.z_sigmoid(xp, a, b)
+
+
+@glu.defcomplex("vjp")
+def _(xp, g, x, axis, gate):
+    def by_value(a, b):
+        return cmath.sigmoid(xp, b)
+
+    def by_gate(a, b):
+        return a * cmath.sigmoid_derivative(xp, b)
+
+    return _glu_vjp(xp, "glu", g, x, axis, gate, by_value, by_gate)
+
+
+@glu.defcomplex("gate")
+def _(xp, x, axis, gate):
+    if isinstance(gate, str):
+        return {}
+    return {"gate": x * cmath.sigmoid_derivative(xp, gate)}
 
 
 @activation(

@@ -8,6 +8,7 @@ from typing import Any
 from .._define import Peer, activation, case
 from .._parameters import ArrayOrNumber
 from .._typing import Array, Namespace
+from ..numerics import cmath
 from ..numerics.double_word import exact
 from ..numerics.logistic import (
     SAFE_EXP_ARG,
@@ -78,6 +79,30 @@ def _(xp, x):
     near = finite_where_zero(xp, excess, xp.minimum(x, _GATE_IS_1_FROM))
     dy_de = (e + 2) / denominator + near * (4 * (e + 1) / denominator / denominator)
     return dy_de * e * excess
+
+
+@mish.defcomplex
+def _(xp, x):
+    is_right, e = cmath.exp_neg(xp, x)
+    return cmath.z_gate(xp, x, is_right, e * _complex_gate(xp, is_right, e)[0])
+
+
+@mish.defcomplex("derivative")
+def _(xp, x):
+    is_right, e = cmath.exp_neg(xp, x)
+    quotient, denominator = _complex_gate(xp, is_right, e)
+    gate = xp.where(is_right, 1 - e * quotient, e * quotient)
+    slope = 4 * e * (1 + e) * xp.where(is_right, e, 1.0) / denominator / denominator
+    return gate + cmath.clip_parts(xp, x) * slope
+
+
+def _complex_gate(xp: Namespace, is_right: Array, e: Array) -> tuple[Any, Any]:
+    """Return q and d such that tanh(softplus(x)) is e*q on the left and 1 - e*q on the right.
+
+    e is exp(x) on the left and exp(-x) on the right, and q has the denominator d.
+    """
+    denominator = xp.where(is_right, 1 + 2 * e * (1 + e), 2 + e * (2 + e))
+    return xp.where(is_right, 2 * e, 2 + e) / denominator, denominator
 
 
 _GATE_IS_1_FROM = 22.0

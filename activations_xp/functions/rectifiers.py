@@ -8,6 +8,7 @@ from typing import Any
 from .._define import Peer, activation, case
 from .._parameters import ArrayOrNumber
 from .._typing import Array, Namespace
+from ..numerics import cmath
 from ..numerics.arrays import is_zero, ones_like_nan, zeros_like
 
 __all__ = [
@@ -52,6 +53,17 @@ def identity(xp: Namespace, x: Array) -> Any:
 @identity.defderivative
 def _(xp, x):
     return ones_like_nan(xp, x)
+
+
+@identity.defcomplex
+def _(xp, x):
+    return x
+
+
+@identity.defcomplex("derivative")
+def _(xp, x):
+    real, imag = ones_like_nan(xp, xp.real(x)), ones_like_nan(xp, xp.imag(x))
+    return cmath.make_complex(xp, real, 0 * imag)
 
 
 @activation(

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from .._define import Peer, activation, case
 from .._parameters import ArrayOrNumber
 from .._typing import Array, Namespace
+from ..numerics import cmath
 from ..numerics.arrays import is_zero, ones_like_nan
 from ..numerics.double_word import DoubleWord, exact, fast_two_sum, rounds_to_float32
 from ..numerics.logistic import (
@@ -92,6 +93,24 @@ def _(xp, x, beta):
     return {"beta": _x2_logistic_pdf(xp, x, exact(xp, beta) * exact(xp, x))}
 
 
+@silu.defcomplex
+def _(xp, x, beta):
+    return cmath.z_sigmoid(xp, x, cmath.scale(xp, beta, x))
+
+
+@silu.defcomplex("derivative")
+def _(xp, x, beta):
+    t = cmath.scale(xp, beta, x)
+    return cmath.z_sigmoid_derivative(xp, t, t)
+
+
+@silu.defcomplex("beta")
+def _(xp, x, beta):
+    near = cmath.clip_parts(xp, x)
+    slope = cmath.sigmoid_derivative(xp, cmath.scale(xp, beta, x))
+    return {"beta": near * (near * slope)}
+
+
 def _x2_logistic_pdf(xp: Namespace, x: Array, t: DoubleWord) -> Any:
     """Return x*x*sigmoid(t)*sigmoid(-t), which is 0 where that density is, also at infinity."""
     x = _zero_far_out(xp, x, t)
@@ -172,6 +191,31 @@ def _(xp, x, approximate):
     near = xp.minimum(xp.maximum(x, -32.0), 32.0)
     x_dt_dx = near * (_TANH_LINEAR + (3 * _TANH_CUBIC) * (near * near))
     return silu_derivative(xp, t, x_dt_dx)
+
+
+@gelu.defcomplex
+def _(xp, x, approximate):
+    t, _ = _complex_argument(xp, x, approximate)
+    return cmath.z_sigmoid(xp, x, t)
+
+
+@gelu.defcomplex("derivative")
+def _(xp, x, approximate):
+    return cmath.z_sigmoid_derivative(xp, *_complex_argument(xp, x, approximate))
+
+
+def _complex_argument(xp: Namespace, x: Array, approximate: str | bool) -> tuple[Any, Any]:
+    """Return the t with gelu(x) = x*sigmoid(t), and x*dt/dx."""
+    x = cmath.clip_parts(xp, x, 1e12)
+    if approximate == "sigmoid":
+        return 1.702 * x, 1.702 * x
+    if approximate not in ("tanh", True):
+        raise ValueError(
+            "gelu: approximate must be 'tanh' or 'sigmoid' for complex numbers, got"
+            f" {approximate!r}"
+        )
+    x2 = x * x
+    return x * (_TANH_LINEAR + _TANH_CUBIC * x2), x * (_TANH_LINEAR + (3 * _TANH_CUBIC) * x2)
 
 
 def gelu_sigmoid_argument(xp: Namespace, x: Array, approximate: str | bool) -> DoubleWord | None:

@@ -7,6 +7,7 @@ from typing import Any
 from .._define import activation, case
 from .._parameters import ArrayOrNumber
 from .._typing import Array, Namespace
+from ..numerics import cmath
 from ..numerics.arrays import ones_like_nan, zeros_like
 from ..numerics.double_word import rounds_to_float32
 from ..numerics.special import one_minus_tanhc
@@ -52,6 +53,17 @@ def _(xp, x):
     # tanh(x)**2 by expm1, since squaring doubles the error that tanh has in some libraries
     e = xp.expm1(-2 * xp.abs(x))
     tanh = e / (2 + e)
+    return tanh * tanh
+
+
+@tanh_shrink.defcomplex
+def _(xp, x):
+    return x - cmath.tanh(xp, x)
+
+
+@tanh_shrink.defcomplex("derivative")
+def _(xp, x):
+    tanh = cmath.tanh(xp, x)
     return tanh * tanh
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from .._define import Peer, activation, case
 from .._parameters import ArrayOrNumber
 from .._typing import NUMBER, Array, Namespace
+from ..numerics import cmath
 from ..numerics.arrays import ones_like_nan, zeros_like
 from ..numerics.double_word import DoubleWord, exact, rounds_to_float32, veltkamp_split
 from ..numerics.logistic import (
@@ -79,6 +80,16 @@ def _(xp, x):
     return e / ((1 + e) * (1 + e))
 
 
+@sigmoid.defcomplex
+def _(xp, x):
+    return cmath.sigmoid(xp, x)
+
+
+@sigmoid.defcomplex("derivative")
+def _(xp, x):
+    return cmath.sigmoid_derivative(xp, x)
+
+
 @activation(
     formula="tanh(x)",
     source="LeCun et al., Efficient backprop, 1998.",
@@ -112,6 +123,16 @@ def _(xp, x):
     a = 2 * xp.abs(x)
     e = xp.exp(clamp_exp_arg(xp, -a))
     return 4 * e / ((1 + e) * (1 + e)) * exp_excess(xp, -a)
+
+
+@tanh.defcomplex
+def _(xp, x):
+    return cmath.tanh(xp, x)
+
+
+@tanh.defcomplex("derivative")
+def _(xp, x):
+    return 4 * cmath.sigmoid_derivative(xp, cmath.scale(xp, 2.0, x))
 
 
 @activation(
@@ -148,6 +169,19 @@ def softsign(xp: Namespace, x: Array) -> Any:
 def _(xp, x):
     inverse = 1 / (1 + xp.abs(x))
     return inverse * inverse
+
+
+@softsign.defcomplex
+def _(xp, x):
+    r, direction = cmath.polar(xp, x)
+    return direction * (r / (1 + r))
+
+
+@softsign.defcomplex("vjp")
+def _(xp, g, x):
+    r, direction = cmath.polar(xp, x)
+    radial = xp.real(g * direction) * (r / (1 + r))
+    return {"x": (g - xp.conj(direction) * radial) / (1 + r)}
 
 
 @activation(

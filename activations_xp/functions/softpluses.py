@@ -8,6 +8,7 @@ from typing import Any
 from .._define import Peer, activation, case
 from .._parameters import ArrayOrNumber
 from .._typing import NUMBER, Array, Namespace
+from ..numerics import cmath
 from ..numerics.arrays import ones_like_nan, zeros_like
 from ..numerics.double_word import fast_two_sum, rounds_to_float32
 from ..numerics.logistic import SAFE_EXP_ARG, clamp_exp_arg, exp_excess, x_logistic_pdf, x_sigmoid
@@ -102,6 +103,21 @@ def _(xp, x, beta, threshold):
     return {"beta": xp.where(t > threshold, 0.0, by_beta), "threshold": zeros_like(xp, x)}
 
 
+@softplus.defcomplex
+def _(xp, x, beta, threshold):
+    t = cmath.scale(xp, beta, x)
+    y = cmath.log1p_exp(xp, t)
+    y = cmath.scale(xp, 1 / beta, y)
+    return y if threshold is None else xp.where(xp.real(t) > threshold, x, y)
+
+
+@softplus.defcomplex("derivative")
+def _(xp, x, beta, threshold):
+    t = cmath.scale(xp, beta, x)
+    dy_dx = cmath.sigmoid(xp, t)
+    return dy_dx if threshold is None else xp.where(xp.real(t) > threshold, 1.0, dy_dx)
+
+
 @activation(
     formula="-log(1 + exp(-x))",
     source="The logarithm of Verhulst's logistic function; as in PyTorch 2.13.",
@@ -132,6 +148,16 @@ def log_sigmoid(xp: Namespace, x: Array) -> Any:
 @log_sigmoid.defderivative
 def _(xp, x):
     return sigmoid.impl(xp, -x)
+
+
+@log_sigmoid.defcomplex
+def _(xp, x):
+    return -cmath.log1p_exp(xp, -x)
+
+
+@log_sigmoid.defcomplex("derivative")
+def _(xp, x):
+    return cmath.sigmoid(xp, -x)
 
 
 @activation(
@@ -230,6 +256,30 @@ def _(xp, x, b):
 def _(xp, x, b):
     hypotenuse, _ = _hyperbola(xp, x, b)
     return {"b": 0.25 / hypotenuse}
+
+
+@squareplus.defcomplex
+def _(xp, x, b):
+    return _complex_squareplus(xp, x, b)
+
+
+def _complex_squareplus(xp: Namespace, x: Array, b: Any) -> Any:
+    root = cmath.sqrt_square_plus(xp, x, b)
+    # the sum does not cancel on the right, and the difference not on the left
+    is_right = xp.real(x) >= 0
+    a = xp.where(is_right, x, -x)
+    right = xp.where(a == root, a, cmath.scale(xp, 0.5, a + root))  # not inf + inf
+    return xp.where(is_right, right, 0.25 * b * cmath.reciprocal(xp, right))
+
+
+@squareplus.defcomplex("derivative")
+def _(xp, x, b):
+    return _complex_squareplus(xp, x, b) / cmath.sqrt_square_plus(xp, x, b)
+
+
+@squareplus.defcomplex("b")
+def _(xp, x, b):
+    return {"b": 0.25 / cmath.sqrt_square_plus(xp, x, b)}
 
 
 def _hyperbola(xp: Namespace, x: Array, b: ArrayOrNumber) -> tuple[Any, Any]:

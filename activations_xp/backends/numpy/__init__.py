@@ -20,7 +20,13 @@ from .. import generic
 from ..base import Backend
 from . import blocks, ufuncs
 
-_KINDS = {"b": "bool", "i": "integral", "u": "integral", "f": "real floating"}
+_KINDS = {
+    "b": "bool",
+    "i": "integral",
+    "u": "integral",
+    "f": "real floating",
+    "c": "complex floating",
+}
 
 
 def _isdtype(dtype: Any, kinds: str | tuple[str, ...]) -> bool:
@@ -52,9 +58,21 @@ def _is_concrete(x: Any) -> bool:
     return True
 
 
+def _complex(real: Any, imag: Any) -> Any:
+    """Return a complex array; real + imag*1j makes NaN of infinities."""
+    z = np.empty(np.broadcast_shapes(real.shape, imag.shape), np.result_type(real, np.complex64))
+    z.real, z.imag = real, imag
+    return z
+
+
 _INEXACT = (np.exp, np.expm1, np.log)
 _plain = generic.extend_namespace(
-    np, isdtype=_isdtype, finfo=_finfo, is_concrete=_is_concrete, fast_exp=np.exp
+    np,
+    isdtype=_isdtype,
+    finfo=_finfo,
+    is_concrete=_is_concrete,
+    fast_exp=np.exp,
+    complex=_complex,
 )
 _xp = _with_log1p(
     generic.extend_namespace(_plain, **{f.__name__: _through_float64(f) for f in _INEXACT})
@@ -97,25 +115,27 @@ class NumpyBackend(Backend):
     def bind(self, definition: Definition, precision: Precision, array_type: type) -> Kernel:
         if array_type is not np.ndarray:
             kernel = self.bind(definition, precision, np.ndarray)
-            if issubclass(array_type, (np.generic, *NUMBER)):
+            if issubclass(array_type, (np.generic, *NUMBER, complex)):
                 return _on_scalars(kernel)
             return lambda x, *parameters, **out: kernel(np.asarray(x), *parameters, **out)
         native = NATIVE.get(definition.name) if precision == "fast" else None
 
         def make(x: Any, parameters: tuple[Any, ...]) -> tuple[Callable[..., Any], bool]:
-            values = definition.check(x, parameters, self)
+            form = definition.for_dtype(_xp, x.dtype)
+            values = form.check(x, parameters, self)
             default = np.dtype(np.float64)
             compute, result = generic.compute_and_result_dtypes(
-                definition, _xp, x, values, default, exact_rounding=True
+                form, _xp, x, values, default, exact_rounding=True
             )
             is_constant = not any(isinstance(value, np.ndarray) for value in values)
-            function = native(*values) if native and is_constant and compute == result else None
+            is_plain = is_constant and compute == result and not form.is_complex
+            function = native(*values) if native and is_plain else None
             if function is not None:
                 return _native_kernel(function, x.dtype, result), is_constant
             compute = np.dtype(compute).newbyteorder("=")
-            run = _implementation_kernel(definition, values, x.dtype, compute, result)
+            run = _implementation_kernel(form, values, x.dtype, compute, result)
             is_16_bit = x.dtype == result and result.itemsize == 2
-            if definition.is_elementwise and is_constant and is_16_bit:
+            if form.is_elementwise and is_constant and is_16_bit:
                 run = _table_kernel(run, result.newbyteorder("="))
             return run, is_constant
 
@@ -174,7 +194,7 @@ def _implementation_kernel(
     namespace = _xp
     if is_elementwise and compute == np.float32 and _needs_float64(definition, arguments):
         compute, namespace = np.dtype(np.float64), _float64
-    is_traced = is_elementwise and result.itemsize in (4, 8)
+    is_traced = is_elementwise and result.kind == "f" and result.itemsize in (4, 8)
     axes = dict(zip(definition.parameters, values, strict=True)).get("axis")
     axes = axes if isinstance(axes, tuple) else (axes,)
     is_sliced = definition.output_axis == "kept" and not _sums_gradients(definition, values)

@@ -36,10 +36,11 @@ class TorchBackend(Backend):
         xp = NAMESPACES[precision]
 
         def make(x: Any, parameters: tuple[Any, ...]) -> tuple[Callable[[Any], Any], bool]:
-            values = definition.check(x, parameters, BACKEND)
+            form = definition.for_dtype(xp, x.dtype)
+            values = form.check(x, parameters, BACKEND)
             default = torch.get_default_dtype()
             exact = precision == "accurate" and x.device.type != "mps"  # which has no float64
-            dtypes = generic.compute_and_result_dtypes(definition, xp, x, values, default, exact)
+            dtypes = generic.compute_and_result_dtypes(form, xp, x, values, default, exact)
             result = dtypes[1]
             has_tensors = any(isinstance(value, torch.Tensor) for value in values)
             is_constant = not has_tensors and x.dtype == result  # the default dtype may change
@@ -50,7 +51,7 @@ class TorchBackend(Backend):
                     if x.dtype == result:
                         return kernel, is_constant
                     return (lambda x: kernel(x.to(result))), is_constant
-            call = Call(definition, xp, values, *dtypes, kernel)
+            call = Call(form, xp, values, *dtypes, kernel)
             run = call.differentiable if call.uses_written_vjp else call.plain
             if operation is not None:
                 return _with_native(call, operation, run), is_constant

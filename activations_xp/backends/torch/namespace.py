@@ -54,6 +54,7 @@ NAMESPACES: dict[Precision, Any] = {
         is_concrete=is_concrete,
         cumulative_sum=torch.cumsum,
         nonzero=lambda x: torch.nonzero(x, as_tuple=True),
+        conj=torch.conj_physical,  # a lazy conjugate has no array of NumPy
         permute_dims=torch.permute,
         matrix_transpose=lambda x: x.mT,
         sort=lambda x, axis=-1: torch.sort(x, dim=axis).values,

@@ -1,0 +1,135 @@
+"""Elementary functions of complex arrays, without overflow of intermediate results."""
+
+from __future__ import annotations
+
+from math import inf, pi
+from typing import Any
+
+from .._typing import NUMBER, Array, Namespace
+from .arrays import clip_to_finite, one_where_zero
+
+
+def make_complex(xp: Namespace, real: Any, imag: Any) -> Any:
+    """Return the complex array with these parts."""
+    if hasattr(xp, "complex"):
+        return xp.complex(real, imag)
+    return real + imag * 1j
+
+
+def modulus(xp: Namespace, z: Array) -> Any:
+    """Return abs(z)."""
+    return xp.hypot(xp.real(z), xp.imag(z))
+
+
+def scale(xp: Namespace, factor: Any, z: Array) -> Any:
+    """Return factor*z; the product of complex numbers makes NaN of an infinite part of z."""
+    if isinstance(factor, NUMBER):
+        return make_complex(xp, factor * xp.real(z), factor * xp.imag(z))
+    return factor * z
+
+
+def clip_parts(xp: Namespace, z: Array, bound: float = inf) -> Any:
+    """Return z with finite parts of magnitude `bound` at most."""
+    parts = [clip_to_finite(xp, part) for part in (xp.real(z), xp.imag(z))]
+    if bound < inf:
+        parts = [xp.minimum(xp.maximum(part, -bound), bound) for part in parts]
+    return make_complex(xp, *parts)
+
+
+def reciprocal(xp: Namespace, z: Array) -> Any:
+    """Return 1/z, which is 0 where z is infinite, and 1 at 0."""
+    is_infinite = modulus(xp, z) == inf
+    return xp.where(is_infinite, 0.0, 1 / xp.where(is_infinite | (z == 0), 1.0, z))
+
+
+def polar(xp: Namespace, z: Array) -> tuple[Any, Any]:
+    """Return abs(z), as a finite number, and z/abs(z), which is 0 at 0."""
+    x, y = clip_to_finite(xp, xp.real(z)), clip_to_finite(xp, xp.imag(z))
+    largest = xp.maximum(xp.abs(x), xp.abs(y))
+    scale = one_where_zero(xp, largest)
+    x, y = x / scale, y / scale
+    r = one_where_zero(xp, xp.hypot(x, y))
+    return clip_to_finite(xp, largest * r), make_complex(xp, x / r, y / r)
+
+
+def wrap_angle(xp: Namespace, z: Array) -> Any:
+    """Return z with an imaginary part from -pi to pi, less a multiple of 2*pi: a principal value.
+
+    An infinite imaginary part becomes NaN.
+    """
+    angle = xp.imag(z)
+    turns = xp.round(angle * (0.5 / pi))
+    return make_complex(xp, xp.real(z), angle - 2 * pi * turns)
+
+
+def expm1(xp: Namespace, z: Array) -> Any:
+    """Return exp(z) - 1."""
+    x, y = xp.real(z), xp.imag(z)
+    half = xp.sin(0.5 * y)
+    return make_complex(xp, xp.expm1(x) * xp.cos(y) - 2 * half * half, xp.exp(x) * xp.sin(y))
+
+
+def log1p(xp: Namespace, z: Array) -> Any:
+    """Return log(1 + z) for abs(z) <= 1."""
+    x, y = xp.real(z), xp.imag(z)
+    square = xp.maximum(x * (2 + x) + y * y, -1.0)
+    return make_complex(xp, 0.5 * xp.log1p(square), xp.atan2(y, 1 + x))
+
+
+def exp_neg(xp: Namespace, z: Array) -> tuple[Any, Any]:
+    """Return whether z has no negative real part, and exp(-z) if so, else exp(z).
+
+    An exponential of modulus 1 at most does not overflow.
+    """
+    is_right = xp.real(z) >= 0
+    return is_right, xp.exp(xp.where(is_right, -z, z))
+
+
+def sigmoid(xp: Namespace, z: Array) -> Any:
+    """Return 1/(1 + exp(-z))."""
+    is_right, e = exp_neg(xp, z)
+    return xp.where(is_right, 1.0, e) / (1 + e)
+
+
+def sigmoid_derivative(xp: Namespace, z: Array) -> Any:
+    """Return sigmoid(z)*sigmoid(-z)."""
+    _, e = exp_neg(xp, z)
+    return e / ((1 + e) * (1 + e))
+
+
+def z_sigmoid_derivative(xp: Namespace, t: Array, w: Array) -> Any:
+    """Return sigmoid(t) + w*sigmoid(t)*sigmoid(-t), the derivative of z*sigmoid(t) for w = z*t'."""
+    return sigmoid(xp, t) + clip_parts(xp, w) * sigmoid_derivative(xp, t)
+
+
+def z_sigmoid(xp: Namespace, z: Array, t: Array) -> Any:
+    """Return z*sigmoid(t), which is z or 0 where the real part of t is infinite."""
+    is_right, e = exp_neg(xp, t)
+    return z_gate(xp, z, is_right, e / (1 + e))
+
+
+def z_gate(xp: Namespace, z: Array, is_right: Array, tail: Array) -> Any:
+    """Return z*(1 - tail) on the right and z*tail elsewhere, also where z is infinite."""
+    rest = clip_parts(xp, z) * tail
+    return xp.where(is_right, z - rest, rest)
+
+
+def log1p_exp(xp: Namespace, z: Array) -> Any:
+    """Return the principal value of log(1 + exp(z))."""
+    is_right, e = exp_neg(xp, z)
+    return wrap_angle(xp, xp.where(is_right, z, 0.0) + log1p(xp, e))
+
+
+def tanh(xp: Namespace, z: Array) -> Any:
+    """Return the hyperbolic tangent of z."""
+    is_right = xp.real(z) >= 0
+    m = expm1(xp, scale(xp, 2.0, xp.where(is_right, -z, z)))
+    return xp.where(is_right, -m, m) / (2 + m)
+
+
+def sqrt_square_plus(xp: Namespace, z: Array, b: Any) -> Any:
+    """Return the principal value of sqrt(z*z + b), without the square of a large z."""
+    limit = 2.0**62 if xp.real(z).dtype == xp.float32 else 2.0**510
+    is_far = xp.maximum(xp.abs(xp.real(z)), xp.abs(xp.imag(z))) > limit
+    near = xp.where(is_far, 0.0, z)
+    return xp.where(is_far, xp.where(xp.real(z) >= 0, z, -z), xp.sqrt(near * near + b))

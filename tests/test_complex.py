@@ -1,0 +1,199 @@
+"""Complex numbers: values, derivatives and gradients of the functions that take them."""
+
+import functools
+
+import mpmath
+import numpy as np
+import pytest
+from oracle import cases_of, noting
+
+import activations_xp as ax
+from activations_xp._oracle import truth
+
+BOUND = 8.0
+"""The largest error in eps * max(abs(f(z)), min(abs(z), 1)), as of the fast real functions."""
+
+STEP = mpmath.mpf(10) ** -40
+DIGITS = 100
+
+Z = np.array(
+    [
+        [0.3 + 0.4j, -1.25 + 2j, 0.1 + 1j, 2.0],
+        [-3 - 4j, 1e-9 + 2e-9j, 20 - 30j, -30 + 4j],
+        [0.1 - 0.1j, -0.6 + 1e-3j, 5 + 1j, -1e-3j],
+        [-0.2 + 0.7j, 7 - 2j, -8 - 1j, -2 + 0.5j],
+    ]
+)
+"""Points away from the poles and the branch cuts of all functions."""
+
+
+def cases(function):
+    """Return the cases of a function at which its complex form is defined, with an axis if any."""
+    axis = {"axis": -1} if "axis" in function.definition.parameters else {}
+    for case in cases_of(function):
+        is_real_only = "where" in case.formula or "erfc" in case.formula
+        if not is_real_only:
+            yield case, {**axis, **case.parameters}
+
+
+def exact(function, case, z):
+    """Return the exact values of a case, along the last axis if it has one."""
+    parameters = {**function.definition.defaults, **case.parameters}
+    if function.definition.output_axis is None:
+        return truth(case.formula, z, parameters, digits=DIGITS)
+    return np.array([truth(case.formula, row, parameters, digits=DIGITS) for row in z])
+
+
+def in_eps(got, expected, z, dtype):
+    """Return the largest error in eps * max(abs(f(z)), min(abs(z), 1)), over rows along an axis."""
+    expected = expected.astype(complex)
+    size = np.minimum(np.abs(z), 1)
+    if got.shape != z.shape:
+        size = np.min(size)
+    return (abs(got - expected) / np.maximum(abs(expected), size)).max() / np.finfo(dtype).eps
+
+
+@pytest.mark.float64
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+def test_values(takes_complex, backend, dtype):
+    z = Z.astype(dtype)
+    for case, parameters in cases(takes_complex):
+        y = takes_complex(backend.array(z, dtype), **parameters)
+        assert y.dtype == backend.array(z, dtype).dtype
+        with noting(parameters):
+            expected = exact(takes_complex, case, z.astype(complex))
+            assert in_eps(backend.asnumpy(y), expected, z, dtype) <= BOUND
+
+
+def change(function, case, z, dz):
+    """Return the exact change of the values for a change of z, per unit of both."""
+    with mpmath.workdps(DIGITS):
+        step = np.frompyfunc(lambda v, d: mpmath.mpc(v) + STEP * mpmath.mpc(d), 2, 1)
+        difference = exact(function, case, step(z, dz)) - exact(function, case, z)
+        return (difference / STEP).astype(complex)
+
+
+def random_like(array):
+    """Return random complex numbers in the shape of an array."""
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(*array.shape, 2)).view(complex)[..., 0]
+
+
+def conjugate(backend):
+    """Return what takes PyTorch's convention for cotangents and gradients to the library's."""
+    return np.conj if backend.library == "jax" else np.asarray
+
+
+@pytest.mark.float64
+def test_gradients(takes_complex, backend):
+    """A small change of the exact values has the same product with the cotangent."""
+    to_library = conjugate(backend)
+    for case, parameters in cases(takes_complex):
+        y = exact(takes_complex, case, Z).astype(complex)
+        g, dz = random_like(y), random_like(Z)
+        expected = np.sum(np.real(np.conj(g) * change(takes_complex, case, Z, dz)))
+        arrays = (backend.array(a, "complex128") for a in (to_library(g), Z))
+        gradient = to_library(backend.asnumpy(takes_complex.vjp(*arrays, **parameters)["x"]))
+        with noting(parameters):
+            error = abs(np.sum(np.real(np.conj(gradient) * dz)) - expected)
+            assert error <= 1e-14 * np.sum(abs(gradient * dz))
+
+
+@pytest.mark.float64
+def test_derivative(holomorphic, backend):
+    for case, parameters in cases(holomorphic):
+        x = backend.array(Z, "complex128")
+        value, dy_dz = holomorphic.value_and_derivative(x, **parameters)
+        expected = change(holomorphic, case, Z, np.ones_like(Z))
+        error = abs(backend.asnumpy(dy_dz) - expected) / np.maximum(abs(expected), 1e-3)
+        with noting(parameters):
+            assert error.max() <= 2 * BOUND * np.finfo(float).eps
+            same = backend.asnumpy(holomorphic.derivative(x, **parameters))
+            np.testing.assert_array_equal(same, backend.asnumpy(dy_dz))
+            np.testing.assert_array_equal(
+                backend.asnumpy(holomorphic(x, **parameters)), backend.asnumpy(value)
+            )
+
+
+@pytest.mark.libraries("torch")
+def test_autograd(takes_complex):
+    """Autograd and torch.func give the vjp, also where they differentiate it again."""
+    import torch
+
+    for _, parameters in cases(takes_complex):
+        x = torch.tensor(Z, requires_grad=True)
+        y = takes_complex(x, **parameters)
+        g = torch.tensor(random_like(y.detach().numpy()))
+        (first,) = torch.autograd.grad(y, x, g, create_graph=True)
+        expected = takes_complex.vjp(g, x.detach(), **parameters)["x"]
+        torch.testing.assert_close(first.detach(), expected, rtol=1e-13, atol=1e-15)
+        _, pullback = torch.func.vjp(
+            lambda x, given=parameters: takes_complex(x, **given), x.detach()
+        )
+        torch.testing.assert_close(pullback(g)[0], expected, rtol=1e-13, atol=1e-15)
+        (second,) = torch.autograd.grad((first * x).real.sum(), x)
+        assert torch.isfinite(torch.view_as_real(second)).all()
+
+
+@pytest.mark.libraries("torch")
+def test_gradcheck(takes_complex):
+    import torch
+
+    for _, parameters in cases(takes_complex):
+        x = torch.tensor(Z[0], requires_grad=True)
+        assert torch.autograd.gradcheck(functools.partial(takes_complex, **parameters), x)
+
+
+@pytest.mark.libraries("jax")
+def test_jax_vjp(takes_complex):
+    import jax
+    import jax.numpy as jnp
+
+    for _, parameters in cases(takes_complex):
+        z = jnp.asarray(Z)
+        y, pullback = jax.vjp(functools.partial(takes_complex, **parameters), z)
+        g = jnp.asarray(random_like(np.asarray(y)))
+        expected = takes_complex.vjp(g, z, **parameters)["x"]
+        np.testing.assert_allclose(pullback(g)[0], expected, rtol=1e-13, atol=1e-15)
+
+
+@pytest.mark.float64
+def test_real_numbers(takes_complex, backend):
+    """On the real axis, and at its ends, values are those of the real takes_complex."""
+    x = np.array([[-np.inf, -2.0, -0.5, 0.5, 2.0, np.inf]])
+    x = x[:, 1:-1] if takes_complex.definition.output_axis else x
+    low, high = takes_complex.definition.properties.domain
+    for _, parameters in cases(takes_complex):
+        inside = np.where((x >= low) & (x <= high), x, 1.0)
+        expected = backend.asnumpy(takes_complex.accurate(backend.array(inside), **parameters))
+        got = backend.asnumpy(takes_complex(backend.array(inside + 0j, "complex128"), **parameters))
+        with noting(parameters):
+            np.testing.assert_allclose(got.real, expected, rtol=1e-14)
+            np.testing.assert_allclose(got.imag, 0, atol=1e-15)
+
+
+def test_nan(takes_complex, backend):
+    for _, parameters in cases(takes_complex):
+        z = np.where(np.eye(4, dtype=bool), np.nan, Z)
+        y = backend.asnumpy(takes_complex(backend.array(z, "complex64"), **parameters))
+        assert np.isnan(y).any(-1).all()
+        assert takes_complex.definition.output_axis or np.isnan(y)[np.isnan(z)].all()
+
+
+@pytest.mark.once
+def test_numbers():
+    assert ax.tanh(1j) == pytest.approx(1j * np.tan(1.0), rel=1e-15)
+    assert isinstance(ax.silu(np.complex64(1j)), np.complex64)
+
+
+def test_array_parameters(backend):
+    """Gradients of real parameters are real, and those of complex ones complex."""
+    z = backend.array(Z, "complex64")
+    beta = backend.array(np.full(4, 1.5), "float32")
+    gradients = ax.silu.vjp(z, z, beta)
+    assert backend.dtype_of(gradients["beta"]) == "float32"
+    with_complex = ax.silu.vjp(z, z, backend.array(np.full(4, 1.5), "complex64"))
+    assert backend.dtype_of(with_complex["beta"]) == "complex64"
+    np.testing.assert_allclose(
+        backend.asnumpy(with_complex["beta"]).real, backend.asnumpy(gradients["beta"]), rtol=1e-5
+    )
