@@ -31,7 +31,7 @@ def cases(function):
     """Return the cases of a function at which its complex form is defined, with an axis if any."""
     axis = {"axis": -1} if "axis" in function.definition.parameters else {}
     for case in cases_of(function):
-        is_real_only = "where" in case.formula or "erfc" in case.formula
+        is_real_only = "where" in case.formula
         if not is_real_only:
             yield case, {**axis, **case.parameters}
 
@@ -50,7 +50,8 @@ def in_eps(got, expected, z, dtype):
     size = np.minimum(np.abs(z), 1)
     if got.shape != z.shape:
         size = np.min(size)
-    return (abs(got - expected) / np.maximum(abs(expected), size)).max() / np.finfo(dtype).eps
+    error = abs(got - expected) / np.maximum(abs(expected), size)
+    return error[abs(expected) < np.finfo(dtype).max].max() / np.finfo(dtype).eps
 
 
 @pytest.mark.float64

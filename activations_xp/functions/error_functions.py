@@ -59,6 +59,16 @@ def _(xp, x):
     return exp_neg_square(xp, a, 1.0, 2 / sqrt(pi))
 
 
+@erf.defcomplex
+def _(xp, x):
+    return cmath.erf(xp, x)
+
+
+@erf.defcomplex("derivative")
+def _(xp, x):
+    return 2 / sqrt(pi) * cmath.exp_neg_square(xp, x)
+
+
 @activation(
     formula="erfc(x)",
     source="Glaisher, On a class of definite integrals, Philosophical Magazine 42, 1871.",
@@ -86,6 +96,16 @@ def erfc(xp: Namespace, x: Array) -> Any:
 @erfc.defderivative
 def _(xp, x):
     return -erf.derivative.impl(xp, x)
+
+
+@erfc.defcomplex
+def _(xp, x):
+    return cmath.erfc(xp, x)
+
+
+@erfc.defcomplex("derivative")
+def _(xp, x):
+    return -2 / sqrt(pi) * cmath.exp_neg_square(xp, x)
 
 
 @activation(
@@ -160,6 +180,18 @@ def _(xp, x):
     return exp_neg_square(xp, xp.minimum(xp.abs(x), NORMAL_TAIL_CUTOFF)) * (1 / sqrt(2 * pi))
 
 
+@ndtr.defcomplex
+def _(xp, x):
+    is_right = xp.real(x) >= 0
+    tail = cmath.normal_tail(xp, xp.where(is_right, x, -x))
+    return xp.where(is_right, 1 - tail, tail)
+
+
+@ndtr.defcomplex("derivative")
+def _(xp, x):
+    return cmath.exp_neg_square(xp, x, 0.5) * (1 / sqrt(2 * pi))
+
+
 @activation(
     formula="log(erfc(-x / sqrt(2)) / 2)",
     source="The logarithm of Laplace's normal distribution; as in SciPy 1.17.",
@@ -192,6 +224,33 @@ def _(xp, x):
     density = xp.where(x > 0, exp_neg_square(xp, a), 1.0)
     dy_dx = density * (1 / sqrt(2 * pi)) / xp.where(x > 0, 1 - tail, ratio)
     return xp.where(x < -_LOG_NDTR_IS_SQUARE_FROM, -x, dy_dx)
+
+
+@log_ndtr.defcomplex
+def _(xp, x):
+    is_right = xp.real(x) >= 0
+    ratio = cmath.mills_ratio(xp, xp.where(is_right, x, -x))
+    near = cmath.clip_parts(xp, x)
+    exponent = cmath.scale(xp, -0.5, near * near)
+    tail = cmath.exp_neg_square(xp, x, 0.5) * ratio
+    # the logarithm of 1 - tail where the tail is small, and of the tail alone where it is large
+    is_small = is_right & (cmath.modulus(xp, tail) < 0.5)
+    is_large = is_right & (xp.real(exponent) > 80)
+    is_one_term = is_large | ~is_right
+    term = xp.log(xp.where(is_large, -ratio, xp.where(is_right, 1.0, ratio)))
+    other = xp.log(1 - xp.where(is_small | is_one_term, 0.0, tail))
+    log1p = cmath.log1p(xp, xp.where(is_small, -tail, 0.0))
+    y = xp.where(is_one_term, cmath.add(xp, term, exponent), xp.where(is_small, log1p, other))
+    return cmath.wrap_angle(xp, y)
+
+
+@log_ndtr.defcomplex("derivative")
+def _(xp, x):
+    is_right = xp.real(x) >= 0
+    ratio = cmath.mills_ratio(xp, xp.where(is_right, x, -x))
+    density = cmath.exp_neg_square(xp, x, 0.5)
+    over = xp.where(is_right, density / (1 - density * ratio), 1 / ratio)
+    return over * (1 / sqrt(2 * pi))
 
 
 _LOG_NDTR_IS_SQUARE_FROM = 1e10

@@ -195,12 +195,21 @@ def _(xp, x, approximate):
 
 @gelu.defcomplex
 def _(xp, x, approximate):
+    if approximate in ("none", False):
+        is_right = xp.real(x) >= 0
+        tail = cmath.normal_tail(xp, xp.where(is_right, x, -x))
+        return cmath.z_gate(xp, x, is_right, tail)
     t, _ = _complex_argument(xp, x, approximate)
     return cmath.z_sigmoid(xp, x, t)
 
 
 @gelu.defcomplex("derivative")
 def _(xp, x, approximate):
+    if approximate in ("none", False):
+        is_right = xp.real(x) >= 0
+        tail = cmath.normal_tail(xp, xp.where(is_right, x, -x))
+        density = cmath.exp_neg_square(xp, x, 0.5) * (1 / sqrt(2 * pi))
+        return xp.where(is_right, 1 - tail, tail) + cmath.clip_parts(xp, x) * density
     return cmath.z_sigmoid_derivative(xp, *_complex_argument(xp, x, approximate))
 
 
@@ -209,11 +218,6 @@ def _complex_argument(xp: Namespace, x: Array, approximate: str | bool) -> tuple
     x = cmath.clip_parts(xp, x, 1e12)
     if approximate == "sigmoid":
         return 1.702 * x, 1.702 * x
-    if approximate not in ("tanh", True):
-        raise ValueError(
-            "gelu: approximate must be 'tanh' or 'sigmoid' for complex numbers, got"
-            f" {approximate!r}"
-        )
     x2 = x * x
     return x * (_TANH_LINEAR + _TANH_CUBIC * x2), x * (_TANH_LINEAR + (3 * _TANH_CUBIC) * x2)
 

@@ -267,8 +267,7 @@ def _complex_squareplus(xp: Namespace, x: Array, b: Any) -> Any:
     root = cmath.sqrt_square_plus(xp, x, b)
     # the sum does not cancel on the right, and the difference not on the left
     is_right = xp.real(x) >= 0
-    a = xp.where(is_right, x, -x)
-    right = xp.where(a == root, a, cmath.scale(xp, 0.5, a + root))  # not inf + inf
+    right = cmath.scale(xp, 0.5, cmath.add(xp, xp.where(is_right, x, -x), root))
     return xp.where(is_right, right, 0.25 * b * cmath.reciprocal(xp, right))
 
 

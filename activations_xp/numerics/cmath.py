@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from math import inf, pi
+from math import factorial, inf, pi, sqrt
 from typing import Any
 
 from .._typing import NUMBER, Array, Namespace
 from .arrays import clip_to_finite, one_where_zero
+from .coefficients import FADDEEVA, FADDEEVA_SCALE
+from .double_word import fast_two_sum, two_diff, two_prod
+from .special import polynomial
 
 
 def make_complex(xp: Namespace, real: Any, imag: Any) -> Any:
@@ -28,6 +31,11 @@ def scale(xp: Namespace, factor: Any, z: Array) -> Any:
     return factor * z
 
 
+def add(xp: Namespace, z: Array, w: Array) -> Any:
+    """Return z + w; PyTorch's sum makes NaN of infinite parts."""
+    return make_complex(xp, xp.real(z) + xp.real(w), xp.imag(z) + xp.imag(w))
+
+
 def clip_parts(xp: Namespace, z: Array, bound: float = inf) -> Any:
     """Return z with finite parts of magnitude `bound` at most."""
     parts = [clip_to_finite(xp, part) for part in (xp.real(z), xp.imag(z))]
@@ -39,7 +47,7 @@ def clip_parts(xp: Namespace, z: Array, bound: float = inf) -> Any:
 def reciprocal(xp: Namespace, z: Array) -> Any:
     """Return 1/z, which is 0 where z is infinite, and 1 at 0."""
     is_infinite = modulus(xp, z) == inf
-    return xp.where(is_infinite, 0.0, 1 / xp.where(is_infinite | (z == 0), 1.0, z))
+    return xp.where(is_infinite, 0.0, 1 / xp.where(is_infinite, 1.0, one_where_zero(xp, z)))
 
 
 def polar(xp: Namespace, z: Array) -> tuple[Any, Any]:
@@ -133,3 +141,64 @@ def sqrt_square_plus(xp: Namespace, z: Array, b: Any) -> Any:
     is_far = xp.maximum(xp.abs(xp.real(z)), xp.abs(xp.imag(z))) > limit
     near = xp.where(is_far, 0.0, z)
     return xp.where(is_far, xp.where(xp.real(z) >= 0, z, -z), xp.sqrt(near * near + b))
+
+
+def exp_neg_square(xp: Namespace, z: Array, factor: float = 1.0) -> Any:
+    """Return exp(-factor*z*z) with the digits that the rounded square of a large z lacks.
+
+    The factor is a power of 2.
+    """
+    z = clip_parts(xp, z, 1e15)
+    x, y = xp.real(z), xp.imag(z)
+    (x2, x2_lo), (y2, y2_lo), (xy, xy_lo) = (
+        fast_two_sum(*two_prod(xp, a, b)) for a, b in ((x, x), (y, y), (x, y))
+    )
+    square, lo = two_diff(x2, y2)
+    lo = lo + (x2_lo - y2_lo)
+    modulus, angle = xp.exp(-factor * square) * (1 - factor * lo), 2 * factor * xy
+    cos, sin, angle_lo = xp.cos(angle), xp.sin(angle), 2 * factor * xy_lo
+    return make_complex(xp, modulus * (cos - sin * angle_lo), -modulus * (sin + cos * angle_lo))
+
+
+def erfcx(xp: Namespace, z: Array) -> Any:
+    """Return exp(z*z)*erfc(z) for a real part that is not negative (Weideman)."""
+    z = clip_parts(xp, z, 1e15)
+    inverse = 1 / (z + FADDEEVA_SCALE)
+    series = polynomial((FADDEEVA_SCALE - z) * inverse, FADDEEVA)
+    return (2 * series * inverse + 1 / sqrt(pi)) * inverse
+
+
+def erf(xp: Namespace, z: Array) -> Any:
+    """Return the error function of z."""
+    is_right, is_near = xp.real(z) >= 0, modulus(xp, z) < 1
+    near = xp.where(is_near, z, 0.0)
+    far = erfc_right(xp, xp.where(is_right, z, -z))
+    return xp.where(
+        is_near, near * polynomial(near * near, _ERF), xp.where(is_right, 1 - far, far - 1)
+    )
+
+
+_ERF = tuple(2 / sqrt(pi) * (-1) ** n / (factorial(n) * (2 * n + 1)) for n in range(19))
+"""The Taylor series of erf(z)/z in z*z, whose remainder is below 2**-56 for abs(z) <= 1."""
+
+
+def erfc(xp: Namespace, z: Array) -> Any:
+    """Return the complementary error function of z."""
+    is_right = xp.real(z) >= 0
+    right = erfc_right(xp, xp.where(is_right, z, -z))
+    return xp.where(is_right, right, 2 - right)
+
+
+def erfc_right(xp: Namespace, z: Array) -> Any:
+    """Return erfc(z) for a real part that is not negative."""
+    return exp_neg_square(xp, z) * erfcx(xp, z)
+
+
+def mills_ratio(xp: Namespace, z: Array) -> Any:
+    """Return the upper tail of the normal distribution over exp(-z*z/2), on the right."""
+    return 0.5 * erfcx(xp, scale(xp, sqrt(0.5), z))
+
+
+def normal_tail(xp: Namespace, z: Array) -> Any:
+    """Return the upper tail of the normal distribution, for a real part that is not negative."""
+    return exp_neg_square(xp, z, 0.5) * mills_ratio(xp, z)

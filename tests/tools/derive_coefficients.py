@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from mpmath import cos, erf, erfc, exp, log, mp, mpf, pi, sin, sqrt, tanh
+from mpmath import cos, erf, erfc, exp, log, mp, mpf, pi, sin, sqrt, tan, tanh
 
 NODES = 64
+DISC_NODES = 512
 SIN2_OVER_X_PEAK = 1.1640625
+FADDEEVA_SCALE = 5.3125
 
 
 class Fit(NamedTuple):
@@ -28,6 +30,25 @@ class Fit(NamedTuple):
         """Return the coefficients, lowest first."""
         with mp.workdps(60):
             return _powers(self.scaled, *self.interval(), mpf(2) ** -self.bits)
+
+
+class Disc(NamedTuple):
+    """A table: a Taylor series for the disc with radius 1, from the values on its edge."""
+
+    doc: str
+    function: Callable[[Any], Any]
+    size: int
+    bits: int
+
+    def coefficients(self) -> list[float]:
+        """Return the coefficients, lowest first; they are real."""
+        with mp.workdps(40):
+            angles = [pi * (2 * j + 1) / DISC_NODES for j in range(DISC_NODES)]
+            values = [self.function(u) for u in angles]
+            return [
+                float(sum(v * cos(n * u) for v, u in zip(values, angles, strict=True)) / DISC_NODES)
+                for n in range(1, self.size + 1)
+            ]
 
 
 def _powers(function: Callable[[Any], Any], low: Any, high: Any, relative: Any) -> list[float]:
@@ -102,6 +123,11 @@ def _sin2_over_x(v: Any) -> Any:
     return 1 - sin(a) ** 2 / a
 
 
+def _faddeeva(u: Any) -> Any:
+    t2 = (FADDEEVA_SCALE * tan(u / 2)) ** 2
+    return exp(-t2) * (mpf(FADDEEVA_SCALE) ** 2 + t2)
+
+
 def _on(low: float, high: float) -> Callable[[], tuple[Any, Any]]:
     return lambda: (mpf(low), mpf(high))
 
@@ -116,7 +142,12 @@ _TANHC = "(x - tanh(x))/x**3 for 0 <= x <= 1, in x*x"
 _EXPM1 = "(exp(x) - 1 - x)/x**2 for -1 <= x <= 1"
 _SIN2_OVER_X = "1 - sin(a)**2/a, in a - SIN2_OVER_X_PEAK between -1 and 1"
 
-_FITS = {
+_FADDEEVA = (
+    "((s + z)*erfcx(z) - 1/sqrt(pi))*(s + z)/2 for Re(z) >= 0, in (s - z)/(s + z) by Weideman,\n"
+    "Computation of the complex error function, 1994, s = FADDEEVA_SCALE"
+)
+
+_FITS: dict[str, Fit | Disc] = {
     "ERFCX_32": Fit(_ERFCX, _erfcx, _on(-1, 1), 27),
     "ERFCX_64": Fit(_ERFCX, _erfcx, _on(-1, 1), 57),
     "ERF_32": Fit(_ERF, _erf, _on(0, 1), 27),
@@ -129,6 +160,7 @@ _FITS = {
     "EXPM1_64": Fit(_EXPM1, _expm1, _on(-1, 1), 57),
     "SIN2_OVER_X_32": Fit(_SIN2_OVER_X, _sin2_over_x, _on(-1, 1), 27),
     "SIN2_OVER_X_64": Fit(_SIN2_OVER_X, _sin2_over_x, _on(-1, 1), 57),
+    "FADDEEVA": Disc(_FADDEEVA, _faddeeva, 40, 50),
 }
 FITS = {name: fit.coefficients for name, fit in _FITS.items()}
 """By the name of each table, a function that derives its coefficients."""
@@ -145,6 +177,9 @@ where erfc is 2, y has its nearest singularity, which s turns into an end of the
 
 SIN2_OVER_X_PEAK = {SIN2_OVER_X_PEAK}
 """sin(a)**2/a is largest near this a."""
+
+FADDEEVA_SCALE = {FADDEEVA_SCALE}
+"""The scale s of the series for the Faddeeva function, sqrt(40/sqrt(2)) in few digits."""
 '''
 
 
