@@ -81,7 +81,12 @@ def broadcast_along(
 
 
 def shape_along(shape: Any, x: Array, axes: Any) -> tuple[int, ...]:
-    """Return the shape in which sizes along `axes` broadcast to x, or `shape` if it has others."""
+    """Return the shape in which sizes along `axes` broadcast to x, or `shape` if it has others.
+
+    An array of one element broadcasts to every x, also to one of fewer dimensions.
+    """
+    if len(shape) > x.ndim and prod(shape) == 1:
+        return (1,) * x.ndim
     if len(shape) != len(axes):
         return tuple(shape)
     sizes = dict(zip(sorted(axes), shape, strict=True))
