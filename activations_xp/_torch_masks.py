@@ -8,7 +8,8 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-from ._dispatch import backend_of, is_floating
+from ._dispatch import backend_of, find_backend, is_floating
+from ._errors import array_hint, describe_value
 
 
 def mask_kwargs(
@@ -18,15 +19,12 @@ def mask_kwargs(
 
     `score_shape` is (..., heads, query length, key length), without the keys that are added.
     """
-    if attn_mask is not None:
-        per_head = (prod(score_shape[:-2]), *score_shape[-2:])
-        if tuple(attn_mask.shape) not in (per_head, per_head[1:]):
-            got = tuple(attn_mask.shape)
-            raise ValueError(
-                f"{function}: attn_mask must have shape {per_head[1:]} or {per_head}, got {got}"
-            )
-        if len(attn_mask.shape) == 3:
-            attn_mask = backend_of(attn_mask).xp.reshape(attn_mask, score_shape)
+    per_head = (prod(score_shape[:-2]), *score_shape[-2:])
+    _check_mask(function, "attn_mask", attn_mask, query, (per_head[1:], per_head))
+    per_key = (*score_shape[:-3], score_shape[-1])
+    _check_mask(function, "key_padding_mask", key_padding_mask, query, (per_key,))
+    if attn_mask is not None and len(attn_mask.shape) == 3:
+        attn_mask = backend_of(attn_mask).xp.reshape(attn_mask, score_shape)
     mask, bias = mask_and_bias(attn_mask, query)
     key_mask, key_bias = mask_and_bias(key_padding_mask, query)
     if key_bias is not None:
@@ -37,6 +35,24 @@ def mask_kwargs(
         "key_mask": None if key_mask is None else ~key_mask,
         "bias": bias,
     }
+
+
+def _check_mask(
+    function: str, name: str, mask: Any, query: Any, shapes: tuple[tuple[int, ...], ...]
+) -> None:
+    if mask is None:
+        return
+    backend = find_backend(query)
+    is_own = find_backend(mask) is backend is not None
+    if not is_own or not (is_floating(mask) or backend_of(mask).isdtype(mask, ("bool",))):
+        raise TypeError(
+            f"{function}: {name} must be an array of query's library, of booleans, where True"
+            " forbids attention, or of real floating numbers, which are added to the scores, got"
+            f" {describe_value(mask)}{array_hint(mask)}"
+        )
+    if tuple(mask.shape) not in shapes:
+        wanted = " or ".join(map(str, shapes))
+        raise ValueError(f"{function}: {name} must have shape {wanted}, got {tuple(mask.shape)}")
 
 
 def mask_and_bias(mask: Any, query: Any) -> tuple[Any, Any]:

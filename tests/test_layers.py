@@ -378,6 +378,42 @@ def test_attention_beside_numpy(kwargs, call, layers, backend):
             _equal(backend, got, backend.array(expected))
 
 
+FORBIDS = "be an array of query's library, of booleans, where True forbids attention, or of real"
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize(
+    ("name", "values", "dtype", "kind", "words"),
+    [
+        ("attn_mask", np.ones((4, 5)), "uint8", TypeError, FORBIDS),
+        ("attn_mask", np.ones((4, 5)), "int32", TypeError, FORBIDS),
+        ("attn_mask", np.ones((5, 4)), "bool", ValueError, r"have shape .*, got \(5, 4\)"),
+        ("attn_mask", np.ones((3, 4, 5)), "bool", ValueError, r"\(4, 5\) or \(6, 4, 5\), got"),
+        ("attn_mask", [[True] * 5] * 4, None, TypeError, FORBIDS),
+        ("attn_mask", 0.0, None, TypeError, FORBIDS),
+        ("key_padding_mask", np.ones((3, 5)), "uint8", TypeError, FORBIDS),
+        ("key_padding_mask", np.ones((5, 3)), "bool", ValueError, r"shape \(3, 5\), got \(5, 3\)"),
+        ("key_padding_mask", np.ones(5), "float64", ValueError, r"have shape \(3, 5\), got \(5,\)"),
+        ("key_padding_mask", [[True] * 5] * 3, None, TypeError, FORBIDS),
+    ],
+)
+def test_masks_that_are_refused(batch_first, name, values, dtype, kind, words, layers, backend):
+    layer, _ = _attention_layer(layers, {"batch_first": batch_first})
+    inputs, _, _ = _attention(backend, {"batch_first": batch_first}, {})
+    mask = values if dtype is None else backend.array(values, dtype)
+    with pytest.raises(kind, match=f"^MultiheadAttention: {name} must .*{words}"):
+        layer(*inputs, **{name: mask})
+
+
+@pytest.mark.libraries("torch", "jax")
+def test_masks_of_another_library(layers, backend):
+    layer, _ = _attention_layer(layers, {})
+    inputs, _, _ = _attention(backend, {}, {})
+    for name, shape in {"attn_mask": (4, 5), "key_padding_mask": (3, 5)}.items():
+        with pytest.raises(TypeError, match=f"{name} must {FORBIDS}.* got numpy.ndarray"):
+            layer(*inputs, **{name: np.zeros(shape, bool)})
+
+
 @pytest.mark.libraries("torch")
 @pytest.mark.parametrize(("kwargs", "call"), ATTENTION)
 def test_attention_beside_torch(kwargs, call, layers, backend):
