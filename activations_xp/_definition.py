@@ -208,17 +208,30 @@ class Definition:
             raise TypeError(f"{self.name}: {self.first} must be {wanted}, got {got}")
         checked = []
         for (name, spec), value in zip(self.parameters.items(), values, strict=True):
-            try:
-                checked.append(spec.check(value, self.first, x, backend))
-            except TypeError:
-                text = spec.text.format(first=self.first, dtype=x.dtype)
-                got = describe_value(value)
-                raise TypeError(f"{self.name}: {name} must be {text}, got {got}") from None
-            except ValueError as error:
-                raise type(error)(f"{self.name}: {name} {error}") from None
+            checked.append(check_argument(self.name, name, spec, value, self.first, x, backend))
         arguments = self.bind(checked)
         for constraint in self.constraints:
             if not constraint.holds(arguments):
                 got = ", ".join(f"{name}={arguments[name]!r}" for name in constraint.names)
                 raise ValueError(f"{self.name}: requires {constraint.text}, got {got}")
         return tuple(checked)
+
+
+def check_argument(
+    function: str, name: str, spec: ParameterSpec, value: Any, first: str, x: Any, backend: Owner
+) -> Any:
+    """Return an argument as implementations take it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is not accepted; the message names the function and the argument.
+    """
+    try:
+        return spec.check(value, first, x, backend)
+    except TypeError:
+        text = spec.text.format(first=first, dtype=x.dtype)
+        got = describe_value(value)
+        raise TypeError(f"{function}: {name} must be {text}, got {got}") from None
+    except ValueError as error:
+        raise type(error)(f"{function}: {name} {error}") from None

@@ -19,11 +19,11 @@ pytestmark = [pytest.mark.libraries("numpy", "torch", "jax"), pytest.mark.compil
 
 NAMES = numpy_layers.__all__
 ARGUMENTS = {
-    "Activation": ("gelu",),
-    "AdaptiveLogSoftmaxWithLoss": (16, 20, [4, 10]),
-    "Maxout": (2,),
-    "MultiheadAttention": (8, 2),
-    "PReLU": (3,),
+    "Activation": {"name": "gelu"},
+    "AdaptiveLogSoftmaxWithLoss": {"in_features": 16, "n_classes": 20, "cutoffs": [4, 10]},
+    "Maxout": {"num_units": 2},
+    "MultiheadAttention": {"embed_dim": 8, "num_heads": 2},
+    "PReLU": {"num_parameters": 3},
 }
 
 
@@ -33,9 +33,9 @@ def layers(backend):
     return importlib.import_module(f"activations_xp.layers.{backend.library}")
 
 
-def make(layers, name, *args, seed=0, **kwargs):
+def make(layers, name, /, *args, seed=0, **kwargs):
     """Return the layer, from a seed where its parameters are random."""
-    args = args or ARGUMENTS.get(name, ())
+    kwargs = kwargs if args else {**ARGUMENTS.get(name, {}), **kwargs}
     if "rng" in inspect.signature(getattr(layers, name)).parameters:
         kwargs.setdefault("rng", generator(layers, seed))
     return getattr(layers, name)(*args, **kwargs)
@@ -103,9 +103,17 @@ def test_every_layer(layers, backend):
 @pytest.mark.once
 def test_repr():
     layers = numpy_layers
-    assert repr(layers.PReLU(3)) == "PReLU(num_parameters=3, init=0.25)"
+    assert repr(layers.Dropout(0.3)) == "Dropout(p=0.3)"
+    assert repr(layers.RReLU(0.25, np.float32(0.5))) == "RReLU(lower=0.25, upper=0.5)"
+    assert repr(layers.Maxout(2)) == "Maxout(num_units=2, axis=-1)"
+    assert repr(layers.PReLU(3)) == "PReLU(num_parameters=3, init=0.25, axis=1)"
     assert repr(layers.Activation("elu", alpha=0.5)) == "Activation(name='elu', alpha=0.5)"
+    assert repr(layers.Activation("elu")) == "Activation(name='elu')"
     assert repr(layers.Swish()) == "Swish()"
+    assert repr(make(layers, "AdaptiveLogSoftmaxWithLoss")) == (
+        "AdaptiveLogSoftmaxWithLoss(in_features=16, n_classes=20, cutoffs=(4, 10), div_value=4.0,"
+        " head_bias=False, ignore_index=-100, reduction='mean')"
+    )
     with pytest.raises(AttributeError, match="'Swish' object has no attribute 'weight'"):
         layers.Swish().weight  # noqa: B018
 
@@ -221,12 +229,415 @@ def test_state_dict_mismatch(layers, backend):
             layers.PReLU.from_state_dict(state, 3)
 
 
+def _set_to_double(layer, name):
+    """Give a layer twice a parameter and one, as a user does, and return that."""
+    *path, last = name.split(".")
+    owner = layer
+    for part in path:
+        owner = owner[int(part)] if part.isdigit() else getattr(owner, part)
+    value = getattr(owner, last) * 2 + 1
+    if hasattr(value, "detach"):
+        value = type(getattr(owner, last))(value.detach())
+    setattr(owner, last, value)
+    return value
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs"),
+    [
+        ("Swish", {}),
+        ("PReLU", {}),
+        ("Activation", {"name": "elu", "learned": ["alpha"]}),
+        ("MultiheadAttention", {"add_bias_kv": True}),
+        ("AdaptiveLogSoftmaxWithLoss", {"head_bias": True}),
+    ],
+)
+def test_parameters_that_are_set(name, kwargs, layers, backend):
+    """They are what the layer has from then on; a copy made before keeps its own."""
+    layer = make(layers, name, **kwargs)
+    before, copied = layer.state_dict(), copy.copy(layer)
+    before = {n: np.array(to_float64(backend, array)) for n, array in before.items()}
+    for parameter, old in before.items():
+        value = to_float64(backend, _set_to_double(layer, parameter))
+        np.testing.assert_allclose(value, 2 * old + 1, rtol=1e-6)
+        got = to_float64(backend, layer.state_dict()[parameter])
+        np.testing.assert_array_equal(got, value)
+        if backend.library != "torch":  # whose copies share them
+            np.testing.assert_array_equal(copied.state_dict()[parameter], old)
+
+
+@pytest.mark.libraries("numpy", "jax")
+def test_training_by_hand(layers, backend):
+    """Gradient descent on the attributes of a layer, as its users write it."""
+    x = backend.array([-4.0, -1.0, 2.0], "float32")
+    layer = layers.PReLU(dtype="float32")
+    for _ in range(30):
+        error = layer(x) - 0.5 * x * (x < 0) - x * (x > 0)
+        layer.weight = layer.weight - 0.05 * layer.vjp(error, x)["weight"]
+    np.testing.assert_allclose(to_float64(backend, layer.weight), [0.5], rtol=1e-6)
+    np.testing.assert_allclose(to_float64(backend, layer(x)), [-2.0, -0.5, 2.0], rtol=1e-6)
+    layer.weight -= 0.25
+    np.testing.assert_allclose(to_float64(backend, layer(x)), [-1.0, -0.25, 2.0], rtol=1e-6)
+
+
+@pytest.mark.libraries("numpy", "jax")
+def test_parameters_that_are_refused(layers, backend):
+    layer = layers.PReLU(3, dtype="float32")
+    other = np.ones(3, "f4") if backend.library == "jax" else np.ma.ones(3, "f4")
+    for value, kind, words in (
+        (backend.array([1.0, 2.0], "float32"), ValueError, r"the shape \(3,\), got \(2,\)"),
+        (backend.array([1, 2, 3], "int32"), TypeError, "the dtype float32, got int32"),
+        (backend.array([1, 2, 3], "float16"), TypeError, "the dtype float32, got float16"),
+        (other, TypeError, f"an array of {backend.library}, got"),
+        (0.5, TypeError, f"an array of {backend.library}, got 0.5"),
+        (None, TypeError, f"an array of {backend.library}, got None"),
+    ):
+        with pytest.raises(kind, match=f"^PReLU: weight must (be|have) {words}"):
+            layer.weight = value
+    with pytest.raises(ValueError, match=r"^PReLU: the parameters are \['weight'\], .* bias"):
+        layer.bias = layer.weight
+    with pytest.raises(AttributeError, match=r"^PReLU: weight cannot be deleted"):
+        del layer.weight
+    attention = make(layers, "MultiheadAttention", bias=False)
+    with pytest.raises(ValueError, match=r"^MultiheadAttention: .* got one more, in_proj_bias"):
+        attention.in_proj_bias = attention.in_proj_weight[:, 0]
+    with pytest.raises(ValueError, match=r"out_proj.weight must have the shape \(8, 8\)"):
+        attention.out_proj.weight = attention.in_proj_weight
+
+
+@pytest.mark.libraries("torch")
+def test_parameters_that_are_set_on_torch(layers, backend):
+    """As in torch.nn: a Parameter or None, also under the utilities that put others in place."""
+    x = _small_rows(backend)
+    import torch
+    from torch.nn.utils import parametrize, prune
+
+    for name, value in (("weight", torch.ones(3)), ("weight", 2.0)):
+        with pytest.raises(TypeError, match=r"cannot assign .* as parameter 'weight'"):
+            setattr(layers.PReLU(3), name, value)
+    with pytest.raises(TypeError, match="cannot assign 'float' as parameter 'beta'"):
+        layers.Swish().beta = 2.0
+    layer = layers.Swish()
+    layer.beta = None
+    with pytest.raises(TypeError, match=r"beta must be .* got None"):
+        layer(x)
+
+    mine, theirs = (m.MultiheadAttention(8, 2, bias=False) for m in (layers, torch.nn))
+    mine.load_state_dict(theirs.state_dict())
+    query = torch.randn(4, 3, 8)
+    for bias in (torch.nn.Parameter(torch.ones(24)), None):
+        mine.in_proj_bias = theirs.in_proj_bias = bias
+        torch.testing.assert_close(mine(query, query, query)[0], theirs(query, query, query)[0])
+
+    class Double(torch.nn.Module):
+        def forward(self, weight):
+            return 2 * weight
+
+    layer = layers.PReLU(3)
+    parametrize.register_parametrization(layer, "weight", Double())
+    torch.testing.assert_close(layer(x), layers.PReLU(3, init=0.5)(x))
+    layer = layers.PReLU(3)
+    prune.l1_unstructured(layer, "weight", amount=3)
+    torch.testing.assert_close(layer(x), torch.relu(x))
+
+
+# their arguments
+
+
+LIVE = [
+    ("Dropout", (0.5,), "p", 0.25),
+    ("AlphaDropout", (0.5,), "p", 0.25),
+    ("FeatureAlphaDropout", (), "p", 0.0),
+    ("RReLU", (0.1, 0.2), "upper", np.float32(0.5)),
+    ("Maxout", (2,), "num_units", np.int64(3)),
+    ("Maxout", (6,), "axis", 0),
+    ("PReLU", (6,), "axis", -1),
+    ("Activation", ("gelu",), "approximate", "tanh"),
+    ("Activation", ("elu",), "alpha", 2),
+    ("Activation", ("rational",), "numerator", [1.0, 2.0]),
+    ("MultiheadAttention", (6, 2), "num_heads", 3),
+    ("MultiheadAttention", (6, 2), "dropout", 0.5),
+    ("MultiheadAttention", (6, 2), "batch_first", True),
+    ("MultiheadAttention", (6, 2), "add_zero_attn", True),
+    ("AdaptiveLogSoftmaxWithLoss", (6, 4, [2]), "ignore_index", np.int32(3)),
+    ("AdaptiveLogSoftmaxWithLoss", (6, 4, [2]), "reduction", "sum"),
+]
+
+
+def _by_name(layers, name, args):
+    """Return arguments of a constructor by name."""
+    names = inspect.signature(getattr(layers, name)).parameters
+    return dict(zip(names, args, strict=False))
+
+
+@pytest.mark.parametrize(("name", "args", "argument", "value"), LIVE)
+def test_arguments_that_are_set(name, args, argument, value, layers, backend):
+    """A layer becomes one that is made so, and so do its copies and what transforms return."""
+    given = _by_name(layers, name, args)
+    if args == ("rational",):
+        given |= {"numerator": [0.0, 1.0], "denominator": [2.0]}
+    x = backend.array(np.linspace(-1, 1, 36).reshape(6, 6), "float32")
+    if "dtype" in inspect.signature(getattr(layers, name)).parameters:
+        given["dtype"] = x.dtype
+    layer = make(layers, name, **given).train()
+    expected = make(layers, name, **{**given, argument: value}).train()
+    assert repr(layer) != repr(expected)
+    setattr(layer, argument, value)
+    copies = [layer, copy.copy(layer), copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))]
+    if backend.library == "jax":
+        import jax
+
+        copies.append(jax.tree.map(lambda leaf: leaf, layer))
+        assert jax.tree.structure(layer) == jax.tree.structure(expected)
+    inputs = {
+        "MultiheadAttention": (backend.array(np.ones((5, 3, 6)), "float32"),) * 3,
+        "AdaptiveLogSoftmaxWithLoss": (x, backend.array([0, 1, 2, 3, 3, 0], "int64")),
+    }.get(name, (x,))
+    results = []
+    for each in (expected, *copies):
+        assert repr(each) == repr(expected)
+        assert getattr(each, argument) == getattr(expected, argument)
+        rng = {} if name.startswith("Adaptive") else {"rng": generator(layers, 2)}
+        y = each(*inputs, **rng)
+        results.append(to_float64(backend, y if hasattr(y, "dtype") else y[-1]))
+    for y in results[1:]:
+        np.testing.assert_array_equal(y, results[0])
+
+
+BAD = [
+    ("Dropout", (0.5,), {"p": 1.5}, ValueError, "p must satisfy 0 <= p <= 1, got p=1.5"),
+    ("Dropout", (0.5,), {"p": np.nan}, ValueError, "p must satisfy 0 <= p <= 1, got p=nan"),
+    ("Dropout", (0.5,), {"p": "0.5"}, TypeError, "p must be a real number, got '0.5'"),
+    ("AlphaDropout", (0.5,), {"p": -0.1}, ValueError, "p must satisfy"),
+    ("FeatureAlphaDropout", (0.5,), {"p": None}, TypeError, "p must be a real number, got None"),
+    ("RReLU", (0.1, 0.3), {"lower": 0.4}, ValueError, "lower must satisfy lower <= upper, got"),
+    ("RReLU", (0.1, 0.3), {"upper": np.nan}, ValueError, "must satisfy lower <= upper, got"),
+    ("Maxout", (2,), {"num_units": 0}, ValueError, "num_units must be a positive integer, got 0"),
+    ("Maxout", (2,), {"num_units": 2.0}, TypeError, "num_units must be a positive integer, got 2"),
+    ("Maxout", (2,), {"axis": "last"}, TypeError, "axis must be an integer, got 'last'"),
+    ("PReLU", (), {"axis": 1.0}, TypeError, "axis must be an integer or None, got 1.0"),
+    ("Activation", ("elu",), {"alpha": "a"}, TypeError, "alpha must be a real number or"),
+    ("Activation", ("gelu",), {"approximate": "no"}, ValueError, "approximate must be"),
+    ("MultiheadAttention", (8, 2), {"num_heads": 0}, ValueError, "num_heads must be a positive"),
+    ("MultiheadAttention", (8, 2), {"num_heads": 3}, ValueError, "must satisfy embed_dim % num_he"),
+    ("MultiheadAttention", (8, 2), {"dropout": 1.5}, ValueError, "must satisfy 0 <= dropout <= 1"),
+    ("MultiheadAttention", (8, 2), {"dropout": np.nan}, ValueError, "dropout must satisfy"),
+    ("MultiheadAttention", (8, 2), {"batch_first": 1}, ValueError, "must be True or False, got 1"),
+    ("AdaptiveLogSoftmaxWithLoss", (8, 9, [2]), {"ignore_index": 1.0}, TypeError, "an integer"),
+    ("AdaptiveLogSoftmaxWithLoss", (8, 9, [2]), {"ignore_index": 2**31}, ValueError, "satisfy"),
+    ("AdaptiveLogSoftmaxWithLoss", (8, 9, [2]), {"reduction": "avg"}, ValueError, "'mean', 'sum'"),
+]
+"""Arguments that may be set, but not to this."""
+
+BAD_IN_CONSTRUCTOR = [
+    ("PReLU", (), {"num_parameters": 0}, ValueError, "num_parameters must be a positive integer"),
+    ("PReLU", (), {"num_parameters": 2.5}, TypeError, "num_parameters must be a positive integer"),
+    ("PReLU", (), {"num_parameters": (2, 0)}, ValueError, "num_parameters must be a positive int"),
+    ("PReLU", (), {"init": "a"}, TypeError, "init must be a real number, got 'a'"),
+    ("PReLU", (), {"init": np.nan}, ValueError, "weight must begin with a finite number, got nan"),
+    ("PReLU", (3,), {"shared_axes": (0,)}, ValueError, "shared_axes must be a positive integer"),
+    ("PReLU", (3,), {"shared_axes": 1}, TypeError, "shared_axes must be a sequence of"),
+    ("PReLU", ((4, 5),), {"shared_axes": (3,)}, ValueError, "shared_axes must be from 1 to 2, got"),
+    ("Swish", (), {"beta": np.inf}, ValueError, "beta must begin with a finite number, got inf"),
+    ("Swish", (), {"beta": "a"}, TypeError, "beta must be a real number or an array of"),
+    ("MultiheadAttention", (8, 2), {"embed_dim": True}, TypeError, "embed_dim must be a positive"),
+    ("MultiheadAttention", (8, 2), {"embed_dim": 8.0}, TypeError, "embed_dim must be a positive"),
+    ("MultiheadAttention", (8, 2), {"bias": "no"}, ValueError, "bias must be True or False"),
+    ("MultiheadAttention", (8, 2), {"kdim": 0}, ValueError, "kdim must be a positive integer, got"),
+    ("MultiheadAttention", (8, 2), {"vdim": "3"}, TypeError, "vdim must be a positive integer or"),
+    ("AdaptiveLogSoftmaxWithLoss", (8, 20, [5]), {"in_features": 0}, ValueError, "in_features mus"),
+    ("AdaptiveLogSoftmaxWithLoss", (8, 20, [5]), {"n_classes": 20.0}, TypeError, "n_classes must "),
+    ("AdaptiveLogSoftmaxWithLoss", (8, 20, [5]), {"div_value": 0}, ValueError, "div_value > 0"),
+    ("AdaptiveLogSoftmaxWithLoss", (8, 20, [5]), {"div_value": np.nan}, ValueError, "div_value > "),
+    ("AdaptiveLogSoftmaxWithLoss", (8, 20, [5]), {"div_value": np.inf}, ValueError, "no features "),
+    ("AdaptiveLogSoftmaxWithLoss", (8, 20, [5]), {"head_bias": 2}, ValueError, "head_bias must be"),
+    ("AdaptiveLogSoftmaxWithLoss", (8, 20, [5]), {"cutoffs": [5, 10.0]}, TypeError, "cutoffs must"),
+    ("AdaptiveLogSoftmaxWithLoss", (8, 20, [5]), {"cutoffs": [True, 5]}, TypeError, "cutoffs must"),
+    ("AdaptiveLogSoftmaxWithLoss", (8, 20, [5]), {"cutoffs": 5}, TypeError, "cutoffs must be a se"),
+]
+
+
+@pytest.mark.parametrize(("name", "args", "bad", "kind", "words"), [*BAD, *BAD_IN_CONSTRUCTOR])
+def test_arguments_that_are_refused(name, args, bad, kind, words, layers):
+    """By the constructor, and where they are set: what fixes shapes is not set at all."""
+    given = _by_name(layers, name, args)
+    words = f"^{name}: .*{words}"
+    with pytest.raises(kind, match=words):
+        make(layers, name, **{**given, **bad})
+    layer = make(layers, name, **given)
+    before = repr(layer)
+    ((argument, value),) = bad.items()
+    if (name, args, bad, kind) not in [case[:4] for case in BAD]:
+        kind, words = (ValueError, f"^{name}: {argument} is fixed, make a new layer instead, got")
+    if argument != "beta":  # a parameter of the layer
+        with pytest.raises(kind, match=words):
+            setattr(layer, argument, value)
+    assert repr(layer) == before
+
+
+@pytest.mark.parametrize("argument", ["name", "learned", "function"])
+def test_function_that_is_fixed(argument, layers):
+    with pytest.raises(ValueError, match=f"^Dropout: {argument} is fixed"):
+        setattr(layers.Dropout(), argument, "relu")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_array_for_an_argument(name, layers, backend):
+    """The hint is for ``RReLU(x)`` where ``RReLU()(x)`` is meant."""
+    call = f"{name}\\((\\.\\.\\.)?\\)\\(x\\)"
+    arrays = [backend.array(np.ones((2, 2)), "float32")] * {"A": 3, "M": 3}.get(name[0], 1)
+    count = sum(p.default is p.empty for p in _positional(layers, name))
+    with pytest.raises(TypeError, match=f"^{name}: .*; the layer is made first .* as {call}$"):
+        getattr(layers, name)(*arrays[: max(count, 1)])
+
+
+def _positional(layers, name):
+    parameters = inspect.signature(getattr(layers, name)).parameters.values()
+    return [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+
+
+@pytest.mark.parametrize(
+    ("given", "kind"),
+    [({"dtype": int}, TypeError), ({"dtype": "x"}, TypeError), ({"device": "nowhere"}, ValueError)],
+)
+def test_dtype_and_device_that_are_refused(given, kind, layers):
+    with pytest.raises(kind, match=r"^PReLU: dtype "):
+        layers.PReLU(**given)
+
+
+def test_mode(layers, backend):
+    layer = layers.Dropout()
+    assert layer.train().training is True
+    assert layer.eval().training is False
+    with pytest.raises(ValueError, match=r"^Dropout: training must be True or False, got 1$"):
+        layer.training = 1
+    for mode in ("yes", 1, None):
+        with pytest.raises(ValueError, match=r"training m"):  # PyTorch has words of its own
+            layer.train(mode)
+    x = backend.array([1.0], "float32")
+    with pytest.raises(ValueError, match=r"training must be True, False or None, got 'yes'$"):
+        layer(x, training="yes")
+
+
+@pytest.mark.libraries("torch")
+def test_arguments_that_are_set_after_compilation(layers, backend):
+    import torch
+
+    x = backend.array(np.linspace(-1, 1, 12), "float32")
+    layer = layers.RReLU(0.1, 0.2).eval()
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    for upper in (0.2, 0.5, 0.7):
+        layer.upper = upper
+        torch.testing.assert_close(compiled(x), ax.leaky_relu(x, (0.1 + upper) / 2))
+
+
+@pytest.mark.libraries("jax")
+def test_layers_are_trees(layers, backend):
+    """With whatever a transform puts in the place of parameters."""
+    import jax
+    import jax.numpy as jnp
+
+    x = _small_rows(backend)
+    layer = layers.PReLU(3, dtype="float32")
+    for leaf in (None, object(), "weight", jax.ShapeDtypeStruct((3,), "float32")):
+        assert jax.tree.map(lambda _, leaf=leaf: leaf, layer).weight is leaf
+    jax.tree.map(lambda a, b: a + b, layer, layers.PReLU.from_state_dict(layer.state_dict(), 3))
+    jax.tree.map(lambda a, b: a + b, layer.eval(), layers.PReLU(3))
+
+    def half(layer):
+        layer.weight = layer.weight / 2
+        return (layer(x) ** 2).sum()
+
+    expected = jax.grad(lambda layer: (layer(x) ** 2).sum())(layers.PReLU(3, init=0.125))
+    np.testing.assert_allclose(jax.grad(half)(layer).weight, expected.weight / 2, rtol=1e-6)
+    assert layer.weight[0] == 0.25
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), layer, layer)
+    np.testing.assert_allclose(jax.vmap(half)(stacked), [half(layer)] * 2, rtol=1e-6)
+
+
+# one weight per channel
+
+
+@pytest.mark.parametrize(
+    ("shape", "args", "kwargs", "weight"),
+    [
+        ((), (), {}, (1,)),
+        ((3,), (), {}, (1,)),
+        ((2, 3), (3,), {}, (3,)),
+        ((2, 3, 4), (3,), {}, (3, 1)),
+        ((2, 4, 3), (3,), {"axis": -1}, (3,)),
+        ((2, 4, 5, 3), (3,), {"axis": 3}, (3,)),
+        ((2, 4, 5, 3), ((4, 5, 3),), {}, (4, 5, 3)),
+        ((2, 4, 5, 3), ((4, 5, 3),), {"shared_axes": [1, 2]}, (1, 1, 3)),
+        ((2, 4, 5, 3), ((4, 5, 3),), {"shared_axes": (2,)}, (4, 1, 3)),
+        ((2, 4, 5, 3), (3,), {"shared_axes": (1, 2)}, (1, 1, 3)),
+        ((2, 3, 4, 5), (3,), {"shared_axes": (2, 3)}, (3, 1, 1)),
+        ((2, 4, 5, 3), (), {"shared_axes": (1, 2)}, (1, 1, 1)),
+        ((2, 4, 5, 3), ((1, 1, 3),), {}, (1, 1, 3)),
+    ],
+)
+def test_weights_per_channel(shape, args, kwargs, weight, layers, backend):
+    """`weight` is the shape in which NumPy broadcasts them to x."""
+    rng = np.random.default_rng(3)
+    values, g, slopes = rng.standard_normal(shape), rng.standard_normal(shape), rng.random(weight)
+    layer = layers.PReLU(*args, **kwargs)
+    state = {"weight": slopes.reshape(tuple(layer.weight.shape))}
+    layer = layers.PReLU.from_state_dict(state, *args, **kwargs)
+    x, g = backend.array(values), backend.array(g)
+    expected = np.where(values > 0, values, slopes * values)
+    np.testing.assert_allclose(to_float64(backend, layer(x)), expected, rtol=1e-15)
+    gradients = written_gradients(layer, g, x)
+    partial = np.minimum(values, 0) * backend.asnumpy(g)
+    aligned = (1,) * max(partial.ndim - slopes.ndim, 0) + slopes.shape[: partial.ndim]
+    axes = tuple(i for i, n in enumerate(aligned) if n == 1 and partial.ndim)
+    exact = partial.sum(axis=axes).reshape(state["weight"].shape)
+    got = to_float64(backend, gradients["weight"])
+    np.testing.assert_allclose(got, exact, rtol=1e-12, atol=1e-14)
+    assert got.shape == state["weight"].shape
+
+
+@pytest.mark.libraries("torch", "jax")
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("shared", "args"),
+    [
+        (None, ((4, 5, 3),)),
+        ([1, 2], (3,)),
+        ([1, 2], ((4, 5, 3),)),
+        ([2], ((4, 5, 3),)),
+        ([2, 3], (4,)),
+    ],
+)
+def test_weights_per_channel_beside_keras(shared, args, layers, backend):
+    import keras
+
+    theirs = keras.layers.PReLU("random_normal", shared_axes=shared)
+    x = np.random.default_rng(4).standard_normal((2, 4, 5, 3))
+    expected = keras.ops.convert_to_numpy(theirs(x.astype("f4")))
+    state = {"weight": theirs.get_weights()[0]}
+    ours = layers.PReLU.from_state_dict(state, *args, shared_axes=shared)
+    got = to_float64(backend, ours(backend.array(x, "float32")))
+    np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
+@pytest.mark.once
+def test_channel_axis_that_is_missing():
+    with pytest.raises(ValueError, match="prelu: axis 3 is out of range for x with 2 dimensions"):
+        numpy_layers.PReLU(3, axis=3)(np.ones((3, 3)))
+
+
 @pytest.mark.once
 def test_invalid_arguments():
     layers = numpy_layers
     for call, kind, words in (
         (lambda: layers.Activation("geul"), ValueError, "no activation is named 'geul'"),
         (lambda: layers.Activation("elu", beta=1), TypeError, "elu has no parameter 'beta'"),
+        (lambda: layers.Activation(3), TypeError, "^Activation: name must be a string, got 3"),
+        (
+            lambda: layers.Activation("elu", learned="alpha"),
+            TypeError,
+            "^Activation: learned must be a sequence of names, got 'alpha'",
+        ),
         (
             lambda: layers.Activation("elu", learned=["beta"]),
             ValueError,
@@ -240,13 +651,7 @@ def test_invalid_arguments():
         (
             lambda: layers.MultiheadAttention(8, 3),
             ValueError,
-            "embed_dim must be divisible by num_heads, got 8 and 3",
-        ),
-        (lambda: layers.MultiheadAttention(8, 0), ValueError, "num_heads must be a positive"),
-        (
-            lambda: layers.MultiheadAttention(8, 2, dropout=1.5),
-            ValueError,
-            "dropout must be from 0 to 1, got 1.5",
+            "must satisfy embed_dim % num_heads == 0, got embed_dim=8, num_heads=3",
         ),
         (
             lambda: layers.AdaptiveLogSoftmaxWithLoss(8, 20, [10, 4]),
@@ -264,7 +669,7 @@ def test_invalid_arguments():
             r"cutoffs must increase .* got \[\] with n_classes 20",
         ),
         (
-            lambda: layers.AdaptiveLogSoftmaxWithLoss(8, 20, [4, 10, 15]),
+            lambda: make(layers, "AdaptiveLogSoftmaxWithLoss", 8, 20, [4, 10, 15]),
             ValueError,
             "div_value leaves no features to cluster 1, got 4.0 with in_features 8",
         ),

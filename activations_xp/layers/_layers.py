@@ -7,14 +7,40 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from itertools import pairwise
-from math import sqrt
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeVar
+from math import isfinite, sqrt
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    ClassVar,
+    Generic,
+    Literal,
+    NamedTuple,
+    Self,
+    TypeAlias,
+    TypeVar,
+    get_type_hints,
+)
+
+import numpy as np
 
 from .. import functions as ax
-from .._dispatch import backend_of, sample_uniform
+from .._definition import check_argument
+from .._dispatch import backend_of, find_backend, is_floating, sample_uniform
 from .._errors import describe_value
+from .._parameters import (
+    COUNT,
+    Constraint,
+    Count,
+    Integer,
+    Number,
+    ParameterSpec,
+    parse_annotation,
+    parse_constraint,
+)
 from .._registry import get
 from .._torch_masks import mask_kwargs
 from .._typing import NUMBER, A, P
@@ -40,8 +66,32 @@ def _signature_of(function: Callable[P, T]) -> Callable[[Any], Callable[P, T]]:
     return lambda method: method
 
 
+def _counts(value: Any, *_: Any) -> tuple[int, ...]:
+    return tuple(COUNT.check(n, "x", _ANY, backend_of(_ANY)) for n in value)
+
+
+def _count_or_counts(value: Any, *_: Any) -> int | tuple[int, ...]:
+    is_one = not isinstance(value, (tuple, list))
+    return _counts([value])[0] if is_one else _counts(value)
+
+
+Counts: TypeAlias = Annotated[
+    Sequence[int], ParameterSpec("a sequence of positive integers", convert=_counts)
+]
+CountOrCounts: TypeAlias = Annotated[
+    int | Sequence[int],
+    ParameterSpec("a positive integer or a tuple of them", convert=_count_or_counts),
+]
+
+_ANY = np.empty((1,) * 64)
+"""An array to check arguments beside before there is one; it has as many axes as any."""
+
+
 class Layer(ABC):
     """A function together with its parameters.
+
+    The arguments of the constructor are attributes. Annotations specify them like those of a
+    function, and they are checked whenever they are set.
 
     The abstract methods are those of a library's base: they store the parameters, under the names
     of PyTorch's modules, which have a dot for a module within a module.
@@ -49,14 +99,24 @@ class Layer(ABC):
 
     training: bool
     _rng: Any
+    _arguments: ClassVar[dict[str, ParameterSpec | None]] = {}
+    """The arguments of the constructor, and their specifications where they have one."""
+    _fixed: ClassVar[tuple[str, ...]] = ()
+    """The arguments that only the constructor sets."""
+    _requires: ClassVar[tuple[str, ...]] = ()
+    """The conditions on the arguments."""
+    _constants: tuple[str, ...] = ()
+    """The parameters of a function that are attributes."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         cls.__doc__ = inspect.getdoc(cls)  # help() does not show the page of a base
-
-    @abstractmethod
-    def _init(self, rng: Any, dtype: Any, device: Any) -> None:
-        """Initialize the object, with `rng`, `dtype` and `device` for the parameters to come."""
+        if cls.__module__ == __name__ and "__init__" in vars(cls):
+            cls._arguments = {}
+            for name, hint in get_type_hints(cls.__init__, include_extras=True).items():
+                cls._arguments[name] = None
+                with suppress(TypeError):
+                    cls._arguments[name] = parse_annotation(hint)
 
     @abstractmethod
     def _full(self, shape: tuple[int, ...], value: float) -> Any:
@@ -64,7 +124,7 @@ class Layer(ABC):
 
     @abstractmethod
     def _register(self, name: str, array: Any) -> None:
-        """Add a parameter."""
+        """Add a parameter, or with None the name of one that the layer could have."""
 
     @abstractmethod
     def _named_parameters(self) -> dict[str, Any]:
@@ -103,6 +163,79 @@ class Layer(ABC):
         layer.load_state_dict(state_dict)
         return layer
 
+    def _init(self, rng: Any, dtype: Any, device: Any) -> None:
+        """Initialize the object, with `rng`, `dtype` and `device` for the parameters to come."""
+        super().__init__()
+        self._rng, self._dtype, self._device = rng, dtype, device
+        layer = type(self).__name__
+        try:
+            is_right = is_floating(self._full((0,), 0.0))
+        except Exception as error:  # each library raises others
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"{layer}: dtype or device is not one of this library: {error}") from None
+        if not is_right:
+            raise TypeError(f"{layer}: dtype must be a real floating one, got {dtype!r}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self._fixed and name in vars(self):
+            got = describe_value(value)
+            raise ValueError(
+                f"{type(self).__name__}: {name} is fixed, make a new layer instead, got {got}"
+            )
+        if self._specs().get(name) is not None:
+            self._set_arguments(**{name: value})
+        else:
+            super().__setattr__(name, value)
+
+    def _specs(self) -> dict[str, ParameterSpec | None]:
+        """Return the specifications of the attributes that are checked."""
+        return {**self._arguments, "training": parse_annotation(bool)}
+
+    def _constraints(self) -> Iterable[Constraint]:
+        """Return the conditions on them."""
+        specs = {name: spec for name, spec in self._arguments.items() if spec is not None}
+        return (parse_constraint(text, specs) for text in self._requires)
+
+    def _defaults(self) -> dict[str, Any]:
+        """Return the values that they have while they are not set, None if that is not known."""
+        return dict.fromkeys(self._arguments)
+
+    def _set_arguments(self, **given: Any) -> None:
+        """Store arguments as attributes, if they are right and satisfy the constraints."""
+        values = {name: self._checked_argument(name, value) for name, value in given.items()}
+        known = {**self._defaults(), **vars(self), **values}
+        for constraint in self._constraints():
+            names = [name for name in constraint.names if name in values]
+            if names and not constraint.holds(known):
+                layer = type(self).__name__
+                got = ", ".join(f"{name}={known[name]!r}" for name in constraint.names)
+                raise ValueError(f"{layer}: {names[0]} must satisfy {constraint.text}, got {got}")
+        vars(self).update(values)
+
+    def _checked_argument(self, name: str, value: Any) -> Any:
+        """Return the value of an argument to store; arrays are checked where they meet x."""
+        spec = self._specs()[name]
+        assert spec is not None
+        value = value.item() if isinstance(value, np.generic) else value
+        is_array = find_backend(value) is not None
+        if is_array and spec.dtypes:
+            return value
+        layer = type(self).__name__
+        try:
+            checked = check_argument(layer, name, spec, value, "x", _ANY, backend_of(_ANY))
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{error}{self._hint(value)}") from None
+        return value if spec.depends_on_ndim else checked
+
+    def _hint(self, value: Any) -> str:
+        """Return how a layer is applied, for an array among the arguments of the constructor."""
+        if find_backend(value) is None:
+            return ""
+        parameters = inspect.signature(type(self)).parameters.values()
+        is_complete = all(p.default is not p.empty or p.kind is p.VAR_KEYWORD for p in parameters)
+        call = f"{type(self).__name__}({'' if is_complete else '...'})(x)"
+        return f"; the layer is made first and then applied to an array x, as {call}"
+
     def __getstate__(self) -> dict[str, Any]:
         # the generator is no longer needed, and PyTorch's cannot be copied
         return {**self.__dict__, "_rng": None}
@@ -119,14 +252,19 @@ class Layer(ABC):
 
     def _noise_kwargs(self, training: bool | None, /, **kwargs: Any) -> dict[str, Any]:
         """Return the keyword arguments in training, and none otherwise."""
-        return kwargs if (self.training if training is None else training) else {}
+        if training is None:
+            training = self.training
+        if not isinstance(training, bool):
+            got = describe_value(training)
+            raise ValueError(
+                f"{type(self).__name__}: training must be True, False or None, got {got}"
+            )
+        return kwargs if training else {}
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments as text, without those that are parameters."""
-        known = {n: getattr(self, n, None) for n in inspect.signature(type(self)).parameters}
-        known |= known.pop("constants", None) or {}
-        omitted = self._named_parameters().keys()
-        shown = {n: v for n, v in known.items() if n not in omitted and v not in (None, ())}
+        known = {name: vars(self).get(name) for name in (*self._arguments, *self._constants)}
+        shown = {n: v for n, v in known.items() if v is not None and not (n == "learned" and not v)}
         return ", ".join(f"{name}={value!r}" for name, value in shown.items())
 
 
@@ -143,8 +281,13 @@ class Activation(Layer):
     dtype, device : optional
         The dtype and device of the parameters.
     **constants
-        The other parameters of the function.
+        The other parameters of the function, which become attributes of the layer.
     """
+
+    _fixed: ClassVar[tuple[str, ...]] = ("name", "learned", "function")
+    name: str
+    learned: tuple[str, ...] = ()
+    function: Any = None
 
     def __init__(
         self,
@@ -155,29 +298,57 @@ class Activation(Layer):
         device: Any = None,
         **constants: Any,
     ):
-        self._init(None, dtype, device)
-        function: Any = get({"name": name, **constants})
-        self.name, self.learned = name, tuple(learned)
-        self.function = getattr(function, "func", function)
-        self.constants = dict(getattr(function, "keywords", {}))
-        for parameter in self.learned:
-            self._register_constant(parameter, ())
-
-    def _register_constant(self, name: str, shape: tuple[int, ...]) -> None:
-        """Turn a constant into a parameter of this shape."""
-        definition = self.function.definition
-        names = [n for n, p in definition.parameters.items() if p.number and p.differentiable]
         layer = type(self).__name__
+        if not isinstance(name, str):
+            got = f"{describe_value(name)}{self._hint(name)}"
+            raise TypeError(f"{layer}: name must be a string, got {got}")
+        if isinstance(learned, str) or not isinstance(learned, Sequence):
+            got = describe_value(learned)
+            raise TypeError(f"{layer}: learned must be a sequence of names, got {got}")
+        function: Any = get({"name": name, **constants})
+        vars(self).update(name=name, learned=(), function=getattr(function, "func", function))
+        self._init(None, dtype, device)
+        self._set_arguments(**getattr(function, "keywords", {}))
+        for parameter in learned:
+            default = self.function.definition.defaults.get(parameter)
+            self._learn(parameter, vars(self).pop(parameter, default), ())
+
+    def _learn(self, name: str, start: Any, shape: tuple[int, ...]) -> None:
+        """Turn a parameter of the function into one of the layer, of this shape."""
+        parameters = self.function.definition.parameters
+        names = [n for n, p in parameters.items() if p.number and p.differentiable]
+        layer, got = type(self).__name__, describe_value(start)
         if name not in names:
             raise ValueError(
                 f"{layer}: learned must be of {names} of {self.name}, got {describe_value(name)}"
             )
-        value = self.constants.pop(name, definition.defaults.get(name))
-        if not isinstance(value, NUMBER):
+        if not isinstance(start, NUMBER):
             raise TypeError(
-                f"{layer}: {name} must begin with a number, got {describe_value(value)}"
+                f"{layer}: {name} must begin with a number, got {got}{self._hint(start)}"
             )
-        self._register(name, self._full(shape, value))
+        if not isfinite(start):
+            raise ValueError(f"{layer}: {name} must begin with a finite number, got {got}")
+        vars(self)["learned"] = (*self.learned, name)
+        vars(self)["_constants"] = tuple(n for n in self._constants if n != name)
+        self._register(name, self._full(shape, start))
+
+    def _specs(self) -> dict[str, ParameterSpec | None]:
+        parameters = {} if self.function is None else self.function.definition.parameters
+        return {**super()._specs(), **{n: parameters[n] for n in parameters.keys() - self.learned}}
+
+    def _constraints(self) -> Iterable[Constraint]:
+        return self.function.definition.constraints  # type: ignore[no-any-return]
+
+    def _defaults(self) -> dict[str, Any]:
+        definition = self.function.definition
+        unknown = dict.fromkeys(definition.parameters)
+        return {**unknown, **definition.defaults, **dict.fromkeys(self.learned)}
+
+    def _set_arguments(self, **given: Any) -> None:
+        super()._set_arguments(**given)
+        names = {*self._constants, *given} - {"training"}
+        parameters = self.function.definition.parameters
+        vars(self)["_constants"] = tuple(name for name in parameters if name in names)
 
     def forward(
         self, x: A, *, training: bool | None = None, rng: Any = None, noise: Any = None
@@ -204,11 +375,12 @@ class Activation(Layer):
             The gradient of the result, in its shape; the other arguments are those of the layer.
         """
         gradients = self.function.vjp(g, x, **self._kwargs(x, training, noise=noise))
-        return {name: gradients[name] for name in ("x", *self._named_parameters())}
+        return {name: gradients[name] for name in ("x", *self.learned)}
 
     def _kwargs(self, x: Any, training: bool | None, **noise: Any) -> dict[str, Any]:
         definition = self.function.definition
-        kwargs = {**self.constants, **self._named_parameters()}
+        kwargs = {name: getattr(self, name) for name in (*self._constants, *self.learned)}
+        noise = {name: value for name, value in noise.items() if value is not None}
         if "training" in definition.parameters:
             return kwargs | self._noise_kwargs(training, training=True, **noise)
         return kwargs if definition.noise is None else kwargs | noise
@@ -224,24 +396,52 @@ class PReLU(Activation):
 
     Parameters
     ----------
-    num_parameters : int, optional
-        1, or the size of axis 1 for one weight per channel.
+    num_parameters : int or tuple of ints, optional
+        1, or the size of the channel axis for one weight per channel. A tuple is the shape of x
+        without its first axis, that of the batch, as in Keras.
     init : float, optional
         The initial value of the weights.
+    axis : int, optional
+        The channel axis: 1 in PyTorch, -1 where the channels are last. A tuple has no need of it.
+    shared_axes : sequence of ints, optional
+        The axes of x along which weights are shared, not counting axis 0, as in Keras: the shape
+        of the weights has 1 there. With an integer `num_parameters`, all axes but that of the
+        channels.
     dtype, device : optional
         The dtype and device of the weights.
     """
 
+    _fixed = (*Activation._fixed, "num_parameters", "init", "shared_axes")
+
     def __init__(
-        self, num_parameters: int = 1, init: float = 0.25, *, dtype: Any = None, device: Any = None
+        self,
+        num_parameters: CountOrCounts = 1,
+        init: Number = 0.25,
+        *,
+        axis: int | None = 1,
+        shared_axes: Counts | None = None,
+        dtype: Any = None,
+        device: Any = None,
     ):
-        super().__init__("prelu", weight=init, dtype=dtype, device=device)
-        self.num_parameters, self.init = num_parameters, init
-        self._register_constant("weight", (num_parameters,))
+        super().__init__("prelu", axis=axis, dtype=dtype, device=device)
+        self.num_parameters, self.init, self.shared_axes = num_parameters, init, shared_axes
+        self._learn("weight", self.init, self._weight_shape())
+
+    def _weight_shape(self) -> tuple[int, ...]:
+        sizes, shared = self.num_parameters, set(self.shared_axes or ())
+        if isinstance(sizes, int):
+            sizes = (sizes,) * (len(shared) + 1)
+        if any(axis > len(sizes) for axis in shared):
+            raise ValueError(
+                f"PReLU: shared_axes must be from 1 to {len(sizes)}, got {self.shared_axes}"
+            )
+        return tuple(1 if i in shared else n for i, n in enumerate(sizes, 1))
 
     def _kwargs(self, x: Any, training: bool | None, **noise: Any) -> dict[str, Any]:
-        axis = 1 if getattr(x, "ndim", 0) > 1 else None
-        return {**super()._kwargs(x, training, **noise), "axis": axis}
+        kwargs = super()._kwargs(x, training, **noise)
+        if self.num_parameters == 1 or getattr(x, "ndim", 0) < 2:
+            kwargs["axis"] = None
+        return kwargs
 
 
 class Swish(Activation):
@@ -269,6 +469,9 @@ class Maxout(Activation):
     axis : int, optional
     """
 
+    num_units: int
+    axis: int
+
     def __init__(self, num_units: int, axis: int = -1):
         super().__init__("maxout", num_units=num_units, axis=axis)
 
@@ -281,6 +484,9 @@ class RReLU(Activation):
     lower, upper : float, optional
         The bounds of the slopes; in evaluation the slope is their mean.
     """
+
+    lower: float
+    upper: float
 
     def __init__(self, lower: float = 1 / 8, upper: float = 1 / 3):
         super().__init__("rrelu", lower=lower, upper=upper)
@@ -295,6 +501,8 @@ class Dropout(Activation):
         The probability that an element is dropped.
     """
 
+    p: float
+
     def __init__(self, p: float = 0.5):
         super().__init__("dropout", p=p)
 
@@ -308,6 +516,8 @@ class AlphaDropout(Activation):
         The probability that an element is dropped.
     """
 
+    p: float
+
     def __init__(self, p: float = 0.5):
         super().__init__("alpha_dropout", p=p)
 
@@ -320,6 +530,8 @@ class FeatureAlphaDropout(Activation):
     p : float, optional
         The probability that a channel is dropped.
     """
+
+    p: float
 
     def __init__(self, p: float = 0.5):
         super().__init__("feature_alpha_dropout", p=p)
@@ -356,52 +568,46 @@ class MultiheadAttention(Layer):
     Vaswani et al., Attention is all you need, arXiv:1706.03762.
     """
 
+    _fixed = ("embed_dim", "bias", "add_bias_kv", "kdim", "vdim")
+    _requires = ("embed_dim % num_heads == 0", "0 <= dropout <= 1")
+
     def __init__(
         self,
-        embed_dim: int,
-        num_heads: int,
-        dropout: float = 0.0,
+        embed_dim: Count,
+        num_heads: Count,
+        dropout: Number = 0.0,
         bias: bool = True,
         add_bias_kv: bool = False,
         add_zero_attn: bool = False,
-        kdim: int | None = None,
-        vdim: int | None = None,
+        kdim: Count | None = None,
+        vdim: Count | None = None,
         batch_first: bool = False,
         *,
         rng: Any = None,
         dtype: Any = None,
         device: Any = None,
     ):
-        for name, value in (("embed_dim", embed_dim), ("num_heads", num_heads)):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(
-                    f"MultiheadAttention: {name} must be a positive integer, got {value!r}"
-                )
-        if embed_dim % num_heads:
-            raise ValueError(
-                "MultiheadAttention: embed_dim must be divisible by num_heads, got"
-                f" {embed_dim} and {num_heads}"
-            )
-        if not 0 <= dropout <= 1:
-            raise ValueError(f"MultiheadAttention: dropout must be from 0 to 1, got {dropout}")
         self._init(rng, dtype, device)
         self.embed_dim, self.num_heads, self.dropout = embed_dim, num_heads, dropout
-        self.add_zero_attn, self.batch_first = add_zero_attn, batch_first
-        self.kdim, self.vdim = kdim or embed_dim, vdim or embed_dim
+        self.bias, self.add_bias_kv, self.add_zero_attn = bias, add_bias_kv, add_zero_attn
+        self.kdim = embed_dim if kdim is None else kdim
+        self.vdim = embed_dim if vdim is None else vdim
+        self.batch_first = batch_first
+        embed_dim = self.embed_dim
         shapes = {"in_proj_weight": (3 * embed_dim, embed_dim)}
         if not self.kdim == self.vdim == embed_dim:
             sizes = {"q": embed_dim, "k": self.kdim, "v": self.vdim}
             shapes = {f"{name}_proj_weight": (embed_dim, size) for name, size in sizes.items()}
         for name, shape in shapes.items():
             self._register_uniform(name, shape, sqrt(6 / sum(shape)))  # Glorot's bound
-        if bias:
-            self._register("in_proj_bias", self._full((3 * embed_dim,), 0.0))
-        if add_bias_kv:
-            for name in ("bias_k", "bias_v"):
+        self._register("in_proj_bias", self._full((3 * embed_dim,), 0.0) if bias else None)
+        for name in ("bias_k", "bias_v"):
+            if add_bias_kv:
                 self._register_uniform(name, (1, 1, embed_dim), sqrt(3 / embed_dim))
+            else:
+                self._register(name, None)
         self._register_uniform("out_proj.weight", (embed_dim, embed_dim), sqrt(1 / embed_dim))
-        if bias:
-            self._register("out_proj.bias", self._full((embed_dim,), 0.0))
+        self._register("out_proj.bias", self._full((embed_dim,), 0.0) if bias else None)
 
     def forward(
         self,
@@ -488,17 +694,25 @@ class MultiheadAttention(Layer):
         self, query: Any, key: Any, attn_mask: Any, key_padding_mask: Any, is_causal: bool
     ) -> dict[str, Any]:
         weights = {name.replace(".", "_"): w for name, w in self._named_parameters().items()}
-        length_axis = -2 if self.batch_first else 0
-        batch = query.shape[:-2] if self.batch_first else query.shape[1:-1]
-        score_shape = (*batch, self.num_heads, query.shape[length_axis], key.shape[length_axis])
         return {
             **weights,
-            **mask_kwargs("MultiheadAttention", score_shape, query, attn_mask, key_padding_mask),
+            **self._masks(query, key, attn_mask, key_padding_mask),
             "num_heads": self.num_heads,
             "add_zero_attn": self.add_zero_attn,
             "batch_first": self.batch_first,
             "is_causal": is_causal,
         }
+
+    def _masks(self, query: Any, key: Any, attn_mask: Any, key_padding_mask: Any) -> dict[str, Any]:
+        if attn_mask is None is key_padding_mask:
+            return {}
+        if any(find_backend(x) is None or x.ndim < 2 for x in (query, key)):
+            return {}  # the function says what is wrong
+        length_axis = -2 if self.batch_first else 0
+        batch = query.shape[:-2] if self.batch_first else query.shape[1:-1]
+        score_shape = (*batch, self.num_heads, query.shape[length_axis], key.shape[length_axis])
+        layer = type(self).__name__
+        return mask_kwargs(layer, score_shape, query, attn_mask, key_padding_mask)
 
     if TYPE_CHECKING:
 
@@ -539,42 +753,47 @@ class AdaptiveLogSoftmaxWithLoss(Layer):
     Grave et al., Efficient softmax approximation for GPUs, arXiv:1609.04309.
     """
 
+    _fixed = ("in_features", "n_classes", "cutoffs", "div_value", "head_bias")
+    _requires = ("div_value > 0", "-(2**31) <= ignore_index < 2**31")
+
     def __init__(
         self,
-        in_features: int,
-        n_classes: int,
-        cutoffs: Sequence[int],
-        div_value: float = 4.0,
+        in_features: Count,
+        n_classes: Count,
+        cutoffs: Counts,
+        div_value: Number = 4.0,
         head_bias: bool = False,
         *,
-        ignore_index: int = -100,
-        reduction: str = "mean",
+        ignore_index: Integer = -100,
+        reduction: Literal["mean", "sum", "none"] = "mean",
         rng: Any = None,
         dtype: Any = None,
         device: Any = None,
     ):
-        bounds = [*cutoffs, n_classes]
-        if len(bounds) < 2 or any(a >= b for a, b in pairwise([0, *bounds])):
+        self._init(rng, dtype, device)
+        self.in_features, self.n_classes, self.cutoffs = in_features, n_classes, cutoffs
+        self.div_value, self.head_bias = div_value, head_bias
+        self.ignore_index, self.reduction = ignore_index, reduction
+        bounds = [*self.cutoffs, self.n_classes]
+        if len(bounds) < 2 or any(a >= b for a, b in pairwise(bounds)):
             raise ValueError(
                 "AdaptiveLogSoftmaxWithLoss: cutoffs must increase from 1 at least to n_classes - 1"
-                f" at most, got {list(cutoffs)} with n_classes {n_classes}"
+                f" at most, got {list(self.cutoffs)} with n_classes {self.n_classes}"
             )
-        self._init(rng, dtype, device)
-        self.in_features, self.n_classes = in_features, n_classes
-        self.cutoffs, self.div_value, self.head_bias = tuple(bounds), div_value, head_bias
-        self.ignore_index, self.reduction = ignore_index, reduction
         n_head = bounds[0] + len(bounds) - 1
-        self._register_linear("head", n_head, in_features)
+        self._register_linear("head", n_head, self.in_features)
         if head_bias:
-            self._register_uniform("head.bias", (n_head,), sqrt(1 / in_features))
+            self._register_uniform("head.bias", (n_head,), sqrt(1 / self.in_features))
+        else:
+            self._register("head.bias", None)
         for i, (start, end) in enumerate(pairwise(bounds)):
-            features = int(in_features // div_value ** (i + 1))
+            features = int(self.in_features // self.div_value ** (i + 1))
             if features < 1:
                 raise ValueError(
                     "AdaptiveLogSoftmaxWithLoss: div_value leaves no features to cluster"
-                    f" {i}, got {div_value} with in_features {in_features}"
+                    f" {i}, got {self.div_value} with in_features {self.in_features}"
                 )
-            self._register_linear(f"tail.{i}.0", features, in_features)
+            self._register_linear(f"tail.{i}.0", features, self.in_features)
             self._register_linear(f"tail.{i}.1", end - start, features)
 
     def _register_linear(self, name: str, n_out: int, n_in: int) -> None:
@@ -609,7 +828,7 @@ class AdaptiveLogSoftmaxWithLoss(Layer):
         kwargs = self._loss_kwargs()
         by_argument = ax.adaptive_log_softmax_with_loss.vjp(tuple(g), x, target, **kwargs)
         gradients = {"x": by_argument["x"], "head.weight": by_argument["head_weight"]}
-        if self.head_bias:
+        if "head_bias" in by_argument:
             gradients["head.bias"] = by_argument["head_bias"]
         for i, pair in enumerate(by_argument["tail_weights"]):
             gradients |= {f"tail.{i}.{j}.weight": part for j, part in enumerate(pair)}
@@ -621,7 +840,7 @@ class AdaptiveLogSoftmaxWithLoss(Layer):
 
     def _kwargs(self) -> dict[str, Any]:
         weights = self._named_parameters()
-        tails = [f"tail.{i}" for i in range(len(self.cutoffs) - 1)]
+        tails = [f"tail.{i}" for i in range(len(self.cutoffs))]
         return {
             "head_weight": weights["head.weight"],
             "tail_weights": [(weights[f"{t}.0.weight"], weights[f"{t}.1.weight"]) for t in tails],

@@ -8,24 +8,27 @@ from typing import Any, Self
 
 import numpy as np
 
+from .._dispatch import find_backend, is_floating
+from .._errors import describe_value
 from ._layers import Layer
 
 
 class PlainModule(Layer):
-    """A layer that stores its arrays in a dictionary and has attributes for those without a dot."""
+    """A layer that stores its arrays in a dictionary and has them as attributes."""
 
-    training = False
+    _arrays: Mapping[str, Any] = {}
 
     @abstractmethod
     def _asarray(self, value: Any, dtype: Any) -> Any:
         """Return a NumPy array as an array of the library."""
 
     def _init(self, rng: Any, dtype: Any, device: Any) -> None:
-        self._arrays: dict[str, Any] = {}
-        self._rng, self._dtype, self._device = rng, dtype, device
+        super()._init(rng, dtype, device)
+        self.training = False
 
     def _register(self, name: str, array: Any) -> None:
-        self._arrays[name] = array
+        if array is not None:
+            self._arrays = {**self._arrays, name: array}
 
     def state_dict(self) -> dict[str, Any]:
         """Return the parameters by name."""
@@ -62,7 +65,8 @@ class PlainModule(Layer):
 
     @classmethod
     def _kwargs_from_state(cls, state_dict: Mapping[str, Any]) -> dict[str, Any]:
-        return {"dtype": to_numpy(next(iter(state_dict.values()))).dtype} if state_dict else {}
+        arrays = map(to_numpy, state_dict.values())
+        return {"dtype": next((array.dtype for array in arrays if is_floating(array)), None)}
 
     def train(self, mode: bool = True) -> Self:
         """Set training mode, or evaluation mode if `mode` is False."""
@@ -77,13 +81,63 @@ class PlainModule(Layer):
         return self.forward(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
-        arrays = self.__dict__.get("_arrays", {})
-        if name in arrays:
-            return arrays[name]
+        if name in self._arrays:
+            return self._arrays[name]
+        if any(other.startswith(f"{name}.") for other in self._arrays):
+            return _Part(self, name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self._arrays:
+            self._arrays = {**self._arrays, name: self._checked_parameter(name, value)}
+        elif name.startswith("_") or name in self._specs() or find_backend(value) is None:
+            super().__setattr__(name, value)
+        else:
+            raise ValueError(
+                f"{type(self).__name__}: the parameters are {list(self._arrays)}, got one more,"
+                f" {name}"
+            )
+
+    def __delattr__(self, name: str) -> None:
+        if name in self._arrays:
+            raise AttributeError(f"{type(self).__name__}: {name} cannot be deleted")
+        super().__delattr__(name)
+
+    def _checked_parameter(self, name: str, value: Any) -> Any:
+        """Return an array that may take the place of a parameter."""
+        layer, old = type(self).__name__, self._arrays[name]
+        backend = find_backend(old)
+        if backend is None:  # what a transform of JAX puts there
+            return value
+        if find_backend(value) is not backend:
+            got = describe_value(value)
+            raise TypeError(f"{layer}: {name} must be an array of {backend.name}, got {got}")
+        if tuple(value.shape) != tuple(old.shape):
+            raise ValueError(
+                f"{layer}: {name} must have the shape {tuple(old.shape)}, got {tuple(value.shape)}"
+            )
+        if value.dtype != old.dtype:
+            raise TypeError(f"{layer}: {name} must have the dtype {old.dtype}, got {value.dtype}")
+        return np.asarray(value) if isinstance(value, np.generic) else value
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.extra_repr()})"
+
+
+class _Part:
+    """The parameters of a layer whose names begin with a prefix and a dot."""
+
+    def __init__(self, layer: PlainModule, prefix: str) -> None:
+        vars(self).update(_layer=layer, _prefix=prefix)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._layer, f"{self._prefix}.{name}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._layer, f"{self._prefix}.{name}", value)
+
+    def __getitem__(self, i: int) -> Any:
+        return getattr(self, str(i))
 
 
 def to_numpy(value: Any) -> Any:

@@ -23,6 +23,10 @@ from ._module import PlainModule
 __all__ = _layers.__all__
 
 
+_NOT_DATA = ("_arrays", "_rng", "_dtype", "_device")
+"""The parameters, and the attributes that a layer does not need once it has them."""
+
+
 class JaxLayer(PlainModule):
     """A layer whose parameters are JAX arrays; each subclass is registered as a pytree."""
 
@@ -32,7 +36,7 @@ class JaxLayer(PlainModule):
 
     def _full(self, shape: tuple[int, ...], value: float) -> Any:
         dtype = jnp.result_type(float) if self._dtype is None else self._dtype
-        return jnp.full(shape, value, dtype)
+        return jnp.full(shape, value, dtype, device=self._device)
 
     def _next_rng(self) -> Any:
         if self._rng is None:
@@ -45,23 +49,23 @@ class JaxLayer(PlainModule):
 
     @classmethod
     def _kwargs_from_state(cls, state_dict: Mapping[str, Any]) -> dict[str, Any]:
-        return {**super()._kwargs_from_state(state_dict), "rng": jax.random.key(0)}
+        dtype = super()._kwargs_from_state(state_dict)["dtype"]
+        dtype = None if dtype is None else jax.dtypes.canonicalize_dtype(dtype)
+        return {"dtype": dtype, "rng": jax.random.key(0)}
 
     def tree_flatten_with_keys(self) -> Any:
         """Return the parameters with their keys, and all other attributes as hashable data."""
-        others = {k: v for k, v in self.__dict__.items() if k not in ("_arrays", "_rng")}
+        others = sorted((k, v) for k, v in self.__dict__.items() if k not in _NOT_DATA)
         keys = [jax.tree_util.GetAttrKey(name) for name in self._arrays]
-        constants = tuple(sorted(others.pop("constants", {}).items()))
-        aux_data = (tuple(self._arrays), constants, tuple(sorted(others.items())))
+        aux_data = (tuple(self._arrays), tuple(others))
         return list(zip(keys, self._arrays.values(), strict=True)), aux_data
 
     @classmethod
     def tree_unflatten(cls, aux_data: Any, leaves: Any) -> Self:
         """Return the layer with these parameters and attributes."""
-        names, constants, others = aux_data
+        names, others = aux_data
         layer = object.__new__(cls)
-        layer.__dict__.update(others, _rng=None, constants=dict(constants))
-        layer._arrays = dict(zip(names, leaves, strict=True))
+        layer.__dict__.update(others, _arrays=dict(zip(names, leaves, strict=True)))
         return layer
 
 

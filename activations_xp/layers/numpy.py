@@ -25,7 +25,8 @@ class NumpyLayer(PlainModule):
     """A layer whose parameters are NumPy arrays."""
 
     def _full(self, shape: tuple[int, ...], value: float) -> Any:
-        return np.full(shape, value, np.float64 if self._dtype is None else self._dtype)
+        dtype = np.float64 if self._dtype is None else self._dtype
+        return np.full(shape, value, dtype, device=self._device)
 
     def _asarray(self, value: Any, dtype: Any) -> Any:
         return value.astype(dtype)

@@ -12,6 +12,7 @@ tensor([-1.,  2.])
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -26,29 +27,37 @@ __all__ = _layers.__all__
 class TorchLayer(Layer, torch.nn.Module):
     """A layer that is a module of PyTorch."""
 
-    def _init(self, rng: Any, dtype: Any, device: Any) -> None:
-        torch.nn.Module.__init__(self)
-        self._rng, self._dtype, self._device = rng, dtype, device
+    _names: tuple[str, ...] = ()
 
     def _full(self, shape: tuple[int, ...], value: float) -> Any:
         dtype = self._dtype or torch.get_default_dtype()
         return torch.full(shape, value, dtype=dtype, device=self._device)
 
     def _register(self, name: str, array: Any) -> None:
+        self._names = (*self._names, name)
         *path, name = name.split(".")
         module: torch.nn.Module = self
-        for part in path:
+        for part, child in pairwise([*path, name]):
             if part not in module._modules:
-                module.add_module(part, torch.nn.Module())
+                is_list = child.isdigit()
+                module.add_module(part, torch.nn.ModuleList() if is_list else torch.nn.Module())
             module = module.get_submodule(part)
-        module.register_parameter(name, torch.nn.Parameter(array))
+        module.register_parameter(name, None if array is None else torch.nn.Parameter(array))
 
     def _named_parameters(self) -> dict[str, Any]:
-        return dict(self.named_parameters())
+        parameters = {}
+        for name in self._names:
+            value: Any = self
+            for part in name.split("."):
+                value = getattr(value, part)
+            if value is not None:
+                parameters[name] = value
+        return parameters
 
     @classmethod
     def _kwargs_from_state(cls, state_dict: Mapping[str, Any]) -> dict[str, Any]:
-        return {"dtype": _as_tensor(next(iter(state_dict.values()))).dtype} if state_dict else {}
+        tensors = map(_as_tensor, state_dict.values())
+        return {"dtype": next((t.dtype for t in tensors if t.is_floating_point()), None)}
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Set the parameters to arrays of any library, as `torch.nn.Module.load_state_dict`."""
