@@ -100,6 +100,18 @@ def test_every_layer(layers, backend):
                 )
 
 
+def test_state_that_is_refused(layers, backend):
+    with pytest.raises(TypeError, match=r"^PReLU: state_dict must be a mapping, got \[1.0\]"):
+        layers.PReLU.from_state_dict([1.0])
+    with pytest.raises(TypeError, match=r"^PReLU: state_dict must be a mapping, got None"):
+        layers.PReLU().load_state_dict(None)
+    if backend.library != "torch":  # which takes the real parts, and warns
+        for value in (np.ones(1, complex), np.array(["1"]), None):
+            with pytest.raises(TypeError, match=r"^PReLU: weight must be an array of real numbers"):
+                layers.PReLU().load_state_dict({"weight": value})
+    assert layers.PReLU.from_state_dict({"weight": [1]}).weight[0] == 1
+
+
 @pytest.mark.once
 def test_repr():
     layers = numpy_layers

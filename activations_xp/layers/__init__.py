@@ -5,5 +5,6 @@ Those of ``activations_xp.layers.torch`` are instances of `torch.nn.Module`, tho
 objects. Names, arguments and the contents of a ``state_dict`` are the same in all three.
 
 The arguments of a layer are attributes, and those that do not fix the shapes of parameters may be
-set, as in ``layer.p = 0.1``. Parameters may be set to arrays like those that they are.
+set, as in ``layer.p = 0.1``. Parameters may be set to arrays like those that they are. Layers begin
+in evaluation mode, but those of PyTorch in training mode, as all its modules do.
 """

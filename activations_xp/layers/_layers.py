@@ -83,6 +83,8 @@ CountOrCounts: TypeAlias = Annotated[
     ParameterSpec("a positive integer or a tuple of them", convert=_count_or_counts),
 ]
 
+_MODE = parse_annotation(bool)
+
 _ANY = np.empty((1,) * 64)
 """An array to check arguments beside before there is one; it has as many axes as any."""
 
@@ -152,9 +154,12 @@ class Layer(ABC):
 
         Raises
         ------
+        TypeError
+            If it is no mapping, or an array is not one of real numbers.
         ValueError
             If a name is missing or unknown, or an array has another shape.
         """
+        cls._check_mapping(state_dict)
         names = inspect.signature(cls).parameters
         for name, value in cls._kwargs_from_state(state_dict).items():
             if name in names and kwargs.get(name) is None:
@@ -162,6 +167,12 @@ class Layer(ABC):
         layer = cls(*args, **kwargs)
         layer.load_state_dict(state_dict)
         return layer
+
+    @classmethod
+    def _check_mapping(cls, state_dict: Any) -> None:
+        if not isinstance(state_dict, Mapping):
+            got = describe_value(state_dict)
+            raise TypeError(f"{cls.__name__}: state_dict must be a mapping, got {got}")
 
     def _init(self, rng: Any, dtype: Any, device: Any) -> None:
         """Initialize the object, with `rng`, `dtype` and `device` for the parameters to come."""
@@ -189,7 +200,7 @@ class Layer(ABC):
 
     def _specs(self) -> dict[str, ParameterSpec | None]:
         """Return the specifications of the attributes that are checked."""
-        return {**self._arguments, "training": parse_annotation(bool)}
+        return {**self._arguments, "training": _MODE}
 
     def _constraints(self) -> Iterable[Constraint]:
         """Return the conditions on them."""

@@ -8,8 +8,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from .._dispatch import find_backend, is_floating
+from .._dispatch import backend_of, find_backend, is_floating
 from .._errors import describe_value
+from .._parameters import REAL
 from ._layers import Layer
 
 
@@ -46,9 +47,12 @@ class PlainModule(Layer):
 
         Raises
         ------
+        TypeError
+            If it is no mapping, or an array is not one of real numbers.
         ValueError
             If a name is missing or unknown, or an array has another shape.
         """
+        self._check_mapping(state_dict)
         layer = type(self).__name__
         if self._arrays.keys() != state_dict.keys():
             raise ValueError(
@@ -56,6 +60,9 @@ class PlainModule(Layer):
             )
         values = {name: to_numpy(state_dict[name]) for name in self._arrays}
         for name, array in self._arrays.items():
+            if not backend_of(values[name]).isdtype(values[name], REAL):
+                got = describe_value(state_dict[name])
+                raise TypeError(f"{layer}: {name} must be an array of real numbers, got {got}")
             if values[name].shape != tuple(array.shape):
                 raise ValueError(
                     f"{layer}: {name} must have the shape {tuple(array.shape)}, got"

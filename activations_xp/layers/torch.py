@@ -61,6 +61,7 @@ class TorchLayer(Layer, torch.nn.Module):
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Set the parameters to arrays of any library, as `torch.nn.Module.load_state_dict`."""
+        self._check_mapping(state_dict)
         state = {name: _as_tensor(value) for name, value in state_dict.items()}
         return torch.nn.Module.load_state_dict(self, state, *args, **kwargs)
 
