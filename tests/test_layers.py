@@ -8,6 +8,7 @@ import inspect
 import pickle
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 from oracle import required_parameters, vjp
@@ -109,7 +110,17 @@ def test_state_that_is_refused(layers, backend):
         for value in (np.ones(1, complex), np.array(["1"]), None):
             with pytest.raises(TypeError, match=r"^PReLU: weight must be an array of real numbers"):
                 layers.PReLU().load_state_dict({"weight": value})
-    assert layers.PReLU.from_state_dict({"weight": [1]}).weight[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"), [("bfloat16", "bfloat16"), ("f2", "float16"), (int, "")]
+)
+def test_dtype_of_a_state(given, kept, layers, backend):
+    """It is kept, also where NumPy alone does not know it; integers become the default."""
+    state = {"weight": np.ones(3, ml_dtypes.bfloat16 if given == "bfloat16" else given)}
+    weight = layers.PReLU.from_state_dict(state, 3).weight
+    assert backend.dtype_of(weight) == (kept or backend.dtype_of(layers.PReLU().weight))
+    np.testing.assert_array_equal(to_float64(backend, weight), np.ones(3))
 
 
 @pytest.mark.once

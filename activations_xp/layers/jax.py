@@ -50,6 +50,9 @@ class JaxLayer(PlainModule):
     @classmethod
     def _kwargs_from_state(cls, state_dict: Mapping[str, Any]) -> dict[str, Any]:
         dtype = super()._kwargs_from_state(state_dict)["dtype"]
+        names = {str(getattr(value, "dtype", "")) for value in state_dict.values()}
+        if names == {"torch.bfloat16"}:  # which is float32 as an array of NumPy
+            dtype = jnp.bfloat16
         dtype = None if dtype is None else jax.dtypes.canonicalize_dtype(dtype)
         return {"dtype": dtype, "rng": jax.random.key(0)}
 

@@ -67,7 +67,11 @@ class TorchLayer(Layer, torch.nn.Module):
 
 
 def _as_tensor(value: Any) -> Any:
-    return value if isinstance(value, torch.Tensor) else torch.tensor(to_numpy(value))
+    if isinstance(value, torch.Tensor):
+        return value
+    array = to_numpy(value)
+    is_bfloat16 = array.dtype.name == "bfloat16"  # which torch.tensor does not know of NumPy
+    return torch.tensor(array.astype("f4")).bfloat16() if is_bfloat16 else torch.tensor(array)
 
 
 # fmt: off
