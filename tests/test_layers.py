@@ -326,6 +326,7 @@ def test_parameters_that_are_refused(layers, backend):
         attention.in_proj_bias = attention.in_proj_weight[:, 0]
     with pytest.raises(ValueError, match=r"out_proj.weight must have the shape \(8, 8\)"):
         attention.out_proj.weight = attention.in_proj_weight
+    assert copy.copy(attention.out_proj).weight is attention.out_proj.weight
 
 
 @pytest.mark.libraries("torch")

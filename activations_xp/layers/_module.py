@@ -138,6 +138,8 @@ class _Part:
         vars(self).update(_layer=layer, _prefix=prefix)
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # what copy and pickle ask an object that has nothing yet
+            raise AttributeError(name)
         return getattr(self._layer, f"{self._prefix}.{name}")
 
     def __setattr__(self, name: str, value: Any) -> None:
