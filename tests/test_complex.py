@@ -117,7 +117,7 @@ def test_derivative(holomorphic, backend):
 
 
 @pytest.mark.libraries("torch")
-def test_autograd(takes_complex):
+def test_autograd(takes_complex, backend):
     """Autograd and torch.func give the vjp, also where they differentiate it again."""
     import torch
 
@@ -137,7 +137,7 @@ def test_autograd(takes_complex):
 
 
 @pytest.mark.libraries("torch")
-def test_gradcheck(takes_complex):
+def test_gradcheck(takes_complex, backend):
     import torch
 
     for _, parameters in cases(takes_complex):
@@ -146,7 +146,7 @@ def test_gradcheck(takes_complex):
 
 
 @pytest.mark.libraries("jax")
-def test_jax_vjp(takes_complex):
+def test_jax_vjp(takes_complex, backend):
     import jax
     import jax.numpy as jnp
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import sys
+import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -50,6 +52,31 @@ def result_dtype(y: A, dtype: Any) -> A:
             raise TypeError(f"dtype must be one of x's library, got {dtype!r}")
         dtype = getattr(xp, dtype)
     return cast(A, xp.astype(y, dtype))
+
+
+def warn_caller(message: str) -> None:
+    """Warn at the line that called this package."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_PACKAGE):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, stacklevel=level)
+
+
+_PACKAGE = __name__.partition(".")[0]
+
+
+def call_with_out(function: Any, x: A, /, *args: Any, out: Any, **kwargs: Any) -> A:
+    """Return the function of `x`, written to `out`; a tensor takes the shape of the result."""
+    if not hasattr(out, "resize_"):
+        return cast(A, function(x, *args, out=out, **kwargs))
+    source = x.clone() if out is x and hasattr(x, "clone") else x
+    value = function(source, *args, **kwargs)
+    if tuple(out.shape) != tuple(value.shape) and is_floating(out):
+        if 0 not in out.shape:
+            shapes = f"{tuple(out.shape)} was resized to {tuple(value.shape)}"
+            warn_caller(f"{function.__name__}: out of shape {shapes}")
+        out.resize_(value.shape)
+    return cast(A, assign(function.__name__, "out", out, value))
 
 
 def inplace_if(inplace: bool, function: Any, x: A, /, *args: Any, **kwargs: Any) -> A:

@@ -188,6 +188,8 @@ def multi_hot(
 
 def normalize(x: A, axis: Axes = -1, order: int = 2, epsilon: float | None = None) -> A:
     """Return x divided by its norm along `axis`, or by `epsilon` if that is larger."""
+    if not isinstance(order, int) or order < 1:
+        raise ValueError(f"normalize: order must be a positive integer, got {order!r}")
     return ax.normalize(x, axis, order, EPSILON if epsilon is None else epsilon)
 
 

@@ -4,7 +4,7 @@
 array if its library allows that, and refuse a result of another dtype. Integers, which torch
 refuses, become the default floating dtype. A bad value raises a ValueError that is a RuntimeError,
 too, as in torch; its message has the names of `activations_xp`. Unlike in torch, `beta` may not be
-0 in softplus, `p` must be positive in normalize, and `eps` may not be negative.
+0 in softplus.
 
 Random functions take `rng` in addition, as in `activations_xp`, because JAX needs a key. The same
 seed gives other numbers than torch's own functions draw.
@@ -12,23 +12,30 @@ seed gives other numbers than torch's own functions draw.
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Sequence
+from math import lcm, prod
 from operator import index
 from typing import Any, Literal, TypeAlias
 
 from .. import functions as ax
-from .._dispatch import backend_of, find_backend, is_floating
+from .._dispatch import assign, backend_of, find_backend, is_floating, sample_uniform
 from .._errors import describe_value
 from .._torch_masks import mask_and_bias, mask_kwargs
-from .._typing import A
-from ._conventions import astype, inplace_if, reraise_as
+from .._typing import NUMBER, A
+from ..numerics.arrays import axes_size
+from ._conventions import astype, call_with_out, inplace_if, reraise_as, warn_caller
 
 __all__ = [
     "alpha_dropout",
+    "batch_norm",
     "celu",
     "celu_",
     "dropout",
+    "dropout1d",
+    "dropout2d",
+    "dropout3d",
     "elu",
     "elu_",
     "erf",
@@ -39,12 +46,14 @@ __all__ = [
     "feature_alpha_dropout",
     "gelu",
     "glu",
+    "group_norm",
     "gumbel_softmax",
     "hardshrink",
     "hardsigmoid",
     "hardswish",
     "hardtanh",
     "hardtanh_",
+    "instance_norm",
     "layer_norm",
     "leaky_relu",
     "leaky_relu_",
@@ -101,12 +110,12 @@ class BadAttentionError(BadValueError, AssertionError):
 
 def threshold(input: A, threshold: float, value: float, inplace: bool = False) -> A:
     """Return `input` where it exceeds `threshold`, and `value` elsewhere."""
-    return inplace_if(inplace, ax.threshold, input, threshold, value)
+    return inplace_if(inplace, _with_integers(ax.threshold), input, threshold, value)
 
 
 def threshold_(input: A, threshold: float, value: float) -> A:
     """Apply `threshold` in place."""
-    return inplace_if(True, ax.threshold, input, threshold, value)
+    return inplace_if(True, _with_integers(ax.threshold), input, threshold, value)
 
 
 def relu(input: A, inplace: bool = False) -> A:
@@ -127,6 +136,8 @@ def glu(input: A, dim: int = -1) -> A:
 
 def relu6(input: A, inplace: bool = False) -> A:
     """Return `input` clipped to [0, 6]."""
+    if _is_integral(input):
+        return hardtanh(input, 0, 6, inplace)
     return inplace_if(inplace, ax.relu6, input)
 
 
@@ -212,7 +223,7 @@ def rrelu_(
 
 def hardtanh(input: A, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> A:
     """Return `input` clipped to [min_val, max_val]."""
-    return inplace_if(inplace, ax.hard_tanh, input, min_val, max_val)
+    return inplace_if(inplace, _with_integers(ax.hard_tanh), input, min_val, max_val)
 
 
 def hardtanh_(input: A, min_val: float = -1, max_val: float = 1) -> A:
@@ -242,24 +253,36 @@ def mish(input: A, inplace: bool = False) -> A:
 
 def logsigmoid(input: A, *, out: A | None = None) -> A:
     """Return log(sigmoid(input))."""
-    return ax.log_sigmoid(input, out=out)
+    return ax.log_sigmoid(input) if out is None else call_with_out(ax.log_sigmoid, input, out=out)
 
 
 @reraise_as(BadValueError)
 def gelu(input: A, *, approximate: Literal["none", "tanh"] = "none", out: A | None = None) -> A:
     """Return input*Phi(input), Phi the standard normal distribution, or its tanh approximation."""
-    return ax.gelu(input, _check_approximate(approximate), out=out)
+    return (
+        ax.gelu(input, _check_approximate(approximate))
+        if out is None
+        else call_with_out(ax.gelu, input, _check_approximate(approximate), out=out)
+    )
 
 
 def hardshrink(input: A, lambd: float = 0.5, *, out: A | None = None) -> A:
     """Return `input` where abs(input) > lambd, and 0 elsewhere."""
-    return ax.hard_shrink(input, lambd, out=out)
+    return (
+        ax.hard_shrink(input, lambd)
+        if out is None
+        else call_with_out(ax.hard_shrink, input, lambd, out=out)
+    )
 
 
 @reraise_as(BadValueError)
 def softshrink(input: A, lambd: float = 0.5, *, out: A | None = None) -> A:
     """Return `input` moved towards 0 by `lambd`, and 0 where abs(input) <= lambd."""
-    return ax.soft_shrink(input, lambd, out=out)
+    return (
+        ax.soft_shrink(input, lambd)
+        if out is None
+        else call_with_out(ax.soft_shrink, input, lambd, out=out)
+    )
 
 
 def tanhshrink(input: A) -> A:
@@ -275,7 +298,11 @@ def softsign(input: A) -> A:
 @reraise_as(BadValueError)
 def softplus(input: A, beta: float = 1, threshold: float = 20, *, out: A | None = None) -> A:
     """Return log(1 + exp(beta*input))/beta, and `input` where beta*input > threshold."""
-    return ax.softplus(input, beta, threshold, out=out)
+    return (
+        ax.softplus(input, beta, threshold)
+        if out is None
+        else call_with_out(ax.softplus, input, beta, threshold, out=out)
+    )
 
 
 def softmin(input: A, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> A:
@@ -319,7 +346,7 @@ def dropout(
     input: A, p: float = 0.5, training: bool = True, inplace: bool = False, *, rng: Any = None
 ) -> A:
     """Return 0 with probability `p` and input/(1 - p) otherwise, in training; else `input`."""
-    return inplace_if(inplace, ax.dropout, input, p, _check_training("dropout", training), rng=rng)
+    return _drop(ax.dropout, input, p, training, inplace, rng=rng)  # type: ignore[no-any-return]
 
 
 @reraise_as(BadValueError)
@@ -327,8 +354,7 @@ def alpha_dropout(
     input: A, p: float = 0.5, training: bool = False, inplace: bool = False, *, rng: Any = None
 ) -> A:
     """Drop elements in training such that the mean and the variance after `selu` are kept."""
-    training = _check_training("alpha_dropout", training)
-    return inplace_if(inplace, ax.alpha_dropout, input, p, training, rng=rng)
+    return _drop(ax.alpha_dropout, input, p, training, inplace, rng=rng)  # type: ignore[no-any-return]
 
 
 @reraise_as(BadValueError)
@@ -336,8 +362,186 @@ def feature_alpha_dropout(
     input: A, p: float = 0.5, training: bool = False, inplace: bool = False, *, rng: Any = None
 ) -> A:
     """Drop whole channels in training such that the mean and the variance after `selu` are kept."""
-    training = _check_training("feature_alpha_dropout", training)
-    return inplace_if(inplace, ax.feature_alpha_dropout, input, p, training, rng=rng)
+    return _drop(ax.feature_alpha_dropout, input, p, training, inplace, rng=rng)  # type: ignore[no-any-return]
+
+
+def _drop(function: Any, x: Any, p: Any, training: Any, inplace: bool, **noise: Any) -> Any:
+    """Return a dropout of x in training, and otherwise x itself, of any dtype."""
+    training = _check_training(function.__name__, training)
+    if not training and find_backend(x) is not None and isinstance(p, NUMBER) and 0 <= p <= 1:
+        return x
+    return inplace_if(inplace, function, x, p, training, **noise)
+
+
+@reraise_as(BadValueError)
+def dropout1d(
+    input: A, p: float = 0.5, training: bool = True, inplace: bool = False, *, rng: Any = None
+) -> A:
+    """Drop whole channels in training: `input` has the shape (C, L) or (N, C, L)."""
+    if getattr(input, "ndim", 3) not in (2, 3):
+        raise ValueError(f"dropout1d: input must have 2 or 3 dimensions, got {input.ndim}")
+    channels = input.shape[:-1] if find_backend(input) else ()
+    return _drop_channels("dropout1d", channels, input, p, training, inplace, rng)  # type: ignore[no-any-return]
+
+
+@reraise_as(BadValueError)
+def dropout2d(
+    input: A, p: float = 0.5, training: bool = True, inplace: bool = False, *, rng: Any = None
+) -> A:
+    """Drop whole channels in training: `input` has the shape (N, C, ...)."""
+    channels = input.shape[:2] if find_backend(input) else ()
+    ndim = getattr(input, "ndim", 4)
+    if ndim == 3:
+        warn_caller(
+            "dropout2d takes three dimensions as (N, C, L), which will be (C, H, W) in future"
+        )
+    elif ndim != 4:
+        warn_caller(f"dropout2d of {ndim} dimensions is deprecated")
+    if ndim < 2 and training:
+        raise ValueError(f"dropout2d: input must have 2 dimensions at least, got {ndim}")
+    return _drop_channels("dropout2d", channels, input, p, training, inplace, rng)  # type: ignore[no-any-return]
+
+
+@reraise_as(BadValueError)
+def dropout3d(
+    input: A, p: float = 0.5, training: bool = True, inplace: bool = False, *, rng: Any = None
+) -> A:
+    """Drop whole channels in training: `input` has the shape (C, D, H, W) or (N, C, D, H, W)."""
+    ndim = getattr(input, "ndim", 5)
+    if ndim not in (4, 5):
+        warn_caller(f"dropout3d of {ndim} dimensions is deprecated")
+    channels = input.shape[: 2 if ndim == 5 else 1] if find_backend(input) else ()
+    return _drop_channels("dropout3d", channels, input, p, training, inplace, rng)  # type: ignore[no-any-return]
+
+
+def _drop_channels(
+    name: str, channels: Any, x: Any, p: float, training: Any, inplace: bool, rng: Any
+) -> Any:
+    """Return x where each of the channels, its leading axes, is dropped as a whole in training."""
+    training = _check_training(name, training)
+    noise = None
+    if training and find_backend(x) is not None:
+        noise = sample_uniform(name, (*channels, *(1,) * (x.ndim - len(channels))), x, rng)
+    return _drop(ax.dropout, x, p, training, inplace, noise=noise)
+
+
+@reraise_as(BadValueError)
+def group_norm(
+    input: A, num_groups: int, weight: A | None = None, bias: A | None = None, eps: float = 1e-05
+) -> A:
+    """Return `layer_norm` over groups of channels, with a weight and a bias for each channel.
+
+    `input` has the shape (N, C, ...).
+    """
+    channels = _channels("group_norm", input, weight=weight, bias=bias)
+    groups = index(num_groups)
+    if groups < 1 or channels % groups:
+        raise ValueError(f"group_norm: num_groups must divide {channels} channels, got {groups}")
+    if input.shape[0] * prod(input.shape[2:]) * channels == groups:
+        raise ValueError(
+            f"group_norm: input must have more than 1 value in a group, got {tuple(input.shape)}"
+        )
+    size, spatial = channels // groups, tuple(input.shape[2:])
+    xp = backend_of(input).xp
+    x = xp.reshape(input, (input.shape[0], groups, size, *spatial))
+    per_channel = (groups, size, *(1,) * len(spatial))
+    weight, bias = (None if w is None else xp.reshape(w, per_channel) for w in (weight, bias))
+    y = ax.layer_norm(x, tuple(range(2, x.ndim)), weight, bias, eps)
+    return xp.reshape(y, input.shape)  # type: ignore[no-any-return]
+
+
+@reraise_as(BadValueError)
+def batch_norm(
+    input: A,
+    running_mean: A | None,
+    running_var: A | None,
+    weight: A | None = None,
+    bias: A | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-05,
+) -> A:
+    """Return weight*(input - mean)/sqrt(variance + eps) + bias for each channel.
+
+    `input` has the shape (N, C, ...). In training mean and variance are those of `input`, and the
+    running ones move towards them in place, by the share `momentum`; otherwise they are the running
+    ones.
+    """
+    if eps < 0 or (training and eps == 0):
+        raise ValueError(f"batch_norm: eps must be positive in training, got {eps}")
+    axes = (0, *range(2, input.ndim))
+    if tuple(input.shape) == (0,):
+        return input  # torch takes it for no channels
+    running = {"running_mean": running_mean, "running_var": running_var}
+    return _channel_norm("batch_norm", input, axes, running, weight, bias, training, momentum, eps)  # type: ignore[no-any-return]
+
+
+@reraise_as(BadValueError)
+def instance_norm(
+    input: A,
+    running_mean: A | None = None,
+    running_var: A | None = None,
+    weight: A | None = None,
+    bias: A | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-05,
+) -> A:
+    """Return `batch_norm` with a mean and a variance for each sample and channel.
+
+    The running ones move towards the mean of those of all samples.
+    """
+    axes = tuple(range(2, input.ndim))
+    running = {"running_mean": running_mean, "running_var": running_var}
+    return _channel_norm(  # type: ignore[no-any-return]
+        "instance_norm", input, axes, running, weight, bias, use_input_stats, momentum, eps
+    )
+
+
+def _channel_norm(
+    name: str,
+    x: Any,
+    axes: tuple[int, ...],
+    running: dict[str, Any],
+    weight: Any,
+    bias: Any,
+    uses_input: bool,
+    momentum: float,
+    eps: float,
+) -> Any:
+    """Return x standardized along `axes`, with its own statistics or with the running ones."""
+    _channels(name, x, **running, weight=weight, bias=bias)
+    xp = backend_of(x).xp
+    per_channel = (1, -1, *(1,) * (x.ndim - 2))
+    mean, variance, weight, bias = (
+        None if array is None else xp.reshape(array, per_channel)
+        for array in (*running.values(), weight, bias)
+    )
+    if not uses_input:
+        if mean is None or variance is None:
+            raise ValueError(f"{name}: running_mean and running_var must be given, got None")
+        y = ax.standardize(x, axes, mean, variance, eps)
+        y = y if weight is None else y * weight
+        return y if bias is None else y + bias
+    count = axes_size(x, axes)
+    if count == 1:
+        raise ValueError(
+            f"{name}: input must have more than 1 value for a mean, got shape {tuple(x.shape)}"
+        )
+    y = ax.layer_norm(x, axes, weight, bias, eps)
+    if mean is not None or variance is not None:
+        z = x.detach() if hasattr(x, "detach") else x
+        z = xp.astype(z, xp.float32) if xp.finfo(z.dtype).bits < 32 else z
+        now = xp.sum(z, axis=axes, keepdims=True) / count
+        square = (z - now) * (z - now)
+        variances = xp.sum(square, axis=axes, keepdims=True) / max(count - 1, 1)
+        for (argument, old), new in zip(running.items(), (now, variances), strict=True):
+            if old is not None:
+                new = xp.reshape(xp.sum(new, axis=0), old.shape) / new.shape[0]
+                assign(
+                    name, argument, old, xp.astype(old * (1 - momentum) + momentum * new, old.dtype)
+                )
+    return y
 
 
 @reraise_as(BadValueError)
@@ -345,7 +549,8 @@ def normalize(
     input: A, p: float = 2.0, dim: Dims | None = 1, eps: float = 1e-12, out: A | None = None
 ) -> A:
     """Return `input` divided by its `p`-norm along `dim`, or by `eps` if that is larger."""
-    return ax.normalize(input, _axes(input, dim), p, eps, out=out)
+    p = 2.0 if p is None else p
+    return call_with_out(ax.normalize, input, _axes(input, dim), p, eps, out=out)
 
 
 @reraise_as(BadValueError)
@@ -411,6 +616,7 @@ def scaled_dot_product_attention(
     heads = [x.shape[-3] for x in (query, key) if getattr(x, "ndim", 0) > 2]
     if not enable_gqa and len(heads) == 2 and heads[1] not in (1, heads[0]):
         raise ValueError(f"scaled_dot_product_attention: enable_gqa must be True for heads {heads}")
+    key, value = _with_as_many_heads(query, key, value) if enable_gqa else (key, value)
     mask, bias = mask_and_bias(attn_mask, query)
     return ax.scaled_dot_product_attention(  # type: ignore[no-any-return]
         query,
@@ -475,6 +681,10 @@ def multi_head_attention_forward(
         if bias_k is not None:
             raise ValueError(f"{name}: bias_k and bias_v must be None with static_k or static_v")
         key, value, weights = _with_static(query, key, value, static_k, static_v, weights)
+    bias_k, bias_v = (
+        b if getattr(b, "ndim", 3) != 1 else backend_of(b).xp.reshape(b, (1, 1, -1))
+        for b in (bias_k, bias_v)
+    )
     score_shape = (*query.shape[1:-1], num_heads, query.shape[0], key.shape[0])
     return ax.multi_head_attention(  # type: ignore[no-any-return]
         query,
@@ -502,48 +712,52 @@ def multi_head_attention_forward(
 
 def exp(input: A, *, out: A | None = None) -> A:
     """Return exp(input)."""
-    return ax.exponential(input, out=out)
+    return ax.exponential(input) if out is None else call_with_out(ax.exponential, input, out=out)
 
 
 def expit(input: A, *, out: A | None = None) -> A:
     """Return 1/(1 + exp(-input)), the sigmoid."""
-    return ax.sigmoid(input, out=out)
+    return ax.sigmoid(input) if out is None else call_with_out(ax.sigmoid, input, out=out)
 
 
 @reraise_as(BadValueError)
 def logit(input: A, eps: float | None = None, *, out: A | None = None) -> A:
-    """Return log(input/(1 - input)), with `input` clipped to [eps, 1 - eps] if `eps` is given."""
-    return ax.logit(input, eps, out=out)
+    """Return log(input/(1 - input)), with `input` clipped to [eps, 1 - eps] if `eps` is given.
+
+    A negative `eps` clips nothing.
+    """
+    eps = None if isinstance(eps, NUMBER) and eps < 0 else eps
+    return ax.logit(input, eps) if out is None else call_with_out(ax.logit, input, eps, out=out)
 
 
 def erf(input: A, *, out: A | None = None) -> A:
     """Return the error function of `input`."""
-    return ax.erf(input, out=out)
+    return ax.erf(input) if out is None else call_with_out(ax.erf, input, out=out)
 
 
 def erfc(input: A, *, out: A | None = None) -> A:
     """Return 1 - erf(input), the complementary error function."""
-    return ax.erfc(input, out=out)
+    return ax.erfc(input) if out is None else call_with_out(ax.erfc, input, out=out)
 
 
 def erfinv(input: A, *, out: A | None = None) -> A:
     """Return the inverse of `erf` at `input`."""
-    return ax.erfinv(input, out=out)
+    return ax.erfinv(input) if out is None else call_with_out(ax.erfinv, input, out=out)
 
 
 def ndtr(input: A, *, out: A | None = None) -> A:
     """Return the standard normal distribution function of `input`."""
-    return ax.ndtr(input, out=out)
+    return ax.ndtr(input) if out is None else call_with_out(ax.ndtr, input, out=out)
 
 
 def log_ndtr(input: A, *, out: A | None = None) -> A:
     """Return log(ndtr(input))."""
-    return ax.log_ndtr(input, out=out)
+    return ax.log_ndtr(input) if out is None else call_with_out(ax.log_ndtr, input, out=out)
 
 
 def ndtri(input: A, *, out: A | None = None) -> A:
     """Return the inverse of `ndtr` at `input`."""
-    return ax.ndtri(input, out=out)
+    return ax.ndtri(input) if out is None else call_with_out(ax.ndtri, input, out=out)
 
 
 @reraise_as(BadValueError)
@@ -552,20 +766,36 @@ def logaddexp(input: A, other: A, *, out: A | None = None) -> A:
 
     The result has the dtype of `input`.
     """
-    return ax.logaddexp(input, other, out=out)
+    return (
+        ax.logaddexp(input, other)
+        if out is None
+        else call_with_out(ax.logaddexp, input, other, out=out)
+    )
 
 
 @reraise_as(BadValueError)
 def logsumexp(input: A, dim: Dims, keepdim: bool = False, *, out: A | None = None) -> A:
     """Return log(sum(exp(input))) along `dim`."""
-    return ax.logsumexp(input, _axes(input, dim), keepdims=keepdim, out=out)
+    return (
+        ax.logsumexp(input, _axes(input, dim), keepdims=keepdim)
+        if out is None
+        else call_with_out(ax.logsumexp, input, _axes(input, dim), keepdims=keepdim, out=out)
+    )
 
 
 def logcumsumexp(input: A, dim: int, *, out: A | None = None) -> A:
     """Return log(cumsum(exp(input))) along `dim`."""
     if _is_axis_of_scalar(input, dim):
-        return ax.logsumexp(input, (), out=out)
-    return ax.logcumsumexp(input, dim, out=out)
+        return (
+            ax.logsumexp(input, ())
+            if out is None
+            else call_with_out(ax.logsumexp, input, (), out=out)
+        )
+    return (
+        ax.logcumsumexp(input, dim)
+        if out is None
+        else call_with_out(ax.logcumsumexp, input, dim, out=out)
+    )
 
 
 # the arguments of torch as those of `activations_xp`
@@ -611,6 +841,44 @@ def _trailing_axes(function: str, x: Any, shape: Sequence[int], **weights: Any) 
     return tuple(range(-len(shape), 0))
 
 
+def _is_integral(x: Any) -> bool:
+    backend = find_backend(x)
+    return backend is not None and backend.isdtype(x, ("integral",))
+
+
+def _with_integers(function: Any) -> Any:
+    """Return a piecewise linear function that keeps integers and truncates its numbers for them."""
+
+    @functools.wraps(function)
+    def call(x: Any, *numbers: Any) -> Any:
+        if not (_is_integral(x) and all(isinstance(n, NUMBER) for n in numbers)):
+            return function(x, *numbers)
+        bounds = tuple(map(int, numbers))
+        xp = backend_of(x).xp
+        if min(bounds) < 0 and xp.iinfo(x.dtype).min == 0:
+            raise BadValueError(
+                f"{function.__name__}: {numbers} has a negative number for the unsigned {x.dtype}"
+            )
+        return function.impl(xp, x, *bounds)
+
+    return call
+
+
+def _channels(function: str, x: Any, **arrays: Any) -> int:
+    """Return the size of axis 1 after a check that the arrays have one element for each channel."""
+    if find_backend(x) is None or x.ndim < 2:
+        got = describe_value(x) if find_backend(x) is None else f"shape {tuple(x.shape)}"
+        raise (TypeError if find_backend(x) is None else ValueError)(
+            f"{function}: input must be an array with 2 dimensions at least, got {got}"
+        )
+    channels: int = x.shape[1]
+    for name, array in arrays.items():
+        if array is not None and tuple(getattr(array, "shape", ())) != (channels,):
+            got = f"shape {tuple(array.shape)}" if hasattr(array, "shape") else repr(array)
+            raise ValueError(f"{function}: {name} must have shape ({channels},), got {got}")
+    return channels
+
+
 def _broadcast_channels(weight: Any, x: Any) -> Any:
     """Return one weight, or one per channel, in a shape that broadcasts with the channels."""
     if getattr(weight, "ndim", 0) == 0 or find_backend(x) is None:
@@ -622,6 +890,20 @@ def _broadcast_channels(weight: Any, x: Any) -> Any:
         )
     shape = (weight.shape[0], *(1,) * (x.ndim - 2))
     return backend_of(x).xp.reshape(weight, shape[: x.ndim])
+
+
+def _with_as_many_heads(query: Any, key: Any, value: Any) -> tuple[Any, Any]:
+    """Return key and value with the same number of heads, where those of one are repeated."""
+    if min(getattr(x, "ndim", 0) for x in (query, key, value)) < 3:
+        return key, value
+    heads = lcm(key.shape[-3], value.shape[-3])
+    if key.shape[-3] == value.shape[-3] or query.shape[-3] % heads:
+        return key, value
+    repeated = (
+        x if x.shape[-3] == heads else backend_of(x).xp.repeat(x, heads // x.shape[-3], axis=-3)
+        for x in (key, value)
+    )
+    return tuple(repeated)
 
 
 def _with_static(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from math import inf, sqrt
+from math import copysign, inf, nan, sqrt
 from typing import Any
 
 from .._define import Peer, activation, case
 from .._parameters import ArrayOrNumber, Axes, ChannelArray, Mask, Number
 from .._typing import NUMBER, Array, Namespace
+from ..numerics import cmath
 from ..numerics.arrays import (
     axes_size,
     broadcast_along,
@@ -26,7 +27,6 @@ __all__ = ["layer_norm", "normalize", "rms_norm", "standardize"]
     formula="(x - average(x)) / sqrt(average((x - average(x)) ** 2) + epsilon)",
     source="The standard score of statistics; no publication claims it.",
     ulp=256.0,  # near the mean, where the score crosses 0; the absolute error is at most 4 eps
-    constraints=("epsilon >= 0",),
     cases=(
         case(mean=1.0, formula="(x - mean) / sqrt(average((x - mean) ** 2) + epsilon)"),
         case(variance=4.0, formula="(x - average(x)) / sqrt(variance + epsilon)"),
@@ -53,7 +53,7 @@ def standardize(
     variance : number or array, optional
         The variance. None means the mean square of the differences from the mean.
     epsilon : number, optional
-        The number that is added to the variance.
+        The number that is added to the variance. A negative sum gives NaN.
 
     Notes
     -----
@@ -113,7 +113,10 @@ def _standardize(
     if variance is None:
         return *_divide_by_rms(xp, x, axis, epsilon, count), count
     variance = variance + epsilon
-    std = sqrt(variance) if isinstance(variance, NUMBER) else xp.sqrt(variance)
+    if isinstance(variance, NUMBER):
+        std: Any = sqrt(variance) if variance >= 0 else nan
+    else:
+        std = xp.sqrt(variance)
     return mask_to_zero(xp, x / std, where), 1 / std, count
 
 
@@ -121,11 +124,11 @@ def _standardize(
     formula="x / maximum(sum(abs(x) ** order) ** (1 / order), epsilon)",
     source="The unit vector of linear algebra; no publication claims it.",
     ulp=6.0,  # 4, but XLA sums a slice in few chains
-    constraints=("order > 0", "epsilon >= 0"),
     cases=(
         case(order=1.0),
         case(order=3.0),
         case(order=inf, formula="x / maximum(max(abs(x)), epsilon)"),
+        case(order=0.0, formula="x / maximum(sum(where(x == 0, 0, 1)), epsilon)"),
         case(epsilon=1e5),
     ),
     peers={
@@ -144,7 +147,8 @@ def normalize(
     Parameters
     ----------
     order : number, optional
-        The order of the norm. The norm of order inf is the largest magnitude.
+        The order of the norm. The norm of order inf is the largest magnitude, that of order -inf
+        the smallest, and that of order 0 the number of elements that are not 0.
     epsilon : number, optional
         The smallest divisor. The epsilon of TensorFlow is the square of this one.
 
@@ -158,55 +162,83 @@ def normalize(
     """
     if 0 in x.shape:
         return x
-    x, max_abs, norm = _scaled_norm(xp, x, axis, order, epsilon)
-    return x / (norm if epsilon == 0 else xp.maximum(norm, epsilon / max_abs))
+    x, _, _, divisor = _scaled_norm(xp, x, axis, order, epsilon)
+    return x / divisor
 
 
 @normalize.defvjp
 def _(xp, g, x, axis, order, epsilon):
     if 0 in x.shape:
         return {"x": g}
-    x, max_abs, norm = _scaled_norm(xp, x, axis, order, epsilon)
-    y = x / norm
+    x, max_abs, norm, divisor = _scaled_norm(xp, x, axis, order, epsilon)
+    y = x / one_where_zero(xp, norm)
     along = _norm_derivative(xp, y, axis, order) * xp.sum(g * y, axis=axis, keepdims=True)
-    if epsilon == 0:
-        return {"x": (g - along) / norm / max_abs}
-    least = epsilon / max_abs
-    return {"x": (g - xp.where(norm <= least, 0.0, along)) / xp.maximum(norm, least) / max_abs}
+    return {"x": (g - xp.where(norm < divisor, 0.0, along)) / divisor / max_abs}
+
+
+@normalize.defcomplex
+def _(xp, x, axis, order, epsilon):
+    magnitude, direction = cmath.polar(xp, x)
+    return direction * normalize.impl(xp, magnitude, axis, order, epsilon)
+
+
+@normalize.defcomplex("vjp")
+def _(xp, g, x, axis, order, epsilon):
+    if 0 in x.shape:
+        return {"x": g}
+    magnitude, direction = cmath.polar(xp, x)
+    radial = xp.real(g * direction)
+    dr = normalize.vjp.impl(xp, radial, magnitude, axis, order, epsilon)["x"]
+    _, max_abs, _, divisor = _scaled_norm(xp, magnitude, axis, order, epsilon)
+    across = g - xp.conj(direction) * radial
+    return {"x": xp.conj(direction) * dr + across / divisor / max_abs}
 
 
 def _scaled_norm(
     xp: Namespace, x: Any, axis: Axes, order: float, epsilon: float
-) -> tuple[Any, Any, Any]:
-    """Return x divided by its largest magnitude, that magnitude, and the norm of the quotient.
+) -> tuple[Any, Any, Any, Any]:
+    """Return x divided by its largest magnitude, that magnitude, and norm and divisor of that.
 
-    Magnitude and norm are 1 where they would be 0.
+    Magnitude and divisor are 1 where they would be 0.
     """
+    epsilon = max(epsilon, 0.0)
     max_abs = _max_abs(xp, x, axis, epsilon)
     x = x / max_abs
+    abs_x = xp.abs(x)
     if order == inf:
-        norm = xp.max(xp.abs(x), axis=axis, keepdims=True)
+        norm = xp.max(abs_x, axis=axis, keepdims=True)
+    elif order == -inf:
+        norm = xp.min(abs_x, axis=axis, keepdims=True)
     elif order == 2:
-        norm = xp.sqrt(one_where_zero(xp, xp.sum(x * x, axis=axis, keepdims=True)))
+        square = xp.sum(x * x, axis=axis, keepdims=True)
+        norm = xp.where(square == 0, 0.0, xp.sqrt(one_where_zero(xp, square)))
     elif order == 1:
-        norm = xp.sum(xp.abs(x), axis=axis, keepdims=True)
+        norm = xp.sum(abs_x, axis=axis, keepdims=True)
+    elif order == 0:
+        norm = xp.sum(xp.where(x == 0, 0.0, ones_like_nan(xp, x)), axis=axis, keepdims=True)
+        norm = norm / max_abs  # the one norm that does not grow with x
     else:
         # below order 1 the derivative of the power is infinite at 0
-        power = xp.where(x == 0, 0.0, xp.pow(one_where_zero(xp, xp.abs(x)), order))
+        at_0 = inf if order < 0 else 0.0
+        power = xp.where(x == 0, at_0, xp.pow(one_where_zero(xp, abs_x), order))
         power = xp.sum(power, axis=axis, keepdims=True)
-        norm = xp.pow(one_where_zero(xp, power), 1 / order)
-    return x, max_abs, one_where_zero(xp, norm)
+        norm = xp.where(power == at_0, 0.0, xp.pow(one_where_zero(xp, power), 1 / order))
+    divisor = norm if epsilon == 0 else xp.maximum(norm, epsilon / max_abs)
+    return x, max_abs, norm, one_where_zero(xp, divisor)
 
 
 def _norm_derivative(xp: Namespace, y: Any, axis: Axes, order: float) -> Any:
     """Return the derivatives of a norm of 1 with respect to the elements."""
     if order == 2:
         return y
-    if order == inf:
-        is_largest = xp.abs(y) == xp.max(xp.abs(y), axis=axis, keepdims=True)
-        return xp.where(is_largest, xp.sign(y), 0.0) / count_true(xp, is_largest, y, axis)
+    if abs(order) == inf:
+        end = (xp.max if order > 0 else xp.min)(xp.abs(y), axis=axis, keepdims=True)
+        is_end = xp.abs(y) == end
+        return xp.where(is_end, xp.sign(y), 0.0) / count_true(xp, is_end, y, axis)
     if order == 1:
         return xp.sign(y)
+    if order == 0:
+        return 0.0 * ones_like_nan(xp, y)
     return xp.sign(y) * xp.pow(one_where_zero(xp, xp.abs(y)), order - 1)
 
 
@@ -214,7 +246,6 @@ def _norm_derivative(xp: Namespace, y: Any, axis: Axes, order: float) -> Any:
     formula="(x - average(x)) / sqrt(average((x - average(x)) ** 2) + epsilon)",
     source="Ba, Kiros & Hinton, Layer normalization, arXiv:1607.06450.",
     ulp=256.0,  # as standardize
-    constraints=("epsilon >= 0",),
     cases=(
         case(
             weight=0.5,
@@ -284,7 +315,6 @@ def _(xp, x, axis, weight, bias, epsilon):
     formula="x / sqrt(average(x * x) + epsilon)",
     source="Zhang & Sennrich, Root mean square layer normalization, arXiv:1910.07467.",
     ulp=6.0,  # 4, but XLA sums a slice in few chains
-    constraints=("epsilon >= 0",),
     cases=(case(weight=0.5, formula="weight * x / sqrt(average(x * x) + epsilon)"),),
     peers={
         "torch": Peer("torch.nn.functional.rms_norm", note="normalized_shape", eps=None),
@@ -340,6 +370,36 @@ def _(xp, x, axis, weight, epsilon):
     return {} if weight is None else {"weight": _rms_norm(xp, x, axis, epsilon)}
 
 
+@rms_norm.defcomplex
+def _(xp, x, axis, weight, epsilon):
+    y = _complex_rms_norm(xp, x, axis, epsilon)[0]
+    return y if weight is None else y * broadcast_along(xp, "rms_norm", "weight", weight, x, axis)
+
+
+@rms_norm.defcomplex("vjp")
+def _(xp, g, x, axis, weight, epsilon):
+    if weight is not None:
+        g = g * broadcast_along(xp, "rms_norm", "weight", weight, x, axis)
+    y, inv_rms = _complex_rms_norm(xp, x, axis, epsilon)
+    return {"x": _remove_component(xp, g, y, axis, axes_size(x, axis)) * inv_rms}
+
+
+@rms_norm.defcomplex("weight")
+def _(xp, x, axis, weight, epsilon):
+    return {} if weight is None else {"weight": _complex_rms_norm(xp, x, axis, epsilon)[0]}
+
+
+def _complex_rms_norm(xp: Namespace, x: Any, axis: Axes, epsilon: float) -> tuple[Any, Any]:
+    """Return x/rms and 1/rms for the complex rms = sqrt(mean(x*x) + epsilon)."""
+    if 0 in x.shape:
+        return x, x
+    max_abs = _max_abs(xp, cmath.modulus(xp, x), axis, sqrt(abs(epsilon)))
+    x = x / max_abs
+    mean_square = xp.sum(x * x, axis=axis, keepdims=True) / axes_size(x, axis)
+    rms = xp.sqrt(one_where_zero(xp, mean_square + epsilon / max_abs / max_abs))
+    return x / rms, 1 / max_abs / rms
+
+
 def _rms_norm(xp: Namespace, x: Array, axis: Axes, epsilon: float) -> Any:
     if 0 in x.shape:
         return x
@@ -350,12 +410,12 @@ def _divide_by_rms(
     xp: Namespace, x: Array, axis: Axes, epsilon: float, count: Any
 ) -> tuple[Any, Any]:
     """Return x/rms and 1/rms for rms = sqrt(sum(x*x)/count + epsilon), or 1 where that is 0."""
-    max_abs = _max_abs(xp, x, axis, sqrt(epsilon))
+    max_abs = _max_abs(xp, x, axis, sqrt(abs(epsilon)))
     x = x / max_abs
     mean_square = xp.sum(x * x, axis=axis, keepdims=True) / count
     if epsilon != 0:
-        sqrt_epsilon = sqrt(epsilon) / max_abs
-        mean_square = mean_square + sqrt_epsilon * sqrt_epsilon
+        sqrt_epsilon = sqrt(abs(epsilon)) / max_abs
+        mean_square = mean_square + copysign(1.0, epsilon) * (sqrt_epsilon * sqrt_epsilon)
     rms = xp.sqrt(one_where_zero(xp, mean_square))
     return x / rms, 1 / max_abs / rms
 
