@@ -201,3 +201,119 @@ def test_logsumexp_of_small_term(backend, standard_dtype):
     expected[3] = -1e-20 + np.exp(-60.0)
     y = backend.asnumpy(accurate(ax.logsumexp)(backend.array(x, standard_dtype), axis=-1))
     np.testing.assert_allclose(y, expected, rtol=4 * np.finfo(standard_dtype).eps)
+
+
+# factors of logsumexp: x, b, the logarithm, its sign, and the gradients of x and of b
+
+LOG2 = np.log(2.0)
+E5 = np.exp(5.0)
+FACTORS = {
+    "infinite": ([inf, 0], [2, -5], inf, 1, [1, 0], [0.5, 0]),
+    "infinite, negative": ([inf, 0, 0], [-1, 1, 1], inf, -1, [1, 0, 0], [-1, 0, 0]),
+    "infinite, both": ([inf, inf, 0], [2, 6, -1], inf, 1, [0.25, 0.75, 0], [0.125, 0.125, 0]),
+    "infinite, both signs": ([inf, inf, 0], [2, -1, 1], nan, nan, [nan] * 3, [nan] * 3),
+    "infinite by factor": ([0, 40], [inf, -1], inf, 1, [1, 0], [0, 0]),
+    "infinite by factor, far below": ([-3e4, 0], [-inf, 1], inf, -1, [1, 0], [0, 0]),
+    "infinite by factor, both signs": ([0, 1], [inf, -inf], nan, nan, [nan, nan], [nan, nan]),
+    "infinite factor of 0": ([-inf, 0], [inf, 1], nan, nan, [nan, nan], [nan, nan]),
+    "infinite and 0": ([inf, 0], [0, 1], 0, 1, [0, 1], [0, 1]),
+    "NaN and 0": ([nan, 0], [-0.0, -1], 0, -1, [0, 1], [0, -1]),
+    "NaN": ([nan, 0], [1, 1], nan, nan, [nan, nan], [nan, nan]),
+    "NaN for a factor": ([0, 0], [nan, 1], nan, nan, [nan, nan], [nan, nan]),
+    "0": ([0, 5, 0], [1, 0, 1], LOG2, 1, [0.5, 0, 0.5], [0.5, E5 / 2, 0.5]),
+    "all 0": ([1, inf], [0, 0], -inf, 0, [0, 0], [0, 0]),
+    "all -inf": ([-inf, -inf], [-1, -2], -inf, 0, [0, 0], [0, 0]),
+    "sum of 0": ([5, 5, 5], [3, -2, -1], -inf, 0, [0, 0, 0], [0, 0, 0]),
+    "negative": ([1, 1, 1], [1, -1, -1], 1, -1, [-1, 1, 1], [-1] * 3),
+    "signed zeros": ([-0.0, -0.0], [1, -2], 0, -1, [-1, 2], [-1, -1]),
+}
+
+
+def _by_x_and_b(backend, x, b):
+    """Return the gradients of the logarithm, as the library differentiates it if it does."""
+
+    def logarithm(x, b):
+        return ax.logsumexp.accurate(x, b=b, return_sign=True)[0]
+
+    if backend.library == "torch":
+        import torch
+
+        return torch.func.grad(logarithm, argnums=(0, 1))(x, b)
+    if backend.library == "jax":
+        import jax
+
+        return jax.grad(logarithm, argnums=(0, 1))(x, b)
+    one = backend.array(1.0, backend.dtype_of(x))
+    return tuple(ax.logsumexp.vjp(one, x, b=b).values())
+
+
+@over("name", FACTORS)
+def test_factors_of_logsumexp(name, backend, dtype):
+    x, b, *expected = FACTORS[name]
+    value, sign, *gradients = (np.array(v) for v in expected)
+    x, b = (backend.array(v, dtype) for v in (x, b))
+    got = ax.logsumexp.accurate(x, b=b, return_sign=True)
+    alone = ax.logsumexp.accurate(x, b=b)
+    pairs = [*zip((*got, alone), (value, sign, np.where(sign < 0, nan, value)), strict=True)]
+    pairs += zip(_by_x_and_b(backend, x, b), gradients, strict=True)
+    tolerance = 4 * float(ml_dtypes.finfo(dtype).eps)
+    for y, known in pairs:
+        y = backend.asnumpy(y)
+        assert y.dtype == dtype
+        np.testing.assert_allclose(y.astype("f8"), known, rtol=tolerance)
+
+
+@over("b", [2.0, -3, 0, inf, -inf, nan])
+def test_number_as_factor_of_logsumexp(b, backend):
+    """It is the same as an array of it, and so are integers of it."""
+    rows = [[0, 1, 2], [inf, 0, -inf], [-inf, -inf, -inf], [nan, 0, 1]]
+    x = backend.array(rows, "float32")
+    dtypes = ("float32", "int32") if np.isfinite(b) else ("float32",)
+    for factor in (backend.array(np.full((4, 3), b), dtype) for dtype in dtypes):
+        forms = (ax.logsumexp(x, -1, f, return_sign=True) for f in (b, factor))
+        for of_number, of_array in zip(*forms, strict=True):
+            got, known = map(backend.asnumpy, (of_number, of_array))
+            np.testing.assert_allclose(got, known, rtol=1e-6)
+
+
+RANGES = {
+    "float64": [([0, -800], [1e-300, 1e300]), ([90, 0], [1e-300, -1e300]), ([0, 0], [1e308, 1])],
+    "float32": [([0, -90], [1e-30, 1e30]), ([9, 0, 1], [-1e-37, 1e30, 2]), ([1000], [1e-30])],
+}
+
+
+def test_factors_of_logsumexp_that_differ_in_size(backend, standard_dtype):
+    for x, b in RANGES[standard_dtype]:
+        x, b = (np.array(v, standard_dtype) for v in (x, b))
+        exact = mpmath.fsum(
+            mpmath.mpf(float(c)) * mpmath.exp(float(v)) for v, c in zip(x, b, strict=True)
+        )
+        got = ax.logsumexp(backend.asarray(x), b=backend.asarray(b), return_sign=True)
+        value, sign = map(backend.asnumpy, got)
+        np.testing.assert_allclose(float(value), float(mpmath.log(abs(exact))), rtol=1e-6)
+        assert sign == mpmath.sign(exact)
+
+
+@over("b", [(3, 4), (4,), (2, 1, 4)])
+@over("axis", [(0, 2), 1, None])
+def test_factors_and_mask_of_logsumexp(axis, b, backend):
+    """What is excluded adds nothing, also to the gradient of a factor that is broadcast."""
+    rng = np.random.default_rng(3)
+    x, factor, mask = rng.normal(size=(2, 3, 4)), rng.normal(size=b), rng.random((2, 3, 4)) > 0.3
+    mask[0] = axis == 1
+    x[~mask] = rng.choice([inf, nan, -inf, 1.0], (~mask).sum())
+    terms = np.where(mask, factor * np.exp(np.where(mask, x, 0)), 0.0)
+    total = terms.sum(axis=axis, keepdims=True)
+    given = {"axis": axis, "keepdims": True, "where": backend.array(mask, "bool")}
+    there, factors, g = (backend.array(v, "float32") for v in (x, factor, np.ones_like(total)))
+    value, sign = ax.logsumexp(there, b=factors, return_sign=True, **given)
+    with np.errstate(divide="ignore"):
+        np.testing.assert_allclose(backend.asnumpy(value), np.log(np.abs(total)), rtol=1e-4)
+    np.testing.assert_array_equal(backend.asnumpy(sign), np.sign(total))
+    gradients = ax.logsumexp.vjp(g, there, b=factors, **given)
+    inverse = np.divide(1, total, out=np.zeros_like(total), where=total != 0)
+    np.testing.assert_allclose(backend.asnumpy(gradients["x"]), terms * inverse, rtol=1e-4)
+    by_b = np.where(mask, np.exp(np.where(mask, x, 0)), 0.0) * inverse
+    lead = tuple(range(3 - len(b))) + tuple(i + 3 - len(b) for i, n in enumerate(b) if n == 1)
+    by_b = by_b.sum(axis=lead, keepdims=True).reshape(b)
+    np.testing.assert_allclose(backend.asnumpy(gradients["b"]), by_b, rtol=1e-4)

@@ -138,7 +138,8 @@ class _Call:
         learned = any(definition.parameters[name].differentiable for name in self.names[1:])
         is_written = definition.derivative is not None or definition.vjp is not None
         if definition.is_activation and learned:
-            is_written &= definition.parameter_derivatives is not None
+            has_all = definition.vjp is not None or definition.parameter_derivatives is not None
+            is_written &= has_all
         if not (is_written and definition.use_custom_vjp):
             return self.value
         value = jax.custom_jvp(self.value)
@@ -195,10 +196,11 @@ class _Call:
     ) -> Any:
         definition = self.definition
         values = definition.check(x, parameters, BACKEND)
+        exact_rounding = self.exact_rounding and g is None  # it is not linear in g
         compute, result = generic.compute_and_result_dtypes(
-            definition, _XP, x, values, jnp.result_type(float), self.exact_rounding
+            definition, _XP, x, values, jnp.result_type(float), exact_rounding
         )
         # float64 may be switched off
-        is_wider = self.exact_rounding and compute != result
+        is_wider = exact_rounding and compute != result
         with jax.enable_x64(True) if is_wider else nullcontext():
             return generic.evaluate(definition, _XP, x, values, compute, result, impl, g)

@@ -9,9 +9,10 @@ from typing import Any
 from .._define import Peer, activation, case
 from .._errors import check_shape
 from .._parameters import ArrayOrNumber, Axes, Axis, Mask
-from .._typing import Array, Namespace
+from .._typing import NUMBER, Array, Namespace
 from ..numerics.arrays import (
     axes_size,
+    clip_to_finite,
     count_true,
     is_array,
     mask_to_zero,
@@ -19,6 +20,7 @@ from ..numerics.arrays import (
     ones_like_nan,
     slice_axis,
     unbroadcast,
+    zeros_like,
 )
 
 __all__ = ["logcumsumexp", "logmeanexp", "logsumexp"]
@@ -62,8 +64,10 @@ def logsumexp(
 
     Notes
     -----
-    The sum of no elements, or of -inf alone, is -inf and has no gradient. A result near 0
-    keeps the terms that are small beside the largest: that of 0 and -40 is 4.2e-18.
+    The sum of no elements, or of -inf alone, is -inf and has no gradient; nor has a sum of 0. A
+    result near 0 keeps the terms that are small beside the largest: that of 0 and -40 is 4.2e-18.
+    An element with the factor 0 adds nothing to the sum, be it infinite or NaN. Infinite terms of
+    both signs have no sum, and the result is NaN.
 
     >>> ax.logsumexp(np.array([[1000.0, 1000.0], [0.0, -np.inf]]), axis=1)
     array([1000.69314718,    0.        ])
@@ -71,17 +75,17 @@ def logsumexp(
     if 0 in x.shape:
         zero = xp.sum(x, axis=axis, keepdims=keepdims)
         return (xp.log(zero), zero) if return_sign else xp.log(zero)
-    x, b = _exclude(xp, x, b, where)
-    row_max, is_infinite, offset, shifted = _shift(xp, x, axis)
-    term = xp.exp(shifted) if b is None else b * xp.exp(shifted)
-    # log(major) + log1p(minor/major) preserves what is small beside the largest terms
-    is_major = (x == row_max) | is_infinite
+    common = b if _is_common(b) else 1.0
+    x, b, row_max = _exponents(xp, x, b, where, axis)
+    offset = clip_to_finite(xp, row_max)  # less which an infinite exponent is still infinite
+    term, _ = _terms(xp, x - offset, b)
+    # the sum of the largest terms apart preserves what is small beside it
+    is_major = x == row_max
     major = xp.sum(xp.where(is_major, term, 0.0), axis=axis, keepdims=True)
     minor = xp.sum(xp.where(is_major, 0.0, term), axis=axis, keepdims=True)
-    sign = _sign(xp, xp.where(row_max == -inf, 0.0, major + minor))
-    factor, ratio = _factor_sum(xp, major, minor)
-    factor = xp.where(is_infinite, 1.0, xp.abs(factor))
-    value = _infinite_like(xp, row_max, offset + xp.log(factor) + xp.log1p(ratio))
+    major, minor = common * major, common * minor
+    sign = _sign(xp, major + minor)
+    value = _infinite_like(xp, row_max, offset + _log_sum(xp, major, minor))
     if return_sign:
         return _drop_axes(xp, value, axis, keepdims), _drop_axes(xp, sign, axis, keepdims)
     return _drop_axes(xp, xp.where(sign < 0, nan, value), axis, keepdims)
@@ -123,7 +127,9 @@ def logmeanexp(
         x = xp.where(where, x, -inf)
         where = xp.broadcast_to(where, x.shape)
         count = count_true(xp, where, x, axis)
-    row_max, _, offset, shifted = _shift(xp, x, axis)
+    row_max = xp.max(x, axis=axis, keepdims=True)
+    offset = clip_to_finite(xp, row_max)
+    shifted = x - offset
     # the mean less 1 is right where it is small, as for equal elements
     mean_minus_1 = mask_to_zero(xp, xp.expm1(shifted), where)
     mean_minus_1 = xp.sum(mean_minus_1, axis=axis, keepdims=True) / count
@@ -232,14 +238,20 @@ def _logsumexp_vjp(
     if 0 in x.shape:
         dx = db = x * g
     else:
-        x, b = _exclude(xp, x, b, where)
-        row_max = xp.max(x, axis=axis, keepdims=True)
-        e = xp.exp(xp.where(x == inf, 0.0, x - xp.where(row_max == -inf, 0.0, row_max)))
-        term = e if b is None else b * e
+        exponent, factor, row_max = _exponents(xp, x, b, where, axis)
+        if factor is not None:  # infinite terms have equal parts of the sum
+            is_infinite = xp.abs(factor) == inf
+            sign = 2 * xp.astype(factor > 0, x.dtype) - 1
+            factor = xp.where(is_infinite, sign, factor)
+        term, half = _terms(xp, _minus_max(xp, exponent, row_max), factor)
         row_sum = xp.sum(term, axis=axis, keepdims=True)
-        divisor = one_where_zero(xp, row_sum)
-        dx = mask_to_zero(xp, xp.where(row_sum == 0, 0.0, term) / divisor * g, where)
-        db = xp.where(row_sum == 0, 0.0, e) / divisor * g if is_array(b) else None
+        if factor is not None:  # but no sum, if they have both signs
+            least, largest = (f(term, axis=axis, keepdims=True) for f in (xp.min, xp.max))
+            row_sum = xp.where((row_max == inf) & (least < 0) & (largest > 0), nan, row_sum)
+        g = xp.where(row_sum == 0, 0.0, g / one_where_zero(xp, row_sum))
+        dx = mask_to_zero(xp, term * g, where)
+        if is_array(b):
+            db = mask_to_zero(xp, xp.where(is_infinite, 0.0, half * half) * g, where)
     return {"x": dx, "b": unbroadcast(xp, db, b.shape)} if is_array(b) else {"x": dx}
 
 
@@ -258,35 +270,62 @@ def _drop_axes(xp: Namespace, value: Array, axis: Any, keepdims: bool) -> Any:
     return xp.reshape(value, tuple(n for i, n in enumerate(value.shape) if i not in axis))
 
 
-def _exclude(xp: Namespace, x: Any, b: Any, where: Mask | None) -> tuple[Any, Any]:
-    """Return x and its factors, where excluded elements are -inf and have the factor 0."""
+def _is_common(b: Any) -> bool:
+    """Return whether a factor is a number that can be multiplied with the sum."""
+    return isinstance(b, NUMBER) and 0 < abs(b) < inf
+
+
+def _exponents(
+    xp: Namespace, x: Any, b: Any, where: Mask | None, axis: Axes
+) -> tuple[Any, Any, Any]:
+    """Return exponents and factors of the terms b*exp(x), and the exponent of the largest.
+
+    That of a term that is infinite by its factor is infinite, too. A factor of 0 counts for none.
+    """
     if where is not None:
         x = xp.where(where, x, -inf)
-    if is_array(b):
-        b = mask_to_zero(xp, b, where)
-        x = xp.where(b == 0, -inf, x)
-    return x, b
+    if b is None or _is_common(b):
+        return x, None, xp.max(x, axis=axis, keepdims=True)
+    if not is_array(b):
+        b = b + zeros_like(xp, x[(slice(0, 1),) * x.ndim])
+    b = mask_to_zero(xp, b, where)
+    size = xp.abs(b)
+    x = xp.where(size < inf, x, x + size)
+    return x, b, xp.max(xp.where(size == 0, -inf, x), axis=axis, keepdims=True)
 
 
-def _shift(xp: Namespace, x: Array, axis: Axes) -> tuple[Any, Any, Any, Any]:
-    """Return the maximum, whether it is infinite, the offset of x (0 if so), and x less that."""
-    row_max = xp.max(x, axis=axis, keepdims=True)
-    is_infinite = xp.abs(row_max) == inf
-    offset = xp.where(is_infinite, 0.0, row_max)
-    return row_max, is_infinite, offset, xp.where(is_infinite, 0.0, x - offset)
+def _terms(xp: Namespace, x: Array, b: Any) -> tuple[Any, Any]:
+    """Return b*exp(x), and exp(x/2) where there are factors.
+
+    They differ in size so much that the exponential alone may underflow. That of an element with
+    the factor 0 is 0 if it overflows or is NaN.
+    """
+    if b is None:
+        return xp.exp(x), None
+    half = xp.exp(0.5 * x)
+    half = xp.where((b == 0) & ~(half < inf), 0.0, half)
+    return b * half * half, half
 
 
-def _factor_sum(xp: Namespace, major: Any, minor: Any) -> tuple[Any, Any]:
-    """Return a factor and a ratio such that |major + minor| = |factor| * (1 + ratio)."""
-    ratio = xp.where(major == 0, 0.0, minor) / one_where_zero(xp, major)
-    return xp.where(major == 0, minor, major), xp.where(ratio < -1, -2 - ratio, ratio)
+def _minus_max(xp: Namespace, x: Any, row_max: Array) -> Any:
+    """Return exponents less their maximum: 0 where both are inf, and -inf where all are."""
+    offset = xp.where(row_max == -inf, inf, row_max)
+    return xp.where((x == inf) & (offset == inf), 0.0, x - offset)
+
+
+def _log_sum(xp: Namespace, a: Any, b: Any) -> Any:
+    """Return log|a + b|, which keeps the smaller number."""
+    is_larger = xp.abs(b) > xp.abs(a)
+    larger, smaller = xp.where(is_larger, b, a), xp.where(is_larger, a, b)
+    return xp.log(xp.abs(larger)) + xp.log1p(smaller / one_where_zero(xp, larger))
 
 
 def _infinite_like(xp: Namespace, row_max: Any, value: Array) -> Any:
     """Return `value`, and infinity where the maximum is; that of -inf has no gradient."""
-    return xp.where(row_max == -inf, -inf, xp.where(row_max == inf, row_max, value))
+    is_infinite = (row_max == inf) & (value == inf)
+    return xp.where(row_max == -inf, -inf, xp.where(is_infinite, row_max, value))
 
 
 def _sign(xp: Namespace, x: Array) -> Any:
     """Return the sign of x, and NaN for NaN, of which torch.sign is 0."""
-    return xp.where(x > 0, 1.0, xp.where(x < 0, -1.0, x))
+    return xp.where(x > 0, 1.0, xp.where(x < 0, -1.0, xp.abs(x)))

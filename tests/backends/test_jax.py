@@ -39,6 +39,7 @@ from oracle import (
     variants_in_sweep,
 )
 
+import activations_xp as ax
 from activations_xp.backends import generic
 
 DTYPES = ["bfloat16", "float16", "float32", "float64"]
@@ -230,6 +231,17 @@ def test_scalars_become_arrays_of_their_dtype(function, dtype):
         assert isinstance(y, jax.Array)
         assert (y.shape, y.dtype) == ((), dtype)
         _assert_close(y.astype("float64"), expected, float(jnp.finfo(dtype).eps))
+
+
+@over("dtype", ["bfloat16", "float16"])
+def test_gradient_of_exactly_rounded_slices(dtype):
+    """What is transposed is linear, which the rounding to 16 bits is not."""
+    row = jnp.asarray([0.0, 1.0, 2.0], dtype)
+    dx = jax.grad(lambda x: accurate(ax.softmax)(x)[0])(row)
+    assert dx.dtype == dtype
+    weights = np.exp([0.0, 1, 2]) / np.exp([0.0, 1, 2]).sum()
+    expected = weights[0] * (np.array([1, 0, 0]) - weights)
+    _assert_close(dx.astype("float64"), expected, float(jnp.finfo(dtype).eps))
 
 
 @over("function", in_sweep(FUNCTIONS))

@@ -47,7 +47,8 @@ class Call:
             definition.parameters[name].differentiable and array.is_floating_point()
             for name, array in zip(self.names[1:], self.arrays, strict=True)
         )
-        return not learned or definition.parameter_derivatives is not None
+        has_all = definition.vjp is not None or definition.parameter_derivatives is not None
+        return not learned or has_all
 
     def plain(self, x: Any) -> Any:
         """Return the result, which autograd differentiates operation by operation."""
