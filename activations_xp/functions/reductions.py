@@ -307,7 +307,7 @@ def _terms(xp: Namespace, x: Array, b: Any) -> tuple[Any, Any]:
     return b * half * half, half
 
 
-def _minus_max(xp: Namespace, x: Any, row_max: Array) -> Any:
+def _minus_max(xp: Namespace, x: Any, row_max: Any) -> Any:
     """Return exponents less their maximum: 0 where both are inf, and -inf where all are."""
     offset = xp.where(row_max == -inf, inf, row_max)
     return xp.where((x == inf) & (offset == inf), 0.0, x - offset)
