@@ -320,7 +320,7 @@ def _log_sum(xp: Namespace, a: Any, b: Any) -> Any:
     return xp.log(xp.abs(larger)) + xp.log1p(smaller / one_where_zero(xp, larger))
 
 
-def _infinite_like(xp: Namespace, row_max: Any, value: Array) -> Any:
+def _infinite_like(xp: Namespace, row_max: Any, value: Any) -> Any:
     """Return `value`, and infinity where the maximum is; that of -inf has no gradient."""
     is_infinite = (row_max == inf) & (value == inf)
     return xp.where(row_max == -inf, -inf, xp.where(is_infinite, row_max, value))
