@@ -7,10 +7,15 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from ._errors import describe_value
 
 _functions: dict[str, Any] = {}
 _names: dict[str, Callable[..., Any]] = {}
+_spellings: dict[str, str] = {}
+"""The name for each spelling without letters' case and separators."""
+
 _alias_of: dict[tuple[str, str], str] = {}
 """The first alias of a function with bound parameters, by its name and their repr."""
 
@@ -25,12 +30,18 @@ def register(function: Any) -> None:
     """
     definition = function.definition
     for name, bound in {definition.name: {}, **definition.aliases}.items():
-        if name in _names:
+        entry = functools.partial(function, **bound) if bound else function
+        other = _names.get(_spellings.setdefault(_spelling(name), name), entry)
+        if name in _names or _parts(other) != _parts(entry):
             raise ValueError(f"two functions are named {name!r}")
-        _names[name] = functools.partial(function, **bound) if bound else function
+        _names[name] = entry
         if bound:
             _alias_of.setdefault((definition.name, repr(dict(bound))), name)
     _functions[definition.name] = function
+
+
+def _spelling(name: str) -> str:
+    return name.lower().translate({ord(separator): None for separator in "_- "})
 
 
 def get(identifier: str | Mapping[str, Any]) -> Callable[..., Any]:
@@ -39,8 +50,9 @@ def get(identifier: str | Mapping[str, Any]) -> Callable[..., Any]:
     Parameters
     ----------
     identifier : str or mapping
-        A canonical name or one that another library uses; or a mapping with the name under "name"
-        and parameters under their names.
+        A canonical name or one that another library uses, whatever the case of letters, with
+        underscores, hyphens, spaces or nothing between words; or a mapping with the name under
+        "name" and parameters under their names, where a list, as JSON has it, is a tuple.
 
     Raises
     ------
@@ -54,6 +66,8 @@ def get(identifier: str | Mapping[str, Any]) -> Callable[..., Any]:
     >>> import activations_xp as ax
     >>> ax.get("swish") is ax.silu
     True
+    >>> ax.get("LeakyReLU") is ax.leaky_relu
+    True
     >>> ax.get("gelu_new").keywords
     {'approximate': 'tanh'}
     >>> ax.get({"name": "leaky_relu", "negative_slope": 0.5})(-1.0)
@@ -65,24 +79,27 @@ def get(identifier: str | Mapping[str, Any]) -> Callable[..., Any]:
     if not isinstance(name, str):
         wanted = "name must be a string" if mapping else "name must be a string or a mapping"
         raise TypeError(f"get: {wanted}, got {describe_value(name)}")
-    if name not in _names:
-        close = difflib.get_close_matches(name, _names, n=3, cutoff=0.0)
-        raise ValueError(
-            f"get: no activation is named {name!r}; the closest are {', '.join(close)}"
-        )
-    function = _names[name]
+    spelling = _spelling(name)
+    function = _names.get(name) or _names.get(_spellings.get(spelling, ""))
+    if function is None:
+        closest = difflib.get_close_matches(spelling, _spellings, n=3, cutoff=0.0)
+        close = ", ".join(_spellings[found] for found in closest)
+        raise ValueError(f"get: no activation is named {name!r}; the closest are {close}")
     if not given:
         return function
-    parameters = _base(function).definition.parameters
+    parameters = _parts(function)[0].definition.parameters
     for parameter in given:
         if parameter not in parameters:
             known = ", ".join(parameters) or "none"
             raise TypeError(f"get: {name} has no parameter {parameter!r}; its parameters: {known}")
-    return functools.partial(function, **given)
+    bound = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
+    return functools.partial(function, **bound)
 
 
 def name_of(function: Callable[..., Any]) -> str | dict[str, Any]:
     """Return the name of a function, or a mapping of it and its bound parameters, for `get`.
+
+    JSON can hold it unless a parameter is an array.
 
     Parameters
     ----------
@@ -103,9 +120,8 @@ def name_of(function: Callable[..., Any]) -> str | dict[str, Any]:
     >>> ax.name_of(functools.partial(ax.leaky_relu, negative_slope=0.5))
     {'name': 'leaky_relu', 'negative_slope': 0.5}
     """
-    bound = function.keywords if isinstance(function, functools.partial) else {}
-    positional = function.args if isinstance(function, functools.partial) else ()
-    base = _base(function)
+    base, keywords, positional = _parts(function)
+    bound = {k: v.item() if isinstance(v, np.generic) else v for k, v in keywords.items()}
     name = getattr(base, "__name__", "")
     if base is None or _functions.get(name) is not base or positional:
         raise TypeError(
@@ -115,8 +131,11 @@ def name_of(function: Callable[..., Any]) -> str | dict[str, Any]:
     return _alias_of.get((name, repr(bound)), {"name": name, **bound}) if bound else name
 
 
-def _base(function: Any) -> Any:
-    return function.func if isinstance(function, functools.partial) else function
+def _parts(function: Any) -> tuple[Any, dict[str, Any], tuple[Any, ...]]:
+    """Return a function without what a partial binds, and that by name and by position."""
+    if isinstance(function, functools.partial):
+        return function.func, function.keywords, function.args
+    return function, {}, ()
 
 
 def names(*, aliases: bool = False) -> list[str]:

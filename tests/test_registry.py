@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import functools
+import itertools
+import json
+from math import inf
 
 import numpy as np
 import pytest
@@ -47,6 +50,74 @@ KNOWN = sorted({*f"{TRANSFORMERS}{TIMM}{KERAS}{TORCH}{JAX_AND_SCIPY}".split()})
 @pytest.mark.parametrize("name", KNOWN)
 def test_get_by_name_of_other_library(name):
     assert callable(ax.get(name))
+
+
+def _spellings(name):
+    """Return a name in the spellings that people use."""
+    words = name.split("_")
+    yield name.upper()
+    for separator in "", " ", "-", "_":
+        yield separator.join(words)
+        yield separator.join(word.title() for word in words)
+
+
+@pytest.mark.parametrize("name", ax.names(aliases=True))
+def test_get_by_other_spelling(name):
+    """A name in another spelling is the same, but for one that is a name of its own."""
+    for spelling in _spellings(name):
+        assert ax.name_of(ax.get(spelling)) == ax.name_of(ax.get(name))
+
+
+@pytest.mark.parametrize(
+    ("spelling", "name"),
+    [
+        ("ReLU", "relu"),
+        ("LeakyReLU", "leaky_relu"),
+        ("Leaky ReLU", "leaky_relu"),
+        ("hardTanh", "hard_tanh"),
+        ("LogSigmoid", "log_sigmoid"),
+        ("Swi-GLU", "swiglu"),
+        (" gelu ", "gelu"),
+    ],
+)
+def test_get_by_spelling(spelling, name):
+    assert ax.get(spelling) is getattr(ax, name)
+    assert ax.get({"name": spelling}) is getattr(ax, name)
+
+
+def test_names_differ_in_more_than_spelling():
+    def letters(name):
+        return "".join(filter(str.isalnum, name.lower()))
+
+    names = sorted(ax.names(aliases=True), key=letters)
+    for _, group in itertools.groupby(names, key=letters):
+        assert len({str(ax.name_of(ax.get(name))) for name in group}) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("softmax", {"axis": (0, 1)}),
+        ("softmax", {"axis": ()}),
+        ("softmax", {"axis": None}),
+        ("rational", {"numerator": (1.0, 0.5), "denominator": (2.0,)}),
+        ("relu", {"max_value": None, "negative_slope": 0.1}),
+        ("hard_tanh", {"min_val": -inf, "max_val": 1.0}),
+        ("dropout", {"p": 0, "training": True}),
+        ("gelu", {"approximate": "tanh"}),
+        ("leaky_relu", {"negative_slope": np.float32(0.1)}),
+        ("elu", {"alpha": np.float16(0.5)}),
+        ("softmax", {"axis": np.int64(-1)}),
+    ],
+)
+def test_name_of_to_json_and_back(name, parameters):
+    function = functools.partial(getattr(ax, name), **parameters)
+    again = ax.get(json.loads(json.dumps(ax.name_of(function))))
+    assert (again.func, again.keywords) == (function.func, parameters)
+    assert ax.name_of(again) == ax.name_of(function)
+    x = np.linspace(-3, 3, 8).reshape(2, 4)
+    given = {"noise": 0.5} if name == "dropout" else {}
+    np.testing.assert_array_equal(again(x, **given), function(x, **given))
 
 
 @pytest.mark.parametrize("name", ax.names(aliases=True))
