@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import types
 from collections.abc import Callable, Iterable
+from math import inf
 from typing import Any
 
 import array_api_compat
@@ -13,6 +14,7 @@ import numpy as np
 from .._definition import Definition
 from .._parameters import COMPLEX, FLOATING
 from .._typing import NUMBER, Kernel, Namespace, Precision
+from ..numerics.arrays import FLOAT32_MAX, is_array
 from ..numerics.double_word import round_off
 from .base import Backend
 
@@ -65,25 +67,34 @@ def compute_and_result_dtypes(
     """Return the dtype to compute in and the dtype of the result.
 
     16-bit floats are computed in 32 bits; for `exact_rounding` in 64, so that all libraries give
-    the same bits. Integers become the default floating dtype unless the function preserves them.
+    the same bits. So is what has a number among its parameters that is too large for 32 bits.
+    Integers become the default floating dtype unless the function preserves them.
     """
     dtype = x.dtype
     if definition.is_complex:
         is_short = xp.finfo(dtype).bits < 32
-        return xp.complex128 if exact_rounding else xp.complex64 if is_short else dtype, dtype
-    if xp.isdtype(dtype, "real floating"):
-        if xp.finfo(dtype).bits < 32:
-            is_wide = exact_rounding and definition.is_activation
-            return (xp.float64 if is_wide else xp.float32), dtype
-        return dtype, dtype
-    is_default = values == tuple(definition.defaults.values())
-    if definition.preserves_integers and is_default and xp.isdtype(dtype, "integral"):
-        return dtype, dtype
-    if default is None:
-        info = xp.__array_namespace_info__()
-        device = array_api_compat.device(x)
-        default = info.default_dtypes(device=device)["real floating"]
-    return default, default
+        is_wide = exact_rounding or exceed(values, FLOAT32_MAX)
+        return xp.complex128 if is_wide else xp.complex64 if is_short else dtype, dtype
+    if not xp.isdtype(dtype, "real floating"):
+        if definition.preserves_integers and xp.isdtype(dtype, "integral"):
+            defaults = tuple(definition.defaults.values())
+            if not any(map(is_array, values)) and values == defaults:
+                return dtype, dtype
+        if default is None:
+            info = xp.__array_namespace_info__()
+            device = array_api_compat.device(x)
+            default = info.default_dtypes(device=device)["real floating"]
+        dtype = default
+    bits = xp.finfo(dtype).bits
+    is_wide = bits < 32 and exact_rounding and definition.is_activation
+    if is_wide or (bits <= 32 and exceed(values, FLOAT32_MAX)):
+        return xp.float64, dtype
+    return (xp.float32 if bits < 32 else dtype), dtype
+
+
+def exceed(values: tuple[Any, ...], largest: float) -> bool:
+    """Return whether a finite number among the parameters is larger than that."""
+    return any(isinstance(v, float) and largest < abs(v) < inf for v in tree_leaves(values))
 
 
 def cached_kernel(

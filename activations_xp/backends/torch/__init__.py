@@ -45,8 +45,11 @@ class TorchBackend(Backend):
             has_tensors = any(isinstance(value, torch.Tensor) for value in values)
             is_constant = not has_tensors and x.dtype == result  # the default dtype may change
             kernel: Any = None
-            if native and not has_tensors and result.is_floating_point and result.itemsize > 1:
-                kernel = None if result in native.inaccurate_dtypes else native.bind(*values)
+            if native and not has_tensors and result.is_floating_point:
+                # torch refuses numbers beyond the dtype, with which ours compute in a wider one
+                is_accepted = not generic.exceed(values, torch.finfo(result).max)
+                is_accepted &= result not in native.inaccurate_dtypes
+                kernel = native.bind(*values) if is_accepted else None
                 if kernel is not None and not isinstance(kernel, ForwardOnly):
                     if x.dtype == result:
                         return kernel, is_constant

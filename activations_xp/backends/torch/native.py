@@ -89,7 +89,7 @@ def _along_one_axis(kernel: Callable[..., Any]) -> Callable[..., Callable[[Any],
 
 def _symmetric(kernel: Callable[..., Any]) -> Callable[..., Callable[[Any], Any] | None]:
     return lambda lambd, lower, upper: (
-        partial(kernel, lambd=lambd) if (lower, upper) == (None, None) else None
+        partial(kernel, lambd=lambd) if (lower, upper) == (None, None) and lambd < inf else None
     )
 
 
