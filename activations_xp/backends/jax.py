@@ -54,6 +54,10 @@ class JaxBackend(Backend):
     def device(self, x: Any) -> Any:
         return None  # JAX places arrays itself, and says when it cannot
 
+    def isdtype(self, x: Any, kinds: tuple[str, ...]) -> bool:
+        is_narrow = x.dtype.itemsize == 1 and jnp.issubdtype(x.dtype, jnp.floating)
+        return super().isdtype(x, kinds) and not is_narrow
+
     def bind(self, definition: Definition, precision: Precision, array_type: type) -> Kernel:
         return _bind(definition, precision)
 
@@ -201,6 +205,6 @@ class _Call:
             definition, _XP, x, values, jnp.result_type(float), exact_rounding
         )
         # float64 may be switched off
-        is_wider = exact_rounding and compute != result
+        is_wider = compute in (jnp.float64, jnp.complex128) and compute != result
         with jax.enable_x64(True) if is_wider else nullcontext():
             return generic.evaluate(definition, _XP, x, values, compute, result, impl, g)

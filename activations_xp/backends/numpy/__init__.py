@@ -31,6 +31,8 @@ _KINDS = {
 
 def _isdtype(dtype: Any, kinds: str | tuple[str, ...]) -> bool:
     kind = _KINDS.get(dtype.kind) or ("real floating" if dtype.name == "bfloat16" else None)
+    if kind == "real floating" and dtype.itemsize == 1:  # a float8 of ml_dtypes has the kind "f"
+        return False
     return kind in ((kinds,) if isinstance(kinds, str) else kinds)
 
 

@@ -23,7 +23,7 @@ _KINDS: dict[torch.dtype, str] = {
     for dtype in vars(torch).values()
     if isinstance(dtype, torch.dtype)
     for kind in ("bool", "integral", "real floating", "complex floating")
-    if compat.isdtype(dtype, kind)
+    if compat.isdtype(dtype, kind) and not (dtype.is_floating_point and dtype.itemsize == 1)
 }
 
 
