@@ -94,7 +94,7 @@ Parameters
 ----------
 g : array of real floating numbers
     The cotangent, which is the gradient of a scalar with respect to the result
-    of `{name}`. It has the shape of the result; for a number x it is a number.
+    of `{name}`. It has the shape of the result, and may be a number where that is ().
 x : array of real numbers
     The argument of `{name}`, whose parameters follow.
 

@@ -9,7 +9,7 @@ from typing import Any
 from ._definition import Definition
 from ._errors import check_shape
 from ._typing import NUMBER, Namespace
-from .numerics.arrays import shape_along, unbroadcast
+from .numerics.arrays import shape_along, unbroadcast, zeros_like
 
 
 def gradients(
@@ -38,8 +38,7 @@ def gradients(
             check_shape(name, "g", g, dy_dx.shape)
             found[first] = unbroadcast(xp, g * dy_dx, x.shape)
     elif first in wrt or definition.parameter_derivatives is None:
-        if isinstance(g, NUMBER):
-            g = xp.where(x != x, x, g)
+        g = _as_arrays(xp, g, x)
         if definition.is_activation and definition.keeps_shape:
             check_shape(name, "g", g, x.shape)
         assert definition.vjp is not None
@@ -54,6 +53,16 @@ def gradients(
             total = unbroadcast(xp, g * derivatives[argument], shape)
             found[argument] = xp.reshape(total, value.shape)
     return {argument: found[argument] for argument in wrt}
+
+
+def _as_arrays(xp: Namespace, g: Any, x: Any) -> Any:
+    """Return the cotangents, numbers as arrays without dimensions."""
+    if isinstance(g, tuple):
+        return tuple(_as_arrays(xp, part, x) for part in g)
+    if not isinstance(g, NUMBER):
+        return g
+    nothing = x[(slice(0, 0),) * x.ndim]
+    return g + zeros_like(xp, xp.sum(nothing, axis=tuple(range(x.ndim))))
 
 
 def derivative(definition: Definition, xp: Namespace, x: Any, values: tuple[Any, ...]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import operator
+import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -145,9 +146,11 @@ def _integer(value: Any, *_: Any) -> int:
 
 
 def _count(value: Any, *_: Any) -> int:
-    if _integer(value) < 1:
-        raise ValueError(f"must be a positive integer, got {value!r}")
-    return _integer(value)
+    count = _integer(value)
+    if not 0 < count <= sys.maxsize:
+        wanted = "a positive integer" if count < 1 else f"at most {sys.maxsize}"
+        raise ValueError(f"must be {wanted}, got {describe_value(value)}")
+    return count
 
 
 def _axis(value: Any, first: str, x: Array, *_: Any) -> int:
@@ -176,18 +179,17 @@ def _axes(value: Any, first: str, x: Array, *_: Any) -> tuple[int, ...]:
 
 
 def _cotangent(value: Any, first: str, x: Array, backend: Owner) -> float | Array:
-    if x.ndim == 0 and isinstance(value, NUMBER):
-        return float(value)
-    kinds = _with_complex(FLOATING, x, backend)
-    array: Array = check_array(value, kinds, first, x, backend)
-    return array
+    cotangent: float | Array
+    spec = COTANGENT_OF_REDUCTION
+    cotangent = replace(spec, number=x.ndim == 0).check(value, first, x, backend)
+    return cotangent
 
 
 def _cotangents(value: Any, first: str, x: Array, backend: Owner) -> Any:
+    spec = replace(FLOAT_ARRAY, number=True, optional=isinstance(value, tuple))
     if isinstance(value, tuple):
-        check = replace(FLOAT_ARRAY, optional=True).check
-        return tuple(check(g, first, x, backend) for g in value)
-    return FLOAT_ARRAY.check(value, first, x, backend)
+        return tuple(spec.check(g, first, x, backend) for g in value)
+    return spec.check(value, first, x, backend)
 
 
 def _coefficients(value: Any, first: str, x: Array, backend: Owner) -> tuple[float, ...] | Array:
@@ -284,6 +286,13 @@ COTANGENT = ParameterSpec(
     dtypes=FLOATING,
     convert=_cotangent,
     depends_on_ndim=True,
+    differentiable=True,
+)
+
+COTANGENT_OF_REDUCTION = ParameterSpec(
+    "a number or an array of x's library with a real floating dtype",
+    number=True,
+    dtypes=FLOATING,
     differentiable=True,
 )
 

@@ -14,7 +14,7 @@ from . import _dispatch
 from ._definition import Definition
 from ._docstring import PARTS, complete
 from ._gradients import array_arguments, derivative, gradients
-from ._parameters import COTANGENT, COTANGENTS
+from ._parameters import COTANGENT, COTANGENT_OF_REDUCTION, COTANGENTS
 from ._typing import A, Namespace, P, Precision
 
 C = TypeVar("C", bound=Callable[..., Any])
@@ -235,6 +235,8 @@ def _part(function: Any, name: str, definition: Callable[[], Definition]) -> Def
         return _PARTS[name](definition(), xp, x, *values)
 
     cotangent = COTANGENT if definition().is_activation else COTANGENTS
+    if definition().output_axis == "resized":
+        cotangent = COTANGENT_OF_REDUCTION
     return definition().part(name, impl, **({"g": cotangent} if name == "vjp" else {}))
 
 
