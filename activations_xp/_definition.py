@@ -7,9 +7,13 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Any, Literal, TypeAlias
 
-from ._errors import describe_value
+from ._errors import array_hint, describe_value
 from ._parameters import COMPLEX, FLOATING, REAL, Constraint, Owner, ParameterSpec
 from ._typing import Namespace
+
+_FLOATS = "floats of 16 bits or more"
+_DTYPES = f"bool, integers, {_FLOATS}"
+"""The dtypes that are computed in, in words."""
 
 OutputAxis: TypeAlias = Literal["kept", "resized", "added"] | None
 
@@ -200,11 +204,13 @@ class Definition:
         TypeError, ValueError
             If an argument is not accepted; the message names the function and the argument.
         """
-        kinds, what = (REAL, "real") if self.is_activation else (FLOATING, "real floating")
-        kinds = COMPLEX if self.is_complex else kinds
+        kinds = COMPLEX if self.is_complex else REAL if self.is_activation else FLOATING
         if not backend.isdtype(x, kinds):
+            what, dtypes = "real" if self.complex is None else "real or complex", _DTYPES
+            if not self.is_activation:
+                what, dtypes = "real floating", _FLOATS
             got = describe_value(x)
-            wanted = f"an array of {what} numbers"
+            wanted = f"an array of {what} numbers ({dtypes})"
             raise TypeError(f"{self.name}: {self.first} must be {wanted}, got {got}")
         checked = []
         for (name, spec), value in zip(self.parameters.items(), values, strict=True):
@@ -231,7 +237,17 @@ def check_argument(
         return spec.check(value, first, x, backend)
     except TypeError:
         text = spec.text.format(first=first, dtype=x.dtype)
-        got = describe_value(value)
+        got = f"{describe_value(value)}{_hint(name, spec, value, backend)}"
         raise TypeError(f"{function}: {name} must be {text}, got {got}") from None
     except ValueError as error:
         raise type(error)(f"{function}: {name} {error}") from None
+
+
+def _hint(name: str, spec: ParameterSpec, value: Any, backend: Owner) -> str:
+    """Return what to do about an array that a parameter does not take."""
+    if not spec.dtypes:
+        return ""
+    if not backend.owns(value):
+        return array_hint(name, value)
+    is_known = backend.isdtype(value, REAL + COMPLEX)
+    return "" if is_known else f"; the dtypes of numbers are {_DTYPES}"

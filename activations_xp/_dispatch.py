@@ -100,7 +100,7 @@ def backend_of(x: Any) -> Backend:
     """
     backend = find_backend(x)
     if backend is None:
-        raise TypeError(f"expected an array, got {describe_value(x)}{array_hint(x)}")
+        raise TypeError(f"expected an array, got {describe_value(x)}{array_hint('x', x)}")
     return backend
 
 
@@ -145,7 +145,7 @@ def resolve(
     is_number = isinstance(x, numbers) and definition.is_activation
     backend = _numpy() if is_number else find_backend(x)
     if backend is None:
-        got = f"{describe_value(x)}{array_hint(x)}"
+        got = f"{describe_value(x)}{array_hint(definition.first, x)}"
         raise TypeError(f"{definition.name}: {definition.first} must be an array, got {got}")
     kernel = backend.bind(definition, level, type(x))
     if not backend.is_tracing():

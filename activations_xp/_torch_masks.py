@@ -48,7 +48,7 @@ def _check_mask(
         raise TypeError(
             f"{function}: {name} must be an array of query's library, of booleans, where True"
             " forbids attention, or of real floating numbers, which are added to the scores, got"
-            f" {describe_value(mask)}{array_hint(mask)}"
+            f" {describe_value(mask)}{array_hint(name, mask)}"
         )
     if tuple(mask.shape) not in shapes:
         wanted = " or ".join(map(str, shapes))

@@ -6,8 +6,10 @@ import warnings
 from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
+from math import inf
 from typing import Any, NamedTuple
 
+import ml_dtypes
 import numpy as np
 import pytest
 from numpy.exceptions import AxisError
@@ -16,6 +18,7 @@ from oracle import (
     FUNCTIONS,
     WRONG_PRECISION,
     ForeignArray,
+    accurate,
     constraints_of,
     is_mask,
     kind_of,
@@ -82,6 +85,91 @@ NOT_ARRAYS = {
     "masked": (np.ma.masked_array([1.0, 2.0], [False, True]), "MaskedArray"),
     "matrix": (_quiet(lambda: np.matrix([[1.0]])), "matrix"),
 }
+
+
+class DataFrame:
+    """An object that holds an array and gives it by a method."""
+
+    dtype, shape, ndim = np.dtype("f8"), (2,), 1
+
+    def to_numpy(self):
+        return np.ones(2)
+
+    keys = values = __array__ = to_numpy
+
+
+class Quantity:
+    """An object that holds an array and gives it by a property."""
+
+    magnitude = property(lambda self: np.ones(2))
+
+    def __getattr__(self, name):
+        if name.startswith("__array_"):
+            raise AttributeError(name)
+        return getattr(np.ones(2), name)
+
+
+class SparseArray:
+    """An object that holds an array and that NumPy cannot convert."""
+
+    dtype, shape, ndim = np.dtype("f8"), (2,), 1
+
+    def toarray(self):
+        return np.ones(2)
+
+
+HINTS = [
+    (DataFrame(), "{}.to_numpy()"),
+    (Quantity(), "{}.magnitude"),
+    (SparseArray(), "{}.toarray()"),
+    (Convertible(), "numpy.asarray({})"),
+    ([1.0], "make it an array first"),
+    (np.ma.masked_array([1.0]), "{}.filled(value)"),
+    (_quiet(lambda: np.matrix([[1.0]])), "numpy.asarray({})"),
+]
+
+
+@over(("value", "hint"), HINTS)
+def test_hint_for_what_holds_an_array(value, hint, backend):
+    x = backend.array(np.ones(2), "float32")
+    assert_raises(TypeError, ["x must be an array", hint.format("x")], ax.gelu, value)
+    words = ["weight must be", hint.format("weight")]
+    assert_raises(TypeError, words, ax.prelu, x, value)
+    words = ["key must be", hint.format("key")]
+    assert_raises(TypeError, words, ax.scaled_dot_product_attention, x, value, x)
+
+
+def test_hint_for_what_holds_no_array(backend):
+    for value in (None, "x", 1j, {}, object(), np.complex64(1), backend.array([1j], "complex64")):
+        with pytest.raises(TypeError, match=r"^prelu: weight must be [^;]*$"):
+            ax.prelu(backend.array([1.0], "float32"), value)
+
+
+NARROW = ["float8_e4m3fn", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu", "float4_e2m1fn"]
+
+
+def _narrow_array(backend, dtype):
+    """Return an array of a dtype that libraries store and do not compute in."""
+    if backend.library == "torch":
+        import torch
+
+        dtype = {"float4_e2m1fn": "float4_e2m1fn_x2"}.get(dtype, dtype)
+        return torch.zeros(4, dtype=torch.uint8).view(getattr(torch, dtype))
+    return backend.asarray(np.ones(4).astype(getattr(ml_dtypes, dtype)))
+
+
+@pytest.mark.libraries("numpy", "dask", "torch", "jax")
+@pytest.mark.parametrize("narrow", NARROW)
+def test_narrow_floats(narrow, backend):
+    """They are refused by name, wherever they stand, with the dtypes that are taken."""
+    x, bad = backend.array(np.ones(4), "float32"), _narrow_array(backend, narrow)
+    taken = ["bool, integers, floats of 16 bits or more", narrow]
+    for function in (ax.gelu, ax.relu, ax.identity, ax.softmax, ax.logsumexp, ax.gelu.derivative):
+        assert_raises(TypeError, ["x must be an array", *taken], function, bad)
+    assert_raises(TypeError, ["negative_slope must be", *taken], ax.leaky_relu, x, bad)
+    assert_raises(TypeError, ["g must be", *taken], ax.gelu.vjp, bad, x)
+    words = ["floats of 16 bits or more", narrow]
+    assert_raises(TypeError, words, ax.scaled_dot_product_attention, bad, bad, bad)
 
 
 @pytest.mark.once
@@ -382,7 +470,7 @@ def test_invalid_array_parameters_of_numbers(function, name):
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("wrong", ["geul", "gelo", "", "x" * 1000, "relu "])
+@pytest.mark.parametrize("wrong", ["geul", "gelo", "", "x" * 1000, "re_lou"])
 def test_unknown_name(wrong):
     """The message has the three closest names."""
     with pytest.raises(ValueError, match=r"^get: no activation is named") as caught:
@@ -415,7 +503,86 @@ def test_unknown_precision(name, backend):
 
 
 def test_vjp_of_number(backend):
-    """A number is the gradient of a number alone, whichever x came before."""
+    """A number is the cotangent of a result without dimensions, whichever x came before."""
     vjp(ax.silu, 1.0, backend.array(0.5, "float32"))
-    with pytest.raises(TypeError, match=r"^silu\.vjp: g must be an array"):
-        vjp(ax.silu, 1.0, backend.array([0.5, 1.0], "float32"))
+    x = backend.array([0.5, 1.0], "float32")
+    for function in (ax.silu, ax.softmax):
+        with pytest.raises(TypeError, match=rf"^{function.__name__}\.vjp: g must be an array"):
+            vjp(function, 1.0, x)
+    for given in ({"keepdims": True}, {"axis": ()}):
+        with pytest.raises(ValueError, match=r"^logsumexp\.vjp: g of shape \(\) must have the"):
+            vjp(ax.logsumexp, 1.0, x, **given)
+    with pytest.raises(ValueError, match=r"^logaddexp\.vjp: g of shape \(\) must have the shape"):
+        ax.logaddexp.vjp(1.0, x[0], x)
+
+
+@pytest.mark.parametrize("g", [2, 2.0, True, np.float64(2), np.float32(2), np.int64(2)])
+def test_vjp_of_reduction_for_number(g, backend):
+    for dtype in ("float32", "int32"):
+        x = backend.array([[1, 2], [3, 5]], dtype)
+        for function in (ax.logsumexp, ax.logmeanexp):
+            got = vjp(function, g, x)
+            exact = float(g) * np.exp([[1, 2], [3, 5]]) / np.exp([1, 2, 3, 5]).sum()
+            assert dtype == "int32" or got.dtype == x.dtype
+            np.testing.assert_allclose(backend.asnumpy(got), exact, rtol=1e-6)
+
+
+def test_vjp_of_loss_for_number(backend):
+    shapes = {"x": (3, 4), "head_weight": (3, 4), "first": (2, 4), "second": (2, 2)}
+    rng = np.random.default_rng(0)
+    given = {name: backend.array(rng.normal(size=s), "float32") for name, s in shapes.items()}
+    given["tail_weights"] = [(given.pop("first"), given.pop("second"))]
+    given["target"] = backend.array([0, 2, 3], "int64")
+    loss = ax.adaptive_log_softmax_with_loss
+    one = backend.array(1.0, "float32")
+    got, same = (loss.vjp((None, g), **given)["x"] for g in (1.0, one))
+    np.testing.assert_array_equal(backend.asnumpy(got), backend.asnumpy(same))
+    with pytest.raises(ValueError, match=r"loss\.vjp: g\[0\] of shape \(\) must .*, \(3,\)"):
+        loss.vjp((1.0, None), **given)
+
+
+def test_integers_with_an_array_of_parameters(backend):
+    x = backend.array([1, 2, 3], "int32")
+    for dtype in ("int32", "float32"):
+        threshold = backend.array([0, 2, 2], dtype)
+        got = backend.asnumpy(ax.relu(x, threshold=threshold))
+        np.testing.assert_array_equal(got, [1.0, 0.0, 3.0])
+        assert got.dtype.kind == "f"
+
+
+BEYOND = [
+    (ax.leaky_relu, {"negative_slope": 1e308}, [-inf, 0, 0.5]),
+    (ax.leaky_relu, {"negative_slope": -1e308}, [inf, 0, 0.5]),
+    (ax.leaky_relu, {"negative_slope": 1e-320}, [-0.0, 0, 0.5]),
+    (ax.elu, {"alpha": 1e308}, [-inf, 0, 0.5]),
+    (ax.celu, {"alpha": 1e308}, [-1, 0, 0.5]),
+    (ax.celu, {"alpha": 1e-320}, [-0.0, 0, 0.5]),
+    (ax.hard_tanh, {"min_val": -1e308, "max_val": 1e308}, [-1, 0, 0.5]),
+    (ax.relu, {"max_value": 1e308}, [0, 0, 0.5]),
+    (ax.relu, {"threshold": -1e308}, [-1, 0, 0.5]),
+    (ax.threshold, {"threshold": 1e308, "value": -1e308}, [-inf, -inf, -inf]),
+    (ax.threshold, {"threshold": -1e308, "value": 1e308}, [-1, 0, 0.5]),
+    (ax.soft_shrink, {"lambd": 1e308}, [0, 0, 0]),
+    (ax.soft_shrink, {"lambd": inf}, [0, 0, 0]),
+    (ax.hard_shrink, {"lambd": 1e308}, [0, 0, 0]),
+    (ax.softplus, {"beta": 1e308}, [0, 0, 0.5]),
+    (ax.softplus, {"threshold": -1e308}, [-1, 0, 0.5]),
+    (ax.softplus, {"threshold": 1e308}, np.log1p(np.exp([-1, 0, 0.5]))),
+    (ax.clipped_gelu, {"max_val": 1e308}, [-0.15865525393145707, 0, 0.34573123063700656]),
+    (ax.logaddexp, {"y": -1e308}, [-1, 0, 0.5]),
+]
+
+
+@over(("function", "parameters", "exact"), BEYOND)
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_numbers_beyond_the_dtype(function, parameters, exact, dtype, backend):
+    """They are what they are, whatever the dtype holds; the result is rounded."""
+    x = backend.array([-1.0, 0.0, 0.5], dtype)
+    for form in (function, accurate(function)):
+        got = form(x, **parameters)
+        assert got.dtype == x.dtype
+        eps = ml_dtypes.finfo(dtype).eps
+        with np.errstate(over="ignore"):
+            expected = np.array(exact).astype(getattr(ml_dtypes, dtype, dtype)).astype("f8")
+        got = backend.asnumpy(got).astype("f8")
+        np.testing.assert_allclose(got, expected, rtol=4 * float(eps), atol=0)
