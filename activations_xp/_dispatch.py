@@ -179,14 +179,16 @@ def sample_noise(
     arguments[definition.first] = x
     if spec.probability:
         arguments |= definition.bind(definition.check(x, values, backend))
-        if not arguments[spec.probability] > 0:
+        probability = arguments[spec.probability]
+        if isinstance(probability, NUMBER) and not probability > 0:
             return noise
     if noise is not None:
         if rng is not None:
             raise TypeError(f"{name}: takes rng or noise, got both")
         return noise
     shape = spec.shape(**arguments)
-    if rng is None and backend.samples_natively(definition, level, type(x)):
+    is_of_numbers = not any(map(backend.owns, values))
+    if rng is None and is_of_numbers and backend.samples_natively(definition, level, type(x)):
         return None
     return sample_uniform(name, shape, x, rng)
 

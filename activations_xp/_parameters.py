@@ -37,9 +37,10 @@ class ParameterSpec:
     text : the accepted values in words, for error messages
     number : whether a real number is accepted; it becomes a Python float
     dtypes : the kinds of dtype of accepted arrays
-    broadcasts : whether an array broadcasts "to" the first array or "with" it, or has the sizes
-        of the axes the function works "along", or holds "coefficients" for all elements along
-        its only axis; None leaves the shape to the function
+    broadcasts : whether an array broadcasts "to" the first array or "with" it, or "to slices" of
+        it with a size of 1 along the axes the function works along, or has the sizes of the axes
+        it works "along", or holds "coefficients" for all elements along its only axis; None leaves
+        the shape to the function
     same_dtype : whether an array has the dtype of the first array
     convert : a check of its own, which returns the value to use
     depends_on_ndim : whether a value may be right for some numbers of dimensions only
@@ -52,7 +53,7 @@ class ParameterSpec:
     text: str
     number: bool = False
     dtypes: tuple[str, ...] = ()
-    broadcasts: Literal["to", "with", "along", "coefficients"] | None = None
+    broadcasts: Literal["to", "to slices", "with", "along", "coefficients"] | None = None
     same_dtype: bool = False
     convert: Callable[[Any, str, Array, Owner], Any] | None = None
     depends_on_ndim: bool = False
@@ -95,7 +96,8 @@ class ParameterSpec:
         if self.same_dtype and array.dtype != x.dtype:
             raise TypeError
         pairs = zip(array.shape[::-1], x.shape[::-1], strict=False)
-        if self.broadcasts == "to" and not broadcasts_to(array.shape, x.shape):
+        is_part = self.broadcasts in ("to", "to slices")
+        if is_part and not broadcasts_to(array.shape, x.shape):
             raise ValueError(f"of shape {_shape(array)} does not broadcast to {first} {_of(x)}")
         if self.broadcasts == "with" and any(m != n and 1 not in (m, n) for m, n in pairs):
             raise ValueError(f"of shape {_shape(array)} does not broadcast with {first} {_of(x)}")
@@ -218,7 +220,7 @@ def _weight_pairs(
 
 _OR_ARRAY = "a real number or an array of x's library"
 
-NUMBER_SPEC = ParameterSpec("a real number", number=True)
+NUMBER_SPEC = ParameterSpec("a real number, not an array", number=True)
 ARRAY_OR_NUMBER = ParameterSpec(
     f"{_OR_ARRAY} that broadcasts to x",
     number=True,
@@ -227,6 +229,11 @@ ARRAY_OR_NUMBER = ParameterSpec(
     differentiable=True,
 )
 CHANNEL_ARRAY = replace(ARRAY_OR_NUMBER, text=_OR_ARRAY, broadcasts="along")
+SLICE_ARRAY = replace(
+    ARRAY_OR_NUMBER,
+    text=f"{_OR_ARRAY} that broadcasts to x, of size 1 along the axis",
+    broadcasts="to slices",
+)
 BROADCASTS_WITH_OR_NUMBER = replace(
     ARRAY_OR_NUMBER, text=f"{_OR_ARRAY} that broadcasts with x", broadcasts="with"
 )
@@ -234,6 +241,9 @@ BROADCASTS_WITH = replace(
     BROADCASTS_WITH_OR_NUMBER,
     text="an array of x's library that broadcasts with x",
     number=False,
+)
+FREE_ARRAY = replace(
+    ARRAY_OR_NUMBER, text="a real number or an array of {first}'s library", broadcasts=None
 )
 COEFFICIENTS = ParameterSpec(
     "a tuple of real numbers or an array of x's library with one dimension",
@@ -323,6 +333,8 @@ COTANGENTS = replace(
 Number: TypeAlias = Annotated[float, NUMBER_SPEC]
 ArrayOrNumber: TypeAlias = Annotated[float | Array, ARRAY_OR_NUMBER]
 ChannelArray: TypeAlias = Annotated[float | Array, CHANNEL_ARRAY]
+SliceArray: TypeAlias = Annotated[float | Array, SLICE_ARRAY]
+FreeArray: TypeAlias = Annotated[float | Array, FREE_ARRAY]
 BroadcastsWithOrNumber: TypeAlias = Annotated[float | Array, BROADCASTS_WITH_OR_NUMBER]
 BroadcastsWith: TypeAlias = Annotated[Array, BROADCASTS_WITH]
 Coefficients: TypeAlias = Annotated[tuple[float, ...] | Array, COEFFICIENTS]

@@ -64,8 +64,9 @@ def preserves_integers(function: Any) -> bool:
 
 
 def takes_array(spec: Any) -> bool:
-    """Return whether a parameter takes a number or an array of them."""
-    return spec.number and spec.differentiable
+    """Return whether a parameter takes a number or an array of the shape of x."""
+    is_of_its_own_shape = spec.broadcasts in (None, "to slices")
+    return spec.number and spec.differentiable and not is_of_its_own_shape
 
 
 def is_mask(spec: Any) -> bool:
@@ -93,6 +94,8 @@ KINDS = {
     "operand": _parameters.BROADCASTS_WITH_OR_NUMBER,
     "companion": _parameters.BROADCASTS_WITH,
     "channel array": _parameters.CHANNEL_ARRAY,
+    "slice array": _parameters.SLICE_ARRAY,
+    "free array": _parameters.FREE_ARRAY,
     "coefficients": _parameters.COEFFICIENTS,
     "noise": _parameters.NOISE,
     "number": _parameters.NUMBER_SPEC,
@@ -231,6 +234,32 @@ class FunctionCase:
         return f"{self.definition.name}({values})"
 
 
+def required_parameters(function: Any) -> dict[str, Any]:
+    """Return the parameters of the first case, without which some functions cannot be called."""
+    return dict(cases_of(function)[0].parameters)
+
+
+def parameters_with(function: Any, name: str, value: float) -> dict[str, Any]:
+    """Return the required parameters with one changed, and others that a constraint ties to it."""
+    definition = function.definition
+    given = {**required_parameters(function), name: value}
+    if definition.noise is not None:
+        given.setdefault("noise", 0.5)
+    for constraint in constraints_of(definition):
+        known = {**dict.fromkeys(definition.parameters), **definition.defaults, **given}
+        if name in constraint.names and not constraint.holds(known):
+            given |= dict.fromkeys(constraint.names, value)
+    return given
+
+
+def _is_unbounded(function: Any, name: str) -> bool:
+    """Return whether a parameter, which may be no probability, accepts large numbers."""
+    definition = function.definition
+    known = {**definition.defaults, **parameters_with(function, name, 2.0**70)}
+    known = {**dict.fromkeys(definition.parameters), **known}
+    return all(constraint.holds(known) for constraint in constraints_of(definition))
+
+
 FUNCTIONS = [f for f in map(ax.get, ax.names()) if f.definition.is_activation]
 ELEMENTWISE = [f for f in FUNCTIONS if output_axis(f) is None]
 ALONG_AXIS = [f for f in FUNCTIONS if output_axis(f) is not None]
@@ -245,6 +274,7 @@ ARRAY_PARAMETERS = [
     for name, spec in f.definition.parameters.items()
     if takes_array(spec)
 ]
+UNBOUNDED_PARAMETERS = [(f, name) for f, name in ARRAY_PARAMETERS if _is_unbounded(f, name)]
 WITH_ARRAY_PARAMETERS = [
     f
     for f in FUNCTIONS
@@ -257,11 +287,6 @@ def is_first_of_family(case: FunctionCase) -> bool:
     """Return whether it is the first case of the first function of a file."""
     family = case.function.__module__
     return case.is_first and case.function is next(f for f in FUNCTIONS if f.__module__ == family)
-
-
-def required_parameters(function: Any) -> dict[str, Any]:
-    """Return the parameters of the first case, without which some functions cannot be called."""
-    return dict(cases_of(function)[0].parameters)
 
 
 def last_axis_parameters(function: Any) -> dict[str, Any]:
@@ -279,19 +304,6 @@ def rowwise_parameters(function: Any) -> dict[str, Any]:
     required = required_parameters(function)
     takes_all = output_axis(function) is not None and function.definition.defaults["axis"] is None
     return {**required, "axis": -1} if takes_all else required
-
-
-def parameters_with(function: Any, name: str, value: float) -> dict[str, Any]:
-    """Return the required parameters with one changed, and others that a constraint ties to it."""
-    definition = function.definition
-    given = {**required_parameters(function), name: value}
-    if definition.noise is not None:
-        given.setdefault("noise", 0.5)
-    for constraint in constraints_of(definition):
-        known = {**dict.fromkeys(definition.parameters), **definition.defaults, **given}
-        if name in constraint.names and not constraint.holds(known):
-            given |= dict.fromkeys(constraint.names, value)
-    return given
 
 
 # parametrizing

@@ -250,6 +250,21 @@ _AXES = [
 BAD_VALUES = {
     "array or number": [*_NOT_NUMBERS, *_STRANGE_ARRAYS, *_wrong_shapes("float32")],
     "channel array": [*_NOT_NUMBERS, *_STRANGE_ARRAYS, *_wrong_shapes("float32")],
+    "slice array": [
+        *_NOT_NUMBERS,
+        *_STRANGE_ARRAYS,
+        *_wrong_shapes("float32"),
+        BadValue("shape (4,)", _array_of(4), ValueError, "size 1 along the axis, got shape (4,)"),
+        BadValue("shape (2, 4)", _array_of((2, 4)), ValueError, "size 1 along the axis"),
+    ],
+    "free array": [
+        *_NOT_NUMBERS,
+        *_STRANGE_ARRAYS,
+        *(
+            BadValue(f"shape {shape}", _array_of(shape), ValueError, "the result, of shape (2, 2)")
+            for shape in [(4,), (3, 1), (0,), (1, 2, 2)]
+        ),
+    ],
     "coefficients": [
         *_NEVER,
         *_STRANGE_ARRAYS,
@@ -272,7 +287,8 @@ BAD_VALUES = {
     "number": [
         *_NOT_NUMBERS,
         *_STRANGE_ARRAYS,
-        BadValue("array", _array_of(4), TypeError, "float32"),
+        BadValue("array", _array_of(4), TypeError, "must be a real number, not an array"),
+        BadValue("0-d array", _array_of(()), TypeError, "must be a real number, not an array"),
     ],
     "mask": [
         *_NEVER,
@@ -340,6 +356,8 @@ def _equal_values():
         "axes": ((0, 1), [(0, 1.0), (0, True), (0, np.float64(1))]),
         "array or number": numbers,
         "channel array": numbers,
+        "slice array": numbers,
+        "free array": numbers,
         "operand": numbers,
         "noise": numbers,
         "choice": (True, [1, 1.0]),

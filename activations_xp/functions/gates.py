@@ -10,10 +10,10 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from .._define import Peer, activation, case
 from .._errors import check_shape
-from .._parameters import AXIS, BROADCASTS_WITH, Axis, Count, Number
+from .._parameters import AXIS, BROADCASTS_WITH, Axis, Count, FreeArray
 from .._typing import Array, Namespace
 from ..numerics import cmath
-from ..numerics.arrays import ones_like_nan, slice_axis, unbroadcast
+from ..numerics.arrays import broadcasts_to, is_array, ones_like_nan, slice_axis, unbroadcast
 from ..numerics.double_word import exact
 from ..numerics.logistic import x_sigmoid
 from ..numerics.special import NORMAL_TAIL_CUTOFF, exp_neg_square, mills_ratio
@@ -159,23 +159,41 @@ def glu(xp: Namespace, x: Array, axis: HalvedAxis = -1, gate: Gate = "last") -> 
     return x_sigmoid(xp, ones_like_nan(xp, b), b, factor=a, closed=1e-30)
 
 
-def _halves(name: str, x: Any, axis: int, gate: Any, interleaved: bool = False) -> tuple[Any, Any]:
-    """Return the half that is multiplied by the gate, and the gate."""
+def _halves(
+    name: str, x: Any, axis: int, gate: Any, interleaved: bool = False, **parameters: Any
+) -> tuple[Any, Any]:
+    """Return the half that is multiplied by the gate, and the gate; arrays broadcast to them."""
     if not isinstance(gate, str):
-        return x, gate
-    size = x.shape[axis]
-    if size % 2:
-        raise ValueError(f"{name}: the size of axis {axis} must be even, got {size}")
-    middle = size // 2
-    cuts = [slice(None, middle), slice(middle, None)]
-    if interleaved:
-        cuts = [slice(None, None, 2), slice(min(1, size), None, 2)]
-    first, last = (slice_axis(x, axis, cut) for cut in cuts)
-    return (first, last) if gate == "last" else (last, first)
+        halves = x, gate
+    else:
+        size = x.shape[axis]
+        if size % 2:
+            raise ValueError(f"{name}: the size of axis {axis} must be even, got {size}")
+        middle = size // 2
+        cuts = [slice(None, middle), slice(middle, None)]
+        if interleaved:
+            cuts = [slice(None, None, 2), slice(min(1, size), None, 2)]
+        first, last = (slice_axis(x, axis, cut) for cut in cuts)
+        halves = (first, last) if gate == "last" else (last, first)
+    for parameter, value in parameters.items():
+        if is_array(value) and not broadcasts_to(value.shape, _result_shape(*halves)):
+            raise ValueError(
+                f"{name}: {parameter} of shape {tuple(value.shape)} does not broadcast to the"
+                f" result, of shape {_result_shape(*halves)}"
+            )
+    return halves
+
+
+def _result_shape(a: Any, b: Any) -> tuple[int, ...]:
+    """Return the shape that the half and its gate broadcast to."""
+    pairs = zip_longest(a.shape[::-1], b.shape[::-1], fillvalue=1)
+    return tuple(n if m == 1 else m for m, n in pairs)[::-1]
 
 
 def _define_gate_gradients(glu: Any, activation: Any) -> None:
-    """Give a*activation(b) its vjp and its derivative with respect to the gate."""
+    """Give a*activation(b) its vjp, and its derivatives with respect to gate and parameters."""
+    by_parameters = activation.definition.parameter_derivatives
+    shared = glu.definition.parameters.keys() & activation.definition.parameters.keys()
 
     @glu.defvjp
     def vjp(xp, g, x, axis=-1, gate="last", *args, **kwargs):
@@ -187,11 +205,16 @@ def _define_gate_gradients(glu: Any, activation: Any) -> None:
 
         return _glu_vjp(xp, glu.__name__, g, x, axis, gate, by_value, by_gate)
 
-    @glu.defderivative("gate")
+    @glu.defderivative("gate", *shared)
     def derivative(xp, x, axis=-1, gate="last", *args, **kwargs):
-        if isinstance(gate, str):
-            return {}
-        return {"gate": x * activation.derivative.impl(xp, gate, *args, **kwargs)}
+        a, b = _halves(glu.__name__, x, axis, gate)
+        found = {}
+        if not isinstance(gate, str):
+            found["gate"] = a * activation.derivative.impl(xp, b, *args, **kwargs)
+        if by_parameters is not None and any(map(is_array, args)):
+            derivatives = by_parameters(xp, b, *args, **kwargs)
+            found |= {parameter: a * dy for parameter, dy in derivatives.items()}
+        return found
 
 
 def _glu_vjp(
@@ -207,8 +230,7 @@ def _glu_vjp(
 ) -> dict[str, Any]:
     """Return the gradient of x: of its halves, or of all of it if the gate is an array."""
     a, b = _halves(name, x, axis, gate, interleaved)
-    pairs = zip_longest(a.shape[::-1], b.shape[::-1], fillvalue=1)
-    check_shape(f"{name}.vjp", "g", g, [n if m == 1 else m for m, n in pairs][::-1])
+    check_shape(f"{name}.vjp", "g", g, _result_shape(a, b))
     if not isinstance(gate, str):
         return {"x": unbroadcast(xp, g * by_value(a, b), x.shape)}
     parts = [g * by_value(a, b), g * by_gate(a, b)]
@@ -383,19 +405,19 @@ _define_gate_gradients(seglu, selu)
     output_axis="resized",
 )
 def swiglu(
-    xp: Namespace, x: Array, axis: HalvedAxis = -1, gate: Gate = "last", beta: Number = 1.0
+    xp: Namespace, x: Array, axis: HalvedAxis = -1, gate: Gate = "last", beta: FreeArray = 1.0
 ) -> Any:
     """Swish-gated linear unit, a*silu(b) for the halves a and b of the axis.
 
     Parameters
     ----------
-    beta : number, optional
-        The sharpness of the gate; see `silu`.
+    beta : number or array, optional
+        The sharpness of the gate; see `silu`. It broadcasts to the result.
 
     >>> ax.swiglu(np.array([1.0, 2.0, 20.0, -np.inf]))
     array([19.99999996, -0.        ])
     """
-    a, b = _halves("swiglu", x, axis, gate)
+    a, b = _halves("swiglu", x, axis, gate, beta=beta)
     return x_sigmoid(xp, b, exact(xp, beta) * exact(xp, b), factor=a)
 
 
@@ -426,8 +448,8 @@ def clipped_swiglu(
     x: Array,
     axis: HalvedAxis = -1,
     gate: Gate = "last",
-    alpha: Number = 1.702,
-    limit: Number = 7.0,
+    alpha: FreeArray = 1.702,
+    limit: FreeArray = 7.0,
     interleaved: bool = False,
 ) -> Any:
     """Clipped swish-gated linear unit, (a + 1)*b*sigmoid(alpha*b) with a and b clipped.
@@ -436,40 +458,57 @@ def clipped_swiglu(
 
     Parameters
     ----------
-    alpha : number, optional
-        The sharpness of the gate.
-    limit : number, optional
-        The bound of a on both sides and of b above, greater than 0.
+    alpha : number or array, optional
+        The sharpness of the gate. It broadcasts to the result.
+    limit : number or array, optional
+        The bound of a on both sides and of b above, greater than 0. It broadcasts to the result.
     interleaved : bool, optional
         Whether the halves are every other element.
 
     >>> ax.clipped_swiglu(np.array([1.0, 20.0, 1.0, -np.inf]))
     array([ 1.69159153, -0.        ])
     """
-    a, b = _halves("clipped_swiglu", x, axis, gate, interleaved)
-    a, b = xp.minimum(xp.maximum(a, -limit), limit), xp.minimum(b, limit)
-    return x_sigmoid(xp, b, exact(xp, alpha) * exact(xp, b), factor=a + 1)
+    a, b = _halves("clipped_swiglu", x, axis, gate, interleaved, alpha=alpha, limit=limit)
+    factor, b = _clip(xp, a, b, limit)
+    return x_sigmoid(xp, b, exact(xp, alpha) * exact(xp, b), factor=factor)
 
 
 @clipped_swiglu.defvjp
 def _(xp, g, x, axis, gate, alpha, limit, interleaved):
     def by_value(a, b):
-        return xp.where(xp.abs(a) > limit, 0.0, silu.impl(xp, xp.minimum(b, limit), alpha))
+        by_a, _ = _clipped_swiglu_derivatives(xp, a, b, alpha, limit)
+        return xp.where(xp.abs(a) > limit, 0.0, by_a)
 
     def by_gate(a, b):
-        return _clipped_swiglu_by_gate(xp, a, b, alpha, limit)
+        _, by_b = _clipped_swiglu_derivatives(xp, a, b, alpha, limit)
+        return xp.where(b > limit, 0.0, by_b)
 
     return _glu_vjp(xp, "clipped_swiglu", g, x, axis, gate, by_value, by_gate, interleaved)
 
 
-@clipped_swiglu.defderivative("gate")
+@clipped_swiglu.defderivative("gate", "alpha", "limit")
 def _(xp, x, axis, gate, alpha, limit, interleaved):
-    if isinstance(gate, str):
-        return {}
-    return {"gate": _clipped_swiglu_by_gate(xp, x, gate, alpha, limit)}
+    a, b = _halves("clipped_swiglu", x, axis, gate, interleaved)
+    by_a, by_b = _clipped_swiglu_derivatives(xp, a, b, alpha, limit)
+    found = {"gate": xp.where(b > limit, 0.0, by_b)}
+    if is_array(alpha):
+        factor, gate = _clip(xp, a, b, limit)
+        by_beta = silu.definition.parameter_derivatives(xp, gate, alpha)
+        found["alpha"] = factor * by_beta["beta"]
+    if is_array(limit):
+        by_bound = xp.where(xp.abs(a) > limit, xp.sign(a) * by_a, 0.0)
+        found["limit"] = by_bound + xp.where(b > limit, by_b, 0.0)
+    return found
 
 
-def _clipped_swiglu_by_gate(xp: Namespace, a: Any, b: Any, alpha: float, limit: float) -> Any:
-    a = xp.minimum(xp.maximum(a, -limit), limit) + 1
-    dy_db = a * silu.derivative.impl(xp, xp.minimum(b, limit), alpha)
-    return xp.where(b > limit, 0.0, dy_db)
+def _clip(xp: Namespace, a: Any, b: Any, limit: float | Array) -> tuple[Any, Any]:
+    """Return the factor and the gate."""
+    return xp.minimum(xp.maximum(a, -limit), limit) + 1, xp.minimum(b, limit)
+
+
+def _clipped_swiglu_derivatives(
+    xp: Namespace, a: Any, b: Any, alpha: float | Array, limit: float | Array
+) -> tuple[Any, Any]:
+    """Return the derivatives with respect to a and b as they are after clipping."""
+    factor, gate = _clip(xp, a, b, limit)
+    return silu.impl(xp, gate, alpha), factor * silu.derivative.impl(xp, gate, alpha)

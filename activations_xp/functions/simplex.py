@@ -6,17 +6,19 @@ from math import expm1, inf, log
 from typing import Any
 
 from .._define import Peer, activation, case
-from .._parameters import Axes, Count, Mask, Number
-from .._typing import Array, Namespace
+from .._parameters import Axes, Count, Mask, SliceArray
+from .._typing import NUMBER, Array, Namespace
 from ..numerics.arrays import (
     arange,
     axes_size,
+    check_constant_along,
     clip_to_finite,
     count_true,
     largest_finite,
     mask_to_zero,
     one_where_zero,
 )
+from ..numerics.special import polynomial
 
 __all__ = ["entmax", "entmax15", "log_softmax", "softmax", "softmin", "sparsemax"]
 
@@ -243,7 +245,7 @@ def _sqrt_weights(xp: Namespace, x: Array, axis: Axes, where: Mask | None) -> An
     formula="simplex(lambda z: maximum((alpha - 1) * z, 0) ** (1 / (alpha - 1)), x)",
     source="Peters, Niculae & Martins, Sparse sequence-to-sequence models, arXiv:1905.05702.",
     ulp=8.0,
-    constraints=("alpha >= 1",),
+    constraints=("alpha > 0",),
     cases=(
         case(alpha=1.0, formula="exp(x) / sum(exp(x))", ulp=20.0),
         case(alpha=1.25),
@@ -258,7 +260,7 @@ def _sqrt_weights(xp: Namespace, x: Array, axis: Axes, where: Mask | None) -> An
 def entmax(
     xp: Namespace,
     x: Array,
-    alpha: Number = 1.5,
+    alpha: SliceArray = 1.5,
     axis: Axes = -1,
     n_iter: Count = 50,
     where: Mask | None = None,
@@ -267,53 +269,91 @@ def entmax(
 
     Parameters
     ----------
-    alpha : number, optional
-        The sparsity, at least 1. The larger it is, the more weights are 0; 1 is the softmax, 1.5
-        is `entmax15` and 2 is the sparsemax.
+    alpha : number or array, optional
+        The sparsity, greater than 0, of all slices or of each. The larger it is above 1, the more
+        weights are 0; 1 is the softmax, 1.5 is `entmax15` and 2 is the sparsemax.
     n_iter : int, optional
         The number of bisections of the interval that contains the threshold t, before two steps
-        of Newton's method. It has no effect for an alpha of 1, 1.5 or 2.
+        of Newton's method. It has no effect if alpha is the number 1, 1.5 or 2.
 
     Notes
     -----
-    Infinite elements share the sum 1 equally; the others are 0.
+    Infinite elements share the sum 1 equally; the others are 0. The derivative with respect to
+    alpha is that of Correia, Niculae & Martins, Adaptively sparse transformers, arXiv:1909.00015.
 
     >>> ax.entmax(np.array([0.5, 0.25, -3.0]), 2.0)
     array([0.625, 0.375, 0.   ])
     """
-    exact = _EXACT.get(alpha)
+    exact = _exact_for(alpha)
     if exact is not None:
         return exact.impl(xp, x, axis, where)
+    check_constant_along("entmax", "alpha", alpha, x, axis)
     if 0 in x.shape:
         return x
-    shifted = subtract_max(xp, x, axis, where)
-    threshold = _bisect_threshold(xp, shifted, alpha, axis, n_iter)
-    weight, _ = _entmax_weights(xp, shifted - threshold, alpha)
+    weight, _, _ = _bisect_weights(xp, x, alpha, axis, n_iter, where)
     return weight / one_where_zero(xp, xp.sum(weight, axis=axis, keepdims=True))
+
+
+@entmax.defvjp
+def _(xp, g, x, alpha, axis, n_iter, where):
+    exact = _exact_for(alpha)
+    if exact is not None:
+        return exact.vjp.impl(xp, g, x, axis, where)
+    if 0 in x.shape:
+        return {"x": g}
+    weight, _, base_minus_1 = _bisect_weights(xp, x, alpha, axis, n_iter, where)
+    return {"x": _softmax_vjp(xp, weight / (1 + base_minus_1), g, axis, where)}
+
+
+@entmax.defderivative("alpha")
+def _(xp, x, alpha, axis, n_iter, where):
+    if 0 in x.shape:
+        return {"alpha": x}
+    weight, u, v = _bisect_weights(xp, x, alpha, axis, n_iter, where)
+    dy_du = weight / (1 + v)
+    u, v = (xp.where(dy_du == 0, 0.0, part) for part in (u, v))
+    # both are (v - (1 + v)*log(1 + v))/(alpha - 1)**2, and neither cancels
+    near = u * u * polynomial(v, _LOG_WEIGHT_SLOPE)
+    excess = one_where_zero(xp, alpha - 1)
+    far = (v - (1 + v) * xp.log1p(v)) / excess / excess
+    at_threshold = dy_du * xp.where(xp.abs(v) < 0.1, near, far)
+    by_threshold = xp.sum(at_threshold, axis=axis, keepdims=True) / one_where_zero(
+        xp, xp.sum(dy_du, axis=axis, keepdims=True)
+    )
+    return {"alpha": at_threshold - dy_du * by_threshold}
 
 
 _EXACT: dict[float, Any] = {1: softmax, 1.5: entmax15, 2: sparsemax}
 
 
-@entmax.defvjp
-def _(xp, g, x, alpha, axis, n_iter, where):
-    exact = _EXACT.get(alpha)
-    if exact is not None:
-        return exact.vjp.impl(xp, g, x, axis, where)
-    if 0 in x.shape:
-        return {"x": g}
+def _exact_for(alpha: float | Array) -> Any:
+    """Return the function that needs no bisection for alpha, or None."""
+    return _EXACT.get(alpha) if isinstance(alpha, NUMBER) else None
+
+
+def _bisect_weights(
+    xp: Namespace,
+    x: Array,
+    alpha: float | Array,
+    axis: Axes,
+    n_iter: int,
+    where: Mask | None,
+) -> tuple[Any, Any, Any]:
+    """Return the weights, what they are the weights of, and their bases less 1."""
     shifted = subtract_max(xp, x, axis, where)
-    threshold = _bisect_threshold(xp, shifted, alpha, axis, n_iter)
-    weight, base_minus_1 = _entmax_weights(xp, shifted - threshold, alpha)
-    return {"x": _softmax_vjp(xp, weight / (1 + base_minus_1), g, axis, where)}
+    u = shifted - _bisect_threshold(xp, shifted, alpha, axis, n_iter)
+    weight, base_minus_1 = _entmax_weights(xp, u, alpha)
+    return weight, u, base_minus_1
 
 
-def _bisect_threshold(xp: Namespace, shifted: Array, alpha: float, axis: Axes, n_iter: int) -> Any:
+def _bisect_threshold(
+    xp: Namespace, shifted: Array, alpha: float | Array, axis: Axes, n_iter: int
+) -> Any:
     """Return the threshold at which the weights sum to 1, from elements less their maximum."""
     threshold: Any = 0.0
-    step = -expm1((1 - alpha) * log(axes_size(shifted, axis))) / (alpha - 1)
+    step = _largest_threshold(xp, alpha, log(axes_size(shifted, axis)))
     for _ in range(n_iter):
-        step /= 2
+        step = step / 2
         weight, _ = _entmax_weights(xp, shifted - (threshold + step), alpha)
         row_sum = xp.sum(weight, axis=axis, keepdims=True)
         threshold = threshold + step * xp.astype(row_sum >= 1, shifted.dtype)
@@ -326,15 +366,38 @@ def _bisect_threshold(xp: Namespace, shifted: Array, alpha: float, axis: Axes, n
     return threshold
 
 
-def _entmax_weights(xp: Namespace, x: Array, alpha: float) -> tuple[Any, Any]:
+def _largest_threshold(xp: Namespace, alpha: float | Array, log_size: float) -> Any:
+    """Return the threshold of elements that are equal."""
+    if isinstance(alpha, NUMBER):
+        return -expm1((1 - alpha) * log_size) / (alpha - 1)
+    threshold = -xp.expm1((1 - alpha) * log_size) / one_where_zero(xp, alpha - 1)
+    return xp.where(alpha == 1, log_size, threshold)
+
+
+def _entmax_weights(xp: Namespace, x: Array, alpha: float | Array) -> tuple[Any, Any]:
     """Return (1 + (alpha - 1)*x)**(1/(alpha - 1)), and its base less 1.
 
     The base itself would lose digits near alpha 1. Outside the support both are 0.
     """
+    if not isinstance(alpha, NUMBER):
+        x = xp.maximum(x, -largest_finite(xp, x))  # which alpha - 1 = 0 multiplies
     base_minus_1 = (alpha - 1) * x
     outside = base_minus_1 <= -1
     base_minus_1 = xp.where(outside, 0.0, base_minus_1)
-    return xp.where(outside, 0.0, xp.exp(xp.log1p(base_minus_1) / (alpha - 1))), base_minus_1
+    if isinstance(alpha, NUMBER):
+        log_weight = xp.log1p(base_minus_1) / (alpha - 1)
+    else:
+        ratio = xp.log1p(base_minus_1) / one_where_zero(xp, base_minus_1)
+        near = polynomial(base_minus_1, _LOG1P_RATIO)  # whose derivative does not cancel
+        log_weight = x * xp.where(xp.abs(base_minus_1) < 1e-3, near, ratio)
+    return xp.where(outside, 0.0, xp.exp(log_weight)), base_minus_1
+
+
+_LOG1P_RATIO = tuple((-1.0) ** k / (k + 1) for k in range(6))
+"""The series of log(1 + v)/v, to the last digit of float64 for abs(v) < 1e-3."""
+
+_LOG_WEIGHT_SLOPE = tuple(-((-1.0) ** k) / ((k + 1) * (k + 2)) for k in range(14))
+"""The series of (v - (1 + v)*log(1 + v))/v**2, for abs(v) < 0.1."""
 
 
 def _softmax_vjp(xp: Namespace, dy_dx: Any, g: Any, axis: Axes, where: Mask | None) -> Any:

@@ -11,9 +11,16 @@ from math import sqrt
 from typing import Any
 
 from .._define import NoiseSpec, Peer, activation, case
-from .._parameters import Axis, Mask, Noise, Number
+from .._parameters import ArrayOrNumber, Axis, Mask, Noise, SliceArray
 from .._typing import NUMBER, Array, Namespace
-from ..numerics.arrays import arange, ones_like_nan, zeros_like
+from ..numerics.arrays import (
+    arange,
+    check_constant_along,
+    is_zero,
+    one_where_zero,
+    ones_like_nan,
+    zeros_like,
+)
 from ..numerics.double_word import veltkamp_split
 from .rectifiers import leaky_relu
 from .simplex import softmax, subtract_max
@@ -62,8 +69,8 @@ def _channel_shape(x: Array, **_: Any) -> tuple[int, ...]:
 def rrelu(
     xp: Namespace,
     x: Array,
-    lower: Number = 1 / 8,
-    upper: Number = 1 / 3,
+    lower: ArrayOrNumber = 1 / 8,
+    upper: ArrayOrNumber = 1 / 3,
     training: bool = False,
     *,
     noise: Noise | None = None,
@@ -72,9 +79,9 @@ def rrelu(
 
     Parameters
     ----------
-    lower : number, optional
+    lower : number or array, optional
         The smallest slope.
-    upper : number, optional
+    upper : number or array, optional
         The largest slope.
     training : bool, optional
         Whether the slope of each element is drawn uniformly from `lower` to `upper`. If False, it
@@ -94,8 +101,20 @@ def _(xp, x, lower, upper, training, *, noise):
     return leaky_relu.derivative.impl(xp, x, negative_slope)
 
 
+@rrelu.defderivative("lower", "upper")
+def _(xp, x, lower, upper, training, *, noise):
+    weight = _check_noise(xp, "rrelu", x, noise) if training else 0.5
+    by_slope = xp.minimum(x, 0.0)
+    return {"lower": (1 - weight) * by_slope, "upper": weight * by_slope}
+
+
 def _negative_slope(
-    xp: Namespace, x: Array, noise: Any, lower: float, upper: float, training: bool
+    xp: Namespace,
+    x: Array,
+    noise: Any,
+    lower: ArrayOrNumber,
+    upper: ArrayOrNumber,
+    training: bool,
 ) -> Any:
     if not training:
         return (lower + upper) / 2
@@ -109,7 +128,7 @@ def _negative_slope(
     constraints=("0 <= p <= 1",),
     noise=NoiseSpec(_shape),
     cases=(
-        case(noise=0.75, training=True, formula="2 * x"),
+        case(noise=0.75, training=True, formula="x / (1 - p)"),
         case(noise=0.25, p=0.0, training=True),
     ),
     peers={
@@ -126,9 +145,19 @@ def _negative_slope(
     lipschitz=1.0,
 )
 def dropout(
-    xp: Namespace, x: Array, p: Number = 0.5, training: bool = False, *, noise: Noise | None = None
+    xp: Namespace,
+    x: Array,
+    p: ArrayOrNumber = 0.5,
+    training: bool = False,
+    *,
+    noise: Noise | None = None,
 ) -> Any:
     """Dropout, 0 with probability p and x/(1 - p) otherwise.
+
+    Parameters
+    ----------
+    p : number or array, optional
+        The probability. Its gradient is that of the factor 1/(1 - p) at the same noise.
 
     Notes
     -----
@@ -139,12 +168,25 @@ def dropout(
     >>> ax.dropout(np.array([1.0, 2.0, 3.0]), 0.25, training=True, noise=np.array([0.1, 0.3, 0.9]))
     array([0.        , 2.66666667, 4.        ])
     """
-    return _drop(xp, "dropout", x, noise, p, training, lambda: (x / (1 - p), 0.0))
+    return _drop(xp, "dropout", x, noise, p, training, lambda: (x / _kept(xp, p), 0.0))
 
 
 @dropout.defderivative
 def _(xp, x, p, training, *, noise):
     return dropout.impl(xp, ones_like_nan(xp, x), p, training, noise=noise)
+
+
+@dropout.defderivative("p")
+def _(xp, x, p, training, *, noise):
+    def outcomes():
+        return x / _kept(xp, p) / _kept(xp, p), 0.0
+
+    return {"p": _drop(xp, "dropout", zeros_like(xp, x), noise, p, training, outcomes)}
+
+
+def _kept(xp: Namespace, p: ArrayOrNumber) -> Any:
+    """Return 1 - p, and 1 where that would be 0, to be divided by."""
+    return 1 - p if isinstance(p, NUMBER) else one_where_zero(xp, 1 - p)
 
 
 @activation(
@@ -164,11 +206,21 @@ def _(xp, x, p, training, *, noise):
     lipschitz=1.0,
 )
 def alpha_dropout(
-    xp: Namespace, x: Array, p: Number = 0.5, training: bool = False, *, noise: Noise | None = None
+    xp: Namespace,
+    x: Array,
+    p: ArrayOrNumber = 0.5,
+    training: bool = False,
+    *,
+    noise: Noise | None = None,
 ) -> Any:
     """Alpha dropout, a*x + b, where x is replaced by selu(-inf) with probability p.
 
     The factors a and b preserve a mean of 0 and a variance of 1.
+
+    Parameters
+    ----------
+    p : number or array, optional
+        The probability. Its gradient is that of a and b at the same noise.
 
     >>> ax.alpha_dropout(np.array([1.0, 1.0]), 0.5, training=True, noise=np.array([0.2, 0.7]))
     array([-0.77919393,  1.66559883])
@@ -179,6 +231,11 @@ def alpha_dropout(
 @alpha_dropout.defderivative
 def _(xp, x, p, training, *, noise):
     return _alpha_dropout_derivative(xp, "alpha_dropout", x, noise, p, training)
+
+
+@alpha_dropout.defderivative("p")
+def _(xp, x, p, training, *, noise):
+    return {"p": _alpha_dropout_by_p(xp, "alpha_dropout", x, noise, p, training)}
 
 
 @activation(
@@ -198,12 +255,22 @@ def _(xp, x, p, training, *, noise):
     lipschitz=1.0,
 )
 def feature_alpha_dropout(
-    xp: Namespace, x: Array, p: Number = 0.5, training: bool = False, *, noise: Noise | None = None
+    xp: Namespace,
+    x: Array,
+    p: ArrayOrNumber = 0.5,
+    training: bool = False,
+    *,
+    noise: Noise | None = None,
 ) -> Any:
     """Alpha dropout of whole channels, a*x + b, where x becomes selu(-inf) with probability p.
 
     Axis 0 is that of the samples and axis 1 that of the channels. The noise has size 1 along the
     other axes.
+
+    Parameters
+    ----------
+    p : number or array, optional
+        The probability. Its gradient is that of a and b at the same noise.
 
     >>> noise = np.array([[[0.7], [0.2]]])
     >>> ax.feature_alpha_dropout(np.ones((1, 2, 2)), training=True, noise=noise)
@@ -218,22 +285,39 @@ def _(xp, x, p, training, *, noise):
     return _alpha_dropout_derivative(xp, "feature_alpha_dropout", x, noise, p, training)
 
 
+@feature_alpha_dropout.defderivative("p")
+def _(xp, x, p, training, *, noise):
+    return {"p": _alpha_dropout_by_p(xp, "feature_alpha_dropout", x, noise, p, training)}
+
+
 def _alpha_dropout(
-    xp: Namespace, function: str, x: Array, noise: Any, p: float, training: bool
+    xp: Namespace, function: str, x: Array, noise: Any, p: ArrayOrNumber, training: bool
 ) -> Any:
     def outcomes() -> tuple[Any, Any]:
         mean_hi, mean_lo = veltkamp_split(xp, p * SELU_LIMIT, x)
-        retained = (x - mean_hi - mean_lo) * _inv_std(p)
-        return retained, (1 - p) * SELU_LIMIT * _inv_std(p)
+        retained = (x - mean_hi - mean_lo) * _inv_std(xp, p)
+        return retained, (1 - p) * SELU_LIMIT * _inv_std(xp, p)
 
     return _drop(xp, function, x, noise, p, training, outcomes)
 
 
 def _alpha_dropout_derivative(
-    xp: Namespace, function: str, x: Array, noise: Any, p: float, training: bool
+    xp: Namespace, function: str, x: Array, noise: Any, p: ArrayOrNumber, training: bool
 ) -> Any:
     one = ones_like_nan(xp, x)
-    return _drop(xp, function, one, noise, p, training, lambda: (_inv_std(p) * one, 0.0))
+    return _drop(xp, function, one, noise, p, training, lambda: (_inv_std(xp, p) * one, 0.0))
+
+
+def _alpha_dropout_by_p(
+    xp: Namespace, function: str, x: Array, noise: Any, p: ArrayOrNumber, training: bool
+) -> Any:
+    def outcomes() -> tuple[Any, Any]:
+        a, square = _inv_std(xp, p), SELU_LIMIT * SELU_LIMIT
+        da_dp = a * a * a * (0.5 + (p - 0.5) * square)
+        retained = (x - p * SELU_LIMIT) * da_dp - SELU_LIMIT * a
+        return retained, SELU_LIMIT * ((1 - p) * da_dp - a)
+
+    return _drop(xp, function, zeros_like(xp, x), noise, p, training, outcomes)
 
 
 def _drop(
@@ -241,26 +325,27 @@ def _drop(
     function: str,
     x: Array,
     noise: Any,
-    p: float,
+    p: ArrayOrNumber,
     training: bool,
     outcomes: Callable[[], tuple[Any, Any]],
 ) -> Any:
     """Return x with a random part of its elements dropped.
 
-    Only if p is neither 0 nor 1, `outcomes` is called, which returns the values of elements that
-    are retained and of those that are dropped.
+    Only if p is neither the number 0 nor 1, `outcomes` is called, which returns the values of
+    elements that are retained and of those that are dropped.
     """
-    if not training or p == 0:
+    if not training or is_zero(p):
         return x
-    if p == 1:
+    if isinstance(p, NUMBER) and p == 1:
         return zeros_like(xp, x)
     retained, dropped = outcomes()
     return xp.where(_check_noise(xp, function, x, noise) < p, dropped, retained)
 
 
-def _inv_std(p: float) -> float:
+def _inv_std(xp: Namespace, p: ArrayOrNumber) -> Any:
     """Return 1/(standard deviation) of a standard normal x after its replacement by the limit."""
-    return 1 / sqrt((1 - p) * (1 + p * SELU_LIMIT * SELU_LIMIT))
+    variance = _kept(xp, p) * (1 + p * SELU_LIMIT * SELU_LIMIT)
+    return 1 / (sqrt(variance) if isinstance(p, NUMBER) else xp.sqrt(variance))
 
 
 @activation(
@@ -282,7 +367,7 @@ def _inv_std(p: float) -> float:
 def gumbel_softmax(
     xp: Namespace,
     x: Array,
-    tau: Number = 1.0,
+    tau: SliceArray = 1.0,
     hard: bool = False,
     axis: Axis = -1,
     where: Mask | None = None,
@@ -295,8 +380,9 @@ def gumbel_softmax(
 
     Parameters
     ----------
-    tau : number, optional
-        The temperature. The lower it is, the closer the result is to a one-hot sample.
+    tau : number or array, optional
+        The temperature, of all slices or of each. The lower it is, the closer the result is to a
+        one-hot sample.
     hard : bool, optional
         Whether the result is the one-hot sample itself. Its gradient is that of the soft result
         (straight-through estimator).
@@ -321,11 +407,28 @@ def _(xp, g, x, tau, hard, axis, where, *, noise):
     return {"x": softmax.vjp.impl(xp, g, z, axis, where)["x"] / tau}
 
 
-def _perturb(xp: Namespace, x: Array, noise: Any, tau: float, axis: int, where: Mask | None) -> Any:
+@gumbel_softmax.defderivative("tau")
+def _(xp, x, tau, hard, axis, where, *, noise):
+    z = _perturb(xp, x, noise, tau, axis, where)
+    y = softmax.impl(xp, z, axis, where)
+    z = xp.where(y == 0, 0.0, z)
+    mean = xp.sum(y * z, axis=axis, keepdims=True)
+    return {"tau": y * (mean - z) / tau}
+
+
+def _perturb(
+    xp: Namespace,
+    x: Array,
+    noise: Any,
+    tau: float | Array,
+    axis: int,
+    where: Mask | None,
+) -> Any:
     """Return the logits with Gumbel noise, divided by the temperature.
 
     They are taken relative to the largest x, so that only the difference is rounded.
     """
+    check_constant_along("gumbel_softmax", "tau", tau, x, (axis,))
     if 0 in x.shape:
         return x
     least = float(xp.finfo(x.dtype).smallest_normal)  # the noise may be 0

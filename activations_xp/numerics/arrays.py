@@ -80,6 +80,18 @@ def broadcast_along(
     return xp.reshape(value, shape)
 
 
+def check_constant_along(function: str, name: str, value: Any, x: Array, axes: Any) -> None:
+    """Raise a ValueError if an array that broadcasts to x may differ along the axes."""
+    if isinstance(value, NUMBER):
+        return
+    offset = x.ndim - value.ndim
+    if any(i >= offset and value.shape[i - offset] != 1 for i in axes):
+        raise ValueError(
+            f"{function}: {name} must have size 1 along the axis, got shape {tuple(value.shape)}"
+            f" for x of shape {tuple(x.shape)}"
+        )
+
+
 def shape_along(shape: Any, x: Array, axes: Any) -> tuple[int, ...]:
     """Return the shape in which sizes along `axes` broadcast to x, or `shape` if it has others.
 

@@ -19,6 +19,7 @@ from oracle import (
     MASKED,
     NONFINITE_ROWS,
     SMOOTH,
+    UNBOUNDED_PARAMETERS,
     accurate,
     cached_kernels,
     empty_slice_value,
@@ -112,7 +113,7 @@ def test_gradient_of_array_parameters_has_their_dtype(function, name):
 
 
 @pytest.mark.compiled
-@over(("function", "name"), one_of_each_family(ARRAY_PARAMETERS))
+@over(("function", "name"), one_of_each_family(UNBOUNDED_PARAMETERS))
 def test_traced_parameters(function, name):
     x = np.linspace(-3.0, 3.0, 8).reshape(2, 4)
     given = parameters_with(function, name, 1.1)
@@ -159,7 +160,7 @@ def test_array_parameters_are_traced_once(function, name, traces):
 
 
 @pytest.mark.compiled
-@over(("function", "name"), one_of_each_family(ARRAY_PARAMETERS))
+@over(("function", "name"), one_of_each_family(UNBOUNDED_PARAMETERS))
 def test_cached_kernels_are_bounded(function, name, monkeypatch):
     monkeypatch.setattr(generic, "MAX_CACHED_KERNELS", 4)
     x = jnp.asarray([[-1.0, 2.0]])

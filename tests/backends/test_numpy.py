@@ -9,6 +9,7 @@ import pytest
 from oracle import (
     ARRAY_PARAMETERS,
     FUNCTIONS,
+    UNBOUNDED_PARAMETERS,
     accurate,
     cached_kernels,
     cases_of,
@@ -186,7 +187,7 @@ def test_errstate_is_restored_after_an_error(activation):
 # kernels
 
 
-@over("function, name", ARRAY_PARAMETERS)
+@over("function, name", UNBOUNDED_PARAMETERS)
 def test_cached_kernels_are_bounded(function, name):
     x = np.array([[-1.0, 2.0]])
     given = parameters_with(function, name, 2.0)

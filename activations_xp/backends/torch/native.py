@@ -180,6 +180,15 @@ def _is_finite(x: Any) -> bool:
     return isfinite(x.detach().sum(dtype=torch.float32 if x.dtype.itemsize < 4 else None))
 
 
+def _scale_query(query: Any, scale: Any) -> Any:
+    """Return the query times a factor of the scores, or None if that is another result."""
+    try:
+        scale.expand(*query.shape[:-1], 1)
+    except RuntimeError:  # it differs by key, or our error says more
+        return None
+    return query * scale.to(query.dtype) if query.dtype.itemsize > 2 else None  # as it is rounded
+
+
 def _attention(
     query: Any,
     key: Any,
@@ -187,18 +196,23 @@ def _attention(
     mask: Any,
     bias: Any,
     is_causal: bool | str,
-    scale: float | None,
-    softcap: float | None,
-    dropout: float,
+    scale: Any,
+    softcap: Any,
+    dropout: Any,
     noise: Any,
 ) -> Any:
     """Run torch's kernel, or return None where it would differ.
 
     It computes NaN from 0 times infinity, so that masked arrays must be finite.
     """
+    if isinstance(scale, torch.Tensor):
+        query, scale = _scale_query(query, scale), 1.0
+        if query is None:
+            return None
     arrays = (query, key, value)
     if (
         softcap is not None
+        or isinstance(dropout, torch.Tensor)
         or dropout
         or is_causal == "lower_right"
         or min(x.ndim for x in arrays) < 3

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from ..._define import NoiseSpec, operation
 from ..._errors import check_shape
-from ..._parameters import BOOL_ARRAY, Count, FloatArray, NoiseArray, Number
+from ..._parameters import BOOL_ARRAY, Count, FloatArray, FreeArray, NoiseArray
 from ..._typing import Array, Namespace
 from . import blockwise, multihead
 
@@ -52,9 +52,9 @@ def scaled_dot_product_attention(
     mask: AttentionMask | None = None,
     bias: FloatArray | None = None,
     is_causal: Causal = False,
-    scale: Number | None = None,
-    softcap: Number | None = None,
-    dropout: Number = 0.0,
+    scale: FreeArray | None = None,
+    softcap: FreeArray | None = None,
+    dropout: FreeArray = 0.0,
     noise: NoiseArray | None = None,
 ) -> Any:
     """Scaled dot-product attention, softmax(query @ key.T * scale + bias) @ value.
@@ -80,11 +80,12 @@ def scaled_dot_product_attention(
         Whether no query attends to a later key. The first query is aligned with the first key;
         with "lower_right", the last query with the last key, as when queries continue a sequence
         whose keys and values are cached. If L equals S it makes no difference.
-    scale : number, optional
-        The factor of the scores; None is 1/sqrt(E).
-    softcap : number, optional
+    scale : number or array, optional
+        The factor of the scores; None is 1/sqrt(E). An array broadcasts to the scores, as do those
+        below; one of shape (heads, 1, 1) has a factor for each head.
+    softcap : number or array, optional
         The scaled scores s become softcap*tanh(s/softcap) before the bias is added.
-    dropout : number, optional
+    dropout : number or array, optional
         The probability with which a weight becomes 0. The others are divided by 1 - dropout.
     noise : array of shape (..., heads, L, S), optional
         Uniform random numbers from 0 to 1; a weight becomes 0 where they are below `dropout`.
@@ -137,24 +138,27 @@ def scaled_dot_product_attention(
     FlashAttention, arXiv:2205.14135: the weights block by block. Gemma Team, Gemma 2,
     arXiv:2408.00118: the cap. Ainslie et al., GQA, arXiv:2305.13245: the groups of heads.
     """
-    arrays: Any = {"query": query, "key": key, "value": value, "mask": mask, "bias": bias}
-    arrays["noise"] = noise
-    dims = blockwise.attention_dims(**arrays)
-    attention = blockwise.prepare(xp, dims, arrays, is_causal, scale, softcap, dropout)
+    arguments = _arguments(query, key, value, mask, bias, scale, softcap, dropout, noise)
+    dims = blockwise.attention_dims(**arguments)
+    attention = blockwise.prepare(xp, dims, arguments, is_causal)
     output = blockwise.map_heads(attention, blockwise.forward)["output"]
     return xp.reshape(output, dims.output_shape)
 
 
 @scaled_dot_product_attention.defvjp
 def _(xp, g, query, key, value, *, mask, bias, is_causal, scale, softcap, dropout, noise):
-    arrays: Any = {"query": query, "key": key, "value": value, "mask": mask, "bias": bias}
-    arrays["noise"] = noise
-    dims = blockwise.attention_dims(**arrays)
+    arguments = _arguments(query, key, value, mask, bias, scale, softcap, dropout, noise)
+    dims = blockwise.attention_dims(**arguments)
     check_shape(f"{blockwise.NAME}.vjp", "g", g, dims.output_shape)
-    arrays["g"] = g
-    attention = blockwise.prepare(xp, dims, arrays, is_causal, scale, softcap, dropout)
+    attention = blockwise.prepare(xp, dims, {**arguments, "g": g}, is_causal)
     gradients = blockwise.map_heads(attention, blockwise.vjp)
-    return {name: xp.reshape(part, arrays[name].shape) for name, part in gradients.items()}
+    return {name: xp.reshape(part, arguments[name].shape) for name, part in gradients.items()}
+
+
+def _arguments(*values: Any) -> dict[str, Any]:
+    """Return by name the arrays, and the numbers that may be arrays."""
+    names = (*blockwise.INPUTS, "mask", "bias", *blockwise.FACTORS, "noise")
+    return dict(zip(names, values, strict=True))
 
 
 @operation(
@@ -194,8 +198,8 @@ def multi_head_attention(
     batch_first: bool = True,
     need_weights: bool = False,
     average_attn_weights: bool = True,
-    scale: Number | None = None,
-    dropout: Number = 0.0,
+    scale: FreeArray | None = None,
+    dropout: FreeArray = 0.0,
     noise: NoiseArray | None = None,
 ) -> Any:
     """Multi-head attention: each head attends to its own projections of query, key and value.
@@ -241,9 +245,9 @@ def multi_head_attention(
         Whether to return the weights, too. It does not change a bit of the result.
     average_attn_weights : bool, optional
         Whether to return the mean of the weights over the heads.
-    scale : number, optional
-        The factor of the scores; None is 1/sqrt(embedding/heads).
-    dropout : number, optional
+    scale : number or array, optional
+        The factor of the scores, to which an array broadcasts; None is 1/sqrt(embedding/heads).
+    dropout : number or array, optional
         The probability with which a weight becomes 0. The others are divided by 1 - dropout.
     noise : array of shape (..., heads, L, S), optional
         Uniform random numbers from 0 to 1; a weight becomes 0 where they are below `dropout`.

@@ -11,8 +11,18 @@ from typing import Any, NamedTuple
 
 from ..._define import apply
 from ..._typing import Array, Namespace
-from ...numerics.arrays import arange, broadcasts_to, clip_to_finite, is_concrete, unbroadcast
+from ...numerics.arrays import (
+    arange,
+    broadcasts_to,
+    clip_to_finite,
+    is_array,
+    is_concrete,
+    mask_to_zero,
+    one_where_zero,
+    unbroadcast,
+)
 from ...numerics.special import fast_exp
+from ..sigmoids import softcap as soft_cap
 from ..simplex import softmax
 
 Q_BLOCK, KV_BLOCK = 256, 1024
@@ -27,6 +37,9 @@ NAME = "scaled_dot_product_attention"
 ALL = slice(None)
 
 INPUTS = ("query", "key", "value")
+
+FACTORS = ("scale", "softcap", "dropout")
+"""The parameters that are numbers, or arrays that broadcast to the scores."""
 
 
 class Dims(NamedTuple):
@@ -62,10 +75,10 @@ class Dims(NamedTuple):
         return xp.reshape(x, (*batch, *split, rows, columns))
 
 
-def attention_dims(query: Array, key: Array, value: Array, **others: Array | None) -> Dims:
+def attention_dims(query: Array, key: Array, value: Array, **others: Any) -> Dims:
     """Return the sizes of the axes, or raise a ValueError if the shapes do not fit together.
 
-    `others` are arrays that broadcast to the scores.
+    The arrays among `others` broadcast to the scores.
     """
     arrays = {"query": query, "key": key, "value": value}
     shapes = {name: tuple(array.shape) for name, array in arrays.items()}
@@ -96,7 +109,7 @@ def attention_dims(query: Array, key: Array, value: Array, **others: Array | Non
     dims = Dims(batch, k_heads, groups, q_len, k_len, v_depth, has_heads)
     scores = dims.scores_shape
     for name, array in others.items():
-        if array is not None and not broadcasts_to(array.shape, scores):
+        if is_array(array) and not broadcasts_to(array.shape, scores):
             raise ValueError(
                 f"{NAME}: {name} of shape {tuple(array.shape)} does not broadcast to the scores,"
                 f" of shape {scores}"
@@ -129,6 +142,23 @@ def causal_mask(xp: Namespace, like: Any, q: slice, kv: slice, offset: int) -> A
     return j - i[:, None] <= offset
 
 
+class Scores(NamedTuple):
+    """The scores of a block, and what they are made of.
+
+    value : -inf where masked
+    mask : None is all to all
+    products : of queries and keys, where an array scales them
+    scaled : the products, where an array caps them
+    tanh : of the soft cap, where it is a number
+    """
+
+    value: Any
+    mask: Any
+    products: Any
+    scaled: Any
+    tanh: Any
+
+
 @dataclass(frozen=True)
 class BlockwiseAttention:
     """Inputs of blockwise attention, reshaped to (..., length, depth) with equal rank.
@@ -137,8 +167,9 @@ class BlockwiseAttention:
 
     arrays : those that are given, by name; the query is scaled, and elements of query, key and
         value that are not finite are 0 where ``nonfinite_query`` etc. mark them
-    scale : the factor of the query
+    scale : the factor of the query, which numbers make
     causal_offset : query i attends to the keys up to ``i + causal_offset``; None is no causal mask
+    softcap, dropout : None and 0 where they are among the arrays
     block_size : the numbers of queries and keys of a block
     max_scores : the largest number of scores, of several heads, to compute at once
     """
@@ -189,62 +220,105 @@ class BlockwiseAttention:
             masks.append(causal_mask(xp, self.arrays["query"], q, kv, self.causal_offset))
         return reduce(and_, masks) if masks else None
 
-    def scores(self, q: slice, kv: slice) -> tuple[Any, Any, Any]:
-        """Return the scores, -inf where masked, their mask, and the tanh of the soft cap."""
-        xp, tanh = self.xp, None
+    def scores(self, q: slice, kv: slice) -> Scores:
+        """Return the scores of a block."""
+        xp, products, scaled, tanh = self.xp, None, None, None
         scores = xp.matmul(self.block("query", q), xp.matrix_transpose(self.block("key", kv)))
+        if "scale" in self.arrays:
+            products = scores
+            scores = products * self.block("scale", q, kv)
         if self.softcap is not None:
             tanh = xp.tanh(scores)
             scores = self.softcap * tanh
+        if "softcap" in self.arrays:
+            scaled = scores
+            scores = soft_cap.impl(xp, scaled, self.block("softcap", q, kv))
         if "bias" in self.arrays:
             scores = scores + self.block("bias", q, kv)
         if "nonfinite_key" in self.arrays:
             nonfinite_key = xp.matrix_transpose(self.block("nonfinite_key", kv))
             scores = xp.where(self.block("nonfinite_query", q) | nonfinite_key, nan, scores)
         mask = self.mask(q, kv)
-        return scores if mask is None else xp.where(mask, scores, -inf), mask, tanh
+        scores = scores if mask is None else xp.where(mask, scores, -inf)
+        return Scores(scores, mask, products, scaled, tanh)
 
     def exp_scores(self, scores: Any, row_max: Any) -> Any:
         """Return exp(scores - row_max); a score is less than 1 above `row_max`, or infinite."""
         return fast_exp(self.xp, self.xp.minimum(scores - row_max, 1.0))
 
     def apply_dropout(self, x: Any, q: slice, kv: slice) -> Any:
-        """Return a block of weights, or of their gradients, 0 where they are dropped."""
+        """Return a block of weights, or of their gradients, 0 where they are dropped.
+
+        `dropout_scale` is still to multiply the others, or an array has divided them.
+        """
         if "noise" not in self.arrays:
             return x
-        return self.xp.where(self.block("noise", q, kv) >= self.dropout, x, 0.0)
+        dropout: Any = self.dropout
+        if "dropout" in self.arrays:
+            dropout, x = self.block("dropout", q, kv), x / self.kept(q, kv)
+        return self.xp.where(self.block("noise", q, kv) >= dropout, x, 0.0)
+
+    def kept(self, q: slice, kv: slice) -> Any:
+        """Return 1 less the dropout, an array, and 1 where that is 0."""
+        return one_where_zero(self.xp, 1 - self.block("dropout", q, kv))
+
+    def add_gradients_of_scores(
+        self, add: Callable[..., None], ds: Any, scores: Scores, q: slice, kv: slice
+    ) -> None:
+        """Call ``add(name, gradient, rows, columns)`` for all that the scores of a block are of.
+
+        ds is the gradient of the scores.
+        """
+        xp, arrays, block = self.xp, self.arrays, self.block
+        if "bias" in arrays:
+            add("bias", ds, q, kv)
+        if "softcap" in arrays:
+            cap = block("softcap", q, kv)
+            by_cap = soft_cap.definition.parameter_derivatives(xp, scores.scaled, cap)["cap"]
+            add("softcap", ds * by_cap, q, kv)
+            ds = ds * soft_cap.derivative.impl(xp, scores.scaled, cap)
+        if scores.tanh is not None:
+            ds = ds * (self.softcap - self.softcap * (scores.tanh * scores.tanh))
+        if "scale" in arrays:
+            add("scale", ds * scores.products, q, kv)
+            ds = ds * block("scale", q, kv)
+        add("query", xp.matmul(ds, block("key", kv)) * self.scale, q)
+        add("key", xp.matmul(xp.matrix_transpose(ds), block("query", q)), kv)
 
 
 def prepare(
     xp: Namespace,
     dims: Dims,
-    arrays: Mapping[str, Any],
+    arguments: Mapping[str, Any],
     is_causal: bool | str,
-    scale: float | None,
-    softcap: float | None,
-    dropout: float,
 ) -> BlockwiseAttention:
-    """Return the inputs of the kernel from the arrays that are not None."""
-    if not 0 <= dropout <= 1:
+    """Return the inputs of the kernel, from the arrays and the numbers that are not None."""
+    scale, softcap, dropout = (
+        None if is_array(arguments[name]) else arguments[name] for name in FACTORS
+    )
+    if dropout is not None and not 0 <= dropout <= 1:
         raise ValueError(f"{NAME}: dropout must be from 0 to 1, got {dropout}")
     if softcap is not None and not softcap > 0:
         raise ValueError(f"{NAME}: softcap must be over 0, got {softcap}")
-    if dropout > 0 and arrays["noise"] is None:
-        raise ValueError(f"{NAME}: noise must be given with a dropout of {dropout}, got None")
+    if dropout != 0 and arguments["noise"] is None:
+        raise ValueError(f"{NAME}: noise must be given with a dropout, got None")
     aligned = {
         name: dims.align(xp, array)
-        for name, array in arrays.items()
-        if array is not None and (name != "noise" or dropout > 0)
+        for name, array in arguments.items()
+        if is_array(array) and (name != "noise" or dropout != 0)
     }
     offset = causal_offset(is_causal, dims.q_len, dims.kv_len)
     is_eager = is_concrete(xp, *(aligned[name] for name in INPUTS))
     if offset is not None or "mask" in aligned or "bias" in aligned:
         aligned |= _split_nonfinite(xp, aligned, is_eager)
-    scale = 1 / sqrt(max(arrays["query"].shape[-1], 1)) if scale is None else scale
+    if "scale" in aligned:
+        scale = 1.0
+    elif scale is None:
+        scale = 1 / sqrt(max(arguments["query"].shape[-1], 1))
     scale = scale if softcap is None else scale / softcap
     aligned["query"] = aligned["query"] * scale
     policy = _block_policy(dims, offset, is_eager)
-    return BlockwiseAttention(xp, aligned, scale, offset, softcap, dropout, *policy)
+    return BlockwiseAttention(xp, aligned, scale, offset, softcap, dropout or 0.0, *policy)
 
 
 def _split_nonfinite(xp: Namespace, arrays: Mapping[str, Any], is_eager: bool) -> dict[str, Any]:
@@ -279,7 +353,7 @@ def _block_policy(dims: Dims, offset: int | None, is_eager: bool) -> tuple[tuple
 def _online_softmax(attention: BlockwiseAttention, q: slice) -> tuple[Any, Any, Any, Any]:
     """Return the result for a slice of the queries, the maxima and the sums of its rows.
 
-    If there is a single block, its weights, mask and tanh come last, else None.
+    If there is a single block, its weights and scores come last, else None.
     """
     xp = attention.xp
     has_nonfinite = "nonfinite_value" in attention.arrays
@@ -289,21 +363,21 @@ def _online_softmax(attention: BlockwiseAttention, q: slice) -> tuple[Any, Any, 
     row_max: Any = None
     block: Any = None
     for kv in attention.kv_chunks(q):
-        scores, mask, tanh = attention.scores(q, kv)
+        scores = attention.scores(q, kv)
         # any number near the maximum does; a whole number has no derivative
-        new_max = clip_to_finite(xp, xp.floor(xp.max(scores, axis=-1, keepdims=True)))
+        new_max = clip_to_finite(xp, xp.floor(xp.max(scores.value, axis=-1, keepdims=True)))
         if row_max is not None:
             new_max = xp.maximum(row_max, new_max)
             correction = fast_exp(xp, row_max - new_max)
             acc, row_sum = acc * correction, row_sum * correction
-        p = attention.exp_scores(scores, new_max)
+        p = attention.exp_scores(scores.value, new_max)
         dropped = attention.apply_dropout(p, q, kv)
         acc = acc + xp.matmul(dropped, attention.block("value", kv))
         row_sum = row_sum + xp.sum(p, axis=-1, keepdims=True)
-        block = (p, mask, tanh) if row_max is None else None
+        block = (p, scores) if row_max is None else None
         row_max = new_max
         if has_nonfinite:
-            nonfinite = nonfinite + _count_nonfinite(attention, kv, mask, p.shape)
+            nonfinite = nonfinite + _count_nonfinite(attention, kv, scores.mask, p.shape)
     acc = acc * attention.dropout_scale / xp.where(row_sum == 0, 1.0, row_sum)
     if has_nonfinite:
         acc = xp.where(nonfinite > 0, nan, acc)
@@ -331,12 +405,12 @@ def forward(attention: BlockwiseAttention) -> dict[str, Any]:
 
 
 def vjp(attention: BlockwiseAttention) -> dict[str, Any]:
-    """Return the gradients of query, key, value and bias, from the array ``g``.
+    """Return the gradients of all arrays but masks and noise, from the array ``g``.
 
     As in FlashAttention, dp and ds are the gradients of the weights and of the scores, and delta
     is the sum of their products p*dp in each row. In place of p, g is divided by the row sums.
     """
-    xp, arrays, block = attention.xp, attention.arrays, attention.block
+    xp, block = attention.xp, attention.block
     gradients = _GradientAccumulator(attention)
     for q in () if 0 in attention.lengths else attention.q_chunks():
         output, row_max, row_sum, single = _online_softmax(attention, q)
@@ -345,57 +419,47 @@ def vjp(attention: BlockwiseAttention) -> dict[str, Any]:
         g = g * attention.dropout_scale
         for kv in attention.kv_chunks(q):
             if single is not None:
-                p, mask, tanh = single
+                p, scores = single
             else:
-                scores, mask, tanh = attention.scores(q, kv)
-                p = attention.exp_scores(scores, row_max)
+                scores = attention.scores(q, kv)
+                p = attention.exp_scores(scores.value, row_max)
             dropped = attention.apply_dropout(p, q, kv)
             gradients.add("value", xp.matmul(xp.matrix_transpose(dropped), g), kv)
             dp = xp.matmul(g, xp.matrix_transpose(block("value", kv)))
-            ds = p * (attention.apply_dropout(dp, q, kv) - delta)
-            if mask is not None:
-                ds = xp.where(mask, ds, 0.0)
-            if "bias" in arrays:
-                gradients.add("bias", ds, q, kv)
-            if tanh is not None:
-                ds = ds * (attention.softcap - attention.softcap * (tanh * tanh))
-            gradients.add("query", xp.matmul(ds, block("key", kv)) * attention.scale, q)
-            gradients.add("key", xp.matmul(xp.matrix_transpose(ds), block("query", q)), kv)
+            if "dropout" in attention.arrays:
+                gradients.add("dropout", dp * dropped / attention.kept(q, kv), q, kv)
+            ds = mask_to_zero(xp, p * (attention.apply_dropout(dp, q, kv) - delta), scores.mask)
+            attention.add_gradients_of_scores(gradients.add, ds, scores, q, kv)
     return gradients.assemble()
 
 
 def weights(attention: BlockwiseAttention) -> Any:
     """Return the weights, after dropout, of attention in a single block."""
-    xp = attention.xp
-    q, kv, scores, mask = _single_block(attention)
-    p = apply(xp, softmax, scores, -1, mask)
+    q, kv, scores = _single_block(attention)
+    p = apply(attention.xp, softmax, scores.value, -1, scores.mask)
     return attention.apply_dropout(p, q, kv) * attention.dropout_scale
 
 
 def weights_vjp(attention: BlockwiseAttention, g: Any) -> dict[str, Any]:
-    """Return the gradients of query, key and bias from those of `weights`."""
-    xp, arrays = attention.xp, attention.arrays
-    q, kv, scores, mask = _single_block(attention)
-    g = attention.apply_dropout(xp.reshape(g, scores.shape) * attention.dropout_scale, q, kv)
-    ds = apply(xp, softmax.vjp, g, scores, -1, mask)["x"]
-    gradients = {
-        "query": xp.matmul(ds, arrays["key"]) * attention.scale,
-        "key": xp.matmul(xp.matrix_transpose(ds), arrays["query"]),
-        "bias": ds,
-    }
-    return {
-        name: unbroadcast(xp, gradient, arrays[name].shape)
-        for name, gradient in gradients.items()
-        if name in arrays
-    }
+    """Return the gradients of all arrays but masks and noise, from those of `weights`."""
+    xp, gradients = attention.xp, _GradientAccumulator(attention)
+    q, kv, scores = _single_block(attention)
+    g = xp.reshape(g, scores.value.shape) * attention.dropout_scale
+    if "dropout" in attention.arrays:
+        p = apply(xp, softmax, scores.value, -1, scores.mask)
+        by_dropout = g * attention.apply_dropout(p, q, kv) / attention.kept(q, kv)
+        gradients.add("dropout", by_dropout, q, kv)
+    g = attention.apply_dropout(g, q, kv)
+    ds = apply(xp, softmax.vjp, g, scores.value, -1, scores.mask)["x"]
+    attention.add_gradients_of_scores(gradients.add, ds, scores, q, kv)
+    return gradients.assemble()
 
 
-def _single_block(attention: BlockwiseAttention) -> tuple[slice, slice, Any, Any]:
-    """Return the slices of the only block, its scores and their mask."""
+def _single_block(attention: BlockwiseAttention) -> tuple[slice, slice, Scores]:
+    """Return the slices of the only block and its scores."""
     (q,) = attention.q_chunks()
     (kv,) = attention.kv_chunks(q)
-    scores, mask, _ = attention.scores(q, kv)
-    return q, kv, scores, mask
+    return q, kv, attention.scores(q, kv)
 
 
 class _GradientAccumulator:
@@ -420,7 +484,8 @@ class _GradientAccumulator:
         """Return the gradients of the whole arrays."""
         xp, attention = self.attention.xp, self.attention
         q, kv = map(list, map(chunks, attention.lengths, attention.block_size))
-        grids = {"query": (q, [ALL]), "key": (kv, [ALL]), "value": (kv, [ALL]), "bias": (q, kv)}
+        grids: dict[str, Any] = {"query": (q, [ALL]), "key": (kv, [ALL]), "value": (kv, [ALL])}
+        grids |= dict.fromkeys(("bias", *FACTORS), (q, kv))
         gradients = {}
         for name, (rows, columns) in grids.items():
             if name not in attention.arrays:

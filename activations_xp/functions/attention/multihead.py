@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from ..._define import apply
 from ..._typing import Namespace
-from ...numerics.arrays import broadcasts_to, mask_to_zero, unbroadcast
+from ...numerics.arrays import broadcasts_to, is_array, is_zero, mask_to_zero, unbroadcast
 from ...numerics.linear import linear, linear_vjp
 from . import blockwise
 from .blockwise import INPUTS
@@ -49,7 +49,7 @@ def multi_head_dims(args: Arguments) -> Dims:
     q_len, kv_len, v_len = (shape[length] for shape in shapes)
     if kv_len != v_len:
         _fail(f"key and value must have the same sequence length, {got}")
-    if not 0 <= args["dropout"] <= 1:
+    if not (is_array(args["dropout"]) or 0 <= args["dropout"] <= 1):
         _fail(f"dropout must be from 0 to 1, got {args['dropout']}")
     if (args["bias_k"] is None) != (args["bias_v"] is None):
         _fail("bias_k and bias_v must be given together")
@@ -70,9 +70,10 @@ def multi_head_dims(args: Arguments) -> Dims:
             _fail(f"{name} must have shape {shape}, got {tuple(args[name].shape)}")
     added = (args["bias_k"] is not None) + args["add_zero_attn"]
     dims = Dims(batch, num_heads, kv_heads, q_len, kv_len, added)
-    for name in ("mask", "bias", "noise"):
-        shape = (dims if name == "noise" else dims._replace(added=0)).scores_shape
-        if args[name] is not None and not broadcasts_to(args[name].shape, shape):
+    for name in ("mask", "bias", "scale", "dropout", "noise"):
+        is_extended = name in ("mask", "bias")
+        shape = (dims._replace(added=0) if is_extended else dims).scores_shape
+        if is_array(args[name]) and not broadcasts_to(args[name].shape, shape):
             got = f"got shapes {tuple(args[name].shape)} and {shape}"
             _fail(f"{name} must broadcast to the scores, {got}")
     return dims
@@ -139,6 +140,7 @@ def vjp(attend: Any, xp: Namespace, g: Any, **args: Any) -> dict[str, Any]:
         g_scores = g_scores[..., : dims.kv_len] if dims.added else g_scores
         gradients["bias"] = unbroadcast(xp, g_scores, args["bias"].shape)
     gradients |= _project_vjp(xp, g_projected, heads, args)
+    gradients |= {name: g_projected[name] for name in blockwise.FACTORS if name in g_projected}
     return {name: g for name, g in gradients.items() if args[name] is not None}
 
 
@@ -260,8 +262,8 @@ def _options(xp: Namespace, dims: Dims, args: Arguments) -> dict[str, Any]:
         mask = _append_keys(xp, dims, mask, args["out_proj_weight"], True, xp.bool)
     if dims.added and bias is not None:
         bias = _append_keys(xp, dims, bias, args["out_proj_weight"], 0.0)
-    scale, dropout = args["scale"], args["dropout"]
-    options = {"scale": scale, "dropout": dropout, "noise": args["noise"] if dropout > 0 else None}
+    noise = None if is_zero(args["dropout"]) else args["noise"]
+    options = {"scale": args["scale"], "dropout": args["dropout"], "noise": noise}
     return {"mask": mask, "bias": bias, "is_causal": is_causal, **options}
 
 
@@ -281,9 +283,9 @@ def _full(xp: Namespace, like: Any, shape: Any, value: float, dtype: Any = None)
 
 def _in_one_block(xp: Namespace, heads: _MultiHead) -> blockwise.BlockwiseAttention:
     """Return the attention of the heads with all queries and keys as one block."""
-    options = {"softcap": None, **heads.options}
-    arrays = dict(zip(INPUTS, heads.projected, strict=True))
-    arrays |= {name: options.pop(name) for name in ("mask", "bias", "noise")}
-    dims = blockwise.attention_dims(**arrays)
-    attention = blockwise.prepare(xp, dims, arrays, **options)
+    arguments = {"softcap": None, **heads.options}
+    is_causal = arguments.pop("is_causal")
+    arguments |= zip(INPUTS, heads.projected, strict=True)
+    dims = blockwise.attention_dims(**arguments)
+    attention = blockwise.prepare(xp, dims, arguments, is_causal)
     return replace(attention, block_size=(dims.q_len, dims.kv_len))
