@@ -297,7 +297,7 @@ def test_factors_of_logsumexp_that_differ_in_size(backend, standard_dtype):
 @over("b", [(3, 4), (4,), (2, 1, 4)])
 @over("axis", [(0, 2), 1, None])
 def test_factors_and_mask_of_logsumexp(axis, b, backend):
-    """What is excluded adds nothing, also to the gradient of a factor that is broadcast."""
+    """Excluded elements add nothing, also to the gradient of a factor that is broadcast."""
     rng = np.random.default_rng(3)
     x, factor, mask = rng.normal(size=(2, 3, 4)), rng.normal(size=b), rng.random((2, 3, 4)) > 0.3
     mask[0] = axis == 1

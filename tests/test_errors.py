@@ -129,7 +129,7 @@ HINTS = [
 ]
 
 
-@over(("value", "hint"), HINTS)
+@pytest.mark.parametrize(("value", "hint"), HINTS, ids=[hint for _, hint in HINTS])
 def test_hint_for_what_holds_an_array(value, hint, backend):
     x = backend.array(np.ones(2), "float32")
     assert_raises(TypeError, ["x must be an array", hint.format("x")], ax.gelu, value)

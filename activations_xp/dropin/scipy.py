@@ -170,7 +170,8 @@ def _floating(name: str, x: Any) -> Any:
 def _unmasked(what: str, x: Any) -> Any:
     """Return the array that NumPy makes of an argument, but not without its mask."""
     if isinstance(x, np.ma.MaskedArray):
-        raise TypeError(f"{what} must be an array, got {describe_value(x)}{array_hint(x)}")
+        hint = array_hint(what.rpartition(" ")[2], x)
+        raise TypeError(f"{what} must be an array, got {describe_value(x)}{hint}")
     return as_array(what, x)
 
 

@@ -493,7 +493,8 @@ def _(xp, x, axis, gate, alpha, limit, interleaved):
     found = {"gate": xp.where(b > limit, 0.0, by_b)}
     if is_array(alpha):
         factor, gate = _clip(xp, a, b, limit)
-        by_beta = silu.definition.parameter_derivatives(xp, gate, alpha)
+        derivatives: Any = silu.definition.parameter_derivatives
+        by_beta = derivatives(xp, gate, alpha)
         found["alpha"] = factor * by_beta["beta"]
     if is_array(limit):
         by_bound = xp.where(xp.abs(a) > limit, xp.sign(a) * by_a, 0.0)

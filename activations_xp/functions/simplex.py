@@ -366,7 +366,7 @@ def _bisect_threshold(
     return threshold
 
 
-def _largest_threshold(xp: Namespace, alpha: float | Array, log_size: float) -> Any:
+def _largest_threshold(xp: Namespace, alpha: Any, log_size: float) -> Any:
     """Return the threshold of elements that are equal."""
     if isinstance(alpha, NUMBER):
         return -expm1((1 - alpha) * log_size) / (alpha - 1)

@@ -345,7 +345,8 @@ class Activation(Layer):
 
     def _specs(self) -> dict[str, ParameterSpec | None]:
         parameters = {} if self.function is None else self.function.definition.parameters
-        return {**super()._specs(), **{n: parameters[n] for n in parameters.keys() - self.learned}}
+        own = {name: spec for name, spec in super()._specs().items() if spec is not None}
+        return {**{n: parameters[n] for n in parameters.keys() - self.learned}, **own}
 
     def _constraints(self) -> Iterable[Constraint]:
         return self.function.definition.constraints  # type: ignore[no-any-return]
@@ -499,7 +500,7 @@ class RReLU(Activation):
     lower: float
     upper: float
 
-    def __init__(self, lower: float = 1 / 8, upper: float = 1 / 3):
+    def __init__(self, lower: Number = 1 / 8, upper: Number = 1 / 3):
         super().__init__("rrelu", lower=lower, upper=upper)
 
 
@@ -514,7 +515,7 @@ class Dropout(Activation):
 
     p: float
 
-    def __init__(self, p: float = 0.5):
+    def __init__(self, p: Number = 0.5):
         super().__init__("dropout", p=p)
 
 
@@ -529,7 +530,7 @@ class AlphaDropout(Activation):
 
     p: float
 
-    def __init__(self, p: float = 0.5):
+    def __init__(self, p: Number = 0.5):
         super().__init__("alpha_dropout", p=p)
 
 
@@ -544,7 +545,7 @@ class FeatureAlphaDropout(Activation):
 
     p: float
 
-    def __init__(self, p: float = 0.5):
+    def __init__(self, p: Number = 0.5):
         super().__init__("feature_alpha_dropout", p=p)
 
 

@@ -236,7 +236,7 @@ def test_scalars_become_arrays_of_their_dtype(function, dtype):
 
 @over("dtype", ["bfloat16", "float16"])
 def test_gradient_of_exactly_rounded_slices(dtype):
-    """What is transposed is linear, which the rounding to 16 bits is not."""
+    """A transposed function is linear, which the rounding to 16 bits is not."""
     row = jnp.asarray([0.0, 1.0, 2.0], dtype)
     dx = jax.grad(lambda x: accurate(ax.softmax)(x)[0])(row)
     assert dx.dtype == dtype

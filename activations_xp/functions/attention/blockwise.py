@@ -274,7 +274,8 @@ class BlockwiseAttention:
             add("bias", ds, q, kv)
         if "softcap" in arrays:
             cap = block("softcap", q, kv)
-            by_cap = soft_cap.definition.parameter_derivatives(xp, scores.scaled, cap)["cap"]
+            derivatives: Any = soft_cap.definition.parameter_derivatives
+            by_cap = derivatives(xp, scores.scaled, cap)["cap"]
             add("softcap", ds * by_cap, q, kv)
             ds = ds * soft_cap.derivative.impl(xp, scores.scaled, cap)
         if scores.tanh is not None:
