@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import importlib.util
 import math
+import os
+import signal
 import subprocess
 import sys
 import tracemalloc
@@ -314,6 +316,56 @@ def test_apply_failure_leaves_no_file(
     assert capsys.readouterr().err.count("\n") == 1
 
 
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
+def test_apply_ended_by_signal_leaves_no_file(tmp_path, monkeypatch, small_blocks, name):
+    number = getattr(signal, name)
+    before = signal.getsignal(number)
+    calls = []
+
+    def ended(x):
+        calls.append(x)
+        if len(calls) > 3:
+            assert list((tmp_path / "out").iterdir())
+            os.kill(os.getpid(), number)
+        return np.tanh(x)
+
+    replace_on_numpy(monkeypatch, "apply", "tanh", ended)
+    np.save(tmp_path / "in.npy", sample())
+    (tmp_path / "out").mkdir()
+    argv = ["apply", "tanh", str(tmp_path / "in.npy"), str(tmp_path / "out" / "out.npy")]
+    assert cli.main(argv) == 128 + number
+    assert len(calls) == 4
+    assert list((tmp_path / "out").iterdir()) == []
+    assert signal.getsignal(number) is before
+
+
+def test_apply_keeps_ignored_signals(tmp_path, monkeypatch):
+    """What nohup starts goes on."""
+
+    def hung_up(x):
+        os.kill(os.getpid(), signal.SIGHUP)
+        return np.tanh(x)
+
+    replace_on_numpy(monkeypatch, "apply", "tanh", hung_up)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        close(apply(tmp_path, sample(), "tanh"), np.tanh(sample()))
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint8", ">i4", "float32"])
+def test_apply_to_labels(tmp_path, library, dtype):
+    labels = np.asarray([[0, 2, 1], [2, 2, 0]], dtype)
+    options = "--backend", library, "--param", "num_classes=3"
+    y = apply(tmp_path, labels, "one_hot", *options)
+    np.testing.assert_array_equal(y, np.eye(3)[labels.astype(int)])
+    assert y.dtype.kind == "f"
+    y = apply(tmp_path, labels, "multi_hot", *options, "--force")
+    np.testing.assert_array_equal(y, [[1, 1, 1], [1, 0, 1]])
+    assert y.dtype == labels.dtype or labels.dtype.kind != "f"
+
+
 # apply: refusals
 
 
@@ -386,6 +438,56 @@ def test_apply_not_an_npy_file(tmp_path, capsys, content):
         (tmp_path / "in.npy").write_bytes(content)
     line = refused(capsys, "apply", "silu", tmp_path / "in.npy", tmp_path / "out.npy")
     assert "in.npy" in line
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("in.npz", {"x": np.ones(3)}, ["an .npz archive", "numpy.load('in.npz')", "of x"]),
+        ("in.npy", {"x": np.ones(3), "b": np.ones(2)}, ["an .npz archive", "of x, b"]),
+        ("in.csv", b"1.5,2\n3,4\n", ["text", "numpy.loadtxt('in.csv', delimiter=',')"]),
+        ("in.txt", ("x" * 999 + "\u00e9").encode(), ["text"]),
+        ("in.npy", b"", ["empty, not a .npy file"]),
+        ("in.pkl", b"\x80\x04\x95.", ["not a .npy file, which numpy.save writes"]),
+        ("in.zip", b"PK\x05\x06" + bytes(18), ["not a .npy file, which numpy.save writes"]),
+    ],
+)
+def test_apply_to_file_of_other_format(tmp_path, capsys, name, content, words):
+    """The refusal says what the file is, and how to make a .npy file of it."""
+    path = tmp_path / name
+    if isinstance(content, dict):
+        with path.open("wb") as file:
+            np.savez(file, **content)
+    else:
+        path.write_bytes(content)
+    np.save(tmp_path / "x.npy", sample())
+    for argv in (
+        ("relu", path, tmp_path / "out.npy"),
+        ("prelu", tmp_path / "x.npy", tmp_path / "out.npy", "--param", f"weight=@{path}"),
+    ):
+        line = refused(capsys, "apply", *argv)
+        assert all(word in line for word in [name, *words]), line
+        assert "magic" not in line
+
+
+def test_apply_to_no_file(tmp_path, capsys):
+    np.save(tmp_path / "in.npy", sample())
+    os.mkfifo(tmp_path / "pipe")
+    for bad in (tmp_path, tmp_path / "pipe"):
+        for argv in ((bad, tmp_path / "out.npy"), (tmp_path / "in.npy", bad, "--force")):
+            line = refused(capsys, "apply", "relu", *argv)
+            assert f"{bad} is " in line
+    assert (tmp_path / "pipe").is_fifo()
+
+
+@pytest.mark.parametrize("folder", ["missing", "missing/deep", "in.npy"])
+def test_apply_missing_folder(tmp_path, capsys, folder):
+    """It is named, and not the temporary file in it."""
+    np.save(tmp_path / "in.npy", sample())
+    line = refused(capsys, "apply", "relu", tmp_path / "in.npy", tmp_path / folder / "out.npy")
+    assert f"cannot write to the folder {tmp_path / folder}: " in line
+    assert ".part" not in line
+    assert [f.name for f in tmp_path.iterdir()] == ["in.npy"]
 
 
 def test_apply_truncated_file(tmp_path, capsys):
@@ -534,6 +636,26 @@ def test_check_progress_at_terminal(capsys, monkeypatch, without_rich):
     err = capsys.readouterr().err
     assert "\rchecking 2/2" in err
     assert err.endswith("\r\033[K")
+
+
+@pytest.mark.parametrize("command", ["show gelu", "list", "list --markdown"])
+def test_reader_that_has_seen_enough(command):
+    """As of a Unix tool, the status is that of SIGPIPE, and nothing is said."""
+    argv = [sys.executable, "-W", "error", "-m", "activations_xp", *command.split()]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 128 + signal.SIGPIPE
+
+
+@pytest.mark.parametrize("full", [path for path in ["/dev/full"] if os.path.exists(path)])
+@pytest.mark.parametrize("command", ["show gelu", "list"])
+def test_full_disk(full, command):
+    argv = [sys.executable, "-m", "activations_xp", *command.split()]
+    with open(full, "w") as file:
+        done = subprocess.run(argv, stdout=file, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "activations_xp: [Errno 28] No space left on device\n"
 
 
 def test_module_runs_as_command(tmp_path):

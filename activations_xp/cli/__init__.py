@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,20 +32,74 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}\n")
 
 
+class _Stopped(BaseException):
+    """A signal that ends the process."""
+
+    def __init__(self, number: int):
+        self.number = number
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command in `argv` and return its exit status."""
+    """Run the command in `argv` and return its exit status, 128 + n if signal n ends it."""
+    try:
+        try:
+            return _run(argv)
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except BrokenPipeError:  # the reader has seen enough, as head has
+        _discard_output()
+        return 128 + 13
+    except OSError as error:  # the disk of the output is full
+        _discard_output()
+        return _report(error)
+
+
+def _run(argv: Sequence[str] | None) -> int:
     args = _parser().parse_args(argv)
     try:
-        with precision(args.precision):
+        with _raising_signals(), precision(args.precision):
             status: int = args.run(args)
             return status
     except KeyboardInterrupt:
         print("activations_xp: interrupted", file=sys.stderr)
-        return 130
+        return 128 + signal.SIGINT
+    except _Stopped as stopped:
+        return 128 + stopped.number
+    except BrokenPipeError:
+        raise
     except _REPORTED as error:
-        reason = " ".join(str(error).split()).removeprefix("get: ")
-        print(f"activations_xp: {reason or type(error).__name__}", file=sys.stderr)
-        return 2
+        return _report(error)
+
+
+def _report(error: Exception) -> int:
+    reason = " ".join(str(error).split()).removeprefix("get: ")
+    print(f"activations_xp: {reason or type(error).__name__}", file=sys.stderr)
+    return 2
+
+
+def _discard_output() -> None:
+    """Let Python write to nowhere what is left of the output when it exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def _raising_signals() -> Iterator[None]:
+    """Let the signals that end a process raise an exception, so that no file is left behind."""
+
+    def stop(number: int, frame: Any) -> None:
+        raise _Stopped(number)
+
+    known = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    is_main = threading.current_thread() is threading.main_thread()
+    ending = [n for n in known if is_main and signal.getsignal(n) is signal.SIG_DFL]
+    for number in ending:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in ending:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -68,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
         "memory. For a function along an axis, such as softmax, the axes stored outside that axis "
         "are split into blocks; if there are none, or if the function changes the size of its "
         "axis, such as maxout, the array is loaded at once. The result has the dtype and the "
-        "memory order of the input.",
+        "memory order of the input; of integers, one_hot and multi_hot make floats.",
     )
     command.add_argument("name", metavar="NAME", help="a name or an alias that `list` shows")
     command.add_argument("input", metavar="IN.npy", type=Path)

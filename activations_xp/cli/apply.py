@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import ast
+import codecs
 import importlib
 import math
 import os
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,6 +53,8 @@ def run(args: argparse.Namespace) -> int:
         raise TypeError(f"{args.input}: .npy cannot represent bfloat16 (|V2); save float32")
     if args.output.is_dir():
         raise IsADirectoryError(f"{args.output} is a directory")
+    if args.output.exists() and not args.output.is_file():
+        raise OSError(f"{args.output} is not a regular file")
     if args.output.exists() and not args.force:
         raise FileExistsError(f"{args.output} exists; --force replaces it")
     values = tuple(given[name] for name in definition.parameters)
@@ -75,10 +79,38 @@ def _parse_parameter(text: str) -> tuple[str, Any]:
 
 
 def _open(path: Path) -> np.ndarray[Any, Any]:
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path} is not a regular file")
+    with path.open("rb") as file:
+        start = file.read(1000)
+    if not start.startswith(np.lib.format.MAGIC_PREFIX):
+        raise ValueError(f"{path} is {_describe(path, start)}")
     try:
         return np.asarray(np.lib.format.open_memmap(path, mode="r"))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def _describe(path: Path, start: bytes) -> str:
+    """Return what a file that begins so is instead of a .npy file, and how to make one of it."""
+    if zipfile.is_zipfile(path):
+        members = zipfile.ZipFile(path).namelist()
+        names = [name.removesuffix(".npy") for name in members if name.endswith(".npy")]
+        if names:
+            made = f"numpy.save(FILE, numpy.load({path.name!r})[NAME])"
+            return f"an .npz archive, not a .npy file; {made} makes one of {', '.join(names)}"
+    if start and _is_text(start):
+        made = f"numpy.save(FILE, numpy.loadtxt({path.name!r}, delimiter=','))"
+        return f"text, not a .npy file; {made} makes one"
+    return f"{'not a' if start else 'empty, not a'} .npy file, which numpy.save writes"
+
+
+def _is_text(start: bytes) -> bool:
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(start)  # which may end in a letter
+    except UnicodeDecodeError:
+        return False
+    return all(letter.isprintable() or letter.isspace() for letter in text)
 
 
 @contextmanager
@@ -86,7 +118,11 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file that replaces `path` on success and is removed on failure."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with temporary.open("wb") as file:
+        file = temporary.open("wb")
+    except OSError as error:
+        raise type(error)(f"cannot write to the folder {path.parent}: {error.strerror}") from None
+    try:
+        with file:
             yield file
         temporary.replace(path)
     except BaseException:
@@ -119,9 +155,11 @@ def _write_result(
     def compute(index: tuple[slice, ...]) -> np.ndarray[Any, Any]:
         blocks = {name: load(a, index) for name, a in arrays.items()}
         y = np.asarray(function(load(x, index), **{**parameters, **blocks}))
-        if y.dtype != dtype:
+        if y.dtype == dtype:
+            return y.astype(x.dtype, copy=False)
+        if "num_classes" not in definition.parameters:  # of which x is one by its number
             raise TypeError(f"{definition.name} of {dtype} is {y.dtype}; convert the input to that")
-        return y.astype(x.dtype, copy=False)
+        return y
 
     if not definition.keeps_shape:
         np.save(file, np.asarray(compute(()), order="F" if fortran else "C"))

@@ -22,8 +22,11 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], caption: 
     table = rich.table.Table(*columns, caption=caption)
     for row in rows:
         table.add_row(*(rich.text.Text(c, "red" if c.endswith("!") else "") for c in row))
-    width = None if sys.stdout.isatty() else 120
-    rich.console.Console(width=width).print(table)
+    width = None if sys.stdout and sys.stdout.isatty() else 120
+    console = rich.console.Console(width=width)
+    with console.capture() as capture:  # it would exit where the reader of a pipe has
+        console.print(table)
+    print(capture.get(), end="")
 
 
 def _print_plain_table(rows: Iterable[Sequence[str]], caption: str) -> None:
