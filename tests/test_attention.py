@@ -56,7 +56,9 @@ class Problem:
     library or a kernel does is held against it.
     """
 
-    def __init__(self, shapes, causal=False, mask=None, bias=None, softcap=None, dropout=0.0):
+    def __init__(
+        self, shapes, causal=False, mask=None, bias=None, softcap=None, dropout=0.0, factors=None
+    ):
         rng = np.random.default_rng(0)
         query, key, value = SHAPES[shapes] if isinstance(shapes, str) else shapes
         self.scores = (
@@ -75,8 +77,12 @@ class Problem:
             self.arrays["bias"] = rng.normal(size=mask_shape(self.scores, bias))
             if bias == "with -inf":
                 self.arrays["bias"][..., 0, :] = -inf
-        if dropout:
+        factors = factors or {}
+        if dropout or "dropout" in factors:
             self.others["noise"] = rng.random(self.scores)
+        for name, shape in factors.items():  # that are arrays
+            self.others.pop(name, None)
+            self.arrays[name] = 0.3 + 0.5 * rng.random(shape)
         self.g = rng.normal(size=(*self.scores[:-1], value[-1]))
 
     @staticmethod
@@ -95,30 +101,38 @@ class Problem:
 
     def exact(self, arrays=None):
         """Return the result and the gradients."""
-        given = {n: np.asarray(a, "f8") for n, a in (arrays or self.arrays).items()}
+        arrays = arrays or self.arrays
+        given = {**self.others, **{n: np.asarray(a, "f8") for n, a in arrays.items()}}
         query, key, value = given["query"], given["key"], given["value"]
         groups = query.shape[-3] // key.shape[-3] if query.ndim > 2 and key.ndim > 2 else 1
         key, value = (np.repeat(x, groups, -3) if groups > 1 else x for x in (key, value))
-        scale = self.others.get("scale") or 1 / sqrt(query.shape[-1])
-        raw = query @ key.mT * scale
-        cap = self.others["softcap"]
+        scale = given.get("scale", 1 / sqrt(query.shape[-1]))
+        products = query @ key.mT
+        raw, cap = products * scale, given["softcap"]
         scores = raw if cap is None else cap * np.tanh(raw / cap)
         allowed = self.allowed()
         scores = np.where(allowed, scores + given.get("bias", 0.0), -1e300)
         weights = np.exp(scores - scores.max(-1, keepdims=True, initial=-1e299)) * allowed
         row_sum = weights.sum(-1, keepdims=True)
         weights /= np.where(row_sum == 0, 1, row_sum)
-        p = self.others["dropout"]
-        dropout = (self.others["noise"] >= p) / max(1 - p, 1e-9) if p else 1.0
+        p = np.asarray(given["dropout"])
+        kept = np.maximum(1 - p, 1e-9)
+        dropout = (given["noise"] >= p) / kept if p.any() else 1.0
         result = (weights * dropout) @ value
-        delta = (self.g * result).sum(-1, keepdims=True)
-        ds = weights * ((self.g @ value.mT) * dropout - delta)
+        delta, dp = (self.g * result).sum(-1, keepdims=True), self.g @ value.mT
+        ds = weights * (dp * dropout - delta)
         gradients = {"value": (weights * dropout).mT @ self.g, "bias": ds}
-        ds = ds if cap is None else ds * (1 - np.tanh(raw / cap) ** 2)
-        gradients |= {"query": ds @ key * scale, "key": ds.mT @ query * scale}
+        gradients["dropout"] = weights * dropout * dp / kept
+        if cap is not None:
+            tanh, slope = np.tanh(raw / cap), 1 - np.tanh(raw / cap) ** 2
+            gradients["softcap"] = ds * (tanh - raw / cap * slope)
+            ds = ds * slope
+        gradients["scale"] = ds * products
+        ds = ds * scale
+        gradients |= {"query": ds @ key, "key": ds.mT @ query}
         return result, {
             n: _unbroadcast(gradients[n], a.shape, groups if n in ("key", "value") else 1)
-            for n, a in given.items()
+            for n, a in arrays.items()
         }
 
     def given(self, backend, dtype="float64"):
@@ -167,6 +181,37 @@ def check(problem, backend, dtype="float64", room=BUDGET, call=sdpa):
 @over(("shapes", "causal", "mask", "bias", "softcap", "dropout"), SOME_OPTIONS)
 def test_values_and_gradients(shapes, causal, mask, bias, softcap, dropout, backend):
     check(Problem(shapes, causal, mask, bias, softcap, dropout), backend, backend.dtypes[-1])
+
+
+FACTORS = [
+    ("plain", {"scale": ()}, {}),
+    ("plain", {"softcap": (3, 1, 1), "dropout": ()}, {}),
+    ("matrices", {"scale": (7,), "softcap": ()}, {"causal": True}),
+    ("groups", {"scale": (6, 1, 1), "softcap": (2, 1, 1, 5)}, {"bias": "full"}),
+    ("groups", {"dropout": (2, 6, 5, 5), "scale": (5, 1)}, {"mask": "full", "softcap": 2.0}),
+    ("one key head", {"softcap": (5,)}, {"mask": "keys", "dropout": 0.4}),
+    ("broadcast", {"scale": (3, 1, 1, 1), "dropout": (2, 1, 1, 1, 1)}, {"causal": "lower_right"}),
+    ("more queries", {"scale": (2, 7, 3), "softcap": (1,)}, {"causal": "lower_right"}),
+]
+"""Shapes of arrays that scale, cap or drop, with other options."""
+
+
+@over(("shapes", "factors", "options"), FACTORS)
+def test_factors_that_are_arrays(shapes, factors, options, backend):
+    check(Problem(shapes, **options, factors=factors), backend, backend.dtypes[-1])
+
+
+@pytest.mark.once
+@over(("shapes", "factors", "options"), FACTORS)
+def test_factors_that_are_arrays_in_blocks(shapes, factors, options, backend, monkeypatch):
+    monkeypatch.setattr(blockwise, "Q_BLOCK", 3)
+    monkeypatch.setattr(blockwise, "KV_BLOCK", 2)
+    check(Problem(shapes, **options, factors=factors), backend)
+
+
+@over("factors", [{"scale": (3, 1, 1)}, {"softcap": (), "dropout": (1, 1, 1)}])
+def test_factors_that_are_arrays_in_half_precision(factors, backend):
+    check(Problem("plain", factors=factors), backend, backend.dtypes[0])
 
 
 @pytest.mark.once
@@ -377,6 +422,11 @@ def test_invalid_input(backend):
     mask = array(5, 2, 3, 3, dtype="bool")
     assert_raises(ValueError, [name, "mask", "(5, 2, 3, 3)", "(2, 3, 3)"], sdpa, x, x, x, mask=mask)
     assert_raises(ValueError, [name, "bias", "(3, 4)"], sdpa, x, x, x, bias=array(3, 4))
+    for factor in ("scale", "softcap", "dropout"):
+        wrong = {factor: array(3, 1, 1), "noise": array(2, 3, 3)}
+        assert_raises(ValueError, [name, factor, "(3, 1, 1)", "(2, 3, 3)"], sdpa, x, x, x, **wrong)
+        wrong[factor] = array(2, dtype="complex64")
+        assert_raises(TypeError, [name, factor, "number or an array"], sdpa, x, x, x, **wrong)
     assert_raises(TypeError, [name, "query", "[1.0]"], sdpa, [1.0], x, x)
     assert_raises(ValueError, ["vjp", "g", "(2, 3, 4)"], sdpa.vjp, array(2, 3, 5), x, x, x)
 
@@ -486,15 +536,18 @@ def test_multi_head_gradients(backend):
     rng = np.random.default_rng(2)
     values = {n: rng.normal(size=(2, 3, 4)) for n in ("query", "key", "value")}
     values |= _weights() | {"bias": rng.normal(size=(3, 1))}
+    values |= {"scale": rng.random((2, 1, 1)), "dropout": rng.random((2, 1, 1)) / 2}
+    noise = rng.random((2, 2, 3, 5))
     mask, key_mask = rng.random((2, 3, 3)) < 0.7, np.array([[True, True, False], [True] * 3])
     options = {"num_heads": 2, "add_zero_attn": True, "need_weights": True, "is_causal": True}
     g = rng.normal(size=(2, 3, 4)), rng.normal(size=(2, 3, 5))
 
     def loss(values):
-        y, w = heads(**values, mask=mask, key_mask=key_mask, **options)
+        y, w = heads(**values, mask=mask, key_mask=key_mask, noise=noise, **options)
         return (y * g[0]).sum() + (w * g[1]).sum()
 
-    there = _to_backend(backend, {**values, "mask": mask, "key_mask": key_mask})
+    there = {**values, "mask": mask, "key_mask": key_mask, "noise": noise}
+    there = _to_backend(backend, there)
     gradients = heads.vjp(tuple(map(backend.array, g)), **there, **options)
     assert set(gradients) == set(values)
     for name, value in values.items():

@@ -245,7 +245,7 @@ def _sqrt_weights(xp: Namespace, x: Array, axis: Axes, where: Mask | None) -> An
     formula="simplex(lambda z: maximum((alpha - 1) * z, 0) ** (1 / (alpha - 1)), x)",
     source="Peters, Niculae & Martins, Sparse sequence-to-sequence models, arXiv:1905.05702.",
     ulp=8.0,
-    constraints=("alpha > 0",),
+    constraints=("alpha > 0", "alpha < float('inf')"),
     cases=(
         case(alpha=1.0, formula="exp(x) / sum(exp(x))", ulp=20.0),
         case(alpha=1.25),

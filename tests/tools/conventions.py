@@ -29,6 +29,9 @@ defaults unless they are given.
 * At a kink the derivative is PyTorch's choice, one of the two one-sided slopes.
 * Masked elements have no influence and get the gradient 0, even if they are not finite. A slice
   without elements gives 0 (`log_softmax`, `logsumexp`: -inf), with the gradient 0.
+* A parameter is a number or an array, to which gradients flow. `order`, and `eps` and `epsilon`,
+  which guard a quotient or a logarithm, are numbers: the computation depends on their values.
+  Conditions such as tau > 0 are checked of numbers; no values of an array are read.
 """
 
 STEP = 1e-6

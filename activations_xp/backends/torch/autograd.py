@@ -88,15 +88,19 @@ class Call:
         total: Any = 0
         if tangent is not None:
             total = tangent * self._evaluate(x, arrays, derivative, dtype=self.compute)
-        if any(t is not None for t in others):
+        moving = {  # vmap makes zeros of the tangents that there are not
+            name: t
+            for name, t in zip(self.names[1:], others, strict=True)
+            if t is not None and definition.parameters[name].differentiable
+        }
+        if moving:
             impl = parameter_derivatives
             found = self._evaluate(x, arrays, impl, dtype=self.compute)
             values = generic.merge_args(self.values, self.positions, arrays)
-            for name, t in zip(self.names[1:], others, strict=True):
-                if t is not None:
-                    total = total + tangent_of_parameter(
-                        definition, self.xp, values, name, t, x, found[name]
-                    )
+            for name, t in moving.items():
+                total = total + tangent_of_parameter(
+                    definition, self.xp, values, name, t, x, found[name]
+                )
         return total.to(self.result)
 
     def _evaluate(
