@@ -20,6 +20,7 @@ from oracle import (
     MASKED,
     NONFINITE_ROWS,
     SMOOTH,
+    UNBOUNDED_PARAMETERS,
     CountingCompiler,
     accurate,
     cases_of,
@@ -397,7 +398,7 @@ def test_gradient_of_a_fully_masked_attention_row(function):
 # the compiler
 
 
-@over(("function", "name"), one_of_each_family(ARRAY_PARAMETERS))
+@over(("function", "name"), one_of_each_family(UNBOUNDED_PARAMETERS))
 def test_compile_sweep_of_a_number_takes_two_graphs(function, name):
     counter = CountingCompiler()
     given = parameters_with(function, name, 2.3)
@@ -412,7 +413,7 @@ def test_compile_sweep_of_a_number_takes_two_graphs(function, name):
     assert counter.graphs <= 2
 
 
-@over(("function", "name"), one_of_each_family(ARRAY_PARAMETERS))
+@over(("function", "name"), one_of_each_family(UNBOUNDED_PARAMETERS))
 def test_compile_sweep_of_an_array_takes_one_graph(function, name):
     counter = CountingCompiler()
     given = parameters_with(function, name, 2.3)
