@@ -431,9 +431,21 @@ def test_arguments_that_are_set(name, args, argument, value, layers, backend):
 BAD = [
     ("Dropout", (0.5,), {"p": 1.5}, ValueError, "p must satisfy 0 <= p <= 1, got p=1.5"),
     ("Dropout", (0.5,), {"p": np.nan}, ValueError, "p must satisfy 0 <= p <= 1, got p=nan"),
-    ("Dropout", (0.5,), {"p": "0.5"}, TypeError, "p must be a real number, not an array, got '0.5'"),
+    (
+        "Dropout",
+        (0.5,),
+        {"p": "0.5"},
+        TypeError,
+        "p must be a real number, not an array, got '0.5'",
+    ),
     ("AlphaDropout", (0.5,), {"p": -0.1}, ValueError, "p must satisfy"),
-    ("FeatureAlphaDropout", (0.5,), {"p": None}, TypeError, "p must be a real number, not an array, got None"),
+    (
+        "FeatureAlphaDropout",
+        (0.5,),
+        {"p": None},
+        TypeError,
+        "p must be a real number, not an array, got None",
+    ),
     ("RReLU", (0.1, 0.3), {"lower": 0.4}, ValueError, "lower must satisfy lower <= upper, got"),
     ("RReLU", (0.1, 0.3), {"upper": np.nan}, ValueError, "must satisfy lower <= upper, got"),
     ("Maxout", (2,), {"num_units": 0}, ValueError, "num_units must be a positive integer, got 0"),

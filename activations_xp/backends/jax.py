@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from typing import Any
@@ -114,6 +115,17 @@ def _compile(
     return jax.jit(call.differentiable(), inline=True)
 
 
+def _with_rank_promotion(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a function broadcast as the standard does, whatever JAX is configured to."""
+
+    @functools.wraps(function)
+    def call(*args: Any) -> Any:
+        with jax.numpy_rank_promotion("allow"):
+            return function(*args)
+
+    return call
+
+
 class _Call:
     """An implementation with all arguments but its arrays."""
 
@@ -147,12 +159,12 @@ class _Call:
         if not (is_written and definition.use_custom_vjp):
             return self.value
         value = jax.custom_jvp(self.value)
-        value.defjvp(self.jvp, symbolic_zeros=True)
+        value.defjvp(_with_rank_promotion(self.jvp), symbolic_zeros=True)
         return value
 
     def value(self, x: Any, *arrays: Any) -> Any:
         """Return the result."""
-        return self._evaluate(x, self._parameters(arrays))
+        return _with_rank_promotion(self._evaluate)(x, self._parameters(arrays))
 
     def jvp(self, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
         """Return the result and its tangent: only the first of several results has one."""
@@ -167,10 +179,10 @@ class _Call:
             if type(tangent) is not SymbolicZero
             and (name == first or definition.parameters[name].differentiable)
         }
-        total = jnp.zeros_like(value)
+        terms = []
         if first in moving and definition.derivative is not None:
             dy_dx = self._evaluate(x, parameters, derivative)
-            total = total + moving.pop(first) * dy_dx
+            terms.append(moving.pop(first) * dy_dx)
         others = [name for name in moving if name != first]
         if others and definition.parameter_derivatives is not None:
             values = definition.check(x, parameters, BACKEND)
@@ -178,12 +190,14 @@ class _Call:
             for name in others:
                 tangent, dy = moving.pop(name), found[name]
                 tangent_out = tangent_of_parameter(definition, _XP, values, name, tangent, x, dy)
-                total = total + tangent_out
+                terms.append(tangent_out)
         if moving:
             impl = functools.partial(gradients, wrt=list(moving))
             vjp = jax.linear_transpose(lambda g: self._evaluate(x, parameters, impl, g), value)
-            total = total + vjp(moving)[0]
-        total = total.astype(value.dtype)
+            terms.append(vjp(moving)[0])
+        if not terms:  # zeros beside others would be kept for the backward pass
+            return result, jax.tree_util.tree_map(jnp.zeros_like, result)
+        total = functools.reduce(operator.add, terms).astype(value.dtype)
         return result, (total, *map(jnp.zeros_like, rest)) if rest else total
 
     def _parameters(self, arrays: Iterable[Any]) -> tuple[Any, ...]:

@@ -5,5 +5,5 @@ There is one module per library, with its names, parameters, order and defaults:
 runs on NumPy and JAX too. No module imports the library whose spelling it has.
 
 The results are those of `activations_xp`: integers become the default floating dtype, lists and
-complex numbers are refused, and at infinities and far in the tails the result is the limit.
+and at infinities and far in the tails the result is the limit.
 """

@@ -8,6 +8,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
+import numpy as np
+
 from .._dispatch import assign, backend_of, find_backend, is_floating
 from .._typing import A
 
@@ -54,12 +56,44 @@ def result_dtype(y: A, dtype: Any) -> A:
     return cast(A, xp.astype(y, dtype))
 
 
-def warn_caller(message: str) -> None:
+def in_one_library(*values: Any) -> tuple[Any, ...]:
+    """Return the values, where arrays of NumPy become arrays of the other library among them."""
+    others = (v for v in values if not isinstance(v, (np.ndarray, np.generic)))
+    backend = next(filter(None, map(find_backend, others)), None)
+    if backend is None:
+        return values
+    return tuple(backend.xp.asarray(v) if isinstance(v, np.ndarray) else v for v in values)
+
+
+def takes_keras_arrays(function: F) -> F:
+    """Let a function take what Keras does: lists, its variables, and its symbolic tensors."""
+
+    @functools.wraps(function)
+    def wrapper(x: Any, *args: Any, **kwargs: Any) -> Any:
+        keras: Any = sys.modules.get("keras")
+        if keras is None or not hasattr(keras, "ops"):  # which was not imported to its end
+            return function(x, *args, **kwargs)
+        if isinstance(x, keras.KerasTensor):
+            operation = keras.Operation(name=function.__name__)
+            operation.call = lambda x: wrapper(x, *args, **kwargs)
+            return operation(x)
+        values = (x, *args, *kwargs.values())
+        values = tuple(v.value if isinstance(v, keras.Variable) else v for v in values)
+        if isinstance(x, (list, tuple)):
+            values = (keras.ops.convert_to_tensor(x), *values[1:])
+        values = in_one_library(*values)
+        n = 1 + len(args)
+        return function(*values[:n], **dict(zip(kwargs, values[n:], strict=True)))
+
+    return cast(F, wrapper)
+
+
+def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:
     """Warn at the line that called this package."""
     level, frame = 2, sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_PACKAGE):
         level, frame = level + 1, frame.f_back
-    warnings.warn(message, stacklevel=level)
+    warnings.warn(message, category, stacklevel=level)
 
 
 _PACKAGE = __name__.partition(".")[0]

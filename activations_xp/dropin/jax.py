@@ -6,17 +6,20 @@ The derivative at some kinks differs from that of JAX and is that of `activation
 
 from __future__ import annotations
 
+import sys
 from functools import reduce
 from math import inf
 from operator import and_
 from typing import Any, Literal, overload
 
+import numpy as np
+
 from .. import functions as ax
-from .._dispatch import backend_of
+from .._dispatch import backend_of, find_backend
 from .._parameters import ArrayOrNumber, Axes, Mask
 from .._typing import A
 from ..numerics.arrays import arange
-from ._conventions import reraise_as, result_dtype
+from ._conventions import in_one_library, reraise_as, result_dtype, warn_caller
 
 __all__ = [
     "celu",
@@ -60,7 +63,7 @@ class BadValueError(ValueError, AssertionError):
 
 def celu(x: A, alpha: ArrayOrNumber = 1.0) -> A:
     """Return x where it is positive, and alpha*(exp(x/alpha) - 1) elsewhere."""
-    return ax.celu(x, alpha)
+    return ax.celu(*in_one_library(x, alpha))  # type: ignore[no-any-return]
 
 
 def dot_product_attention(
@@ -88,14 +91,22 @@ def dot_product_attention(
     if implementation not in (None, "xla", "cudnn"):
         got = f"None, 'xla' or 'cudnn', got {implementation!r}"
         raise ValueError(f"dot_product_attention: implementation must be {got}")
-    xp, shape = backend_of(query).xp, query.shape
+    query, key, value, bias, mask, query_seq_lengths, key_value_seq_lengths = in_one_library(
+        query, key, value, bias, mask, query_seq_lengths, key_value_seq_lengths
+    )
+    xp, shape, dtype = backend_of(query).xp, query.shape, query.dtype
     arrays: Any = (query, key, value)
     if len(shape) == 3:
         arrays = [x[None, ...] for x in arrays]
     q, k, v = (xp.permute_dims(x, (0, 2, 1, 3)) for x in arrays)
     q32 = xp.astype(q, xp.float32)
-    i, j = arange(xp, q32, q.shape[2])[:, None], arange(xp, q32, k.shape[2])
-    masks = [] if mask is None else [mask]
+    i, j = arange(xp, q32, q.shape[2])[None, None, :, None], arange(xp, q32, k.shape[2])
+    j = j[None, None, None, :]
+    masks = [] if mask is None else [_with_4_axes(mask)]
+    bias = bias if bias is None else _with_4_axes(bias)
+    if bias is not None and bias.dtype != dtype:
+        wide = xp.result_type(bias.dtype, dtype)
+        q, k, v, bias = (xp.astype(x, wide) for x in (q, k, v, bias))
     if local_window_size is not None:
         window: Any = local_window_size
         left, right = (window, window) if isinstance(window, int) else window
@@ -107,12 +118,18 @@ def dot_product_attention(
     result = ax.scaled_dot_product_attention(
         q, k, v, **given, is_causal=bool(is_causal), scale=scale
     )
-    result = xp.reshape(xp.permute_dims(result, (0, 2, 1, 3)), (*shape[:-1], v.shape[-1]))
+    result = xp.astype(xp.permute_dims(result, (0, 2, 1, 3)), dtype)
+    result = xp.reshape(result, (*shape[:-1], v.shape[-1]))
     if not return_residual:
         return result
     scores = _scores(xp, q, k, scale, bias, [*masks, *([j <= i] if is_causal else [])])
     residual = xp.permute_dims(ax.logsumexp(scores, -1), (0, 2, 1))
     return result, xp.reshape(residual, shape[:-1])
+
+
+def _with_4_axes(x: Any) -> Any:
+    """Return a mask or bias, which may lack the axis of the batch, with all four axes."""
+    return x[None, ...] if x.ndim == 3 else x
 
 
 def _scores(xp: Any, query: Any, key: Any, scale: float | None, bias: Any, masks: Any) -> Any:
@@ -129,7 +146,7 @@ def _scores(xp: Any, query: Any, key: Any, scale: float | None, bias: Any, masks
 
 def elu(x: A, alpha: ArrayOrNumber = 1.0) -> A:
     """Return x where it is positive, and alpha*(exp(x) - 1) elsewhere."""
-    return ax.elu(x, alpha)
+    return ax.elu(*in_one_library(x, alpha))  # type: ignore[no-any-return]
 
 
 def gelu(x: A, approximate: bool = True) -> A:
@@ -171,7 +188,7 @@ def identity(x: A) -> A:
 
 def leaky_relu(x: A, negative_slope: ArrayOrNumber = 0.01) -> A:
     """Return x where it is positive, and negative_slope*x elsewhere."""
-    return ax.leaky_relu(x, negative_slope)
+    return ax.leaky_relu(*in_one_library(x, negative_slope))  # type: ignore[no-any-return]
 
 
 def log1mexp(x: A) -> A:
@@ -186,11 +203,13 @@ def log_sigmoid(x: A) -> A:
 
 def log_softmax(x: A, axis: Axes = -1, where: Mask | None = None) -> A:
     """Return log(softmax(x)) along `axis`."""
+    x, where = in_one_library(x, where)
     return ax.log_softmax(x, axis, where)
 
 
 def logmeanexp(x: A, axis: Axes = None, where: Mask | None = None, keepdims: bool = False) -> A:
     """Return log(mean(exp(x))) along `axis`."""
+    x, where = in_one_library(x, where)
     return ax.logmeanexp(x, axis=axis, where=where, keepdims=keepdims)
 
 
@@ -222,6 +241,7 @@ def logsumexp(
     where: Mask | None = None,
 ) -> Any:
     """Return log(sum(b*exp(a))) along `axis`, and its sign if `return_sign`."""
+    a, b, where = in_one_library(a, b, where)
     return ax.logsumexp(a, axis, b, keepdims, return_sign, where)
 
 
@@ -230,9 +250,28 @@ def mish(x: A) -> A:
     return ax.mish(x)
 
 
-def one_hot(x: A, num_classes: int, *, dtype: Any = None, axis: int = -1) -> A:
-    """Return a new axis that is 1 at class x and 0 at the others."""
-    return result_dtype(ax.one_hot(x, num_classes, axis), dtype)
+def one_hot(x: Any, num_classes: int, *, dtype: Any = None, axis: int = -1) -> Any:
+    """Return a new axis that is 1 at class x and 0 at the others, also where x is NaN.
+
+    Lists and Python numbers become arrays of JAX, or of NumPy if JAX was not imported. The result
+    has the default floating dtype.
+    """
+    jax: Any = sys.modules.get("jax")
+    if find_backend(x) is None:
+        x = (np if jax is None else jax.numpy).asarray(x)
+    if jax is not None and isinstance(num_classes, jax.core.Tracer):
+        message = "The error arose in jax.nn.one_hot argument `num_classes`."
+        raise jax.errors.ConcretizationTypeError(num_classes, message)
+    xp = backend_of(x).xp
+    if xp.isdtype(x.dtype, "integral"):
+        return result_dtype(ax.one_hot(x, num_classes, axis), dtype)
+    warn_caller(
+        f"jax.nn.one_hot input should be integer-typed; got dtype={x.dtype}", DeprecationWarning
+    )
+    is_number = x == x
+    y = ax.one_hot(xp.where(is_number, x, -1.0), num_classes, axis)
+    default = ax.one_hot(xp.astype(xp.reshape(y, (-1,))[:0], xp.int32), 1).dtype
+    return result_dtype(y, default if dtype is None else dtype)
 
 
 def relu(x: A) -> A:
@@ -270,6 +309,7 @@ def soft_sign(x: A) -> A:
 
 def softmax(x: A, axis: Axes = -1, where: Mask | None = None) -> A:
     """Return exp(x)/sum(exp(x)) along `axis`."""
+    x, where = in_one_library(x, where)
     return ax.softmax(x, axis, where)
 
 
@@ -293,7 +333,7 @@ def squareplus(x: A, b: ArrayOrNumber = 4) -> A:
 
     JAX's is 0 for x far below 0 and overflows for x far from it; this one does neither.
     """
-    return ax.squareplus(x, b)
+    return ax.squareplus(*in_one_library(x, b))  # type: ignore[no-any-return]
 
 
 def standardize(
@@ -313,6 +353,7 @@ def standardize(
     """
     if algorithm not in ("fast", "stable"):
         raise ValueError(f"standardize: algorithm must be 'fast' or 'stable', got {algorithm!r}")
+    x, mean, variance, where = in_one_library(x, mean, variance, where)
     return ax.standardize(x, axis, mean, variance, epsilon, where)
 
 

@@ -12,7 +12,7 @@ from .. import functions as ax
 from .._dispatch import backend_of
 from .._parameters import Axes, BroadcastsWithOrNumber, ChannelArray
 from .._typing import A
-from ._conventions import result_dtype
+from ._conventions import result_dtype, takes_keras_arrays
 from .keras import (
     celu,
     elu,
@@ -119,26 +119,31 @@ def dot_product_attention(
     return xp.permute_dims(result, (0, 2, 1, 3))  # type: ignore[no-any-return]
 
 
+@takes_keras_arrays
 def erf(x: A) -> A:
     """Return the error function of x."""
     return ax.erf(x)
 
 
+@takes_keras_arrays
 def erfc(x: A) -> A:
     """Return 1 - erf(x), the complementary error function."""
     return ax.erfc(x)
 
 
+@takes_keras_arrays
 def erfinv(x: A) -> A:
     """Return the inverse of the error function at x."""
     return ax.erfinv(x)
 
 
+@takes_keras_arrays
 def exp(x: A) -> A:
     """Return exp(x)."""
     return ax.exponential(x)
 
 
+@takes_keras_arrays
 def gelu(x: A, approximate: bool = True) -> A:
     """Return x*Phi(x), Phi the standard normal distribution, by default its tanh approximation.
 
@@ -147,6 +152,7 @@ def gelu(x: A, approximate: bool = True) -> A:
     return ax.gelu(x, approximate)
 
 
+@takes_keras_arrays
 def layer_normalization(
     x: A,
     gamma: ChannelArray | None = None,
@@ -163,6 +169,7 @@ def logaddexp(x1: A, x2: BroadcastsWithOrNumber) -> A:
     return ax.logaddexp(x1, x2)
 
 
+@takes_keras_arrays
 def logsumexp(x: A, axis: Axes = None, keepdims: bool = False) -> A:
     """Return log(sum(exp(x))) along `axis`."""
     return ax.logsumexp(x, axis, keepdims=keepdims)
@@ -186,6 +193,7 @@ def multi_hot(
     return backend_of(y).xp.moveaxis(y, label_axis, axis)  # type: ignore[no-any-return]
 
 
+@takes_keras_arrays
 def normalize(x: A, axis: Axes = -1, order: int = 2, epsilon: float | None = None) -> A:
     """Return x divided by its norm along `axis`, or by `epsilon` if that is larger."""
     if not isinstance(order, int) or order < 1:
@@ -193,6 +201,7 @@ def normalize(x: A, axis: Axes = -1, order: int = 2, epsilon: float | None = Non
     return ax.normalize(x, axis, order, EPSILON if epsilon is None else epsilon)
 
 
+@takes_keras_arrays
 def one_hot(
     x: A, num_classes: int, axis: int = -1, dtype: Any = None, sparse: Literal[False] = False
 ) -> A:
@@ -204,11 +213,13 @@ def one_hot(
     return _cast_dense(ax.one_hot(x, num_classes, axis), dtype, sparse)
 
 
+@takes_keras_arrays
 def relu(x: A) -> A:
     """Return max(x, 0)."""
     return ax.relu(x)
 
 
+@takes_keras_arrays
 def rms_normalization(
     x: A, scale: ChannelArray | None = None, axis: Axes = -1, epsilon: float | None = None
 ) -> A:

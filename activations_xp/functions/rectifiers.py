@@ -78,8 +78,7 @@ def _(xp, x):
             negative_slope=0.5,
             max_value=2.0,
             threshold=1.0,
-            formula="where(x >= max_value, max_value,"
-            " where(x > threshold, x, negative_slope * (x - threshold)))",
+            formula="minimum(where(x > threshold, x, negative_slope * (x - threshold)), max_value)",
         ),
     ),
     peers={
@@ -128,13 +127,16 @@ def relu(
         x = y = xp.maximum(x, 0)
     else:
         y = xp.where(x <= threshold, 0.0, x)
-    return y if max_value is None else xp.where(x >= max_value, max_value, y)
+    return y if max_value is None else xp.where(y >= max_value, max_value, y)
 
 
 @relu.defderivative
 def _(xp, x, negative_slope, max_value, threshold):
     dy_dx = xp.where(x > threshold, 1.0, negative_slope * ones_like_nan(xp, x))
-    return dy_dx if max_value is None else xp.where(x >= max_value, 0.0, dy_dx)
+    if max_value is None:
+        return dy_dx
+    y = relu.impl(xp, x, negative_slope, None, threshold)
+    return xp.where(y >= max_value, 0.0, dy_dx)
 
 
 @relu.defderivative("negative_slope", "max_value", "threshold")
@@ -147,8 +149,9 @@ def _(xp, x, negative_slope, max_value, threshold):
     }
     if max_value is None:
         return derivatives
-    derivatives = {name: xp.where(x >= max_value, 0.0, d) for name, d in derivatives.items()}
-    return {**derivatives, "max_value": xp.where(x < max_value, 0.0, one)}
+    is_below = relu.impl(xp, x, negative_slope, None, threshold) < max_value
+    derivatives = {name: xp.where(is_below, d, 0.0) for name, d in derivatives.items()}
+    return {**derivatives, "max_value": xp.where(is_below, 0.0, one)}
 
 
 @activation(

@@ -67,7 +67,8 @@ def softmax(xp: Namespace, x: Array, axis: Axes = -1, where: Mask | None = None)
 
 @softmax.defvjp
 def _(xp, g, x, axis, where):
-    return {"x": _softmax_vjp(xp, softmax.impl(xp, x, axis, where), g, axis, where)}
+    y = softmax.impl(xp, x, axis, where)
+    return {"x": _project(xp, y, y, g, axis, where)}
 
 
 @activation(
@@ -121,8 +122,8 @@ def _(xp, g, x, axis, where):
     g = mask_to_zero(xp, g, where)
     for _ in range(2):  # the second pass removes the rounding error of the first
         g = g - y * xp.sum(g, axis=axis, keepdims=True)
-    is_empty = xp.sum(y, axis=axis, keepdims=True) == 0
-    return {"x": mask_to_zero(xp, xp.where(is_empty, 0.0, g), where)}
+    has_elements = xp.astype(xp.sum(y, axis=axis, keepdims=True) != 0, x.dtype)
+    return {"x": mask_to_zero(xp, g * has_elements, where)}
 
 
 @activation(
@@ -403,12 +404,21 @@ _LOG_WEIGHT_SLOPE = tuple(-((-1.0) ** k) / ((k + 1) * (k + 2)) for k in range(14
 def _softmax_vjp(xp: Namespace, dy_dx: Any, g: Any, axis: Axes, where: Mask | None) -> Any:
     """Return the gradient of x from that of weights that sum to 1.
 
-    dy_dx is the derivative of a weight with respect to its own x at a fixed threshold; for the
-    softmax itself it is the weight.
+    dy_dx is the derivative of a weight with respect to its own x at a fixed threshold.
     """
     weights = dy_dx / one_where_zero(xp, xp.sum(dy_dx, axis=axis, keepdims=True))
+    return _project(xp, dy_dx, weights, g, axis, where)
+
+
+def _project(
+    xp: Namespace, dy_dx: Any, weights: Any, g: Any, axis: Axes, where: Mask | None
+) -> Any:
+    """Return dy_dx times `g` less its weighted mean.
+
+    The second pass removes the rounding error of the first and of the sum of the weights.
+    """
     g = mask_to_zero(xp, g, where)
-    for _ in range(2):  # the second pass removes the rounding error of the first
+    for _ in range(2):
         g = g - xp.sum(weights * g, axis=axis, keepdims=True)
     return mask_to_zero(xp, dy_dx * g, where)
 

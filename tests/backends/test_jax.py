@@ -385,3 +385,20 @@ def test_bad_traced_parameter_raises(function, name):
         call(jnp.ones(4), 1j)
     with pytest.raises(ValueError, match=f"^{function.__name__}: {name} of shape"):
         call(jnp.ones(4), jnp.ones(3))
+
+
+@over("function", FUNCTIONS)
+def test_rank_promotion_may_be_refused(function):
+    """Functions broadcast as the standard does, whatever JAX is configured to."""
+    given = required_parameters(function)
+    for other, name in ARRAY_PARAMETERS:
+        if other is function:  # a row beside a matrix
+            value = parameters_with(function, name, 0.5)[name]
+            given[name] = jnp.full(4, value) if np.ndim(value) == 0 else value
+    x = jnp.linspace(0.1, 0.9, 8).reshape(2, 4)
+
+    def loss(x):
+        return sum(jnp.sum(leaf) for leaf in jax.tree_util.tree_leaves(function(x, **given)))
+
+    with jax.numpy_rank_promotion("raise"):
+        jax.eval_shape(jax.value_and_grad(loss), x)

@@ -189,3 +189,95 @@ def test_bad_arguments_of_attention_raise():
         dropin.dot_product_attention(x, x, x, implementation="flash")
     with pytest.raises(ValueError, match="depth"):
         dropin.dot_product_attention(x, x[..., :2], x)
+
+
+# JAX's own tests found these
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "tanh", "gelu", "silu", "elu", "glu"])
+def test_no_more_is_kept_for_the_backward_pass_than_by_jax(name):
+    x = jnp.linspace(-2, 2, 12).reshape(3, 4)
+
+    def kept(function):
+        _, pullback = jax.vjp(function, x)
+        return sum(leaf.size for leaf in jax.tree_util.tree_leaves(pullback))
+
+    ours = kept(jax.jit(getattr(dropin, name)))
+    assert ours <= kept(getattr(jax.nn, name))
+    if name in ("softmax", "tanh", "gelu", "silu"):
+        assert ours == x.size
+
+
+def test_one_hot_of_what_is_no_array_of_integers():
+    expected = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]], "f4")
+    for x in ([0, 2], (0, 2), [np.int8(0), 2]):
+        y = dropin.one_hot(x, 3)
+        assert isinstance(y, jax.Array)
+        assert y.dtype == jax.nn.one_hot(jnp.asarray(x), 3).dtype
+        np.testing.assert_array_equal(y, expected)
+    np.testing.assert_array_equal(dropin.one_hot(2, 3), [0.0, 0.0, 1.0])
+    assert dropin.one_hot([1, 0], 2, dtype=jnp.bfloat16).dtype == jnp.bfloat16
+    for dtype in ("float32", "bfloat16"):
+        x = jnp.asarray([0.0, np.nan, 2.0, 0.5, -1.0], dtype)
+        with pytest.warns(DeprecationWarning, match="input should be integer-typed") as caught:
+            y = dropin.one_hot(x, 3)
+        assert caught[0].filename == __file__
+        with pytest.warns(DeprecationWarning, match="input should be integer-typed"):
+            theirs = jax.nn.one_hot(x, 3)
+        assert y.dtype == theirs.dtype
+        np.testing.assert_array_equal(y, theirs)
+    with pytest.raises(jax.errors.ConcretizationTypeError, match=r"jax\.nn\.one_hot argument"):
+        jax.jit(dropin.one_hot)(3, 5)
+
+
+def test_arrays_of_numpy_beside_those_of_jax():
+    x, mask = jnp.linspace(-2, 2, 6).reshape(2, 3), np.array([[True, False, True]] * 2)
+    row, factors = np.array([0.5, 1.0, 2.0], "f4"), np.array([1.0, -0.5, 2.0])
+    for name, given in [
+        ("softmax", {"where": mask}),
+        ("log_softmax", {"where": mask[:1]}),
+        ("logsumexp", {"b": factors, "axis": 0}),
+        ("logmeanexp", {"where": mask}),
+        ("standardize", {"mean": row, "variance": row}),
+        ("celu", {"alpha": row}),
+        ("elu", {"alpha": row}),
+        ("leaky_relu", {"negative_slope": row}),
+        ("squareplus", {"b": row}),
+    ]:
+        got = getattr(dropin, name)(x, **given)
+        expected = getattr(dropin, name)(x, **{k: jnp.asarray(v) for k, v in given.items()})
+        assert isinstance(got, jax.Array)
+        np.testing.assert_array_equal(got, expected, name)
+    y = dropin.softmax(np.ones((2, 3), "f4"), where=jnp.asarray(mask))
+    assert isinstance(y, jax.Array)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_attention_with_a_bias_of_another_dtype(dtype):
+    keys = jax.random.split(jax.random.key(0), 4)
+    q, k, v = (jax.random.normal(key, (2, 5, 3, 4), dtype) for key in keys[:3])
+    bias = np.asarray(jax.random.normal(keys[3], (3, 5, 5), "float32"))
+    got = dropin.dot_product_attention(q, k, v, bias, np.tril(np.ones((1, 1, 5, 5), bool)))
+    expected = jax.nn.dot_product_attention(
+        q, k, v, jnp.asarray(bias[None]), jnp.tril(jnp.ones((1, 1, 5, 5), bool))
+    )
+    assert got.dtype == expected.dtype == dtype
+    np.testing.assert_allclose(
+        np.asarray(got, "f4"),
+        np.asarray(expected, "f4"),
+        atol=0.02 if dtype == "bfloat16" else 1e-6,
+    )
+
+
+def test_attention_without_rank_promotion():
+    x = jnp.ones((2, 4, 2, 3))
+    lengths = jnp.asarray([2, 3])
+    with jax.numpy_rank_promotion("raise"):
+        for given in (
+            {"is_causal": True},
+            {"local_window_size": (1, 2)},
+            {"query_seq_lengths": lengths, "key_value_seq_lengths": lengths},
+            {"mask": jnp.ones((1, 4, 4), bool), "return_residual": True},
+        ):
+            got = dropin.dot_product_attention(x, x, x, **given)
+            assert jax.tree_util.tree_leaves(got)[0].shape == x.shape

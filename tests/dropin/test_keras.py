@@ -6,7 +6,14 @@ import keras
 import numpy as np
 import pytest
 from oracle import over
-from tools.peers import ROWS, PeerLibrary, is_close, public_functions, untyped_parameters
+from tools.peers import (
+    NOT_OF_ARRAYS,
+    ROWS,
+    PeerLibrary,
+    is_close,
+    public_functions,
+    untyped_parameters,
+)
 
 import activations_xp.dropin.keras
 import activations_xp.dropin.keras_ops
@@ -139,10 +146,9 @@ NAMES = [(space, name) for space, peer in PEERS.items() for name in peer.names]
 
 
 def test_all_names_of_keras():
-    not_activations = {"deserialize", "get", "serialize"}
-    theirs = public_functions(keras.activations) - not_activations
+    theirs = public_functions(keras.activations)
     assert set(PEERS["activations"].ours.__all__) == theirs
-    assert public_functions(keras.ops) & theirs <= set(PEERS["ops"].ours.__all__)
+    assert public_functions(keras.ops) & theirs - NOT_OF_ARRAYS <= set(PEERS["ops"].ours.__all__)
 
 
 @over(
@@ -217,3 +223,77 @@ def test_attention(options):
             for space in (activations_xp.dropin.keras_ops, keras.ops)
         )
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+# Keras' own tests found these
+
+ACTIVATIONS = activations_xp.dropin.keras
+STEPS = np.array([-10.0, -5.0, 0.0, 5.0, 10.0], "f4")
+
+
+@over(
+    "given",
+    [
+        {"threshold": 5.0},
+        {"threshold": 5.0, "max_value": 5.0},
+        {"threshold": 5.0, "max_value": 2.0},
+        {"negative_slope": 0.5, "threshold": 5.0, "max_value": 5.0},
+        {"negative_slope": 0.5, "threshold": -5.0},
+    ],
+)
+def test_relu_at_its_threshold(given):
+    x = keras.ops.convert_to_tensor(STEPS)
+    ours, theirs = ACTIVATIONS.relu(x, **given), keras.activations.relu(x, **given)
+    np.testing.assert_array_equal(
+        keras.ops.convert_to_numpy(ours), keras.ops.convert_to_numpy(theirs)
+    )
+
+
+def test_get_serialize_and_deserialize():
+    for name in keras.src.activations.ALL_OBJECTS_DICT:
+        ours, theirs = ACTIVATIONS.get(name), keras.activations.get(name)
+        assert ours is getattr(ACTIVATIONS, name)
+        assert ACTIVATIONS.serialize(ours) == keras.activations.serialize(theirs)
+        assert ACTIVATIONS.deserialize(ACTIVATIONS.serialize(ours)) is ours
+        config = keras.saving.serialize_keras_object(theirs)
+        assert ACTIVATIONS.get(config) is ours
+    assert ACTIVATIONS.get(None) is ACTIVATIONS.linear
+    assert ACTIVATIONS.get(np.tanh) is np.tanh
+    assert ACTIVATIONS.deserialize("own", {"own": np.tanh}) is np.tanh
+    for call, bad in [
+        (ACTIVATIONS.get, "typo"),
+        (ACTIVATIONS.get, 5),
+        (ACTIVATIONS.get, {"config": "typo"}),
+        (ACTIVATIONS.serialize, np.tanh),
+        (ACTIVATIONS.deserialize, "typo"),
+    ]:
+        with pytest.raises(ValueError, match=r"^(de)?serialize: |^get: "):
+            call(bad)
+
+
+@over("function", [ACTIVATIONS.gelu, ACTIVATIONS.softmax, activations_xp.dropin.keras_ops.erf])
+def test_symbolic_tensors_and_variables(function):
+    """A symbolic tensor becomes a node of a model, and a variable is its value."""
+    inputs = keras.Input((4,))
+    outputs = function(inputs)
+    assert isinstance(outputs, keras.KerasTensor)
+    assert (outputs.shape, outputs.dtype) == (inputs.shape, inputs.dtype)
+    x = np.linspace(-2, 2, 8, dtype="f4").reshape(2, 4)
+    expected = function(keras.ops.convert_to_tensor(x))
+    for got in (keras.Model(inputs, outputs)(x), function(keras.Variable(x)), function(x.tolist())):
+        np.testing.assert_allclose(
+            *map(keras.ops.convert_to_numpy, (got, expected)), rtol=1e-6, atol=1e-7
+        )
+
+
+def test_arrays_of_numpy_beside_tensors():
+    x = keras.ops.convert_to_tensor(STEPS)
+    slopes = np.linspace(0.1, 0.5, 5, dtype="f4")
+    expected = np.where(STEPS > 0, STEPS, slopes * STEPS)
+    got = keras.ops.convert_to_numpy(ACTIVATIONS.leaky_relu(x, slopes))
+    np.testing.assert_allclose(got, expected, rtol=1e-6)
+    scaled = activations_xp.dropin.keras_ops.rms_normalization(x, slopes)
+    np.testing.assert_allclose(
+        *map(keras.ops.convert_to_numpy, (scaled, keras.ops.rms_normalization(x, slopes))),
+        rtol=1e-5,
+    )

@@ -28,6 +28,9 @@ SHAPES = [(), (0, 4), (4,), (2, 4), (2, 6, 4)]
 ATTENTION = {"dot_product_attention"}
 """The functions of several arrays, which have tests of their own."""
 
+NOT_OF_ARRAYS = {"deserialize", "get", "serialize"}
+"""Functions of drop-ins that take no array."""
+
 Given = Mapping[str, Any]
 Formula = str | Callable[..., Any]
 
@@ -67,7 +70,7 @@ class PeerLibrary:
         names = [
             n for n in self.ours.__all__ if getattr(self.ours, n).__module__ == self.ours.__name__
         ]
-        return [name for name in names if name not in ATTENTION]
+        return [name for name in names if name not in ATTENTION | NOT_OF_ARRAYS]
 
     def given(self, name: str) -> Sequence[Given]:
         return self.samples.get(name, [{}])
