@@ -253,3 +253,29 @@ def test_where_of_equal_values(monkeypatch):
 
     for _ in range(2):
         np.testing.assert_array_equal(line(np.array([-1.0, 2.0])), [-1.0, 5.0])
+
+
+@over("axis", [(0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2)])
+@over("dtype", ["float32", "float64"])
+def test_sum_is_made_in_pairs_along_every_axis(axis, dtype):
+    """NumPy adds along most axes one after the other: the errors of so many would be ten units."""
+    x = np.random.default_rng(0).random((101, 64, 37)).astype(dtype)
+    exact = np.sum(x.astype(np.longdouble), axis=axis)
+    layouts = x, np.asfortranarray(x), x[::-1].transpose(1, 0, 2).copy().transpose(1, 0, 2)[::-1]
+    for same in layouts:
+        y = backend._sum(same, axis)
+        assert y.dtype == dtype
+        assert (abs(y - exact) <= 4 * np.finfo(dtype).eps * exact).all()
+        kept = backend._sum(same, axis, keepdims=True)
+        np.testing.assert_array_equal(np.squeeze(kept, axis), y)
+
+
+@over("name", ["softmax", "log_softmax", "logsumexp", "logmeanexp", "standardize", "rms_norm"])
+@over("dtype", ["float32", "float64"])
+def test_first_axis_is_as_accurate_as_the_last(name, dtype):
+    x = np.random.default_rng(0).normal(size=(2, 100_000)).astype(dtype)
+    function = ax.get(name)
+    first, last = function(x.T.copy(), axis=0), function(x, axis=1)
+    np.testing.assert_allclose(
+        first.T, last, rtol=0, atol=8 * np.finfo(dtype).eps * abs(last).max()
+    )

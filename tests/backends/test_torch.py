@@ -47,7 +47,7 @@ from tools.memory import saved_bytes
 import activations_xp as ax
 from activations_xp import _oracle
 from activations_xp.backends.torch import BACKEND
-from activations_xp.backends.torch.native import NATIVE, ForwardOnly
+from activations_xp.backends.torch.native import NATIVE, ForwardOnly, ShortRows
 
 DTYPES = [torch.bfloat16, torch.float16, torch.float32, torch.float64]
 ACCURATE_GRADIENT = 16.0
@@ -59,6 +59,7 @@ def _native_kernel(definition, parameters, x):
     values = tuple({**definition.defaults, **parameters}.values())
     values = definition.check(x, values, BACKEND)
     kernel = NATIVE[definition.name].bind(*values)
+    kernel = kernel.kernel if isinstance(kernel, ShortRows) else kernel
     if isinstance(kernel, ForwardOnly):
         return kernel.kernel, 0 if kernel.vjp is None else 1
     return kernel, 2
@@ -205,6 +206,86 @@ def _assert_second_gradient_is_taken_iff_finite_and_thrifty(function, given, dty
         assert (finite and thrifty) == (orders == 2)
     else:  # it may be finite by chance, or keep more than x
         assert finite or orders < 2
+
+
+# native kernels along an axis
+
+ALONG_AN_AXIS = [name for name in NATIVE if output_axis(ax.get(name)) == "kept"]
+ERROR_OF_SUM = 32.0
+"""The error of torch.sum, in eps, for many elements, which it adds in groups of groups."""
+
+LENGTHS = (1, 2, 12, 13, 48, 49, 96, 97, 1000, 4096, 65_536, 128_256, 1_000_000)
+LAYOUTS = {
+    "last": (lambda x: x, 1, lambda y: y),
+    "strided": (lambda x: x.T.contiguous().T, 1, lambda y: y),
+    "first": (lambda x: x.T.contiguous(), 0, lambda y: y.T),
+    "middle": (lambda x: torch.stack([x, x], dim=-1), 1, lambda y: y[..., 1]),
+}
+"""Each lays out rows, along an axis, and has the rows back."""
+
+
+def _rows(name, n, dtype):
+    """Return rows of equal, random and widespread elements, and zeros beside a larger one.
+
+    Each of these zeros counts less than the rounding of a sum, and all together count.
+    """
+    x = torch.randn(4, n, generator=torch.Generator().manual_seed(n))
+    x[2] *= 5
+    x[::3] = 0
+    x[3, 0] = {torch.float32: 17, torch.float64: 37}.get(dtype, 8)
+    return (-x if name == "softmin" else x).to(dtype)
+
+
+def _exact_rows(name, x, g):
+    """Return the values and the gradients of rows, each with the units of its errors.
+
+    The rounding of a difference x - max(x) weighs as much as that.
+    """
+    x, g = x.double().numpy().astype(np.longdouble), g.double().numpy()
+    sign = -1 if name == "softmin" else 1
+    shifted = sign * x - (sign * x).max(-1, keepdims=True)
+    row_sum = np.exp(shifted).sum(-1, keepdims=True)
+    weights = np.exp(shifted) / row_sum
+    unit = weights * (1 + abs(shifted) / 8)
+    if name == "log_softmax":
+        y, sum_of_g = shifted - np.log(row_sum), g.sum(-1, keepdims=True)
+        return (y, np.maximum(abs(y), 1)), (g - weights * sum_of_g, g + unit * sum_of_g)
+    return (weights, unit), (sign * weights * (g - (weights * g).sum(-1, keepdims=True)), unit)
+
+
+@over("dtype", DTYPES)
+@over("name", ALONG_AN_AXIS)
+def test_native_kernel_is_accurate_at_every_length(name, dtype):
+    """Beyond the longest rows of torch's kernel, the error is that of torch.sum."""
+    function, info = ax.get(name), torch.finfo(dtype)
+    for n in LENGTHS:
+        x = _rows(name, n, dtype)
+        g = torch.rand(4, n, generator=torch.Generator().manual_seed(n)).to(dtype)
+        g[:, 10_000:] = 0  # float16 has no sum of so many
+        exact = _exact_rows(name, x, g)
+        for layout, (lay_out, axis, rows) in LAYOUTS.items():
+            leaf = lay_out(x).requires_grad_()
+            y = function(leaf, axis)
+            (dx,) = torch.autograd.grad(y, leaf, lay_out(g))
+            assert torch.equal(function(leaf.detach(), axis), y)
+            short = (_oracle.ACCEPTED, ACCURATE_GRADIENT)
+            bounds = short if n < 1e4 else (ERROR_OF_SUM,) * 2
+            for got, (true, unit), bound in zip((y.detach(), dx), exact, bounds, strict=True):
+                error = abs(rows(got).double().numpy() - true)
+                error = (error / np.maximum(unit, info.smallest_normal)).max() / info.eps
+                with noting((n, layout, error)):
+                    assert error <= bound
+
+
+@over("layout", ["last", "first"])
+@over("dtype", [torch.float32, torch.float64])
+def test_native_kernel_is_inaccurate_at_twenty_times_its_length(dtype, layout):
+    lay_out, axis, rows = LAYOUTS[layout]
+    native = NATIVE["softmax"].bind((axis,), None)
+    x = _rows("softmax", 20 * native.longest(dtype, 2), dtype)
+    (exact, unit), _ = _exact_rows("softmax", x, x)
+    error = abs(rows(native.kernel(lay_out(x))).double().numpy() - exact) / unit
+    assert error.max() > _oracle.ACCEPTED * torch.finfo(dtype).eps
 
 
 # gradients

@@ -75,13 +75,13 @@ def test_values_and_gradients_beside_torch(kv_heads, v_dim, mask, causal, scale,
 
 @over("dtype", [torch.float32, torch.float16, torch.bfloat16])
 @over("causal", [False, True])
-@over("length", [5, 300])
-def test_error_of_the_native_kernel_and_of_ours(length, causal, dtype):
+@over(("q_len", "kv_len"), [(5, 5), (300, 300), (2, 200_000)])
+def test_error_of_the_native_kernel_and_of_ours(q_len, kv_len, causal, dtype):
     """Bound both in units of the last place, for scores of at most 6.
 
     The rounding of a score weighs as much as the score. The truth is torch's kernel in float64.
     """
-    arrays = [x.detach() for x in _arrays(length, length, dtype=dtype)]
+    arrays = [x.detach() for x in _arrays(q_len, kv_len, dtype=dtype)]
     wide = [x.double() for x in arrays]
     exact = F.scaled_dot_product_attention(*wide, is_causal=causal, enable_gqa=True)
     sizes = sdpa(*wide[:2], wide[2].abs(), is_causal=causal)
@@ -89,6 +89,27 @@ def test_error_of_the_native_kernel_and_of_ours(length, causal, dtype):
         y = form(*arrays, is_causal=causal)
         error = (y.double() - exact).abs() / (torch.finfo(dtype).eps * sizes)
         assert error.max() <= (8 if dtype == torch.float32 else 1)
+
+
+@over("dtype", [torch.float32, torch.bfloat16])
+@over(("q_len", "kv_len"), [(300, 300), (2, 100_000), (100_000, 2)])
+def test_error_of_gradients(q_len, kv_len, dtype):
+    """Gradients are sums of one sign here, over queries or over keys.
+
+    The query's is a difference of large terms, which float32 does not hold.
+    """
+    arrays = [(x.detach().abs() + 0.5).to(dtype) for x in _arrays(q_len, kv_len)]
+    g = torch.rand(2, 4, q_len, 4, generator=torch.Generator().manual_seed(2)).to(dtype)
+    wide = [x.double().requires_grad_() for x in arrays]
+    y = F.scaled_dot_product_attention(*wide, enable_gqa=True)
+    exact = torch.autograd.grad(y, wide, g.double())
+    leaves = [x.requires_grad_() for x in arrays]
+    counted = slice(1 if dtype is torch.float32 else 0, None)
+    for form in (sdpa, accurate(sdpa)):
+        got = torch.autograd.grad(form(*leaves), leaves, g)
+        for dx, true in list(zip(got, exact, strict=True))[counted]:
+            error = (dx.double() - true).abs().max() / true.abs().max()
+            assert error <= 16 * torch.finfo(dtype).eps
 
 
 @pytest.fixture

@@ -133,6 +133,21 @@ def _autocast(f, x, g):
     return x.grad
 
 
+def _reentrant_checkpoint(f, x, g):
+    x = x.clone().requires_grad_()
+    checkpoint(f, x, use_reentrant=True).backward(g)
+    return x.grad
+
+
+def _hooks(f, x, g):
+    """Copy what is saved for the backward pass at once."""
+    x = x.clone().requires_grad_()
+    with torch.autograd.graph.saved_tensors_hooks(torch.clone, lambda saved: saved):
+        y = f(x)
+    y.backward(g)
+    return x.grad
+
+
 class Layer(torch.nn.Module):
     """The function of x times a weight."""
 
@@ -162,9 +177,16 @@ TRANSFORMS = {
         _jacfwd,
         _forward_mode,
         _checkpoint,
+        _hooks,
         _autocast,
     ],
-    "composed of these": [_backward_of_a_parameter, _func_vjp, _vmap, _jacrev],
+    "composed of these": [
+        _backward_of_a_parameter,
+        _func_vjp,
+        _vmap,
+        _jacrev,
+        _reentrant_checkpoint,
+    ],
 }
 
 
@@ -285,6 +307,56 @@ def _assert_derivatives_finite(function, given, dtype):
         room = 0.5 if form is function else 1.0  # torch's gelu computes twice the result first
         orders = [v.detach().double() for v in (y, gradient, curve)]
         assert_finite(function, given, x, orders, room=room)
+
+
+# random functions
+
+TRAINED = [f for f in FUNCTIONS if "training" in f.definition.parameters]
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@over("transform", [_func_grad, _hooks, _checkpoint, _reentrant_checkpoint, _forward_mode])
+@over("function", [*TRAINED, ax.gumbel_softmax])
+def test_gradient_of_random_numbers_under(function, transform):
+    """It belongs to the numbers of the value, which are torch's own samples under hooks, too."""
+    x = torch.linspace(-3, 3, 8, dtype=torch.float64).reshape(2, 4)
+    given = {"training": True} if function in TRAINED else {}
+    for form in (function, accurate(function)):
+
+        def seeded(x, form=form):
+            with torch.random.fork_rng():
+                torch.manual_seed(0)
+                return form(x, **given)
+
+        g = _cotangent(x)
+        expected = _backward(seeded, x, g)
+        torch.testing.assert_close(transform(seeded, x, g), expected)
+
+
+@over("function", TRAINED)
+def test_random_numbers_under_vmap(function):
+    """Each row has its own, and its gradient belongs to them."""
+    rows = torch.ones(100, 2, 1, dtype=torch.float64) - 2
+    for form in (function, accurate(function)):
+        y, vjp_of = torch.func.vjp(
+            torch.func.vmap(lambda x, form=form: form(x, training=True), randomness="different"),
+            rows,
+        )
+        (gradient,) = vjp_of(torch.ones_like(y))
+        assert len(y.unique()) > 1
+        if function is ax.rrelu:
+            torch.testing.assert_close(gradient, -y)
+
+
+def test_rrelu_has_every_dtype_in_training():
+    """torch lacks float16 on the CPU."""
+    for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        x = torch.full((100,), -1.0, dtype=dtype, requires_grad=True)
+        y = ax.rrelu(x, training=True)
+        (gradient,) = torch.autograd.grad(y.sum(), x)
+        assert y.dtype == gradient.dtype == dtype
+        assert ((gradient >= 1 / 8) & (gradient <= 1 / 3 + 1e-3)).all()
+        torch.testing.assert_close(gradient, -y.detach())
 
 
 # kinds of tensor

@@ -40,7 +40,7 @@ from oracle import (
 
 import activations_xp as ax
 from activations_xp._oracle import ACCEPTED, difference, truth
-from activations_xp.backends.torch.native import NATIVE, ForwardOnly
+from activations_xp.backends.torch.native import NATIVE, ForwardOnly, ShortRows
 from conftest import BACKENDS, DTYPES
 
 LIBRARIES = {name: BACKENDS[name]() for name in ("numpy", "torch", "jax")}
@@ -396,7 +396,7 @@ def natives(cases: list[FunctionCase], seed: int, pool: Any) -> Iterator[str]:
         bound = None if native is None else native.bind(*values)
         if native is None or bound is None:
             continue
-        kernel = bound.kernel if isinstance(bound, ForwardOnly) else bound
+        kernel = bound.kernel if isinstance(bound, (ForwardOnly, ShortRows)) else bound
         cells = []
         for dtype in ("float32", "float64", "float16", "bfloat16"):
             if dtype.endswith("16"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from ..._definition import Definition
 from ..._gradients import shape_of_parameter
 from ..._typing import NUMBER, Kernel, Namespace, Precision
+from ...numerics.arrays import slice_axis
 from ...numerics.special import log1p
 from .. import generic
 from ..base import Backend
@@ -67,6 +69,27 @@ def _complex(real: Any, imag: Any) -> Any:
     return z
 
 
+def _sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """Return the sum, made in pairs along every axis.
+
+    NumPy's own is so along the axis of neighbours in memory. Along another it adds the elements one
+    after the other, and each addition may lose half a unit in the last place of the sum.
+    """
+    axes = tuple(range(x.ndim)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    are_last = x.flags.c_contiguous and sorted(axes) == list(range(x.ndim))[x.ndim - len(axes) :]
+    if not are_last:
+        least = min(map(abs, x.strides))
+        far = [i for i in axes if abs(x.strides[i]) > least]
+        while prod(x.shape[i] for i in far) > SHORT_SUM:
+            i = max(far, key=lambda i: x.shape[i])
+            half, is_odd = divmod(x.shape[i], 2)
+            pairs = slice_axis(x, i, slice(half)) + slice_axis(x, i, slice(half, 2 * half))
+            if is_odd:
+                slice_axis(pairs, i, slice(1))[...] += slice_axis(x, i, slice(2 * half, None))
+            x = pairs
+    return np.sum(x, axis=axis, keepdims=keepdims)
+
+
 _INEXACT = (np.exp, np.expm1, np.log)
 _plain = generic.extend_namespace(
     np,
@@ -75,6 +98,7 @@ _plain = generic.extend_namespace(
     is_concrete=_is_concrete,
     fast_exp=np.exp,
     complex=_complex,
+    sum=_sum,
 )
 _xp = _with_log1p(
     generic.extend_namespace(_plain, **{f.__name__: _through_float64(f) for f in _INEXACT})
@@ -83,6 +107,9 @@ _xp = _with_log1p(
 
 _float64 = generic.extend_namespace(_plain, rounds_to_float32=True)
 """The namespace of float64 computations whose result is rounded to float32."""
+
+SHORT_SUM = 8
+"""As many numbers may be added one after the other: four units in the last place may be lost."""
 
 BIT_PATTERNS = 2**16
 """The number of values of a 16-bit dtype."""

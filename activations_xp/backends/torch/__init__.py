@@ -13,8 +13,8 @@ from ..._typing import Kernel, Precision
 from .. import generic
 from ..base import Backend
 from .autograd import Call, NativeGraph
-from .namespace import NAMESPACES, PLAIN, is_tracing, is_transformed
-from .native import NATIVE, OPERATIONS, ForwardOnly
+from .namespace import NAMESPACES, PLAIN, is_mapping, is_tracing, is_transformed
+from .native import NATIVE, OPERATIONS, ForwardOnly, ShortRows
 
 
 class TorchBackend(Backend):
@@ -46,14 +46,17 @@ class TorchBackend(Backend):
             is_constant = not has_tensors and x.dtype == result  # the default dtype may change
             kernel: Any = None
             if native and not has_tensors and result.is_floating_point:
+                dtype = result if x.dtype == result else dtypes[0]
                 # torch refuses numbers beyond the dtype, with which ours compute in a wider one
-                is_accepted = not generic.exceed(values, torch.finfo(result).max)
-                is_accepted &= result not in native.inaccurate_dtypes
+                is_accepted = not generic.exceed(values, torch.finfo(dtype).max)
+                is_accepted &= dtype not in native.inaccurate_dtypes
                 kernel = native.bind(*values) if is_accepted else None
-                if kernel is not None and not isinstance(kernel, ForwardOnly):
-                    if x.dtype == result:
-                        return kernel, is_constant
-                    return (lambda x: kernel(x.to(result))), is_constant
+            short = kernel if isinstance(kernel, ShortRows) else None
+            kernel = kernel if short is None else short.others
+            if kernel is not None and not isinstance(kernel, ForwardOnly):
+                if x.dtype == result:
+                    return kernel, is_constant
+                return (lambda x: kernel(x.to(dtype)).to(result)), is_constant
             call = Call(form, xp, values, *dtypes, kernel)
             run = call.differentiable if call.uses_written_vjp else call.plain
             if operation is not None:
@@ -67,7 +70,14 @@ class TorchBackend(Backend):
                     return call.differentiable(x)
                 return forward(x)
 
-            return run_native, is_constant
+            if short is None:
+                return run_native, True
+            run_short, axis, longest = short.kernel, short.axis, short.longest(result, x.ndim)
+
+            def run_rows(x: Any) -> Any:
+                return run_short(x) if x.shape[axis] <= longest else run_native(x)
+
+            return run_rows, True
 
         return generic.cached_kernel(definition, make, is_tracing)
 
@@ -90,8 +100,9 @@ class TorchBackend(Backend):
         self, definition: Definition, precision: Precision, array_type: type
     ) -> bool:
         native = NATIVE.get(definition.name)
-        is_native = native is not None and native.samples and array_type in PLAIN
-        return is_native and precision == "fast"
+        if precision != "fast" or native is None or array_type not in PLAIN:
+            return False
+        return native.samples and (native.is_mapped or not is_mapping())
 
     def call_with_out(self, out: Any, is_own: bool, call: Callable[..., Any], x: Any) -> Any:
         # autograd differentiates at x, which must stay as it is

@@ -67,7 +67,9 @@ class Call:
     def value(self, x: Any, *arrays: Any) -> Any:
         """Return the result for these tensors."""
         if self.native is not None:
-            return self.native.kernel(x.to(self.result))
+            if x.dtype == self.result:
+                return self.native.kernel(x)
+            return self.native.kernel(x.to(self.compute)).to(self.result)  # integers
         return self._evaluate(x, arrays)
 
     def vjp(self, needed: Sequence[bool], g: Any, x: Any, *arrays: Any) -> list[Any]:

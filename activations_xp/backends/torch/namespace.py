@@ -37,6 +37,14 @@ def is_transformed() -> bool:
     return torch._C._functorch.peek_interpreter_stack() is not None
 
 
+def is_mapping() -> bool:
+    """Return whether torch.func.vmap is active, maybe outside another transform; not in dynamo."""
+    if is_tracing() or not is_transformed():
+        return False
+    active = torch._C._functorch.get_interpreter_stack() or ()
+    return any(i.key() == torch._C._functorch.TransformType.Vmap for i in active)
+
+
 def is_concrete(x: Any) -> bool:
     """Return whether the values of a tensor may be read."""
     if type(x) not in PLAIN or x.is_meta or is_tracing() or is_transformed():

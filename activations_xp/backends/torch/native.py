@@ -24,26 +24,53 @@ class ForwardOnly(NamedTuple):
     vjp: Callable[[Any, Any], Any] | None = None
 
 
+class ShortRows(NamedTuple):
+    """A kernel that is accurate along an axis of at most so many elements, and one for more.
+
+    torch adds the exponentials of a row one after the other. Rounding can take half a unit in the
+    last place from each sum, so that the rest of a long row is lost beside a large element.
+    """
+
+    kernel: Callable[[Any], Any]
+    axis: int
+    others: ForwardOnly
+
+    def longest(self, dtype: torch.dtype, ndim: int) -> int:
+        """Return the number of elements."""
+        if dtype.itemsize == 2:  # summed in float32; log_softmax has the sum in float16
+            return 2**15
+        sums = 32 // dtype.itemsize if self.axis == ndim - 1 else 1  # at least, and added at last
+        return 12 * sums
+
+
 class Native(NamedTuple):
     """An entry of the native table.
 
     bind : returns torch's kernel for given parameters, or None if it has none
     inaccurate_dtypes : the dtypes in which it is not accurate
     samples : whether it draws random numbers where none are given
+    is_mapped : whether it can be mapped by torch.func.vmap
     """
 
-    bind: Callable[..., Callable[[Any], Any] | ForwardOnly | None]
+    bind: Callable[..., Callable[[Any], Any] | ForwardOnly | ShortRows | None]
     inaccurate_dtypes: frozenset[torch.dtype] = frozenset()
     samples: bool = False
+    is_mapped: bool = True
 
 
 def _ndtr(x: Any) -> Any:
     return 0.5 * torch.erfc(x * -sqrt(0.5))  # torch.special.ndtr is 0 in the tail
 
 
-def _in_32_bits(kernel: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def _in_32_bits(kernel: Callable[..., Any]) -> Callable[..., Any]:
     """Return the kernel in 32 bits for 16-bit dtypes, which it lacks or where it is inaccurate."""
-    return lambda x: kernel(x) if x.dtype.itemsize > 2 else kernel(x.float()).to(x.dtype)
+
+    def run(x: Any, *others: Any) -> Any:
+        if x.dtype.itemsize > 2:
+            return kernel(x, *others)
+        return kernel(x.float(), *(t.float() for t in others)).to(x.dtype)
+
+    return run
 
 
 _ndtri, _erf = _in_32_bits(torch.special.ndtri), _in_32_bits(torch.erf)
@@ -78,13 +105,55 @@ def _dropout(kernel: Callable[..., Any]) -> Callable[..., Callable[[Any], Any] |
 def _rrelu(lower: float, upper: float, training: bool, noise: Any) -> Callable[[Any], Any] | None:
     if not training:
         return partial(F.leaky_relu, negative_slope=(lower + upper) / 2)
-    return partial(F.rrelu, lower=lower, upper=upper, training=True) if noise is None else None
+    return partial(_sampled_rrelu, lower, upper) if noise is None else None
 
 
-def _along_one_axis(kernel: Callable[..., Any]) -> Callable[..., Callable[[Any], Any] | None]:
-    return lambda axis, where: (
-        partial(kernel, dim=axis[0]) if where is None and len(axis) == 1 else None
-    )
+def _sampled_rrelu(lower: float, upper: float, x: Any) -> Any:
+    """Return F.rrelu, which saves the slopes for its gradient before they are drawn.
+
+    A hook on what is saved, such as that of a checkpoint, gets memory that is not yet written.
+    """
+    if x.dtype is torch.float16 and x.is_cpu:  # which it lacks
+        return _sampled_rrelu(lower, upper, x.float()).to(x.dtype)
+    if not x.requires_grad:
+        return F.rrelu(x, lower, upper, training=True)
+    slopes = torch.empty_like(x)
+    torch._C._nn.rrelu_with_noise(x.detach(), slopes, lower, upper, True)
+    return x * slopes
+
+
+def _long_softmax(axis: int, x: Any) -> Any:
+    y = torch.softmax(x, axis)
+    total = y.sum(axis, keepdim=True)  # which torch sums pairwise
+    return y / total if y.requires_grad else y.div_(total)
+
+
+def _long_softmax_vjp(axis: int, g: Any, x: Any) -> Any:
+    y = _long_softmax(axis, x)
+    gy = g * y
+    return gy - y * gy.sum(axis, keepdim=True)
+
+
+def _long_log_softmax(axis: int, x: Any) -> Any:
+    y = torch.log_softmax(x, axis)
+    return y - y.exp().sum(axis, keepdim=True).log()
+
+
+def _long_log_softmax_vjp(axis: int, g: Any, x: Any) -> Any:
+    return g - _long_softmax(axis, x) * g.sum(axis, keepdim=True)
+
+
+def _along_one_axis(
+    kernel: Callable[..., Any], long: Callable[..., Any], long_vjp: Callable[..., Any]
+) -> Callable[..., ShortRows | None]:
+    def bind(axes: tuple[int, ...], where: Any) -> ShortRows | None:
+        if where is not None or len(axes) != 1:
+            return None
+        (axis,) = axes
+        others = ForwardOnly(_in_32_bits(partial(long, axis)), _in_32_bits(partial(long_vjp, axis)))
+        return ShortRows(partial(kernel, dim=axis), axis, others)
+
+    return bind
 
 
 def _symmetric(kernel: Callable[..., Any]) -> Callable[..., Callable[[Any], Any] | None]:
@@ -117,7 +186,7 @@ NATIVE: dict[str, Native] = {
         )
     ),
     "leaky_relu": Native(lambda slope: partial(F.leaky_relu, negative_slope=slope)),
-    "rrelu": Native(_rrelu, samples=True),
+    "rrelu": Native(_rrelu, samples=True, is_mapped=False),
     # theirs of an infinite number is NaN where it is dropped
     "dropout": Native(_dropout(F.dropout), samples=True),
     "alpha_dropout": Native(_dropout(F.alpha_dropout), samples=True),
@@ -136,7 +205,13 @@ NATIVE: dict[str, Native] = {
     "softsign": Native(lambda: ForwardOnly(F.softsign, _softsign_vjp)),
     "tanh_shrink": Native(lambda: F.tanhshrink),
     "ndtri": Native(lambda: _ndtri),
-    "softmin": Native(_along_one_axis(F.softmin)),
+    "softmin": Native(
+        _along_one_axis(
+            F.softmin,
+            lambda axis, x: _long_softmax(axis, -x),
+            lambda axis, g, x: _long_softmax_vjp(axis, -g, -x),
+        )
+    ),
     "elu": Native(lambda alpha: partial(F.elu, alpha=alpha)),
     "selu": Native(lambda: F.selu),
     "silu": Native(lambda beta: F.silu if beta == 1 else None),
@@ -170,8 +245,10 @@ NATIVE: dict[str, Native] = {
         )
     ),
     "identity": Native(lambda: _identity),
-    "softmax": Native(_along_one_axis(torch.softmax)),
-    "log_softmax": Native(_along_one_axis(torch.log_softmax)),
+    "softmax": Native(_along_one_axis(torch.softmax, _long_softmax, _long_softmax_vjp)),
+    "log_softmax": Native(
+        _along_one_axis(torch.log_softmax, _long_log_softmax, _long_log_softmax_vjp)
+    ),
 }
 
 
@@ -224,6 +301,10 @@ def _attention(
         return None
     if query.shape[-3] % key.shape[-3]:
         return None
+    sums_queries = key.requires_grad or value.requires_grad
+    longest = max(key.shape[-2], query.shape[-2] if sums_queries else 0)
+    if query.is_cpu and longest > (1024 if query.dtype.itemsize > 2 else 2048):
+        return None  # it adds the blocks of a row one after the other, and gradients in 16 bits
     added = bias if mask is None else mask
     is_known = all(map(is_concrete, arrays))
     if (added is not None or is_causal) and is_known and not all(map(_is_finite, arrays)):
