@@ -181,6 +181,18 @@ def test_nan(takes_complex, backend):
         assert takes_complex.definition.output_axis or np.isnan(y)[np.isnan(z)].all()
 
 
+@pytest.mark.libraries("numpy", "torch", "jax")  # the standard cannot make inf + 1j*inf
+def test_limits_at_an_infinite_real_part(backend):
+    """They do not depend on the imaginary part, even if it is not finite."""
+    z = np.array([complex(x, y) for x in (np.inf, -np.inf) for y in (np.inf, -np.inf, np.nan, 1)])
+    x, sign = backend.array(z, "complex64"), np.sign(z.real)
+    for function, limit in ((ax.tanh, sign), (ax.sigmoid, (sign + 1) / 2)):
+        np.testing.assert_allclose(backend.asnumpy(function(x)), limit, rtol=1e-6)
+        np.testing.assert_array_equal(backend.asnumpy(function.derivative(x)), 0)
+    finite = z.imag == 1
+    np.testing.assert_array_equal(backend.asnumpy(ax.tanh_shrink(x))[finite], z[finite])
+
+
 @pytest.mark.once
 def test_numbers():
     assert ax.tanh(1j) == pytest.approx(1j * np.tan(1.0), rel=1e-15)

@@ -70,8 +70,15 @@ def wrap_angle(xp: Namespace, z: Array) -> Any:
     return make_complex(xp, xp.real(z), angle - 2 * pi * turns)
 
 
+def turn_finite(xp: Namespace, z: Array) -> Any:
+    """Return z with an imaginary part of 0 where it is not finite, but exp(z) is 0."""
+    x, y = xp.real(z), xp.imag(z)
+    return make_complex(xp, x, xp.where((x == -inf) & ~xp.isfinite(y), 0.0, y))
+
+
 def expm1(xp: Namespace, z: Array) -> Any:
     """Return exp(z) - 1."""
+    z = turn_finite(xp, z)
     x, y = xp.real(z), xp.imag(z)
     half = xp.sin(0.5 * y)
     return make_complex(xp, xp.expm1(x) * xp.cos(y) - 2 * half * half, xp.exp(x) * xp.sin(y))
@@ -90,7 +97,7 @@ def exp_neg(xp: Namespace, z: Array) -> tuple[Any, Any]:
     An exponential of modulus 1 at most does not overflow.
     """
     is_right = xp.real(z) >= 0
-    return is_right, xp.exp(xp.where(is_right, -z, z))
+    return is_right, xp.exp(turn_finite(xp, xp.where(is_right, -z, z)))
 
 
 def sigmoid(xp: Namespace, z: Array) -> Any:
