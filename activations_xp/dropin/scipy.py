@@ -56,13 +56,13 @@ def logit(x: Any, out: Any = None) -> Any:
     return ax.logit(x, out=out)
 
 
-@ufunc("df")
+@ufunc("dfDF")
 def erf(x: Any, out: Any = None) -> Any:
     """Return the error function of x."""
     return ax.erf(x, out=out)
 
 
-@ufunc("df")
+@ufunc("dfDF")
 def erfc(x: Any, out: Any = None) -> Any:
     """Return 1 - erf(x), the complementary error function."""
     return ax.erfc(x, out=out)
@@ -74,13 +74,13 @@ def erfinv(x: Any, out: Any = None) -> Any:
     return ax.erfinv(x, out=out)
 
 
-@ufunc("df")
+@ufunc("dfDF")
 def ndtr(x: Any, out: Any = None) -> Any:
     """Return the standard normal distribution function of x."""
     return ax.ndtr(x, out=out)
 
 
-@ufunc("df")
+@ufunc("dfDF")
 def log_ndtr(x: Any, out: Any = None) -> Any:
     """Return log(ndtr(x))."""
     return ax.log_ndtr(x, out=out)

@@ -10,6 +10,7 @@ from .._define import Peer, activation, case
 from .._errors import check_shape
 from .._parameters import ArrayOrNumber, Axes, Axis, Mask
 from .._typing import NUMBER, Array, Namespace
+from ..numerics import cmath
 from ..numerics.arrays import (
     axes_size,
     clip_to_finite,
@@ -22,6 +23,7 @@ from ..numerics.arrays import (
     unbroadcast,
     zeros_like,
 )
+from ..numerics.cmath import make_complex
 
 __all__ = ["logcumsumexp", "logmeanexp", "logsumexp"]
 
@@ -95,6 +97,43 @@ def logsumexp(
 def _(xp, g, x, axis, b, keepdims, return_sign, where):
     g = _restore_axes(xp, "logsumexp.vjp", g, x, axis, keepdims)
     return _logsumexp_vjp(xp, g, x, axis, b, where)
+
+
+@logsumexp.defcomplex
+def _(xp, x, axis, b, keepdims, return_sign, where):
+    if 0 in x.shape:
+        zero = xp.sum(x, axis=axis, keepdims=keepdims)
+        return (xp.log(xp.real(zero)), zero) if return_sign else xp.log(zero)
+    common = b if _is_common(b) else None
+    real, imag, b, row_max = _complex_exponents(xp, x, b, where, axis)
+    offset = clip_to_finite(xp, row_max)
+    term = _complex_product(xp, b, xp.exp(make_complex(xp, real - offset, imag)))
+    major = xp.sum(xp.where(real == row_max, term, 0.0), axis=axis, keepdims=True)
+    minor = xp.sum(xp.where(real == row_max, 0.0, term), axis=axis, keepdims=True)
+    if common is not None:
+        major, minor = (cmath.scale(xp, common, part) for part in (major, minor))
+    modulus = offset + _complex_log_sum(xp, major, minor)
+    total = major + minor
+    if return_sign:
+        _, sign = cmath.polar(xp, total)
+        return _drop_axes(xp, modulus, axis, keepdims), _drop_axes(xp, sign, axis, keepdims)
+    value = make_complex(xp, modulus, xp.imag(xp.log(total)))
+    return _drop_axes(xp, value, axis, keepdims)
+
+
+@logsumexp.defcomplex("vjp")
+def _(xp, g, x, axis, b, keepdims, return_sign, where):
+    g = _restore_axes(xp, "logsumexp.vjp", g, x, axis, keepdims)
+    if 0 in x.shape:
+        dx = db = x * g
+    else:
+        real, imag, factor, row_max = _complex_exponents(xp, x, b, where, axis)
+        e = xp.exp(make_complex(xp, _minus_max(xp, real, row_max), imag))
+        term = _complex_product(xp, factor, e)
+        row_sum = xp.sum(term, axis=axis, keepdims=True)
+        g = xp.where(row_sum == 0, 0.0, g / one_where_zero(xp, row_sum))
+        dx, db = (mask_to_zero(xp, part * g, where) for part in (term, e))
+    return {"x": dx, "b": unbroadcast(xp, db, b.shape)} if is_array(b) else {"x": dx}
 
 
 @activation(
@@ -289,7 +328,7 @@ def _exponents(
     if not is_array(b):
         b = b + zeros_like(xp, x[(slice(0, 1),) * x.ndim])
     b = mask_to_zero(xp, b, where)
-    size = xp.abs(b)
+    size = cmath.modulus(xp, b) if xp.isdtype(b.dtype, "complex floating") else xp.abs(b)
     x = xp.where(size < inf, x, x + size)
     return x, b, xp.max(xp.where(size == 0, -inf, x), axis=axis, keepdims=True)
 
@@ -305,6 +344,39 @@ def _terms(xp: Namespace, x: Array, b: Any) -> tuple[Any, Any]:
     half = xp.exp(0.5 * x)
     half = xp.where((b == 0) & ~(half < inf), 0.0, half)
     return b * half * half, half
+
+
+def _complex_exponents(
+    xp: Namespace, x: Any, b: Any, where: Mask | None, axis: Axes
+) -> tuple[Any, Any, Any, Any]:
+    """Return the parts of complex exponents, and what `_exponents` returns besides."""
+    real, b, row_max = _exponents(xp, xp.real(x), b, where, axis)
+    return real, mask_to_zero(xp, xp.imag(x), where), b, row_max
+
+
+def _complex_product(xp: Namespace, b: Any, z: Any) -> Any:
+    """Return b*z, where a part of b that is 0 makes no NaN of an infinite part of z."""
+    if b is None:
+        return z
+    x, y = xp.real(z), xp.imag(z)
+
+    def times(factor: Any, part: Any) -> Any:
+        return xp.where(factor == 0, 0.0, factor * part)
+
+    if not xp.isdtype(b.dtype, "complex floating"):
+        return make_complex(xp, times(b, x), times(b, y))
+    u, v = xp.real(b), xp.imag(b)
+    return make_complex(xp, times(u, x) - times(v, y), times(u, y) + times(v, x))
+
+
+def _complex_log_sum(xp: Namespace, a: Any, b: Any) -> Any:
+    """Return log|a + b|, which keeps the smaller number."""
+    size_a, size_b = cmath.modulus(xp, a), cmath.modulus(xp, b)
+    larger, smaller = xp.where(size_b > size_a, b, a), xp.where(size_b > size_a, a, b)
+    size = xp.where(size_b > size_a, size_b, size_a)
+    is_ordinary = (size > 0) & (size < inf)
+    ratio = xp.where(is_ordinary, smaller, 0.0) / xp.where(is_ordinary, larger, 1.0)
+    return xp.log(size) + xp.real(cmath.log1p(xp, ratio))
 
 
 def _minus_max(xp: Namespace, x: Any, row_max: Any) -> Any:

@@ -19,6 +19,7 @@ from ..numerics.arrays import (
     one_where_zero,
 )
 from ..numerics.special import polynomial
+from ..numerics.cmath import make_complex
 
 __all__ = ["entmax", "entmax15", "log_softmax", "softmax", "softmin", "sparsemax"]
 
@@ -71,6 +72,23 @@ def _(xp, g, x, axis, where):
     return {"x": _project(xp, y, y, g, axis, where)}
 
 
+@softmax.defcomplex
+def _(xp, x, axis, where):
+    return _complex_softmax(xp, x, axis, where)
+
+
+@softmax.defcomplex("vjp")
+def _(xp, g, x, axis, where):
+    return {"x": _softmax_vjp(xp, _complex_softmax(xp, x, axis, where), g, axis, where)}
+
+
+def _complex_softmax(xp: Namespace, x: Array, axis: Axes, where: Mask | None) -> Any:
+    if 0 in x.shape:
+        return x
+    e = xp.exp(_complex_minus_max(xp, x, axis, where))
+    return e / one_where_zero(xp, xp.sum(e, axis=axis, keepdims=True))
+
+
 @activation(
     formula="x - log(sum(exp(x)))",
     source="Bridle, Probabilistic interpretation of feedforward classification network outputs, "
@@ -116,14 +134,33 @@ def log_softmax(xp: Namespace, x: Array, axis: Axes = -1, where: Mask | None = N
 
 @log_softmax.defvjp
 def _(xp, g, x, axis, where):
+    return {"x": _log_softmax_vjp(xp, softmax.impl(xp, x, axis, where), g, axis, where)}
+
+
+@log_softmax.defcomplex
+def _(xp, x, axis, where):
     if 0 in x.shape:
-        return {"x": g}
-    y = softmax.impl(xp, x, axis, where)
+        return x
+    shifted = _complex_minus_max(xp, x, axis, where)
+    row_sum = one_where_zero(xp, xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
+    real, imag = (part(shifted) - part(xp.log(row_sum)) for part in (xp.real, xp.imag))
+    return make_complex(xp, real, imag)
+
+
+@log_softmax.defcomplex("vjp")
+def _(xp, g, x, axis, where):
+    return {"x": _log_softmax_vjp(xp, _complex_softmax(xp, x, axis, where), g, axis, where)}
+
+
+def _log_softmax_vjp(xp: Namespace, y: Any, g: Any, axis: Axes, where: Mask | None) -> Any:
+    """Return the gradient of x from that of the logarithms of the weights y."""
+    if 0 in y.shape:
+        return g
     g = mask_to_zero(xp, g, where)
     for _ in range(2):  # the second pass removes the rounding error of the first
         g = g - y * xp.sum(g, axis=axis, keepdims=True)
-    has_elements = xp.astype(xp.sum(y, axis=axis, keepdims=True) != 0, x.dtype)
-    return {"x": mask_to_zero(xp, g * has_elements, where)}
+    has_elements = xp.astype(xp.sum(y, axis=axis, keepdims=True) != 0, y.dtype)
+    return mask_to_zero(xp, g * has_elements, where)
 
 
 @activation(
@@ -438,6 +475,17 @@ def _mask_and_max(xp: Namespace, x: Array, axis: Axes, where: Mask | None) -> tu
 def _minus_max(xp: Namespace, x: Array, row_max: Array) -> Any:
     """Return x less its maximum: 0 where x is infinite, and a huge number below an infinite one."""
     return xp.minimum(x - clip_to_finite(xp, row_max), 0.0)
+
+
+def _complex_minus_max(xp: Namespace, x: Array, axis: Axes, where: Mask | None) -> Any:
+    """Return x less its largest real part, with the real part -inf where the mask excludes it.
+
+    The real part is 0 where it is infinite, and -inf below an infinite one.
+    """
+    real, row_max = _mask_and_max(xp, xp.real(x), axis, where)
+    offset = xp.where(row_max == -inf, inf, row_max)
+    real = xp.where((real == inf) & (offset == inf), 0.0, real - offset)
+    return make_complex(xp, real, mask_to_zero(xp, xp.imag(x), where))
 
 
 def _sorted_with_index(xp: Namespace, x: Array, axis: Any) -> tuple[Any, Any]:

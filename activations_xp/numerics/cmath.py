@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import factorial, inf, pi, sqrt
+from math import factorial, inf, nan, pi, sqrt
 from typing import Any
 
 from .._typing import NUMBER, Array, Namespace
@@ -16,7 +16,10 @@ def make_complex(xp: Namespace, real: Any, imag: Any) -> Any:
     """Return the complex array with these parts."""
     if hasattr(xp, "complex"):
         return xp.complex(real, imag)
-    return real + imag * 1j
+    turned = xp.where(xp.abs(imag) < inf, imag, 0.0) * 1j  # other products with 1j are NaN
+    for is_value, value in ((imag == inf, inf), (imag == -inf, -inf), (imag != imag, nan)):
+        turned = xp.where(is_value, complex(0.0, value), turned)
+    return real + turned
 
 
 def modulus(xp: Namespace, z: Array) -> Any:
