@@ -58,10 +58,11 @@ def result_dtype(y: A, dtype: Any) -> A:
 
 def in_one_library(*values: Any) -> tuple[Any, ...]:
     """Return the values, where arrays of NumPy become arrays of the other library among them."""
-    others = (v for v in values if not isinstance(v, (np.ndarray, np.generic)))
-    backend = next(filter(None, map(find_backend, others)), None)
-    if backend is None:
+    arrays = [v for v in values if hasattr(v, "dtype")]
+    others = [v for v in arrays if not isinstance(v, (np.ndarray, np.generic))]
+    if not others or len(others) == len(arrays):
         return values
+    backend = backend_of(others[0])
     return tuple(backend.xp.asarray(v) if isinstance(v, np.ndarray) else v for v in values)
 
 

@@ -105,7 +105,7 @@ def dot_product_attention(
     masks = [] if mask is None else [_with_4_axes(mask)]
     bias = bias if bias is None else _with_4_axes(bias)
     if bias is not None and bias.dtype != dtype:
-        wide = xp.result_type(bias.dtype, dtype)
+        wide = max(bias.dtype, dtype, key=lambda d: xp.finfo(d).bits)
         q, k, v, bias = (xp.astype(x, wide) for x in (q, k, v, bias))
     if local_window_size is not None:
         window: Any = local_window_size

@@ -18,8 +18,8 @@ from ..numerics.arrays import (
     mask_to_zero,
     one_where_zero,
 )
-from ..numerics.special import polynomial
 from ..numerics.cmath import make_complex
+from ..numerics.special import polynomial
 
 __all__ = ["entmax", "entmax15", "log_softmax", "softmax", "softmin", "sparsemax"]
 

@@ -118,7 +118,7 @@ def _sampled_rrelu(lower: float, upper: float, x: Any) -> Any:
     if not x.requires_grad:
         return F.rrelu(x, lower, upper, training=True)
     slopes = torch.empty_like(x)
-    torch._C._nn.rrelu_with_noise(x.detach(), slopes, lower, upper, True)
+    torch.ops.aten.rrelu_with_noise(x.detach(), slopes, lower, upper, True)
     return x * slopes
 
 
