@@ -445,6 +445,22 @@ def _(xp, x, y):
     return {"y": _sigmoid(xp, _difference(xp, y, x))}
 
 
+@logaddexp.defcomplex
+def _(xp, x, y):
+    y = xp.where(x == x, y, x)  # an array also of a number
+    return cmath.wrap_angle(xp, cmath.log_add_exp(xp, x, y))
+
+
+@logaddexp.defcomplex("derivative")
+def _(xp, x, y):
+    return cmath.sigmoid(xp, x - y)
+
+
+@logaddexp.defcomplex("y")
+def _(xp, x, y):
+    return {"y": cmath.sigmoid(xp, y - x)}
+
+
 def _difference(xp: Namespace, x: Any, y: Any) -> DoubleWord:
     """Return x - y, whose rounding would cost a large one digits."""
     gap = exact(xp, x) - exact(xp, y)

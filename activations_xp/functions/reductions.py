@@ -238,6 +238,40 @@ def _(xp, g, x, axis, reverse):
     return {"x": g * xp.where(x == -inf, 0.0, _exp_difference(xp, x, cum_max))}
 
 
+@logcumsumexp.defcomplex
+def _(xp, x, axis, reverse):
+    return cmath.wrap_angle(xp, _complex_logcumsumexp(xp, x, axis, reverse))
+
+
+def _complex_logcumsumexp(xp: Namespace, x: Any, axis: Axis, reverse: bool) -> Any:
+    for step in _doubling_steps(x.shape[axis]):
+        earlier, later = _pairs(x, axis, step)
+        x = _replace_pairs(xp, x, cmath.log_add_exp(xp, later, earlier), axis, reverse)
+    return x
+
+
+@logcumsumexp.defcomplex("vjp")
+def _(xp, g, x, axis, reverse):
+    # the sums of g*exp(-y), each as a factor and an exponent
+    y = _complex_logcumsumexp(xp, x, axis, reverse)
+    is_empty = xp.real(y) == -inf
+    exponent = xp.where(is_empty, -inf, -xp.real(y))
+    factor = xp.where(is_empty, 0.0, g) * _unit(xp, -xp.imag(y))
+    for step in _doubling_steps(x.shape[axis]):
+        (a, b), (c, d) = _pairs(exponent, axis, step), _pairs(factor, axis, step)
+        larger = xp.maximum(a, b)
+        both = c * _exp_difference(xp, a, larger) + d * _exp_difference(xp, b, larger)
+        exponent = _replace_pairs(xp, exponent, larger, axis, not reverse)
+        factor = _replace_pairs(xp, factor, both, axis, not reverse)
+    weight = xp.exp(xp.where(xp.real(x) == -inf, -inf, xp.real(x) + exponent))
+    return {"x": weight * factor * _unit(xp, xp.imag(x))}
+
+
+def _unit(xp: Namespace, angle: Array) -> Any:
+    """Return exp(i*angle)."""
+    return make_complex(xp, xp.cos(angle), xp.sin(angle))
+
+
 def _doubling_steps(n: int) -> Iterator[int]:
     """Yield the steps 1, 2, 4, ... of a parallel scan of n elements."""
     step = 1

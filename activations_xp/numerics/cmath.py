@@ -138,6 +138,17 @@ def log1p_exp(xp: Namespace, z: Array) -> Any:
     return wrap_angle(xp, xp.where(is_right, z, 0.0) + log1p(xp, e))
 
 
+def log_add_exp(xp: Namespace, z: Array, w: Array) -> Any:
+    """Return log(exp(z) + exp(w)), with an imaginary part near that of the larger exponential."""
+    is_first = xp.real(z) >= xp.real(w)
+    larger = xp.where(is_first, z, w)
+    size = xp.real(larger)
+    is_infinite = xp.abs(size) == inf
+    gap = add(xp, xp.where(is_first, w, z), -larger)
+    gap = make_complex(xp, xp.where(is_infinite, -inf, xp.real(gap)), xp.imag(gap))
+    return xp.where(is_infinite, larger, add(xp, larger, log1p(xp, xp.exp(gap))))
+
+
 def tanh(xp: Namespace, z: Array) -> Any:
     """Return the hyperbolic tangent of z."""
     is_right = xp.real(z) >= 0
