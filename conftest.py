@@ -235,7 +235,7 @@ def pytest_ignore_collect(collection_path: Any, config: pytest.Config) -> bool |
     three = ("numpy", "torch", "jax")
     if collection_path.stem == "test_layers":  # of these alone
         return chosen.isdisjoint(three) or None
-    if collection_path.parent.name == "tools":
+    if collection_path.parent.name in ("tools", "peers"):
         return True
     if collection_path.parent.name == "tests" and collection_path.suffix == ".py":
         return not collection_path.name.startswith("test_") or None

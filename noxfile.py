@@ -108,6 +108,17 @@ def tests(session: nox.Session, library: str) -> None:
         session.run("pytest", "tests/dropin/test_keras.py", env={"KERAS_BACKEND": "numpy"})
 
 
+OF_SCIPY = [f"scipy.special.tests.test_{name}" for name in ("logsumexp", "logit", "erfinv", "ndtr")]
+
+
+@nox.session
+def peers(session: nox.Session) -> None:
+    """Run the tests of other libraries with our drop-in in place of theirs."""
+    install(session, "-e", ".", *group("test", "strict", "torch", "jax"))
+    options = ("-n", "2", "-c", "tests/peers/pytest.ini", "-p", "scipy_special", "--pyargs")
+    session.run("pytest", *options, *OF_SCIPY, env={**QUICK, "PYTHONPATH": "tests/peers"})
+
+
 @nox.session(default=False, tags=["sweep"])
 @nox.parametrize("library", list(LIBRARIES), ids=list(LIBRARIES))
 def sweep(session: nox.Session, library: str) -> None:

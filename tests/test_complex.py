@@ -210,3 +210,83 @@ def test_array_parameters(backend):
     np.testing.assert_allclose(
         backend.asnumpy(with_complex["beta"]).real, backend.asnumpy(gradients["beta"]), rtol=1e-5
     )
+
+
+# logsumexp and its relatives
+
+INFINITE = [
+    *(complex(x, y) for x in (-np.inf, np.inf) for y in (0.0, -0.0, 0.75, 2.4, 3.9, 5.5)),
+    1 + 2j,
+]
+PAIRS = np.array([[a, b] for a in INFINITE for b in INFINITE])
+
+
+@pytest.mark.float64
+def test_infinite_elements_of_logsumexp(backend):
+    """They are those of the formula, by the rules of C for infinities."""
+    with np.errstate(all="ignore"):
+        expected = np.log(np.sum(np.exp(PAIRS), axis=-1))
+    got = backend.asnumpy(ax.logsumexp(backend.array(PAIRS, "complex128"), axis=-1))
+    np.testing.assert_allclose(got.real, expected.real, rtol=1e-15)
+    np.testing.assert_allclose(got.imag, expected.imag, rtol=1e-15)
+
+
+def test_infinite_elements_of_softmax(backend):
+    """They have parts of the sum by their angles; the others are 0."""
+    x = np.array([[np.inf + 1j, -5, np.inf + 2j], [-np.inf, 1j, -np.inf + 1j], [-np.inf] * 3])
+    e = np.exp([[1j, -np.inf, 2j], [-np.inf, 0, -np.inf], [-np.inf] * 3])
+    expected = np.divide(e, e.sum(-1, keepdims=True), out=np.zeros_like(e), where=e != 0)
+    got = backend.asnumpy(ax.softmax(backend.array(x, "complex64")))
+    np.testing.assert_allclose(got, expected, rtol=1e-6)
+    logarithm = backend.asnumpy(ax.log_softmax(backend.array(x, "complex64")))
+    with np.errstate(divide="ignore"):
+        np.testing.assert_allclose(logarithm.real, np.log(abs(expected)), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.float64
+def test_sign_of_logsumexp(backend):
+    """It has the modulus 1, or 0 as the sum, and the logarithm of the modulus is real."""
+    x = [[1 + 1j, 2 - 1j], [800 + 3j, 800 - 2j], [0, np.pi * 1j], [np.inf + 1j, 5], [-np.inf] * 2]
+    modulus, sign = ax.logsumexp(backend.array(x, "complex128"), axis=-1, return_sign=True)
+    assert (backend.dtype_of(modulus), backend.dtype_of(sign)) == ("float64", "complex128")
+    modulus, sign = map(backend.asnumpy, (modulus, sign))
+    total = np.exp([[1 + 1j, 2 - 1j], [3j, -2j]]).sum(-1)
+    np.testing.assert_allclose(modulus[:2], np.log(abs(total)) + np.array([0, 800]), rtol=1e-15)
+    np.testing.assert_allclose(sign[:2], total / abs(total), rtol=1e-15)
+    assert modulus[2] < -36
+    assert list(modulus[3:]) == [np.inf, -np.inf]
+    np.testing.assert_allclose(abs(sign[3:]), [1, 0], rtol=1e-15)
+
+
+@pytest.mark.float64
+def test_logsumexp_of_small_parts(backend):
+    """A small imaginary part and a term that is small beside 1 are kept."""
+    x = backend.array([[0, 2e-17j], [0, -40 + 1j]], "complex128")
+    y = backend.asnumpy(ax.logsumexp(x, axis=-1))
+    expected = [np.log(2) + 1e-17j, np.exp(-40 + 1j)]
+    np.testing.assert_allclose(y.real, np.real(expected), rtol=1e-14)
+    np.testing.assert_allclose(y.imag, np.imag(expected), rtol=1e-14)
+
+
+@pytest.mark.float64
+@pytest.mark.parametrize("dtype", ["float64", "complex128", "int32"])
+def test_factors_and_mask_of_logsumexp(dtype, backend):
+    """Elements that are excluded by the mask or a factor of 0 add nothing, whatever they are."""
+    rng = np.random.default_rng(0)
+    x, mask = random_like(np.empty((3, 4))), rng.random((3, 4)) > 0.3
+    b = random_like(np.empty(4)) * 9
+    b = (b if dtype == "complex128" else b.real).astype(dtype)
+    b[1] = 0
+    x[~mask], x[:, 1] = np.nan, np.inf
+    kept = mask & (b != 0)
+    e = np.where(kept, np.exp(np.where(kept, x, 0)), 0)
+    total = (b * e).sum(-1)
+    g = random_like(total)
+    to_library = conjugate(backend)
+    there, factors = backend.array(x, "complex128"), backend.array(b, dtype)
+    given = {"axis": -1, "b": factors, "where": backend.array(mask, "bool")}
+    y = backend.asnumpy(ax.logsumexp(there, **given))
+    np.testing.assert_allclose(y, np.log(total), rtol=1e-13)
+    gradients = ax.logsumexp.vjp(backend.array(to_library(g), "complex128"), there, **given)
+    dx = to_library(backend.asnumpy(gradients["x"]))
+    np.testing.assert_allclose(dx, np.conj(np.conj(g / total.conj())[:, None] * b * e), rtol=1e-12)

@@ -2,7 +2,8 @@
 
 They take what SciPy takes: lists, numbers, objects with the protocols of NumPy, and all keywords of
 ufuncs. Arrays of other libraries keep their dtype. What `where` leaves out without `out` is 0, not
-uninitialized. Along an empty axis the result is empty.
+uninitialized. Along an empty axis the result is empty. A masked array is refused where SciPy would
+ignore its mask.
 """
 
 from __future__ import annotations
@@ -112,7 +113,7 @@ def softmax(x: A, axis: Axes = None) -> A: ...
 def softmax(x: Any, axis: Axes = None) -> Any: ...
 def softmax(x: Any, axis: Axes = None) -> Any:
     """Return exp(x)/sum(exp(x)) along `axis`."""
-    return _as_scalar(ax.softmax(_floating("softmax", x), axis))
+    return _along_axis(ax.softmax, x, axis)
 
 
 @overload
@@ -121,7 +122,7 @@ def log_softmax(x: A, axis: Axes = None) -> A: ...
 def log_softmax(x: Any, axis: Axes = None) -> Any: ...
 def log_softmax(x: Any, axis: Axes = None) -> Any:
     """Return log(softmax(x)) along `axis`."""
-    return _as_scalar(ax.log_softmax(_floating("log_softmax", x), axis))
+    return _along_axis(ax.log_softmax, x, axis)
 
 
 @overload
@@ -155,6 +156,15 @@ def logsumexp(
     a, b = _promoted(a, b)
     result = ax.logsumexp(a, axis, b, keepdims, return_sign)
     return tuple(map(_as_scalar, result)) if return_sign else _as_scalar(result)
+
+
+def _along_axis(function: Any, x: Any, axis: Any) -> Any:
+    """Return a function of the array that x is or makes, which has an axis 0 if it is a number."""
+    x = _floating(function.__name__, x)
+    if x.ndim or axis in (None, ()):
+        return _as_scalar(function(x, axis))
+    xp = backend_of(x).xp
+    return _as_scalar(xp.reshape(function(xp.reshape(x, (1,)), axis), ()))
 
 
 def _floating(name: str, x: Any) -> Any:

@@ -60,7 +60,7 @@ def logsumexp(
         The factors of the exponentials; None means 1. The logarithm of a negative sum is NaN.
     return_sign : bool, optional
         Whether to return the logarithm of the magnitude of the sum together with its sign, which
-        is 1, 0 or -1.
+        is 1, 0 or -1, or a complex number of modulus 1.
     where : boolean array, optional
         The elements to include. Excluded elements have no gradient, whatever they hold.
 

@@ -239,6 +239,14 @@ def test_inputs_along_axes(name, kind):
 
 
 @pytest.mark.once
+@over("axis", [None, 0, -1, 1])
+@over("name", REDUCING)
+def test_axis_of_a_number(name, axis):
+    for x in (5.0, np.float32(5), np.array(5)):
+        assert outcome(dropin, name, x, axis=axis) == outcome(theirs, name, x, axis=axis)
+
+
+@pytest.mark.once
 @over("name", REDUCING)
 def test_masked_arrays_keep_their_mask_or_raise(name):
     with pytest.raises(TypeError, match=rf"^{name}: [ax] must be an array, .* pass [ax]\.filled"):
@@ -369,6 +377,7 @@ def test_bad_factors_of_logsumexp(b, error):
         dropin.logsumexp(X, b=b)
 
 
+@pytest.mark.sweep_with("jax")
 def test_logsumexp_of_two_libraries(backend):
     x = backend.array([[0.0, 1.0]], "float32")
     for b in ([1.0, 2.0], 2, True, np.float32(2)):
