@@ -1,5 +1,8 @@
 """Activation functions, written once against the Python array API standard."""
 
+import types
+import typing
+
 from ._dispatch import precision as precision
 from ._registry import get as get
 from ._registry import name_of as name_of
@@ -11,3 +14,14 @@ from .initializers import gain as gain
 from .initializers import lecun_normal as lecun_normal
 
 __version__ = "0.1.0"
+
+if not typing.TYPE_CHECKING:  # type checkers know them by the imports
+    __all__ = [
+        name
+        for name, value in globals().items()
+        if not (name.startswith("_") or isinstance(value, types.ModuleType))
+    ]
+
+    def __dir__() -> list[str]:
+        """Return the public names, without the modules that imports leave behind."""
+        return [*__all__, "__version__"]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import importlib
 import inspect
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -113,3 +115,23 @@ def test_a_family_imports_no_library(name):
     core = {"_define", "_errors", "_parameters", "_typing"}
     others = {i for i in _imports(name) if i.split(".")[0] not in ("functions", "numerics")}
     assert others <= core
+
+
+def test_public_names():
+    """A star or the completion of names brings functions, and no module."""
+    brought: dict[str, object] = {}
+    exec("from activations_xp import *", brought)
+    brought.pop("__builtins__")
+    assert sorted(brought) == sorted(ax.__all__)
+    assert sorted(dir(ax)) == sorted([*ax.__all__, "__version__"])
+    assert all(callable(value) for value in brought.values())
+    assert not any(isinstance(value, types.ModuleType) for value in brought.values())
+    rest = {"gain", "get", "get_num_threads", "lecun_normal"}
+    rest |= {"name_of", "names", "precision", "set_num_threads"}
+    assert {*ax.names()} | rest <= {*ax.__all__} <= {*ax.names(aliases=True)} | rest
+
+
+@pytest.mark.parametrize("name", ["layers.numpy", "dropin.scipy"])
+def test_submodules(name):
+    importlib.import_module(f"activations_xp.{name}")
+    assert inspect.ismodule(getattr(ax, name.partition(".")[0]))
