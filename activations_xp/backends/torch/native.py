@@ -105,7 +105,7 @@ def _dropout(kernel: Callable[..., Any]) -> Callable[..., Callable[[Any], Any] |
 def _rrelu(lower: float, upper: float, training: bool, noise: Any) -> Callable[[Any], Any] | None:
     if not training:
         return partial(F.leaky_relu, negative_slope=(lower + upper) / 2)
-    return partial(_sampled_rrelu, lower, upper) if noise is None else None
+    return _in_32_bits(partial(_sampled_rrelu, lower, upper)) if noise is None else None
 
 
 def _sampled_rrelu(lower: float, upper: float, x: Any) -> Any:
@@ -113,8 +113,6 @@ def _sampled_rrelu(lower: float, upper: float, x: Any) -> Any:
 
     A hook on what is saved, such as that of a checkpoint, gets memory that is not yet written.
     """
-    if x.dtype is torch.float16 and x.is_cpu:  # which it lacks
-        return _sampled_rrelu(lower, upper, x.float()).to(x.dtype)
     if not x.requires_grad:
         return F.rrelu(x, lower, upper, training=True)
     slopes = torch.empty_like(x)
