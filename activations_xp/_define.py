@@ -38,6 +38,7 @@ def activation(
     peers: Peers,
     output_axis: OutputAxis = None,
     preserves_integers: bool = False,
+    compares_integers: bool = False,
     noise: NoiseSpec | None = None,
     **properties: Any,
 ) -> Callable[[Impl[P]], Activation[P]]:
@@ -55,6 +56,8 @@ def activation(
     output_axis : None for an elementwise function; otherwise the effect on the axis: "kept" (same
         size), "resized" (another size, or removed) or "added" (a new axis)
     preserves_integers : whether integers at the default parameters stay integers
+    compares_integers : whether the implementation takes integers as they are, to compare them; the
+        result is floating all the same
     noise : the random numbers that it takes
     properties : see `Properties`
     """
@@ -78,6 +81,7 @@ def activation(
             ),
             output_axis=output_axis,
             preserves_integers=preserves_integers,
+            compares_integers=compares_integers,
             properties=Properties(**properties),
         )
         function = build_public(definition, complete(definition))

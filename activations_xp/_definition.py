@@ -139,6 +139,7 @@ class Definition:
     cases: tuple[Case, ...] = ()
     output_axis: OutputAxis = None
     preserves_integers: bool = False
+    compares_integers: bool = False
     properties: Properties = Properties()
     use_custom_vjp: bool = True
     keyword_only: tuple[str, ...] = ()
@@ -182,6 +183,7 @@ class Definition:
             parameters={**parameters, **self.parameters},
             keyword_only=(),
             preserves_integers=False,
+            compares_integers=False,
             derivative=None,
             parameter_derivatives=None,
             vjp=None,

@@ -15,6 +15,7 @@ from oracle import (
     map_into_domain,
     noting,
     output_axis,
+    over,
     precision,
     preserves_integers,
     required_parameters,
@@ -167,6 +168,16 @@ def _check_promotion(case, backend, x, is_integer):
         assert backend.dtype_of(y) == default
         floats = backend.array(backend.asnumpy(x).astype(default), default)
         assert_close(backend.asnumpy(y), backend.asnumpy(case.function(floats, **case.parameters)))
+
+
+@over("function", [ax.one_hot, ax.multi_hot])
+@over(("dtype", "x", "n"), [("uint8", [5, 255], 300), ("int32", [2**24 + 1], 2**24 + 2)])
+def test_integers_are_compared_as_they_are(function, dtype, x, n, backend):
+    """There are more classes than integers of the dtype, or of float32."""
+    y = backend.asnumpy(function(backend.array(x, dtype), n))
+    rows = [sorted(x)] if function is ax.multi_hot else [[k] for k in x]
+    for row, classes in zip(y.reshape(-1, n), rows, strict=True):
+        np.testing.assert_array_equal(np.flatnonzero(row), classes)
 
 
 @pytest.mark.sweep_with("jax", "dask")

@@ -68,7 +68,8 @@ def compute_and_result_dtypes(
 
     16-bit floats are computed in 32 bits; for `exact_rounding` in 64, so that all libraries give
     the same bits. So is what has a number among its parameters that is too large for 32 bits.
-    Integers become the default floating dtype unless the function preserves them.
+    Integers become the default floating dtype unless the function preserves them, but are computed
+    in 32 bits or more, for 16 do not hold them; those that are compared stay integers till then.
     """
     dtype = x.dtype
     if definition.is_complex:
@@ -85,6 +86,8 @@ def compute_and_result_dtypes(
             device = array_api_compat.device(x)
             default = info.default_dtypes(device=device)["real floating"]
         dtype = default
+        if definition.compares_integers and xp.isdtype(x.dtype, "integral"):
+            return x.dtype, dtype
     bits = xp.finfo(dtype).bits
     is_wide = bits < 32 and exact_rounding and definition.is_activation
     if is_wide or (bits <= 32 and exceed(values, FLOAT32_MAX)):

@@ -26,6 +26,7 @@ __all__ = ["multi_hot", "one_hot"]
         "tensorflow": "tf.one_hot",
     },
     output_axis="added",
+    compares_integers=True,
     range=(0.0, 1.0),
 )
 def one_hot(xp: Namespace, x: Array, num_classes: Count, axis: NewAxis = -1) -> Any:
@@ -61,6 +62,7 @@ def _(xp, g, x, num_classes, axis):
     cases=(case(num_classes=3),),
     peers={"keras": "keras.ops.multi_hot"},
     output_axis="resized",
+    compares_integers=True,
     range=(0.0, 1.0),
 )
 def multi_hot(xp: Namespace, x: Array, num_classes: Count, axis: Axis = -1) -> Any:
@@ -89,5 +91,6 @@ def _(xp, g, x, num_classes, axis):
 def _is_class(xp: Namespace, x: Array, num_classes: int, axis: int) -> Any:
     """Return 1 where x is the index along a new axis, 0 elsewhere, and NaN where x is NaN."""
     classes = xp.reshape(arange(xp, x, num_classes), (-1, *(1,) * (x.ndim - axis)))
-    x = xp.reshape(x, (*x.shape[:axis], 1, *x.shape[axis:]))
+    # sums have wider integers, which hold all classes
+    x = xp.astype(xp.reshape(x, (*x.shape[:axis], 1, *x.shape[axis:])), classes.dtype)
     return xp.where(x != x, x, xp.astype(x == classes, x.dtype))

@@ -628,6 +628,41 @@ def test_integers_become_the_default_dtype(function):
         torch.set_default_dtype(before)
 
 
+@pytest.fixture
+def default_dtype():
+    """Return the function that sets the default dtype, which is restored."""
+    before = torch.get_default_dtype()
+    yield torch.set_default_dtype
+    torch.set_default_dtype(before)
+
+
+@over("dtype", [torch.bfloat16, torch.float16])
+@over("function", FUNCTIONS)
+def test_integers_are_computed_wider_than_a_default_of_16_bits(function, dtype, default_dtype):
+    """bfloat16 holds the integers to 256, and float16 those to 2048."""
+    given = required_parameters(function)
+    parts = [function, accurate(function)]
+    parts += [function.derivative] if hasattr(function, "derivative") else []
+    for x in (torch.tensor([[-3, 0, 257, 300], [1, 2049, 4097, 33_333]]), torch.arange(250, 258)):
+        for part in parts:
+            default_dtype(torch.float64)
+            exact = part(x, **given)
+            default_dtype(dtype)
+            y = part(x, **given)
+            assert y.dtype == (x.dtype if exact.dtype == x.dtype else dtype)
+            tiny = torch.finfo(dtype).smallest_normal
+            rtol = 2 * torch.finfo(dtype).eps
+            torch.testing.assert_close(y, exact.to(y.dtype), rtol=rtol, atol=tiny, equal_nan=True)
+
+
+def test_layer_norm_of_integers_is_finite_in_float16(default_dtype):
+    default_dtype(torch.float16)
+    y = ax.layer_norm(torch.arange(4096))
+    assert y[0].item() == pytest.approx(-math.sqrt(3), rel=1e-3)
+    (gradient,) = ax.layer_norm.vjp(torch.ones(4096), torch.arange(4096)).values()
+    assert gradient.isfinite().all()
+
+
 @over(("function", "given"), variants_in_sweep(DIFFERENTIABLE_CASES))
 def test_channels_last_layout_is_kept(function, given):
     x = torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last)
