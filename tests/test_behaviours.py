@@ -438,3 +438,11 @@ def test_normalize_by_tied_maxima(backend):
     there = (backend.array(v, dtype) for v in (g, x))
     gradient = backend.asnumpy(vjp(ax.normalize, *there, order=inf))
     np.testing.assert_allclose(np.sum(gradient * alike), numeric, rtol=1e-4)
+
+
+@over("function", [ax.layer_norm, ax.normalize, ax.rms_norm, ax.standardize])
+def test_an_infinite_epsilon_gives_zeros(function, backend):
+    x = backend.array([[1.0, 2.0, 4.0], [0.0, 0.0, 0.0]], "float32")
+    gradient = vjp(function, x, x, epsilon=inf)
+    for result in (function(x, epsilon=inf), gradient):
+        np.testing.assert_array_equal(backend.asnumpy(result), 0)

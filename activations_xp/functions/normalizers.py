@@ -426,5 +426,6 @@ def _remove_component(xp: Namespace, g: Any, y: Any, axis: Axes, count: Any) -> 
 
 
 def _max_abs(xp: Namespace, x: Array, axis: Axes, least: float) -> Any:
-    """Return the largest magnitude of x, or `least` if that is more, or 1 if both are 0."""
-    return one_where_zero(xp, xp.maximum(xp.max(xp.abs(x), axis=axis, keepdims=True), least))
+    """Return the largest magnitude of x, or `least` if that is more but finite, or 1 for 0."""
+    largest = xp.max(xp.abs(x), axis=axis, keepdims=True)
+    return one_where_zero(xp, xp.maximum(largest, least if least < inf else 0.0))
