@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -245,10 +245,11 @@ def assign(function: str, argument: str, target: Any, value: Any) -> Any:
     Raises
     ------
     TypeError, ValueError
-        If the array is of another library, shape or a dtype that is not floating, or read-only.
+        If the array is of another library, shape or a dtype that cannot hold the value, or
+        read-only.
     """
 
-    def fail(kind: type[Exception], what: str, got: str) -> None:
+    def fail(kind: type[Exception], what: str, got: str) -> NoReturn:
         raise kind(f"{function}: {argument} needs an array {what}, got {got}")
 
     if isinstance(value, (tuple, dict)):
@@ -256,10 +257,13 @@ def assign(function: str, argument: str, target: Any, value: Any) -> Any:
     backend = find_backend(target)
     if backend is None or backend is not find_backend(value):
         fail(TypeError, "of x's library", describe_value(target))
+    if target.dtype != value.dtype and not backend.isdtype(target, ("complex floating",)):
+        if backend.isdtype(value, ("complex floating",)):
+            fail(TypeError, "of a complex dtype", describe_value(target))
+        if not is_floating(target):
+            fail(TypeError, "of a floating dtype", describe_value(target))
     if target.shape != value.shape:
         fail(ValueError, f"of shape {tuple(value.shape)}", str(tuple(target.shape)))
-    if target.dtype != value.dtype and not is_floating(target):
-        fail(TypeError, "of a floating dtype", describe_value(target))
     try:
         target[...] = value
     except (TypeError, ValueError) as error:  # an immutable or read-only array

@@ -193,6 +193,22 @@ def test_limits_at_an_infinite_real_part(backend):
     np.testing.assert_array_equal(backend.asnumpy(ax.tanh_shrink(x))[finite], z[finite])
 
 
+@pytest.mark.libraries("numpy", "torch")  # whose arrays may be written to with another dtype
+def test_out(backend):
+    """Complex numbers are not written to a real array, and real ones are to a complex array."""
+    z = backend.array(Z, "complex64")
+    for function in (ax.sigmoid, ax.logsumexp):
+        y = function(z)
+        out = backend.array(np.zeros(y.shape), "complex128")
+        assert function(z, out=out) is out
+        np.testing.assert_array_equal(backend.asnumpy(out), backend.asnumpy(y))
+        with pytest.raises(TypeError, match=rf"^{function.__name__}: out needs .* complex dtype"):
+            function(z, out=backend.array(np.zeros(y.shape), "float64"))
+    x, out = backend.array(Z.real, "float32"), backend.array(Z, "complex64")
+    assert ax.sigmoid(x, out=out) is out
+    np.testing.assert_array_equal(backend.asnumpy(out), backend.asnumpy(ax.sigmoid(x)))
+
+
 @pytest.mark.once
 def test_numbers():
     assert ax.tanh(1j) == pytest.approx(1j * np.tan(1.0), rel=1e-15)

@@ -12,6 +12,7 @@ import numpy as np
 
 from .._dispatch import assign, backend_of, find_backend, is_floating
 from .._typing import A
+from ..numerics.arrays import is_concrete
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,14 +35,26 @@ def reraise_as(kind: type[ValueError]) -> Callable[[F], F]:
     return decorate
 
 
-def astype(x: A, dtype: Any) -> A:
+def astype(function: str, x: A, dtype: Any) -> A:
     """Return `x` in a floating dtype of its library, or `x` itself if that is None."""
     if dtype is None or find_backend(x) is None:  # the function raises the error
         return x
-    y = backend_of(x).xp.astype(x, dtype)
+    try:
+        y = backend_of(x).xp.astype(x, dtype)
+    except (TypeError, ValueError):
+        y = None
     if not is_floating(y):
-        raise TypeError(f"dtype must be a real floating one, got {dtype!r}")
+        raise TypeError(f"{function}: dtype must be a real floating one, got {dtype!r}")
     return cast(A, y)
+
+
+def number(x: Any) -> Any:
+    """Return an array without axes as a number, unless it has a gradient or no value yet."""
+    backend = find_backend(x)
+    if backend is None or x.ndim or getattr(x, "requires_grad", False):
+        return x
+    is_real = backend.isdtype(x, ("bool", "integral", "real floating"))
+    return float(x) if is_real and is_concrete(backend.xp, x) else x
 
 
 def result_dtype(y: A, dtype: Any) -> A:
@@ -106,7 +119,8 @@ def call_with_out(function: Any, x: A, /, *args: Any, out: Any, **kwargs: Any) -
         return cast(A, function(x, *args, out=out, **kwargs))
     source = x.clone() if out is x and hasattr(x, "clone") else x
     value = function(source, *args, **kwargs)
-    if tuple(out.shape) != tuple(value.shape) and is_floating(out):
+    is_inexact = backend_of(out).isdtype(out, ("real floating", "complex floating"))
+    if tuple(out.shape) != tuple(value.shape) and is_inexact:
         if 0 not in out.shape:
             shapes = f"{tuple(out.shape)} was resized to {tuple(value.shape)}"
             warn_caller(f"{function.__name__}: out of shape {shapes}")

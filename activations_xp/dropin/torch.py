@@ -3,11 +3,12 @@
 `dim` is an axis. ``inplace=True`` and the functions whose names end in an underscore write to the
 array if its library allows that, and refuse a result of another dtype. Integers, which torch
 refuses, become the default floating dtype. A bad value raises a ValueError that is a RuntimeError,
-too, as in torch; its message has the names of `activations_xp`. Unlike in torch, `beta` may not be
-0 in softplus.
+too, as in torch; its message has the names of `activations_xp`. Where torch's result is NaN
+whatever x is, or without meaning, the value of a parameter is refused: `tau` must be positive in
+gumbel_softmax, and `eps` at most 0.5 in logit.
 
-Random functions take `rng` in addition, as in `activations_xp`, because JAX needs a key. The same
-seed gives other numbers than torch's own functions draw.
+Random functions take `rng` in addition, as in `activations_xp`, because JAX needs a key. For
+tensors a seed gives the numbers that torch draws, but for gumbel_softmax and attention.
 """
 
 from __future__ import annotations
@@ -15,17 +16,18 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Sequence
-from math import lcm, prod
+from math import copysign, inf, lcm, prod
 from operator import index
 from typing import Any, Literal, TypeAlias
 
 from .. import functions as ax
-from .._dispatch import assign, backend_of, find_backend, is_floating, sample_uniform
+from .._dispatch import assign, backend_of, find_backend, is_floating
 from .._errors import describe_value
 from .._torch_masks import mask_and_bias, mask_kwargs
 from .._typing import NUMBER, A
+from ..functions.attention.blockwise import broadcast_shapes
 from ..numerics.arrays import axes_size
-from ._conventions import astype, call_with_out, inplace_if, reraise_as, warn_caller
+from ._conventions import astype, call_with_out, inplace_if, number, reraise_as, warn_caller
 
 __all__ = [
     "alpha_dropout",
@@ -205,7 +207,7 @@ def rrelu(
 
     In training each element has a slope drawn from [lower, upper); otherwise all have their mean.
     """
-    training = _check_training("rrelu", training)
+    training = _check_flag("rrelu", "training", training)
     return inplace_if(inplace, ax.rrelu, input, lower, upper, training, rng=rng)
 
 
@@ -227,7 +229,9 @@ def hardtanh(input: A, min_val: float = -1.0, max_val: float = 1.0, inplace: boo
 
 
 def hardtanh_(input: A, min_val: float = -1, max_val: float = 1) -> A:
-    """Apply `hardtanh` in place."""
+    """Apply `hardtanh` in place; where `min_val` exceeds `max_val`, all becomes `max_val`."""
+    if isinstance(min_val, NUMBER) and isinstance(max_val, NUMBER):
+        min_val = min(min_val, max_val)
     return hardtanh(input, min_val, max_val, inplace=True)
 
 
@@ -298,6 +302,9 @@ def softsign(input: A) -> A:
 @reraise_as(BadValueError)
 def softplus(input: A, beta: float = 1, threshold: float = 20, *, out: A | None = None) -> A:
     """Return log(1 + exp(beta*input))/beta, and `input` where beta*input > threshold."""
+    if isinstance(beta, NUMBER) and not 0 < abs(beta) < inf and is_floating(input):
+        y = _softplus_at_a_limit(input, beta, threshold)
+        return call_with_out(ax.identity, y, out=out)  # type: ignore[no-any-return]
     return (
         ax.softplus(input, beta, threshold)
         if out is None
@@ -305,19 +312,30 @@ def softplus(input: A, beta: float = 1, threshold: float = 20, *, out: A | None 
     )
 
 
+def _softplus_at_a_limit(x: Any, beta: float, threshold: float) -> Any:
+    """Return the softplus at a beta that is 0, infinite or NaN."""
+    if beta == 0:
+        return x if threshold < 0 else 0.5 * x + copysign(inf, beta)
+    if beta != beta:
+        return beta * x
+    return ax.relu(x) if beta > 0 else -ax.relu(-x)
+
+
 def softmin(input: A, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> A:
     """Return softmax(-input) along `dim`."""
-    return ax.softmin(astype(input, dtype), _axis("softmin", input, dim, _stacklevel))
+    return ax.softmin(astype("softmin", input, dtype), _axis("softmin", input, dim, _stacklevel))
 
 
 def softmax(input: A, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> A:
     """Return exp(input)/sum(exp(input)) along `dim`."""
-    return ax.softmax(astype(input, dtype), _axis("softmax", input, dim, _stacklevel))
+    return ax.softmax(astype("softmax", input, dtype), _axis("softmax", input, dim, _stacklevel))
 
 
 def log_softmax(input: A, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> A:
     """Return log(softmax(input)) along `dim`."""
-    return ax.log_softmax(astype(input, dtype), _axis("log_softmax", input, dim, _stacklevel))
+    return ax.log_softmax(
+        astype("log_softmax", input, dtype), _axis("log_softmax", input, dim, _stacklevel)
+    )
 
 
 @reraise_as(BadValueError)
@@ -367,7 +385,8 @@ def feature_alpha_dropout(
 
 def _drop(function: Any, x: Any, p: Any, training: Any, inplace: bool, **noise: Any) -> Any:
     """Return a dropout of x in training, and otherwise x itself, of any dtype."""
-    training = _check_training(function.__name__, training)
+    training = _check_flag(function.__name__, "training", training)
+    p = number(p)
     if not training and find_backend(x) is not None and isinstance(p, NUMBER) and 0 <= p <= 1:
         return x
     return inplace_if(inplace, function, x, p, training, **noise)
@@ -418,10 +437,14 @@ def _drop_channels(
     name: str, channels: Any, x: Any, p: float, training: Any, inplace: bool, rng: Any
 ) -> Any:
     """Return x where each of the channels, its leading axes, is dropped as a whole in training."""
-    training = _check_training(name, training)
     noise = None
-    if training and find_backend(x) is not None:
-        noise = sample_uniform(name, (*channels, *(1,) * (x.ndim - len(channels))), x, rng)
+    if _check_flag(name, "training", training) and find_backend(x) is not None:
+        if not channels:
+            raise ValueError(f"{name}: input must have 2 dimensions at least, got {x.ndim}")
+        xp, device = backend_of(x).xp, backend_of(x).device(x)
+        dtype = x.dtype if is_floating(x) else None
+        ones = xp.ones((*channels, *(1,) * (x.ndim - len(channels))), dtype=dtype, device=device)
+        noise = xp.astype(ax.dropout(ones, number(p), True, rng=rng) > 0, ones.dtype)
     return _drop(ax.dropout, x, p, training, inplace, noise=noise)
 
 
@@ -434,7 +457,7 @@ def group_norm(
     `input` has the shape (N, C, ...).
     """
     channels = _channels("group_norm", input, weight=weight, bias=bias)
-    groups = index(num_groups)
+    groups = _integer("group_norm", "num_groups", num_groups)
     if groups < 1 or channels % groups:
         raise ValueError(f"group_norm: num_groups must divide {channels} channels, got {groups}")
     if input.shape[0] * prod(input.shape[2:]) * channels == groups:
@@ -446,7 +469,7 @@ def group_norm(
     x = xp.reshape(input, (input.shape[0], groups, size, *spatial))
     per_channel = (groups, size, *(1,) * len(spatial))
     weight, bias = (None if w is None else xp.reshape(w, per_channel) for w in (weight, bias))
-    y = ax.layer_norm(x, tuple(range(2, x.ndim)), weight, bias, eps)
+    y = ax.layer_norm(x, tuple(range(2, x.ndim)), weight, bias, number(eps))
     return xp.reshape(y, input.shape)  # type: ignore[no-any-return]
 
 
@@ -464,16 +487,20 @@ def batch_norm(
     """Return weight*(input - mean)/sqrt(variance + eps) + bias for each channel.
 
     `input` has the shape (N, C, ...). In training mean and variance are those of `input`, and the
-    running ones move towards them in place, by the share `momentum`; otherwise they are the running
-    ones.
+    running ones, if they are given, move towards them by the share `momentum`. They change in
+    place, which JAX refuses. Otherwise mean and variance are the running ones.
     """
-    if eps < 0 or (training and eps == 0):
+    _check_flag("batch_norm", "training", training)
+    eps = number(eps)
+    if isinstance(eps, NUMBER) and (eps < 0 or (training and eps == 0)):
         raise ValueError(f"batch_norm: eps must be positive in training, got {eps}")
-    axes = (0, *range(2, input.ndim))
-    if tuple(input.shape) == (0,):
+    if find_backend(input) is not None and tuple(input.shape) == (0,):
         return input  # torch takes it for no channels
+    weight, bias = (
+        x if find_backend(x) is None else backend_of(x).xp.reshape(x, (-1,)) for x in (weight, bias)
+    )
     running = {"running_mean": running_mean, "running_var": running_var}
-    return _channel_norm("batch_norm", input, axes, running, weight, bias, training, momentum, eps)  # type: ignore[no-any-return]
+    return _channel_norm("batch_norm", (0,), input, running, weight, bias, training, momentum, eps)  # type: ignore[no-any-return]
 
 
 @reraise_as(BadValueError)
@@ -491,17 +518,17 @@ def instance_norm(
 
     The running ones move towards the mean of those of all samples.
     """
-    axes = tuple(range(2, input.ndim))
+    _check_flag("instance_norm", "use_input_stats", use_input_stats)
     running = {"running_mean": running_mean, "running_var": running_var}
     return _channel_norm(  # type: ignore[no-any-return]
-        "instance_norm", input, axes, running, weight, bias, use_input_stats, momentum, eps
+        "instance_norm", (), input, running, weight, bias, use_input_stats, momentum, number(eps)
     )
 
 
 def _channel_norm(
     name: str,
+    samples: tuple[int, ...],
     x: Any,
-    axes: tuple[int, ...],
     running: dict[str, Any],
     weight: Any,
     bias: Any,
@@ -509,20 +536,27 @@ def _channel_norm(
     momentum: float,
     eps: float,
 ) -> Any:
-    """Return x standardized along `axes`, with its own statistics or with the running ones."""
+    """Return x standardized along space and `samples`, by its own or the running statistics."""
     _channels(name, x, **running, weight=weight, bias=bias)
+    momentum = number(momentum)
+    if not isinstance(momentum, NUMBER):
+        raise TypeError(f"{name}: momentum must be a real number, got {describe_value(momentum)}")
+    axes = (*samples, *range(2, x.ndim))
     xp = backend_of(x).xp
     per_channel = (1, -1, *(1,) * (x.ndim - 2))
     mean, variance, weight, bias = (
         None if array is None else xp.reshape(array, per_channel)
         for array in (*running.values(), weight, bias)
     )
+    is_narrow = is_floating(x) and xp.finfo(x.dtype).bits < 32
+    wide = xp.astype(x, xp.float32) if is_narrow else x
     if not uses_input:
         if mean is None or variance is None:
             raise ValueError(f"{name}: running_mean and running_var must be given, got None")
-        y = ax.standardize(x, axes, mean, variance, eps)
+        y = ax.standardize(wide, axes, mean, variance, eps)
         y = y if weight is None else y * weight
-        return y if bias is None else y + bias
+        y = y if bias is None else y + bias
+        return xp.astype(y, x.dtype) if is_floating(x) else y
     count = axes_size(x, axes)
     if count == 1:
         raise ValueError(
@@ -530,17 +564,15 @@ def _channel_norm(
         )
     y = ax.layer_norm(x, axes, weight, bias, eps)
     if mean is not None or variance is not None:
-        z = x.detach() if hasattr(x, "detach") else x
-        z = xp.astype(z, xp.float32) if xp.finfo(z.dtype).bits < 32 else z
+        z = wide.detach() if hasattr(wide, "detach") else wide
         now = xp.sum(z, axis=axes, keepdims=True) / count
         square = (z - now) * (z - now)
         variances = xp.sum(square, axis=axes, keepdims=True) / max(count - 1, 1)
         for (argument, old), new in zip(running.items(), (now, variances), strict=True):
             if old is not None:
                 new = xp.reshape(xp.sum(new, axis=0), old.shape) / new.shape[0]
-                assign(
-                    name, argument, old, xp.astype(old * (1 - momentum) + momentum * new, old.dtype)
-                )
+                new = old * (1 - momentum) + momentum * new
+                assign(name, argument, old, xp.astype(new, old.dtype))
     return y
 
 
@@ -549,8 +581,8 @@ def normalize(
     input: A, p: float = 2.0, dim: Dims | None = 1, eps: float = 1e-12, out: A | None = None
 ) -> A:
     """Return `input` divided by its `p`-norm along `dim`, or by `eps` if that is larger."""
-    p = 2.0 if p is None else p
-    return call_with_out(ax.normalize, input, _axes(input, dim), p, eps, out=out)
+    p = 2.0 if p is None else number(p)
+    return call_with_out(ax.normalize, input, _axes(input, dim), p, number(eps), out=out)
 
 
 @reraise_as(BadValueError)
@@ -563,7 +595,7 @@ def layer_norm(
 ) -> A:
     """Return weight*(input - mean)/sqrt(variance + eps) + bias over the last dimensions."""
     axis = _trailing_axes("layer_norm", input, normalized_shape, weight=weight, bias=bias)
-    return ax.layer_norm(input, axis, weight, bias, eps)
+    return ax.layer_norm(input, axis, weight, bias, number(eps))
 
 
 @reraise_as(BadValueError)
@@ -572,7 +604,7 @@ def rms_norm(
 ) -> A:
     """Return weight*input/sqrt(mean(input*input) + eps) over the last dimensions."""
     axis = _trailing_axes("rms_norm", input, normalized_shape, weight=weight)
-    return ax.rms_norm(input, axis, weight, _default_eps(input) if eps is None else eps)
+    return ax.rms_norm(input, axis, weight, _default_eps(input) if eps is None else number(eps))
 
 
 @reraise_as(BadValueError)
@@ -613,10 +645,12 @@ def scaled_dot_product_attention(
 
     A query that attends to nothing gives 0.
     """
-    heads = [x.shape[-3] for x in (query, key) if getattr(x, "ndim", 0) > 2]
-    if not enable_gqa and len(heads) == 2 and heads[1] not in (1, heads[0]):
-        raise ValueError(f"scaled_dot_product_attention: enable_gqa must be True for heads {heads}")
-    key, value = _with_as_many_heads(query, key, value) if enable_gqa else (key, value)
+    name = "scaled_dot_product_attention"
+    is_causal = _check_flag(name, "is_causal", is_causal)
+    with_heads = (
+        _with_as_many_heads if _check_flag(name, "enable_gqa", enable_gqa) else _broadcast_heads
+    )
+    query, key, value = with_heads(query, key, value)
     mask, bias = mask_and_bias(attn_mask, query)
     return ax.scaled_dot_product_attention(  # type: ignore[no-any-return]
         query,
@@ -624,7 +658,7 @@ def scaled_dot_product_attention(
         value,
         mask=mask,
         bias=bias,
-        is_causal=bool(is_causal),
+        is_causal=is_causal,
         scale=scale,
         dropout=dropout_p,
         rng=rng,
@@ -667,6 +701,10 @@ def multi_head_attention_forward(
     torch has NaN with `need_weights`.
     """
     name = "multi_head_attention_forward"
+    for argument, x in {"query": query, "key": key, "value": value}.items():
+        if find_backend(x) is None:
+            raise TypeError(f"{name}: {argument} must be an array, got {describe_value(x)}")
+    num_heads = _integer(name, "num_heads", num_heads)
     if query.shape[-1] != embed_dim_to_check:
         got = f"{embed_dim_to_check} for shape {tuple(query.shape)}"
         raise ValueError(f"{name}: embed_dim_to_check must be the query's last size, got {got}")
@@ -680,11 +718,9 @@ def multi_head_attention_forward(
     if static_k is not None or static_v is not None:
         if bias_k is not None:
             raise ValueError(f"{name}: bias_k and bias_v must be None with static_k or static_v")
-        key, value, weights = _with_static(query, key, value, static_k, static_v, weights)
-    bias_k, bias_v = (
-        b if getattr(b, "ndim", 3) != 1 else backend_of(b).xp.reshape(b, (1, 1, -1))
-        for b in (bias_k, bias_v)
-    )
+        static = {"static_k": static_k, "static_v": static_v}
+        key, value, weights = _with_static(num_heads, query, key, value, static, weights)
+    bias_k, bias_v = map(_as_row, (bias_k, bias_v))
     score_shape = (*query.shape[1:-1], num_heads, query.shape[0], key.shape[0])
     return ax.multi_head_attention(  # type: ignore[no-any-return]
         query,
@@ -726,6 +762,7 @@ def logit(input: A, eps: float | None = None, *, out: A | None = None) -> A:
 
     A negative `eps` clips nothing.
     """
+    eps = number(eps)
     eps = None if isinstance(eps, NUMBER) and eps < 0 else eps
     return ax.logit(input, eps) if out is None else call_with_out(ax.logit, input, eps, out=out)
 
@@ -762,20 +799,15 @@ def ndtri(input: A, *, out: A | None = None) -> A:
 
 @reraise_as(BadValueError)
 def logaddexp(input: A, other: A, *, out: A | None = None) -> A:
-    """Return log(exp(input) + exp(other)).
-
-    The result has the dtype of `input`.
-    """
-    return (
-        ax.logaddexp(input, other)
-        if out is None
-        else call_with_out(ax.logaddexp, input, other, out=out)
-    )
+    """Return log(exp(input) + exp(other)), in the dtype that holds both."""
+    x, y = _promoted(input, other)
+    return ax.logaddexp(x, y) if out is None else call_with_out(ax.logaddexp, x, y, out=out)
 
 
 @reraise_as(BadValueError)
 def logsumexp(input: A, dim: Dims, keepdim: bool = False, *, out: A | None = None) -> A:
     """Return log(sum(exp(input))) along `dim`."""
+    _check_flag("logsumexp", "keepdim", keepdim)
     return (
         ax.logsumexp(input, _axes(input, dim), keepdims=keepdim)
         if out is None
@@ -819,22 +851,48 @@ def _axes(x: Any, dim: Dims | None) -> Any:
     """Return the axes of dimensions; an empty tuple means all of them."""
     if _is_axis_of_scalar(x, dim):
         return ()
-    axes = tuple(dim) if isinstance(dim, list) else dim
-    return None if axes == () else axes
+    return tuple(dim) or None if isinstance(dim, (tuple, list)) else dim
 
 
 def _is_axis_of_scalar(x: Any, dim: Any) -> bool:
     """Return whether x is a scalar and `dim` the one dimension that torch lets it have."""
-    return getattr(x, "ndim", 0) == 0 and dim in (0, -1, (0,), (-1,), [0], [-1])
+    dims = tuple(dim) if isinstance(dim, (tuple, list)) else (dim,)
+    return getattr(x, "ndim", 0) == 0 and dims in ((0,), (-1,))
+
+
+def _promoted(x: A, y: A) -> tuple[A, A]:
+    """Return two arrays in the dtype that holds both; an integer one takes that of the other."""
+    backend = find_backend(x)
+    if backend is None or backend is not find_backend(y) or x.dtype == y.dtype:
+        return x, y
+    if backend.isdtype(x, ("bool", "integral")):
+        dtype = y.dtype
+    elif backend.isdtype(y, ("bool", "integral")):
+        dtype = x.dtype
+    else:
+        dtype = backend.xp.result_type(x, y)
+    return backend.xp.astype(x, dtype), backend.xp.astype(y, dtype)
+
+
+def _integer(function: str, name: str, value: Any) -> int:
+    try:
+        return int(index(value))
+    except TypeError:
+        got = describe_value(value)
+        raise TypeError(f"{function}: {name} must be an integer, got {got}") from None
 
 
 def _trailing_axes(function: str, x: Any, shape: Sequence[int], **weights: Any) -> tuple[int, ...]:
     """Return the last axes of x after a check that they, and the weights, have this shape."""
-    shape = tuple(map(index, shape))
+    if not isinstance(shape, (tuple, list)):
+        got = describe_value(shape)
+        raise TypeError(f"{function}: normalized_shape must be a tuple of integers, got {got}")
+    shape = tuple(_integer(function, "each size of normalized_shape", size) for size in shape)
     if not shape or getattr(x, "shape", shape)[-len(shape) :] != shape:
         raise ValueError(f"{function}: normalized_shape must end the shape of x, got {shape}")
+    backend = find_backend(x)
     for name, value in weights.items():
-        if value is not None and getattr(value, "shape", shape) != shape:
+        if value is not None and find_backend(value) is backend and value.shape != shape:
             raise ValueError(
                 f"{function}: {name} must have normalized_shape, got shape {tuple(value.shape)}"
             )
@@ -873,8 +931,11 @@ def _channels(function: str, x: Any, **arrays: Any) -> int:
         )
     channels: int = x.shape[1]
     for name, array in arrays.items():
-        if array is not None and tuple(getattr(array, "shape", ())) != (channels,):
-            got = f"shape {tuple(array.shape)}" if hasattr(array, "shape") else repr(array)
+        if array is not None and find_backend(array) is not find_backend(x):
+            got = describe_value(array)
+            raise TypeError(f"{function}: {name} must be an array of x's library, got {got}")
+        if array is not None and tuple(array.shape) != (channels,):
+            got = f"shape {tuple(array.shape)}"
             raise ValueError(f"{function}: {name} must have shape ({channels},), got {got}")
     return channels
 
@@ -892,22 +953,46 @@ def _broadcast_channels(weight: Any, x: Any) -> Any:
     return backend_of(x).xp.reshape(weight, shape[: x.ndim])
 
 
-def _with_as_many_heads(query: Any, key: Any, value: Any) -> tuple[Any, Any]:
-    """Return key and value with the same number of heads, where those of one are repeated."""
+def _broadcast_heads(query: Any, key: Any, value: Any) -> Any:
+    """Return the arrays, broadcast to the same heads if key and value have not the same or one."""
+    arrays = (query, key, value)
+    if None in map(find_backend, arrays):
+        return arrays
+    heads = [x.shape[-3] if x.ndim > 2 else 1 for x in arrays]
+    if heads[1] == heads[2] and heads[1] in (1, heads[0]):
+        return arrays
+    shape = broadcast_shapes([x.shape[:-2] for x in arrays])
+    if shape is None:
+        raise ValueError(f"scaled_dot_product_attention: enable_gqa must be True for heads {heads}")
+    return [backend_of(x).xp.broadcast_to(x, (*shape, *x.shape[-2:])) for x in arrays]
+
+
+def _with_as_many_heads(query: Any, key: Any, value: Any) -> Any:
+    """Return the arrays, of which key and value have the same number of heads by repetition."""
     if min(getattr(x, "ndim", 0) for x in (query, key, value)) < 3:
-        return key, value
+        return query, key, value
     heads = lcm(key.shape[-3], value.shape[-3])
-    if key.shape[-3] == value.shape[-3] or query.shape[-3] % heads:
-        return key, value
-    repeated = (
-        x if x.shape[-3] == heads else backend_of(x).xp.repeat(x, heads // x.shape[-3], axis=-3)
-        for x in (key, value)
-    )
-    return tuple(repeated)
+    if query.shape[-3] % max(heads, 1) == 0:
+        key, value = (_repeat_heads(x, heads) for x in (key, value))
+    return query, key, value
+
+
+def _repeat_heads(x: Any, heads: int) -> Any:
+    *batch, own, length, depth = x.shape
+    if own == heads:
+        return x
+    xp, shape = backend_of(x).xp, (*batch, own, heads // own, length, depth)
+    return xp.reshape(xp.broadcast_to(x[..., None, :, :], shape), (*batch, heads, length, depth))
+
+
+def _as_row(bias: Any) -> Any:
+    """Return a bias of shape (E,) or (1, E) in the shape (1, 1, E), and any other as it is."""
+    is_row = find_backend(bias) is not None and tuple(bias.shape[:-1]) in ((), (1,))
+    return backend_of(bias).xp.reshape(bias, (1, 1, -1)) if is_row and bias.ndim else bias
 
 
 def _with_static(
-    query: Any, key: Any, value: Any, static_k: Any, static_v: Any, weights: dict[str, Any]
+    heads: int, query: Any, key: Any, value: Any, static: dict[str, Any], weights: dict[str, Any]
 ) -> tuple[Any, Any, dict[str, Any]]:
     """Return keys, values and weights such that the identity projects what is static."""
     xp, batch, size = backend_of(query).xp, tuple(query.shape[1:-1]), query.shape[-1]
@@ -919,10 +1004,15 @@ def _with_static(
         weights[n] if packed is None else packed[t] for n, t in zip(names, thirds, strict=True)
     ]
     inputs = [query, key, value]
-    for i, static in ((1, static_k), (2, static_v)):
-        if static is not None:
-            *_, length, depth = static.shape
-            x = xp.reshape(static, (*batch, size // depth, length, depth))
+    for i, (argument, x) in enumerate(static.items(), 1):
+        if x is not None:
+            length, depth = x.shape[-2], size // max(heads, 1)
+            if tuple(x.shape) != (prod(batch) * heads, length, depth):
+                raise ValueError(
+                    f"multi_head_attention_forward: {argument} must have shape (batch*num_heads, "
+                    f"length, {depth}), got {tuple(x.shape)}"
+                )
+            x = xp.reshape(x, (*batch, heads, length, depth))
             x = xp.permute_dims(x, (x.ndim - 2, *range(x.ndim - 2), x.ndim - 1))
             inputs[i] = xp.reshape(x, (length, *batch, size))
             separate[i] = xp.eye(size, dtype=query.dtype, device=backend_of(query).device(query))
@@ -948,12 +1038,10 @@ def _infer_num_classes(x: Any, num_classes: int) -> int:
     return int(xp.max(x, axis=tuple(range(x.ndim)))) + 1
 
 
-def _check_training(function: str, training: Any) -> bool:
-    if not isinstance(training, bool):
-        raise TypeError(
-            f"{function}: training must be True or False, got {describe_value(training)}"
-        )
-    return training
+def _check_flag(function: str, name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{function}: {name} must be True or False, got {describe_value(value)}")
+    return value
 
 
 def _check_approximate(value: Any) -> Any:

@@ -1,4 +1,7 @@
-"""The drop-in of torch beside it: signatures, values, gradients, errors and torch's samples."""
+"""The drop-in of torch beside it: signatures, values, gradients and errors.
+
+`tests/peers/torch_samples.py` compares them at torch's own samples.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,13 @@ import inspect
 import math
 import pickle
 import re
-import warnings
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
 import activations_xp.dropin.torch as dropin
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    from torch.testing._internal.common_methods_invocations import op_db
 
 ATTENTION = {"multi_head_attention_forward", "scaled_dot_product_attention"}
 CHANNELS = {*("batch_norm", "group_norm", "instance_norm", "dropout1d", "dropout2d", "dropout3d")}
@@ -40,7 +39,7 @@ def parameters(name):
 
 
 def signature(name):
-    return inspect.signature(PUBLIC[name]).parameters.values()
+    return inspect.signature(getattr(dropin, name)).parameters.values()
 
 
 def functions_with(*names):
@@ -54,20 +53,6 @@ UNDERSCORED = sorted(name for name in PUBLIC if name.endswith("_"))
 ELEMENTWISE = sorted(
     PUBLIC.keys() - functions_with("dim", "normalized_shape", "num_classes", "other")
 )
-ALL_OPERATORS = [
-    (operator, name)
-    for operator in op_db
-    for name in dict.fromkeys(
-        re.sub(r"^(nn\.functional|special)\.", "", spelled)
-        for spelled in (operator.name, *(alias.name for alias in operator.aliases))
-    )
-    if name in PUBLIC.keys() | ATTENTION | CHANNELS
-]
-"""torch's operators, with the samples that it tests them with, by the names that we have."""
-
-OPERATORS = [pair for pair in ALL_OPERATORS if pair[1] in PUBLIC.keys() - RANDOM]
-SLOW = {torch.float64, torch.complex128}
-COMPLEX = {torch.complex32, torch.complex64, torch.complex128}
 
 
 def over(names, values):
@@ -75,7 +60,7 @@ def over(names, values):
 
 
 def _label(value):
-    return getattr(value, "formatted_name", None) or str(value).removeprefix("torch.")
+    return str(value).removeprefix("torch.")
 
 
 def theirs(name):
@@ -88,7 +73,8 @@ def given(name, dtype=torch.float32, **values):
     """Return values for the parameters that have no default or are in `values`."""
     weight = torch.tensor([0.125], dtype=dtype)
     needed = {"threshold": 0.25, "value": -7.0, "weight": weight, "other": weight, "dim": 0}
-    needed |= {"normalized_shape": (4,), **values}
+    needed |= {"normalized_shape": (4,), "num_groups": 3, **values}
+    needed |= dict.fromkeys(("running_mean", "running_var"))
     chosen = {"training": False, **values}  # no function is random then
     return {
         p.name: {**needed, **chosen}[p.name]
@@ -204,6 +190,7 @@ def test_values_and_gradients(name, dtype):
     assert got[0][-2:].isnan().all()
 
 
+<<<<<<< Updated upstream
 NARROWER = {"gumbel_softmax", "hardtanh_", "logit", "softplus"}
 """These refuse values that torch takes: a `tau` of 0 or less, a `min_val` over `max_val`, which
 hardtanh_ ignores, an `eps` over 0.5, and a `beta` of 0, for which torch's result is infinite."""
@@ -328,6 +315,8 @@ def _largest(values):
     return float(values.max()) if values.numel() else 0.0
 
 
+=======
+>>>>>>> Stashed changes
 @over("name", sorted(PUBLIC.keys() - set(UNDERSCORED) - functions_with("num_classes")))
 def test_integers(name):
     """They are promoted to the default floating dtype or kept, also where torch has no kernel."""
@@ -374,6 +363,78 @@ def test_moments_of_random_functions(name):
     spread = (ours.var(1) + expected.var(1)).sqrt() / math.sqrt(x.numel() / 4)
     assert ((ours.mean(1) - expected.mean(1)).abs() <= 5 * spread + 1e-6).all()
     torch.testing.assert_close(ours.std(1), expected.std(1), rtol=0.02, atol=1e-6)
+
+
+NUMBERS = ["normalize", "layer_norm", "rms_norm", "group_norm", "batch_norm", "instance_norm"]
+
+
+@over("name", [*NUMBERS, "logit"])
+def test_tensors_without_axes_are_numbers(name):
+    x = torch.linspace(0.05, 0.9, 24).reshape(2, 3, 4)
+    values = given(name) | ({"training": True} if name == "batch_norm" else {})
+    for eps in (torch.tensor(0.25), np.float32(0.25), torch.tensor(0.5)):
+        results = [f(x, **values, eps=eps) for f in (getattr(dropin, name), theirs(name))]
+        torch.testing.assert_close(*results, rtol=1e-5, atol=1e-6)
+
+
+def test_a_probability_without_axes_is_checked_and_draws_the_same():
+    x = torch.ones(4, 5)
+    torch.manual_seed(0)
+    expected = F.dropout(x, 0.25)
+    torch.manual_seed(0)
+    assert torch.equal(dropin.dropout(x, torch.tensor(0.25)), expected)
+    with pytest.raises(dropin.BadValueError, match="requires 0 <= p <= 1"):
+        dropin.dropout(x, torch.tensor(1.5))
+
+
+@over("threshold", [20, -1])
+@over("beta", [0, -0.0, math.inf, -math.inf, math.nan])
+def test_softplus_at_the_limits_of_beta(beta, threshold):
+    """At 0 torch has 0/0 where the limit, relu, is 0."""
+    x = torch.tensor([-2.0, -0.5, 0.0, 0.5, 2.0, math.nan], requires_grad=True)
+    got, expected = (
+        value_and_gradients(f, x, beta, threshold) for f in (dropin.softplus, F.softplus)
+    )
+    if math.isinf(beta):
+        assert torch.equal(got[0][2], torch.tensor(0.0))
+        got, expected = ([v[[0, 1, 3, 4]] for v in r] for r in (got, expected))
+    torch.testing.assert_close(got[0], expected[0], equal_nan=True)
+    if not math.isinf(beta) and beta == beta:
+        torch.testing.assert_close(got[1][:-1], expected[1][:-1])
+    out = torch.empty(0)
+    assert dropin.softplus(x.detach(), beta, threshold, out=out) is out
+    assert out.shape == x.shape
+
+
+@over(
+    ("name", "dims"),
+    [
+        (name, dim)
+        for name in sorted(functions_with("dim"))
+        for dim in (np.int64(1), torch.tensor(1))
+    ]
+    + [(name, [np.int64(1), 0]) for name in ("logsumexp", "normalize")],
+)
+def test_dims_are_what_converts_to_integers(name, dims):
+    x = torch.linspace(-1, 1, 24).reshape(2, 4, 3)
+    results = [f(x, dim=dims) for f in (PUBLIC[name], theirs(name))]
+    if name != "gumbel_softmax":
+        torch.testing.assert_close(*results)
+
+
+REALS = [torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int64]
+
+
+@over("other", REALS)
+@over("dtype", REALS)
+def test_logaddexp_of_two_dtypes(dtype, other):
+    for shapes in (((3,), (3,)), ((2, 1), (3,)), ((3,), (1,))):
+        x, y = torch.ones(shapes[0], dtype=dtype), torch.ones(shapes[1], dtype=other)
+        got = dropin.logaddexp(x, y)
+        if dtype != other or dtype.is_floating_point:
+            expected = torch.logaddexp(x, y)
+            assert got.dtype == expected.dtype
+            torch.testing.assert_close(got, expected)
 
 
 # functions of channels
@@ -423,6 +484,36 @@ def test_normalizations_of_channels(dtype):
         tolerances = {"rtol": 2.0**-5, "atol": 2.0**-5} if dtype == torch.bfloat16 else {}
         tolerances = {"rtol": 1e-4, "atol": 1e-4} if dtype == torch.float32 else tolerances
         torch.testing.assert_close(*found, **tolerances, msg=lambda m, c=message: f"{c}\n{m}")
+
+
+@over("training", [True, False])
+@over("name", ["batch_norm", "instance_norm"])
+def test_statistics_in_float32_of_bfloat16(name, training):
+    """The result has the dtype of x and is rounded once; weights may have further axes."""
+    torch.manual_seed(0)
+    x = torch.randn(4, 3, 5, dtype=torch.bfloat16)
+    flag = "training" if name == "batch_norm" else "use_input_stats"
+    results = []
+    for function in (getattr(dropin, name), getattr(F, name)):
+        torch.manual_seed(1)
+        mean, variance, weight, bias = torch.rand(4, 3)
+        y = function(x, mean, variance, weight, bias, **{flag: training})
+        assert y.dtype == x.dtype
+        results.append([y, mean, variance])
+    torch.testing.assert_close(*results, rtol=2.0**-7, atol=2.0**-8)
+    if name == "batch_norm":
+        shaped = dropin.batch_norm(x, mean, variance, weight[:, None], bias[None, :, None])
+        assert torch.equal(shaped, dropin.batch_norm(x, mean, variance, weight, bias))
+
+
+@over("name", ["dropout1d", "dropout2d", "dropout3d"])
+def test_seeds_of_dropout_of_channels(name):
+    x = torch.ones((3, 4, 2, 2, 2)[: int(name[-2]) + 2])
+    results = []
+    for function in (getattr(dropin, name), getattr(F, name)):
+        torch.manual_seed(0)
+        results.append(function(x, 0.3))
+    torch.testing.assert_close(*results)
 
 
 def _is_given(value):
@@ -544,6 +635,16 @@ def test_out_of_another_shape_is_resized(name):
     assert torch.equal(out, expected)
 
 
+def test_complex_out():
+    """It holds any result, and a complex result fits into no other."""
+    for x in (torch.linspace(0.1, 0.9, 4), torch.linspace(0.1, 0.9, 4) * (1 + 1j)):
+        out = torch.empty(0, dtype=torch.complex64)
+        assert dropin.sigmoid(x).shape == dropin.expit(x, out=out).shape
+        torch.testing.assert_close(out, torch.sigmoid(x).to(out.dtype))
+    with pytest.raises(TypeError, match="^sigmoid: out needs an array of a complex dtype"):
+        dropin.expit(x, out=torch.empty(4))
+
+
 BAD_OUTS = {
     "integers": torch.empty((2, 4), dtype=torch.int64),
     "number": 1.0,
@@ -560,57 +661,67 @@ def test_bad_out_raises(name, out):
 
 # errors
 
-ODD = ["a", None, [], (0, 0), 5, -5, 1.5, -1.5, 0, -1, True, object()]
-UNTRIED = {"weight", "bias", "other", "out", "inplace", "keepdim", "_stacklevel"}
+ODD = [
+    *("a", None, [], (0, 0), 5, -5, 1.5, -1.5, 0, -0.0, -1, True, object()),
+    *(math.inf, -math.inf, math.nan, np.int64(1), np.float32(0.25), np.bool_(True)),
+    *(torch.tensor(0.25), torch.tensor(1)),
+]
+UNTRIED = {"other", "out", "inplace", "_stacklevel"}
+"""These have tests of their own."""
+
+NARROWER = {"gumbel_softmax", "logit"}
+"""These refuse values that torch takes: a `tau` of 0 or less, and an `eps` over 0.5."""
 
 
-@pytest.mark.filterwarnings("ignore:Implicit dimension choice")
+@pytest.mark.filterwarnings("ignore:Implicit dimension choice", "ignore:.*(eps|dropout)")
 @over(
     ("name", "parameter"),
-    [(name, p.name) for name in PUBLIC for p in parameters(name) if p.name not in UNTRIED],
+    [
+        (name, p.name)
+        for name in sorted({*PUBLIC, *CHANNELS})
+        for p in parameters(name)
+        if p.name not in UNTRIED
+    ],
 )
 def test_odd_parameters_give_or_raise_what_torch_does(name, parameter):
-    """A number for a weight, None and [] may be accepted here alone."""
     x = torch.linspace(0.05, 2, 24).reshape(2, 3, 4)
-    if name in functions_with("num_classes"):
+    if name == "one_hot":
         x = x.to(torch.int64)
+    wrong = []
     for value in ODD:
-        values = given(name) | {parameter: value}
-        got, expected = (outcome(f, x.clone(), **values) for f in (PUBLIC[name], theirs(name)))
-        is_random = name in RANDOM and values.get("training", True) is True
-        if not isinstance(expected, Exception):
-            if name not in NARROWER or not isinstance(got, (ValueError, TypeError)):
-                assert not isinstance(got, Exception), f"{values} {got!r}"
-                if not is_random:
-                    torch.testing.assert_close(got, expected, equal_nan=True, msg=str(values))
-        elif isinstance(got, Exception) or value not in (None, []):
-            kinds = (type(expected), *([TypeError] if isinstance(value, str) else []))
-            assert isinstance(got, kinds), f"{values} {got!r} {expected!r}"
+        values = given(name) | ({"training": True} if "batch_norm" in name else {})
+        values |= {parameter: value}
+        torch.manual_seed(0)
+        got = outcome(getattr(dropin, name), x.clone(), **values)
+        torch.manual_seed(0)
+        expected = outcome(theirs(name), x.clone(), **values)
+        if not _is_same_outcome(name, value, got, expected):
+            wrong.append(f"{value!r} {got!r} {expected!r}")
+    assert not wrong, "\n".join(wrong)
 
 
-def _bad_samples(operator):
-    """Return the samples that raise, but for a number in place of an array, which we accept."""
-    if not operator.error_inputs_func:
-        return []
-    return [bad for bad in operator.error_inputs("cpu") if bad.error_type is not Exception]
-
-
-@over(("operator", "name"), [pair for pair in OPERATORS if _bad_samples(pair[0])])
-def test_bad_samples_of_torch_raise(operator, name):
-    for bad in _bad_samples(operator):
-        sample = bad.sample_input
-        with pytest.raises(bad.error_type) as caught:
-            PUBLIC[name](sample.input, *sample.args, **sample.kwargs)
-        assert isinstance(caught.value, (ValueError, TypeError))
+def _is_same_outcome(name, value, got, expected):
+    """Return whether the outcome is torch's, or another where torch raises or has NaN."""
+    if isinstance(expected, Exception):
+        kinds = (type(expected), *([TypeError] if isinstance(value, str) else []))
+        kinds = (TypeError, ValueError) if ZeroDivisionError in kinds else kinds
+        return not isinstance(got, Exception) or (
+            isinstance(got, kinds) and re.match(r"\w+: ", str(got))
+        )
+    if isinstance(got, Exception):
+        return name in NARROWER or expected.isnan().all()
+    assert got.dtype == expected.dtype
+    known = ~expected.isnan()
+    return name == "gumbel_softmax" or torch.allclose(got[known], expected[known], 1e-5, 1e-6)
 
 
 @pytest.mark.filterwarnings("ignore:Implicit dimension choice")
-@over("name", PUBLIC)
+@over("name", sorted({*PUBLIC, *CHANNELS}))
 def test_lists_raise(name):
     with pytest.raises(
         (TypeError, dropin.BadValueError), match=r"^\w+: (x|input) must be an array"
     ):
-        PUBLIC[name]([1.0, 2.0, 3.0, 4.0], **given(name, num_classes=4))
+        getattr(dropin, name)([1.0, 2.0, 3.0, 4.0], **given(name, num_classes=4))
 
 
 @over("ndim", range(5))

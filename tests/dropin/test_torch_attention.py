@@ -88,6 +88,29 @@ def test_scaled_dot_product_attention(mask, causal, scale, grouped, ndim):
     )
 
 
+HEADS = [
+    # with and without groups: the axes before the last two of query, key and value
+    *[(True, *shapes) for shapes in (((8,), (4,), (2,)), ((8,), (2,), (4,)), ((12,), (2,), (3,)))],
+    *[(True, *shapes) for shapes in (((2, 8), (2, 1), (2, 4)), ((2, 4), (2, 4), (2, 1)))],
+    *[(False, *shapes) for shapes in (((2, 1), (2, 4), (2, 4)), ((2, 4), (2, 4), (2, 1)))],
+    *[(False, *shapes) for shapes in (((2, 4), (1, 1), (2, 4)), ((), (2, 4), (2, 4)))],
+    *[(False, *shapes) for shapes in (((4,), (2, 4), (4,)), ((2, 4), (), (4,)))],
+]
+
+
+@over("causal", [False, True])
+@over(("grouped", "q", "k", "v"), HEADS)
+def test_heads_that_differ(grouped, q, k, v, causal):
+    """They are repeated in groups, or broadcast."""
+    torch.manual_seed(0)
+    leaves = [_randn(*q, 5, 4), _randn(*k, 7, 4), _randn(*v, 7, 3)]
+    leaves = [x.requires_grad_() for x in leaves]
+    given = {"enable_gqa": grouped, "is_causal": causal}
+    _assert_close(
+        [sdpa(*leaves, **given)], [F.scaled_dot_product_attention(*leaves, **given)], leaves
+    )
+
+
 def test_moments_of_dropout():
     x = torch.ones(1, 200, 1)
     torch.manual_seed(0)
@@ -116,6 +139,13 @@ def test_bad_arguments_of_scaled_dot_product_attention_raise(bad):
             function(*args, **kwargs)
     with pytest.raises(ValueError, match=r"^scaled_dot_product_attention: "):
         sdpa(*args, **kwargs)
+
+
+@over("name", ["is_causal", "enable_gqa"])
+def test_flags_are_bool(name):
+    for function in (sdpa, F.scaled_dot_product_attention):
+        with pytest.raises(TypeError, match=name):
+            function(X, X, X, **{name: 1})
 
 
 @over("dtype", [torch.int32, torch.float64])
@@ -202,6 +232,16 @@ def _compare_forward(attn, padding, apart, added, zero, static, batched, weights
     _assert_close(ours, theirs, leaves)
 
 
+@over("shape", [(4,), (1, 4), (1, 1, 4)])
+def test_shapes_of_bias_k(shape):
+    given, leaves = _problem(None, None, False, False, False, True)
+    biases = {"bias_k": _randn(*shape), "bias_v": _randn(*shape)}
+    given |= {"add_zero_attn": False, **biases}
+    leaves += [bias.requires_grad_() for bias in biases.values()]
+    ours, theirs = (f(**given) for f in (forward, F.multi_head_attention_forward))
+    _assert_close(ours, theirs, leaves)
+
+
 @over("needed", [False, True])
 @over("padding", [None, "bool"])
 def test_is_causal_hint(needed, padding):
@@ -237,6 +277,8 @@ BAD_FORWARD = {
     "bias_k alone": {"bias_k": torch.ones(1, 1, 4, dtype=torch.float64)},
     "key": {"key": torch.ones(4, 2, 4, dtype=torch.float64)},
     "no weight": {"in_proj_weight": None},
+    "heads of static_k": {"static_k": _randn(2, 5, 2)},
+    "depth of static_v": {"static_v": _randn(4, 5, 3)},
     "bias_k and static_k": {
         "static_k": _randn(4, 5, 2),
         "bias_k": _randn(1, 1, 4),
