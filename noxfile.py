@@ -7,6 +7,7 @@ docs/design.md says what is in which. ``nox --list`` lists all.
 from __future__ import annotations
 
 import functools
+import json
 import os
 import shutil
 import subprocess
@@ -111,12 +112,27 @@ def tests(session: nox.Session, library: str) -> None:
 OF_SCIPY = [f"scipy.special.tests.test_{name}" for name in ("logsumexp", "logit", "erfinv", "ndtr")]
 
 
+def run_peers(session: nox.Session, *libraries: str, env: dict[str, str]) -> None:
+    """Run SciPy's tests of its functions on arrays of some libraries."""
+    options = ("-n", "2", "-c", "tests/peers/pytest.ini", "-p", "scipy_special", "--pyargs")
+    chosen = {"SCIPY_ARRAY_API": json.dumps(libraries), "PYTHONPATH": "tests/peers"}
+    session.run("pytest", *options, *OF_SCIPY, env={**env, **chosen})
+
+
 @nox.session
 def peers(session: nox.Session) -> None:
     """Run the tests of other libraries with our drop-in in place of theirs."""
-    install(session, "-e", ".", *group("test", "strict", "torch", "jax"))
-    options = ("-n", "2", "-c", "tests/peers/pytest.ini", "-p", "scipy_special", "--pyargs")
-    session.run("pytest", *options, *OF_SCIPY, env={**QUICK, "PYTHONPATH": "tests/peers"})
+    install(session, "-e", ".", *group("test", "torch"), "array-api-strict")
+    run_peers(session, "numpy", "torch", "array_api_strict", env=QUICK)
+    options = ("-n", "2", "-c", "tests/peers/pytest.ini")
+    session.run("pytest", *options, "tests/peers/torch_samples.py", env=QUICK)
+
+
+@nox.session(default=False, tags=["sweep"])
+def sweep_peers(session: nox.Session) -> None:
+    """Run SciPy's tests on the libraries that are slow."""
+    install(session, "-e", ".", *group("test", "strict", "jax"))
+    run_peers(session, "jax.numpy", "dask.array", env=ENVIRONMENT)
 
 
 @nox.session(default=False, tags=["sweep"])

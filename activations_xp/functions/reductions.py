@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import inf, nan
+from math import inf, log, nan
 from typing import Any
 
 from .._define import Peer, activation, case
@@ -101,6 +101,12 @@ def _(xp, g, x, axis, b, keepdims, return_sign, where):
 
 @logsumexp.defcomplex
 def _(xp, x, axis, b, keepdims, return_sign, where):
+    return _complex_logsumexp(xp, x, axis, b, keepdims, return_sign, where)
+
+
+def _complex_logsumexp(
+    xp: Namespace, x: Any, axis: Axes, b: Any, keepdims: bool, return_sign: bool, where: Mask | None
+) -> Any:
     if 0 in x.shape:
         zero = xp.sum(x, axis=axis, keepdims=keepdims)
         return (xp.log(xp.real(zero)), zero) if return_sign else xp.log(zero)
@@ -124,6 +130,12 @@ def _(xp, x, axis, b, keepdims, return_sign, where):
 @logsumexp.defcomplex("vjp")
 def _(xp, g, x, axis, b, keepdims, return_sign, where):
     g = _restore_axes(xp, "logsumexp.vjp", g, x, axis, keepdims)
+    return _complex_logsumexp_vjp(xp, g, x, axis, b, where)
+
+
+def _complex_logsumexp_vjp(
+    xp: Namespace, g: Any, x: Any, axis: Axes, b: Any, where: Mask | None
+) -> dict[str, Any]:
     if 0 in x.shape:
         dx = db = x * g
     else:
@@ -183,6 +195,24 @@ def logmeanexp(
 def _(xp, g, x, axis, where, keepdims):
     g = _restore_axes(xp, "logmeanexp.vjp", g, x, axis, keepdims)
     return _logsumexp_vjp(xp, g, x, axis, None, where)
+
+
+@logmeanexp.defcomplex
+def _(xp, x, axis, where, keepdims):
+    count: Any = axes_size(x, axis)
+    if where is not None:
+        real = xp.real(x)
+        count = count_true(xp, xp.broadcast_to(where, x.shape), real, axis)
+    y = _complex_logsumexp(xp, x, axis, None, True, False, where)
+    log_count = log(count) if isinstance(count, int) else xp.log(count)
+    y = make_complex(xp, xp.real(y) - log_count, xp.imag(y))
+    return _drop_axes(xp, y, axis, keepdims)
+
+
+@logmeanexp.defcomplex("vjp")
+def _(xp, g, x, axis, where, keepdims):
+    g = _restore_axes(xp, "logmeanexp.vjp", g, x, axis, keepdims)
+    return _complex_logsumexp_vjp(xp, g, x, axis, None, where)
 
 
 @activation(

@@ -190,133 +190,6 @@ def test_values_and_gradients(name, dtype):
     assert got[0][-2:].isnan().all()
 
 
-<<<<<<< Updated upstream
-NARROWER = {"gumbel_softmax", "hardtanh_", "logit", "softplus"}
-"""These refuse values that torch takes: a `tau` of 0 or less, a `min_val` over `max_val`, which
-hardtanh_ ignores, an `eps` over 0.5, and a `beta` of 0, for which torch's result is infinite."""
-
-WRONG = {
-    # torch negates unsigned integers before it converts them to `dtype`
-    *[("softmin", "with_dtype", torch.uint8)],
-    # torch drops the imaginary part
-    *[(n, "with_dtype", t) for n in ("softmax", "log_softmax", "softmin") for t in COMPLEX],
-}
-"""Where torch's result is wrong, by name, variant and dtype."""
-
-
-def _in_float64(value):
-    """Return a tensor in the widest dtype of its kind."""
-    if not isinstance(value, torch.Tensor) or not (value.is_floating_point() or value.is_complex()):
-        return value
-    dtype = torch.complex128 if value.is_complex() else torch.float64
-    return value.detach().to(dtype).requires_grad_(value.requires_grad)
-
-
-PRINCIPAL = {"logaddexp", "logcumsumexp"}
-"""Of these torch gives any value of the complex logarithm."""
-
-
-def _principal(value):
-    """Return the principal value, with an imaginary part from -pi to pi."""
-    turns = torch.round(value.imag / (2 * math.pi))
-    return torch.complex(value.real, value.imag - 2 * math.pi * turns)
-
-
-def _without_dropout(sample):
-    """Return a sample of an attention that is not random."""
-    names = {"dropout_p": 0.0}
-    kwargs = {name: names.get(name, value) for name, value in sample.kwargs.items()}
-    args = list(sample.args)
-    if len(args) > 10:  # multi_head_attention_forward
-        args[9] = 0.0
-    return type(sample)(sample.input, args=tuple(args), kwargs=kwargs)
-
-
-def _results(function, sample):
-    """Return all results, and the gradients of their sum."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Implicit dimension choice|dropout[23]d", UserWarning)
-        y = function(sample.input, *sample.args, **sample.kwargs)
-    leaves = torch.utils._pytree.tree_leaves((sample.input, sample.args, sample.kwargs))
-    leaves = [v for v in leaves if isinstance(v, torch.Tensor) and v.requires_grad]
-    results = [v for v in torch.utils._pytree.tree_leaves(y) if isinstance(v, torch.Tensor)]
-    sums = [v.sum() for v in results if v.requires_grad]
-    total = sum(v.real + 2 * v.imag if v.is_complex() else v for v in sums)
-    found = torch.autograd.grad(total, leaves, allow_unused=True) if leaves and sums else ()
-    return results, list(found)
-
-
-@over(
-    ("operator", "name", "dtype"),
-    [
-        pytest.param(o, name, dtype, marks=pytest.mark.sweep if dtype in SLOW else ())
-        for o, name in ALL_OPERATORS
-        for dtype in sorted(o.supported_dtypes("cpu"), key=str)
-        if (name, o.variant_test_name, dtype) not in WRONG
-    ],
-)
-def test_samples_of_torch(operator, name, dtype):
-    """The samples that torch tests its own kernels with, of every dtype that each takes."""
-    function, is_random = getattr(dropin, name), name in RANDOM or name.startswith("dropout")
-    has_gradients = dtype in operator.supported_backward_dtypes("cpu")
-    tried = 0
-    for sample in operator.sample_inputs("cpu", dtype, requires_grad=has_gradients):
-        sample = _without_dropout(sample) if name in ATTENTION else sample
-        got, expected = _results(function, sample), _results(operator.op, sample)
-        tried += 1
-        message = functools.partial("{}\n{}".format, sample.summary())
-        for (
-            ours,
-            theirs_,
-        ) in zip(got, expected, strict=True):
-            assert [_kind(v) for v in ours] == [_kind(v) for v in theirs_], message("kind")
-        if is_random:
-            continue
-        exact = _results(operator.op, sample.transform(_in_float64))
-        if name in PRINCIPAL and dtype.is_complex:
-            expected, exact = ([list(map(_principal, r[0])), r[1]] for r in (expected, exact))
-        for ours, theirs_, true in zip(
-            *([*r[0], *r[1]] for r in (got, expected, exact)), strict=True
-        ):
-            if ours is not None:
-                # the scores of attention are sums of large products
-                digits = 128 if name in ATTENTION else 32
-                _assert_as_right(ours.detach(), theirs_.detach(), true.detach(), digits, message)
-    assert tried
-
-
-def _kind(value):
-    return None if value is None else (value.dtype, value.shape)
-
-
-def _assert_as_right(ours, theirs_, true, digits, message):
-    """Check that our error is small, or not much more than twice that of torch.
-
-    Where torch's result is not finite but the exact one is, ours must be right.
-    """
-    if not (ours.is_floating_point() or ours.is_complex()):
-        assert torch.equal(ours, theirs_), message("values")
-        return
-    wide = true.dtype
-    is_right = torch.isfinite(theirs_) | ~torch.isfinite(true)
-    torch.testing.assert_close(ours[~is_right].to(wide), true[~is_right], rtol=1e-2, atol=1e-2)
-    ours, theirs_, true = ours[is_right], theirs_[is_right], true[is_right].to(wide)
-    is_finite = torch.isfinite(true)
-    torch.testing.assert_close(
-        ours[~is_finite], true[~is_finite].to(ours.dtype), equal_nan=True, msg=message
-    )
-    errors = [abs(v[is_finite].to(wide) - true[is_finite]) for v in (ours, theirs_)]
-    eps = torch.finfo(ours.dtype).eps
-    allowed = 2 * _largest(errors[1]) + digits * eps * (1 + _largest(abs(true[is_finite])))
-    assert _largest(errors[0]) <= allowed, message(f"{errors[0]} beside {errors[1]}")
-
-
-def _largest(values):
-    return float(values.max()) if values.numel() else 0.0
-
-
-=======
->>>>>>> Stashed changes
 @over("name", sorted(PUBLIC.keys() - set(UNDERSCORED) - functions_with("num_classes")))
 def test_integers(name):
     """They are promoted to the default floating dtype or kept, also where torch has no kernel."""
@@ -641,7 +514,7 @@ def test_complex_out():
         out = torch.empty(0, dtype=torch.complex64)
         assert dropin.sigmoid(x).shape == dropin.expit(x, out=out).shape
         torch.testing.assert_close(out, torch.sigmoid(x).to(out.dtype))
-    with pytest.raises(TypeError, match="^sigmoid: out needs an array of a complex dtype"):
+    with pytest.raises(TypeError, match=r"^sigmoid: out needs an array of a complex dtype"):
         dropin.expit(x, out=torch.empty(4))
 
 

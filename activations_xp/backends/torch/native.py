@@ -115,7 +115,7 @@ def _sampled_rrelu(lower: float, upper: float, x: Any) -> Any:
     """
     if not x.requires_grad:
         return F.rrelu(x, lower, upper, training=True)
-    slopes = torch.empty_like(x)
+    slopes = torch.empty_like(x, memory_format=torch.contiguous_format)  # as it is filled
     torch.ops.aten.rrelu_with_noise(x.detach(), slopes, lower, upper, True)
     return x * slopes
 
