@@ -209,6 +209,17 @@ def test_out(backend):
     np.testing.assert_array_equal(backend.asnumpy(out), backend.asnumpy(ax.sigmoid(x)))
 
 
+@pytest.mark.float64
+def test_log_of_a_sum_near_0(backend):
+    """1 + exp(z) keeps the digits of the exponential where it is close to -1."""
+    z = np.array([1j * np.pi, 1e-9 + 1j * np.pi, -1e-3 + 3.14j, 1e-3 - 3.15j])
+    expected = np.log(1 + np.exp(z))
+    x = backend.array(z, "complex128")
+    sums = backend.array(np.stack([z, 0 * z], axis=-1), "complex128")
+    for y in (ax.softplus(x), ax.logaddexp(x, 0 * x), ax.logsumexp(sums, -1)):
+        np.testing.assert_allclose(backend.asnumpy(y), expected, rtol=1e-6)
+
+
 @pytest.mark.once
 def test_numbers():
     assert ax.tanh(1j) == pytest.approx(1j * np.tan(1.0), rel=1e-15)

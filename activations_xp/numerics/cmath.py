@@ -90,8 +90,11 @@ def expm1(xp: Namespace, z: Array) -> Any:
 def log1p(xp: Namespace, z: Array) -> Any:
     """Return log(1 + z) for abs(z) <= 1."""
     x, y = xp.real(z), xp.imag(z)
-    square = xp.maximum(x * (2 + x) + y * y, -1.0)
-    return make_complex(xp, 0.5 * xp.log1p(square), xp.atan2(y, 1 + x))
+    size = xp.hypot(1 + x, y)
+    is_small = size < 0.5
+    square = xp.where(is_small, 0.0, x * (2 + x) + y * y)
+    log = xp.where(is_small, xp.log(xp.where(is_small, size, 1.0)), 0.5 * xp.log1p(square))
+    return make_complex(xp, log, xp.atan2(y, 1 + x))
 
 
 def exp_neg(xp: Namespace, z: Array) -> tuple[Any, Any]:
