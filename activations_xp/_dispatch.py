@@ -17,15 +17,37 @@ from .backends.base import Backend
 PRECISIONS: tuple[Precision, ...] = ("fast", "accurate")
 
 choice = [0]
-"""The index in `PRECISIONS` that is chosen for the process."""
+"""The index in `PRECISIONS` that is chosen for the process, that of the last block."""
+
+
+class _Block:
+    """A ``with`` block that is not left yet, and its index in `PRECISIONS`."""
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+
+
+_blocks = [_Block(0)]
+"""The blocks of all threads, in the order in which they were entered, after the default."""
+
+
+def _choose_last() -> None:
+    """Make the choice of the last block that of the process.
+
+    Another thread may enter or leave a block meanwhile. Each looks again after it has chosen, so
+    the last to choose has chosen right.
+    """
+    while choice[0] != _blocks[-1].index:
+        choice[0] = _blocks[-1].index
 
 
 @contextmanager
 def precision(level: Precision) -> Iterator[None]:
     """Choose the precision inside a ``with`` block.
 
-    The choice holds for the whole process, like those of ``torch.backends``. For one call there is
-    ``f.accurate(x)``.
+    The choice holds for the whole process, like those of ``torch.backends``: that of the block
+    entered last and not left yet, in whatever order threads or tasks enter and leave theirs. For
+    one call there is ``f.accurate(x)``, whatever other threads choose.
 
     Parameters
     ----------
@@ -50,11 +72,14 @@ def precision(level: Precision) -> Iterator[None]:
     if level not in PRECISIONS:
         got = describe_value(level)
         raise ValueError(f"precision: level must be 'fast' or 'accurate', got {got}")
-    previous, choice[0] = choice[0], PRECISIONS.index(level)
+    block = _Block(PRECISIONS.index(level))
+    _blocks.append(block)
     try:
+        _choose_last()
         yield
     finally:
-        choice[0] = previous
+        _blocks.remove(block)
+        _choose_last()
 
 
 # literal imports, which dynamo can trace

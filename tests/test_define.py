@@ -5,7 +5,9 @@ from __future__ import annotations
 import inspect
 import linecache
 import pickle
+import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -231,6 +233,37 @@ def test_precision_after_an_error(monkeypatch):
         fail(np.ones(1))
     watched(np.ones(1))
     assert levels == ["accurate", "fast"]
+
+
+def test_precision_of_blocks_that_overlap():
+    """Blocks are left in any order, by generators or threads, and none of them leaves its mark."""
+
+    def block(level):
+        with ax.precision(level):
+            yield
+
+    blocks = {name: block(level) for name, level in [("a", "accurate"), ("b", "fast")]}
+    blocks["c"] = block("accurate")
+    seen = []
+    for name in ("a", "b", "c", "b", "c", "a"):
+        next(blocks[name], None)
+        seen.append(_dispatch.PRECISIONS[_dispatch.choice[0]])
+    assert seen == ["accurate", "fast", "accurate", "accurate", "accurate", "fast"]
+
+    def enter_and_leave(_):
+        for level in ("accurate", "fast") * 200:
+            with ax.precision(level):
+                pass
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(enter_and_leave, range(8)))
+    finally:
+        sys.setswitchinterval(interval)
+    assert _dispatch.choice == [0]
+    assert len(_dispatch._blocks) == 1
 
 
 def test_precision_that_is_neither_is_refused():
