@@ -340,7 +340,7 @@ def test_apply_ended_by_signal_leaves_no_file(tmp_path, monkeypatch, small_block
 
 
 def test_apply_keeps_ignored_signals(tmp_path, monkeypatch):
-    """What nohup starts goes on."""
+    """A command that nohup starts goes on."""
 
     def hung_up(x):
         os.kill(os.getpid(), signal.SIGHUP)

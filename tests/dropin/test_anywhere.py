@@ -38,7 +38,7 @@ def torch_block(x, qkv, out, up, down, scale, bias):
     x = F.leaky_relu(F.silu(x) + F.rrelu(x) + F.mish(x), negative_slope=0.1) - F.elu(x, 0.5)
     x = F.softplus(x, beta=2, threshold=10) * F.hardsigmoid(x) + F.prelu(F.selu(x), bias)
     x = F.group_norm(x, 2, scale, bias) + F.batch_norm(x, None, None, scale, training=True)
-    x = x + F.instance_norm(x[:, :2, None] * qkv[:2, :8])[:, 0, :]
+    x = x + F.instance_norm(x[:, :2, None] * qkv[:2, :8], eps=0.1)[:, 0, :]  # well-conditioned
     x = F.celu(x, alpha=0.5) * F.hardtanh(x, -2.0, 2.0) + F.softsign(x)
     return F.log_softmax(F.softshrink(x, 0.1) + F.threshold(F.erf(x), 0.2, -1.0), dim=1)
 

@@ -74,10 +74,10 @@ WRONG: dict[str, tuple[str, Callable[[Any, Any], Any]]] = {
 """Where torch is wrong, how, and which elements that concerns."""
 
 PRINCIPAL = {"logaddexp", "logcumsumexp"}
-"""Of these torch gives any value of the complex logarithm, and not the principal one."""
+"""Functions of which torch gives any value of the complex logarithm, not the principal one."""
 
 REFUSED = {"threshold": "a negative value would wrap around in unsigned integers"}
-"""What torch takes and gives a wrong result for."""
+"""Calls that torch takes and gives a wrong result for."""
 
 COUNTS: Counter[str] = Counter()
 
