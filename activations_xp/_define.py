@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
+import functools
+import sys
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from typing import Any, Concatenate, Literal, cast, get_type_hints
+from typing import Any, Concatenate, Literal, cast
 
 from ._definition import Case, Definition, NoiseSpec, OutputAxis, Peer, Properties
 from ._docstring import complete
-from ._parameters import parse_annotation, parse_constraint
-from ._public import Activation, Operation, at_precision, build_public
+from ._parameters import ParameterSpec, parse_annotation, parse_constraint
+from ._public import Activation, Operation, at_precision, build_public, signature_of
 from ._registry import register
 from ._typing import Impl, Namespace, P
 
@@ -69,14 +69,13 @@ def activation(
         if noise is not None and "training" not in parameters:
             is_testable = False  # its noise is always drawn
         at_defaults = (Case({}),) if is_testable else ()
-        definition = replace(
-            definition,
+        definition = definition.changed(
             formula=formula,
             ulp=ulp,
             constraints=tuple(parse_constraint(text, parameters) for text in constraints),
             aliases=aliases if isinstance(aliases, Mapping) else {name: {} for name in aliases},
             cases=tuple(
-                replace(c, formula=c.formula or formula, ulp=c.ulp or ulp)
+                Case(c.parameters, c.formula or formula, c.ulp or ulp)
                 for c in (*at_defaults, *cases)
             ),
             output_axis=output_axis,
@@ -110,7 +109,7 @@ def operation(
     """
 
     def decorate(impl: Callable[Concatenate[Any, P], Any]) -> Operation[P]:
-        definition = replace(_define(impl, source, peers, noise), use_custom_vjp=use_custom_vjp)
+        definition = _define(impl, source, peers, noise).changed(use_custom_vjp=use_custom_vjp)
         function = build_public(definition, complete(definition))
         register(function)
         return cast(Operation[P], function)
@@ -122,19 +121,29 @@ def _define(
     impl: Callable[..., Any], source: str, peers: Peers, noise: NoiseSpec | None
 ) -> Definition:
     """Return what the signature of an implementation says."""
-    first, *rest = list(inspect.signature(impl).parameters.values())[1:]
-    hints = get_type_hints(impl, include_extras=True)
+    first, *rest = list(signature_of(impl).parameters.values())[1:]
     return Definition(
         impl.__name__,
         impl,
         first.name,
-        {p.name: parse_annotation(hints[p.name]) for p in rest},
+        {p.name: _specification(impl.__module__, p.annotation) for p in rest},
         {p.name: p.default for p in rest if p.default is not p.empty},
         source,
         {library: _peers(entry) for library, entry in peers.items()},
         noise,
         keyword_only=tuple(p.name for p in rest if p.kind is p.KEYWORD_ONLY),
     )
+
+
+def _specification(module: str, annotation: Any) -> ParameterSpec:
+    """Return what an annotation in a module says."""
+    is_text = isinstance(annotation, str)  # as ``from __future__ import annotations`` leaves it
+    return _parse_text(module, annotation) if is_text else parse_annotation(annotation)
+
+
+@functools.cache
+def _parse_text(module: str, annotation: str) -> ParameterSpec:
+    return parse_annotation(eval(annotation, vars(sys.modules[module])))
 
 
 def _peers(entry: str | Peer | tuple[str | Peer, ...]) -> tuple[Peer, ...]:

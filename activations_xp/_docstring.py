@@ -20,7 +20,7 @@ Examples
 _TITLES = ("Parameters", "Returns", "Raises", "Notes", "Equivalents", "References", "Examples")
 
 _X = """\
-array of {numbers} numbers
+array of real numbers
     An array of any shape and library. A Python number counts as a NumPy scalar."""
 
 _BY_NAME = {
@@ -61,7 +61,7 @@ _SHAPES = {
 
 _RAISES = """\
 TypeError
-    If x is not an array of {numbers} numbers, or a parameter is of the wrong type
+    If x is not an array of real numbers, or a parameter is of the wrong type
     or belongs to another library.
 ValueError
     If a parameter has an invalid value{constraints}."""
@@ -156,7 +156,9 @@ def complete(definition: Definition) -> str:
         f"* {library}: " + ", ".join(f"``{peer}``" for peer in peers)
         for library, peers in definition.peers.items()
     )
-    source = textwrap.fill(definition.source, 80)
+    source = definition.source
+    if len(source) > 80:
+        source = textwrap.fill(source, 80)
     sections = {"Equivalents": peers, "References": source, **sections}
     if definition.is_activation:
         sections |= _shared_sections(definition, sections)
@@ -190,13 +192,14 @@ def _shared_sections(definition: Definition, sections: dict[str, str]) -> dict[s
     return {
         "Parameters": _parameters(definition, sections.get("Parameters", "")),
         "Returns": _RETURNS.format(shape=_SHAPES[definition.output_axis], integers=integers),
-        "Raises": _RAISES.format(numbers=_numbers(definition), constraints=constraints),
+        "Raises": _RAISES.format(constraints=constraints),
         "Notes": "\n\n".join(filter(None, notes)),
     }
 
 
-def _numbers(definition: Definition) -> str:
-    return "real" if definition.complex is None else "real or complex"
+def with_complex(doc: str) -> str:
+    """Return the docstring of a function that takes complex numbers too."""
+    return doc.replace("array of real numbers", "array of real or complex numbers")
 
 
 def _parameters(definition: Definition, section: str) -> str:
@@ -204,8 +207,7 @@ def _parameters(definition: Definition, section: str) -> str:
 
     An entry of the author's section takes precedence over that of the name or the annotation.
     """
-    first = _X.format(numbers=_numbers(definition))
-    entries = {definition.first: f"{definition.first} : {first}"}
+    entries = {definition.first: f"{definition.first} : {_X}"}
     for name, spec in definition.parameters.items():
         doc = _BY_NAME.get(name, spec.doc)
         entries[name] = f"{name} : {doc}" if doc else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import operator
 import sys
 import types
@@ -377,7 +376,7 @@ def _is_choice(value: Any, choices: tuple[Any, ...]) -> bool:
     return isinstance(value, (str, bool)) and value in choices and type(value) in map(type, choices)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Constraint:
     """A condition on parameters: its Python text and its predicate."""
 
@@ -393,6 +392,6 @@ class Constraint:
 
 def parse_constraint(text: str, parameters: Mapping[str, ParameterSpec]) -> Constraint:
     """Compile a condition such as ``"lower <= upper"``."""
-    words = {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
+    words = compile(text, "<constraint>", "eval").co_names
     names = tuple(name for name in parameters if name in words)
     return Constraint(text, names, eval(f"lambda {', '.join(names)}: {text}"))

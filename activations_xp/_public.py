@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import functools
 import inspect
-import itertools
 import linecache
+import types
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Literal, Protocol, TypeVar, overload
 
 from . import _dispatch
 from ._definition import Definition
-from ._docstring import PARTS, complete
+from ._docstring import PARTS, with_complex
 from ._gradients import array_arguments, derivative, gradients
 from ._parameters import COTANGENT, COTANGENT_OF_REDUCTION, COTANGENTS
 from ._typing import A, Namespace, P, Precision
@@ -99,7 +98,7 @@ class Operation(Protocol[P]):
 
 def build_public(definition: Definition, doc: str) -> Any:
     """Return the function that users call, which the decorators `def...` complete."""
-    function = _build(definition, doc)
+    function = _build(definition, doc, definition.impl)
     function.defderivative = functools.partial(_defderivative, function)
     function.defvjp = functools.partial(_defvjp, function)
     function.defcomplex = functools.partial(_defcomplex, function)
@@ -111,8 +110,9 @@ def at_precision(function: Any, precision: Precision) -> Any:
     """Return the form of a public function that runs at this precision whatever is precision."""
     forms: dict[str, Any] = function.forms
     if precision not in forms:
-        definition, doc, source = function.definition, function.__doc__, function.signature_source
-        forms[precision] = form = _build(definition, doc, precision, source)
+        choice = [_dispatch.PRECISIONS.index(precision)]
+        forms[precision] = form = _bind(function.__code__, function.definition, choice)
+        functools.update_wrapper(form, function, _COPIED, updated=())
         form.__qualname__ = f"{function.__qualname__}.{precision}"
     return forms[precision]
 
@@ -166,20 +166,21 @@ def _defcomplex(function: Any, *names: Any) -> Any:
         (impl,) = names
         _complete_signature(function, impl)
         none = {"derivative": None, "parameter_derivatives": None, "vjp": None}
-        _update(function, complex=replace(definition, impl=impl, is_complex=True, **none))
+        _update(function, complex=definition.changed(impl=impl, is_complex=True, **none))
+        doc = with_complex(function.__doc__)
         for form in (function, *function.forms.values()):
-            form.__doc__ = complete(function.definition)
+            form.__doc__ = doc
         return impl
 
     def decorate(impl: C) -> C:
         _complete_signature(function, impl, *(["g"] if names == ("vjp",) else []))
         (field,) = names if names[0] in ("derivative", "vjp") else ("parameter_derivatives",)
-        _update(function, complex=replace(definition.complex, **{field: impl}))
+        _update(function, complex=definition.complex.changed(**{field: impl}))
         for name in _PARTS:
             if hasattr(function, name):
                 part = getattr(function, name)
                 form = _part(function, name, lambda: function.definition.complex)
-                part.definition = replace(part.definition, complex=form)
+                part.definition = part.definition.changed(complex=form)
         return impl
 
     return decorate
@@ -187,14 +188,14 @@ def _defcomplex(function: Any, *names: Any) -> Any:
 
 def _complete_signature(function: Any, impl: Any, *lead: str) -> None:
     """Give the names-only signature of a derivative the defaults of the function."""
-    given = list(inspect.signature(impl).parameters.values())
-    primal = function.definition.impl
-    if given[-1].kind is inspect.Parameter.VAR_KEYWORD:
+    primal, code = function.definition.impl, impl.__code__
+    if code.co_flags & inspect.CO_VARKEYWORDS:
         return
-    names = list(inspect.signature(primal).parameters)
-    expected = [names[0], *lead, *names[1:]]
-    if [p.name for p in given] != expected:
-        got = ", ".join(p.name for p in given)
+    given = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    names = list(signature_of(primal).parameters)
+    expected = (names[0], *lead, *names[1:])
+    if given != expected:
+        got = ", ".join(given)
         raise TypeError(
             f"{function.__name__}: its derivatives must take ({', '.join(expected)}), got ({got})"
         )
@@ -202,7 +203,7 @@ def _complete_signature(function: Any, impl: Any, *lead: str) -> None:
 
 
 def _update(function: Any, **parts: Any) -> None:
-    definition = replace(function.definition, **parts)
+    definition = function.definition.changed(**parts)
     for form in (function, *function.forms.values()):
         form.definition = definition
 
@@ -246,46 +247,72 @@ def _attach(function: Any, name: str, impl: Any = None) -> None:
     part = _part(function, name, lambda: function.definition)
     kind = "activation" if definition.is_activation else "operation"
     doc = PARTS.get(f"{kind} {name}", PARTS.get(name, "")).format(name=definition.name)
-    public = _build(part, doc, impl=definition.impl)
+    public = _build(part, doc, definition.impl)
     public.impl = public.__wrapped__ = impl or part.impl
     setattr(function, name, public)
 
 
-_TEMPLATE = """\
+_SOURCE = """\
 def _make(_tables, _choice, _resolve, _call_with_out, _sample_noise, _type):
-    def {name}({signature}):
-        {noise}{out}return (_tables[_choice[0]].get(_type({first})) or _resolve({first}))(
-            {first}, ({types}){rest}
+    def public({names}):
+        {noise}{out}return (_tables[_choice[0]].get(_type(x)) or _resolve(x))(
+            x, ({types}){rest}
         )
-    return {name}
+    return public
 """
 _OUT = """\
 if out is not None:
-            _kernel = _tables[_choice[0]].get(_type({first})) or _resolve({first})
-            return _call_with_out(out, _kernel, {first}, ({types}){rest})
+            _kernel = _tables[_choice[0]].get(_type(x)) or _resolve(x)
+            return _call_with_out(out, _kernel, x, ({types}){rest})
         """
 _NOISE = """\
 if {condition}:
-            noise = _sample_noise({first}, rng, noise, ({values}))
+            noise = _sample_noise(x, rng, noise, ({values}))
         """
-_numbers = itertools.count()
 
 
-def _build(
-    definition: Definition,
-    doc: str,
-    precision: Precision | None = None,
-    impl: Callable[..., Any] | None = None,
-) -> Any:
+_COPIED = (
+    *("__annotations__", "__defaults__", "__doc__", "__kwdefaults__", "__module__"),
+    *("__signature__", "__wrapped__", "impl"),
+)
+
+
+def _build(definition: Definition, doc: str, impl: Callable[..., Any]) -> Any:
     """Write a public function: one look-up by the type of the first array, then the kernel.
 
     Written out, it has the signature of its implementation, hands the types of all parameters and
     each of them on by position, and needs nothing special of pickle, inspect, doctest or dynamo.
     """
-    impl = definition.impl if impl is None else impl
+    signature = _signature(definition, impl)
+    names = tuple(signature.parameters)
+    parameters = signature.parameters.values()
+    by_position = [p for p in parameters if p.kind is not p.KEYWORD_ONLY]
+    by_name = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
+    roles = ("training", "noise", "rng", "out") if "rng" in names else ("out",)
+    template = _compile(tuple("x" if n == definition.first else n * (n in roles) for n in names))
+    code = template.replace(
+        co_name=definition.name.rpartition(".")[2],
+        co_qualname=definition.name,
+        co_varnames=names + template.co_varnames[len(names) :],
+        co_argcount=len(by_position),
+        co_posonlyargcount=sum(p.kind is p.POSITIONAL_ONLY for p in by_position),
+        co_kwonlyargcount=len(by_name),
+    )
+    public = _bind(code, definition, _dispatch.choice)
+    public.__defaults__ = tuple(p.default for p in by_position if p.default is not p.empty)
+    public.__kwdefaults__ = {p.name: p.default for p in by_name if p.default is not p.empty}
+    public.__annotations__ = {n: h for n, h in impl.__annotations__.items() if n != "xp"}
+    public.__module__ = impl.__module__
+    public.__doc__ = doc
+    public.__signature__ = signature
+    public.__wrapped__ = public.impl = impl  # which inspect.getsource shows
+    public.forms = {}
+    return public
+
+
+def _bind(code: types.CodeType, definition: Definition, choice: list[int]) -> Any:
+    """Return a function of this code that calls the kernels of a definition."""
     tables: tuple[dict[type, Any], ...] = tuple({} for _ in _dispatch.PRECISIONS)
-    fixed = None if precision is None else [_dispatch.PRECISIONS.index(precision)]
-    choice = _dispatch.choice if fixed is None else fixed
 
     def resolve(x: Any) -> Any:
         index = choice[0]
@@ -298,46 +325,45 @@ def _build(
         precision = _dispatch.PRECISIONS[choice[0]]
         return _dispatch.sample_noise(public.definition, precision, x, rng, noise, values)
 
-    signature = _signature(definition, impl)
-    name = definition.name.rpartition(".")[2]
+    free = {"_tables": tables, "_choice": choice, "_resolve": resolve, "_type": type}
+    free |= {"_call_with_out": call_with_out, "_sample_noise": sample_noise}
+    closure = tuple(types.CellType(free[name]) for name in code.co_freevars)
+    public: Any = types.FunctionType(code, definition.impl.__globals__, closure=closure)
+    public.definition = definition
+    return public
+
+
+@functools.cache
+def _compile(roles: tuple[str, ...]) -> types.CodeType:
+    """Return the code that functions share whose arguments differ in names and kinds alone."""
+    names = [role or f"_{i}" for i, role in enumerate(roles)]
+    parameters = [name for name in names if name not in ("x", "rng", "out")]
     words = {
-        "name": name,
-        "signature": _written(signature),
-        "first": definition.first,
-        "types": "".join(f"_type({p}), " for p in definition.parameters),
-        "rest": "".join(f", {p}" for p in definition.parameters),
-        "values": "".join(f"{p}, " for p in definition.parameters),
-        "condition": "training is True" if "training" in definition.parameters else "True",
+        "types": "".join(f"_type({p}), " for p in parameters),
+        "rest": "".join(f", {p}" for p in parameters),
+        "values": "".join(f"{p}, " for p in parameters),
+        "condition": "training is True" if "training" in names else "True",
     }
-    has_rng, has_out = "rng" in signature.parameters, "out" in signature.parameters
-    words["noise"] = _NOISE.format(**words) if has_rng else ""
-    words["out"] = _OUT.format(**words) if has_out else ""
-    source = _TEMPLATE.format(**words)
-    filename = f"<activations_xp {definition.name} {next(_numbers)}>"
+    noise = _NOISE.format(**words) if "rng" in names else ""
+    out = _OUT.format(**words) if "out" in names else ""
+    source = _SOURCE.format(**words, names=", ".join(names), noise=noise, out=out)
+    filename = f"<activations_xp: a public function of {', '.join(names)}>"
     linecache.cache[filename] = len(source), None, source.splitlines(True), filename
     namespace: dict[str, Any] = {}
-    exec(compile(source, filename, "exec"), impl.__globals__, namespace)
-    public = namespace["_make"](tables, choice, resolve, call_with_out, sample_noise, type)
+    exec(compile(source, filename, "exec"), namespace)
+    code: types.CodeType = namespace["_make"](*[None] * 6).__code__
+    return code
 
-    parameters = signature.parameters.values()
-    by_position = [p for p in parameters if p.kind is not p.KEYWORD_ONLY]
-    by_name = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
-    public.__defaults__ = tuple(p.default for p in by_position if p.default is not p.empty)
-    public.__kwdefaults__ = {p.name: p.default for p in by_name if p.default is not p.empty}
-    public.__annotations__ = {n: h for n, h in impl.__annotations__.items() if n != "xp"}
-    public.__qualname__ = definition.name
-    public.__module__ = impl.__module__
-    public.__doc__ = doc
-    public.__signature__ = signature
-    public.__wrapped__ = public.impl = impl  # which inspect.getsource shows
-    public.definition, public.signature_source = definition, impl
-    public.forms = {}
-    return public
+
+@functools.cache
+def signature_of(impl: Callable[..., Any]) -> inspect.Signature:
+    """Return the signature of an implementation."""
+    return inspect.signature(impl)
 
 
 def _signature(definition: Definition, impl: Callable[..., Any]) -> inspect.Signature:
     """Return the signature of a public function, from that of the implementation."""
-    signature = inspect.signature(impl)
+    signature = signature_of(impl)
     part = definition.name.rpartition(".")[2]
     is_main = part == definition.name
     parameters = list(signature.parameters.values())[1:]
@@ -353,14 +379,3 @@ def _signature(definition: Definition, impl: Callable[..., Any]) -> inspect.Sign
     kind: Literal[inspect._ParameterKind.KEYWORD_ONLY] = inspect.Parameter.KEYWORD_ONLY
     parameters += [inspect.Parameter(name, kind, default=None) for name in last]
     return signature.replace(parameters=parameters)
-
-
-def _written(signature: inspect.Signature) -> str:
-    """Return a signature as source, where None stands for every default."""
-    words = []
-    for p in signature.parameters.values():
-        if p.kind is p.KEYWORD_ONLY and "*" not in words:
-            words.append("*")
-        words.append(p.name if p.default is p.empty else f"{p.name}=None")
-    lead = sum(p.kind is p.POSITIONAL_ONLY for p in signature.parameters.values())
-    return ", ".join([*words[:lead], *["/"][:lead], *words[lead:]])

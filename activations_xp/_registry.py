@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -31,9 +30,10 @@ def register(function: Any) -> None:
     definition = function.definition
     for name, bound in {definition.name: {}, **definition.aliases}.items():
         entry = functools.partial(function, **bound) if bound else function
-        other = _names.get(_spellings.setdefault(_spelling(name), name), entry)
+        other = _names.get(_spellings.get(_spelling(name), name), entry)
         if name in _names or _parts(other) != _parts(entry):
             raise ValueError(f"two functions are named {name!r}")
+        _spellings.setdefault(_spelling(name), name)
         _names[name] = entry
         if bound:
             _alias_of.setdefault((definition.name, repr(dict(bound))), name)
@@ -82,6 +82,8 @@ def get(identifier: str | Mapping[str, Any]) -> Callable[..., Any]:
     spelling = _spelling(name)
     function = _names.get(name) or _names.get(_spellings.get(spelling, ""))
     if function is None:
+        import difflib
+
         closest = difflib.get_close_matches(spelling, _spellings, n=3, cutoff=0.0)
         close = ", ".join(_spellings[found] for found in closest)
         raise ValueError(f"get: no activation is named {name!r}; the closest are {close}")

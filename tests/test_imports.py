@@ -6,6 +6,7 @@ import ast
 import graphlib
 import importlib
 import inspect
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -115,6 +116,19 @@ def test_a_family_imports_no_library(name):
     core = {"_define", "_errors", "_parameters", "_typing"}
     others = {i for i in _imports(name) if i.split(".")[0] not in ("functions", "numerics")}
     assert others <= core
+
+
+def test_importing_the_package_brings_few_modules():
+    """Each takes a millisecond or more of the time that a program waits for its first result."""
+    code = """
+import sys, numpy
+before = set(sys.modules)
+import activations_xp
+print(*sorted({name.partition(".")[0] for name in set(sys.modules) - before}))
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    own = {"activations_xp", "array_api_compat"}
+    assert set(run.stdout.split()) <= own | {"__future__", "copy", "dataclasses", "threading"}
 
 
 def test_public_names():

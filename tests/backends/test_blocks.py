@@ -382,9 +382,9 @@ def test_num_threads_within_the_affinity():
 def test_num_threads_within_the_cgroup_quota(quota, number):
     code = "; ".join(
         [
-            "import os, pathlib",
+            "import io, os, activations_xp.backends.numpy.threads",
             "os.sched_getaffinity = lambda _: range(8)",
-            f"pathlib.Path.read_text = lambda path: {quota!r}",
+            f"activations_xp.backends.numpy.threads.open = lambda path: io.StringIO({quota!r})",
             SHOW,
         ]
     )

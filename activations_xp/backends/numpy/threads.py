@@ -6,11 +6,12 @@ import contextlib
 import os
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..._errors import describe_value
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 T = TypeVar("T")
 
@@ -73,11 +74,18 @@ def _available_processors() -> int:
     affinity = getattr(os, "sched_getaffinity", None)
     number = len(affinity(0)) if affinity else os.cpu_count() or 1
     try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        with open("/sys/fs/cgroup/cpu.max") as file:
+            quota, period = file.read().split()
         limit = int(quota) // int(period)
     except (OSError, ValueError):  # there is no control group, or it has no limit
         limit = number
     return max(1, min(number, limit))
+
+
+def _start_pool() -> ThreadPoolExecutor:
+    from concurrent.futures import ThreadPoolExecutor
+
+    return ThreadPoolExecutor(get_num_threads(), "activations_xp")
 
 
 def _drop_pool() -> None:
@@ -105,7 +113,7 @@ def parallel_for(items: Iterable[T], threads: int, function: Callable[[T], Any])
 
     others: list[Future[None]] = []
     if threads > 1 and len(pending) > 1:
-        pool = _pool = _pool or ThreadPoolExecutor(get_num_threads(), "activations_xp")
+        pool = _pool = _pool or _start_pool()
         with contextlib.suppress(RuntimeError):  # the interpreter starts no thread when it ends
             for _ in range(min(threads, len(pending)) - 1):
                 others.append(pool.submit(work))

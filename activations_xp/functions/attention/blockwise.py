@@ -159,7 +159,7 @@ class Scores(NamedTuple):
     tanh: Any
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BlockwiseAttention:
     """Inputs of blockwise attention, reshaped to (..., length, depth) with equal rank.
 
