@@ -143,11 +143,11 @@ def find_backend(x: Any) -> Backend | None:
 
 
 def _search_backend(x: Any) -> Backend | None:
-    if isinstance(x, (np.ma.MaskedArray, np.matrix)):
-        return None
     for backend in loaded_backends():
         if backend.owns(x):
             return backend
+        if backend.refuses(x):
+            return None
     if not hasattr(x, "dtype") or not hasattr(x, "shape"):
         return None
     from .backends.generic import backend_for
@@ -211,11 +211,10 @@ def sample_noise(
         if rng is not None:
             raise TypeError(f"{name}: takes rng or noise, got both")
         return noise
-    shape = spec.shape(**arguments)
     is_of_numbers = not any(map(backend.owns, values))
     if rng is None and is_of_numbers and backend.samples_natively(definition, level, type(x)):
         return None
-    return sample_uniform(name, shape, x, rng)
+    return sample_uniform(name, spec.shape(**arguments), x, rng)
 
 
 def sample_uniform(function: str, shape: tuple[int, ...], like: Any, rng: Any) -> Any:
@@ -255,7 +254,7 @@ def call_with_out(
     function: str, out: Any, kernel: Kernel, x: Any, types: tuple[type, ...], *parameters: Any
 ) -> Any:
     """Return `out`, to which the kernel's result has been written."""
-    backend = _numpy() if isinstance(x, NUMBER) else backend_of(x)
+    backend = _numpy() if isinstance(x, (*NUMBER, complex)) else backend_of(x)
 
     def call(x: Any, **options: Any) -> Any:
         return kernel(x, types, *parameters, **options)
@@ -290,7 +289,8 @@ def assign(function: str, argument: str, target: Any, value: Any) -> Any:
     if target.shape != value.shape:
         fail(ValueError, f"of shape {tuple(value.shape)}", str(tuple(target.shape)))
     try:
-        target[...] = value
+        with np.errstate(all="ignore"):  # a number may be beyond the target's dtype
+            target[...] = value
     except (TypeError, ValueError) as error:  # an immutable or read-only array
         raise type(error)(
             f"{function}: {argument} needs an array that can be written to: {error}"

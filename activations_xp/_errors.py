@@ -20,8 +20,16 @@ def describe_value(value: Any) -> str:
     return f"{module}{kind.__qualname__}{dtype}"
 
 
-_CONVERSIONS = ("to_numpy", "magnitude", "toarray", "numpy", "__array__")
-"""The attributes by which data frames, quantities and sparse arrays give their array."""
+_CONVERSIONS = {
+    "to_numpy": ".to_numpy()",
+    "to_value": ".to_value(unit)",
+    "magnitude": ".magnitude",
+    "to_tensor": ".to_tensor(value)",
+    "toarray": ".toarray()",
+    "todense": ".todense()",
+    "numpy": ".numpy()",
+}
+"""Data frames, quantities, and masked or sparse arrays give their array so, by the attribute."""
 
 
 def array_hint(name: str, x: Any) -> str:
@@ -30,15 +38,18 @@ def array_hint(name: str, x: Any) -> str:
         return "; make it an array first, with numpy.asarray or torch.tensor"
     if isinstance(x, np.ma.MaskedArray):
         return f"; pass {name}.filled(value), or the mask as where= where a function has it"
-    if isinstance(x, np.matrix):
-        return f"; pass numpy.asarray({name})"
     kind = type(x)
-    found = next((a for a in _CONVERSIONS if hasattr(kind, a)), None)
-    if found is None or hasattr(kind, "__array_namespace__") or isinstance(x, np.generic):
+    if kind.__name__ == "CausalBias":
+        return f"; pass is_causal={x.variant.name.lower()!r} to attention"
+    if hasattr(kind, "materialize"):
+        return f"; call {name}.materialize(shape) first"
+    is_array = hasattr(kind, "__array_namespace__") and not isinstance(x, np.ndarray)
+    if is_array or isinstance(x, np.generic):
         return ""
-    if found == "__array__":
-        return f"; pass numpy.asarray({name})"
-    return f"; pass {name}.{found}{'()' if callable(getattr(kind, found)) else ''}"
+    found = next((text for a, text in _CONVERSIONS.items() if hasattr(kind, a)), "")
+    if found:
+        return f"; pass {name}{found}"
+    return f"; pass numpy.asarray({name})" if hasattr(kind, "__array__") else ""
 
 
 def check_shape(function: str, name: str, value: Any, shape: Any) -> None:

@@ -55,6 +55,22 @@ def _check_mask(
         raise ValueError(f"{function}: {name} must have shape {wanted}, got {tuple(mask.shape)}")
 
 
+def causal_variant(function: str, mask: Any, query: Any, key: Any) -> str | None:
+    """Return what ``torch.nn.attention.bias`` says of a causal mask; None if it is another one.
+
+    It holds no elements: those of the tensor that it is are not initialized.
+    """
+    if type(mask).__name__ != "CausalBias":
+        return None
+    if mask.seq_len_q == mask.seq_len_kv or mask.variant.name == "UPPER_LEFT":
+        return "upper_left"
+    wanted = tuple(n for x in (query, key) for n in getattr(x, "shape", ())[-2:-1])
+    got = (mask.seq_len_q, mask.seq_len_kv)
+    if got != wanted:
+        raise ValueError(f"{function}: attn_mask must have shape {wanted}, got {got}")
+    return "lower_right"
+
+
 def mask_and_bias(mask: Any, query: Any) -> tuple[Any, Any]:
     """Return a boolean mask as the first, or numbers to add in the query's dtype as the second."""
     if not is_floating(mask):

@@ -28,6 +28,10 @@ class Backend(ABC):
     def owns(self, x: Any) -> bool:
         """Return whether x is an array of this library."""
 
+    def refuses(self, x: Any) -> bool:
+        """Return whether the type of x is the library's, or derived from it, but not owned."""
+        return False
+
     @abstractmethod
     def bind(self, definition: Definition, precision: Precision, array_type: type) -> Kernel:
         """Return the kernel of a function for arrays of this type."""

@@ -67,14 +67,15 @@ def compute_and_result_dtypes(
     """Return the dtype to compute in and the dtype of the result.
 
     16-bit floats are computed in 32 bits; for `exact_rounding` in 64, so that all libraries give
-    the same bits. So is what has a number among its parameters that is too large for 32 bits.
+    the same bits. So is what has a number among its parameters that is too large or small for 32
+    bits.
     Integers become the default floating dtype unless the function preserves them, but are computed
     in 32 bits or more, for 16 do not hold them; those that are compared stay integers till then.
     """
     dtype = x.dtype
     if definition.is_complex:
         is_short = xp.finfo(dtype).bits < 32
-        is_wide = exact_rounding or exceed(values, FLOAT32_MAX)
+        is_wide = exact_rounding or _leave_float32(values)
         return xp.complex128 if is_wide else xp.complex64 if is_short else dtype, dtype
     if not xp.isdtype(dtype, "real floating"):
         if definition.preserves_integers and xp.isdtype(dtype, "integral"):
@@ -90,7 +91,7 @@ def compute_and_result_dtypes(
             return x.dtype, dtype
     bits = xp.finfo(dtype).bits
     is_wide = bits < 32 and exact_rounding and definition.is_activation
-    if is_wide or (bits <= 32 and exceed(values, FLOAT32_MAX)):
+    if is_wide or (bits <= 32 and _leave_float32(values)):
         return xp.float64, dtype
     return (xp.float32 if bits < 32 else dtype), dtype
 
@@ -100,10 +101,17 @@ def exceed(values: tuple[Any, ...], largest: float) -> bool:
     return any(isinstance(v, float) and largest < abs(v) < inf for v in tree_leaves(values))
 
 
+def _leave_float32(values: tuple[Any, ...]) -> bool:
+    """Return whether a number among the parameters, or its reciprocal, is beyond float32."""
+    numbers = [abs(v) for v in tree_leaves(values) if isinstance(v, float) and v and abs(v) < inf]
+    return any(not 1 / FLOAT32_MAX <= number <= FLOAT32_MAX for number in numbers)
+
+
 def cached_kernel(
     definition: Definition,
     make: Callable[[Any, tuple[Any, ...]], tuple[Callable[..., Any], bool]],
     is_tracing: Callable[[], bool] | None = None,
+    explain: Callable[[Definition, Any, tuple[Any, ...], Exception], Exception] | None = None,
 ) -> Kernel:
     """Return a kernel that checks and prepares once for each dtype and set of parameters.
 
@@ -112,6 +120,7 @@ def cached_kernel(
     make : ``make(x, parameters)`` checks them, and returns a function of x alone and whether it is
         right for all such x, which it is not if it holds an array. The function may accept `out`.
     is_tracing : whether a compiler is tracing the kernel; nothing is remembered then
+    explain : ``explain(definition, x, parameters, error)`` returns the error to raise for another
     """
     cache: dict[Any, Callable[..., Any]] = {}
     by_ndim = any(spec.depends_on_ndim for spec in definition.parameters.values())
@@ -119,18 +128,25 @@ def cached_kernel(
     def kernel(x: Any, types: tuple[type, ...], *parameters: Any, out: Any = None) -> Any:
         if is_tracing is not None and is_tracing():
             return make(x, parameters)[0](x)
-        # the types tell an axis of 1 from one of True
-        key = x.dtype, parameters, types, x.ndim if by_ndim else None
         try:
-            run = cache[key]
-        except (KeyError, TypeError):  # a new key, or one that cannot be hashed
-            run, is_constant = make(x, parameters)
-            # the elements of a tuple of axes may be equal but of other types
-            if is_constant and not (by_ndim and tuple in types):
-                if len(cache) >= MAX_CACHED_KERNELS:
-                    cache.clear()
-                cache[key] = run
-        return run(x) if out is None else run(x, out)
+            # the types tell an axis of 1 from one of True
+            key = x.dtype, parameters, types, x.ndim if by_ndim else None
+            try:
+                run = cache[key]
+            except (KeyError, TypeError) as error:  # a new key, or one that cannot be hashed
+                run, is_constant = make(x, parameters)
+                # the elements of a tuple of axes may be equal but of other types
+                is_kept = isinstance(error, KeyError) and not (by_ndim and tuple in types)
+                if is_constant and is_kept:
+                    if len(cache) >= MAX_CACHED_KERNELS:
+                        cache.clear()
+                    cache[key] = run
+            return run(x) if out is None else run(x, out)
+        except Exception as error:
+            explained = error if explain is None else explain(definition, x, parameters, error)
+            if explained is error:
+                raise
+            raise explained from error
 
     return kernel
 

@@ -2,8 +2,8 @@
 
 They take what SciPy takes: lists, numbers, objects with the protocols of NumPy, and all keywords of
 ufuncs. Arrays of other libraries keep their dtype. What `where` leaves out without `out` is 0, not
-uninitialized. Along an empty axis the result is empty. A masked array is refused where SciPy would
-ignore its mask.
+uninitialized. Along an empty axis the result is empty. An array with a mask or a unit is refused
+where SciPy would ignore it.
 """
 
 from __future__ import annotations
@@ -171,15 +171,19 @@ def _floating(name: str, x: Any) -> Any:
     """Return the array that x is or makes, integers in the dtype of their exponential."""
     if is_foreign(x):
         return x
-    x = _unmasked(f"{name}: x", x)
+    x = _plain_array(f"{name}: x", x)
     if x.dtype.kind in "biu":
         return x.astype(loop_of(name, "efd", np.result_type(x.dtype, 0)))
     return x.astype(x.dtype.newbyteorder("="), copy=False)
 
 
-def _unmasked(what: str, x: Any) -> Any:
-    """Return the array that NumPy makes of an argument, but not without its mask."""
-    if isinstance(x, np.ma.MaskedArray):
+def _plain_array(what: str, x: Any) -> Any:
+    """Return the array that NumPy makes of an argument, but not without its mask or unit."""
+    kind = type(x)
+    has_unit = issubclass(kind, np.ndarray) and (
+        kind.__array_ufunc__ is not np.ndarray.__array_ufunc__
+    )
+    if has_unit or isinstance(x, np.ma.MaskedArray):
         hint = array_hint(what.rpartition(" ")[2], x)
         raise TypeError(f"{what} must be an array, got {describe_value(x)}{hint}")
     return as_array(what, x)
@@ -193,7 +197,7 @@ def _promoted(a: Any, b: Any) -> tuple[Any, Any]:
 
     def asarray(name: str, value: Any) -> Any:
         if foreign is None:
-            return _unmasked(f"logsumexp: {name}", value)
+            return _plain_array(f"logsumexp: {name}", value)
         value = value.item() if isinstance(value, np.generic) else value
         return xp.asarray(value) if find_backend(value) is None else value
 

@@ -23,7 +23,7 @@ from typing import Any, Literal, TypeAlias
 from .. import functions as ax
 from .._dispatch import assign, backend_of, find_backend, is_floating
 from .._errors import describe_value
-from .._torch_masks import mask_and_bias, mask_kwargs
+from .._torch_masks import causal_variant, mask_and_bias, mask_kwargs
 from .._typing import NUMBER, A
 from ..functions.attention.blockwise import broadcast_shapes
 from ..numerics.arrays import axes_size
@@ -646,11 +646,16 @@ def scaled_dot_product_attention(
     A query that attends to nothing gives 0.
     """
     name = "scaled_dot_product_attention"
-    is_causal = _check_flag(name, "is_causal", is_causal)
+    causal: Any = _check_flag(name, "is_causal", is_causal)
     with_heads = (
         _with_as_many_heads if _check_flag(name, "enable_gqa", enable_gqa) else _broadcast_heads
     )
     query, key, value = with_heads(query, key, value)
+    variant = causal_variant(name, attn_mask, query, key)
+    if variant is not None:
+        if causal:
+            raise ValueError(f"{name}: is_causal must be False beside a causal attn_mask, got True")
+        attn_mask, causal = None, variant
     mask, bias = mask_and_bias(attn_mask, query)
     return ax.scaled_dot_product_attention(  # type: ignore[no-any-return]
         query,
@@ -658,7 +663,7 @@ def scaled_dot_product_attention(
         value,
         mask=mask,
         bias=bias,
-        is_causal=is_causal,
+        is_causal=causal,
         scale=scale,
         dropout=dropout_p,
         rng=rng,

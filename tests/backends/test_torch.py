@@ -7,6 +7,7 @@ import itertools
 import math
 import subprocess
 import sys
+import warnings
 
 import ml_dtypes
 import numpy as np
@@ -43,6 +44,8 @@ from oracle import (
     variants_in_sweep,
 )
 from tools.memory import saved_bytes
+from torch.masked import masked_tensor
+from torch.nn.attention.bias import causal_lower_right
 
 import activations_xp as ax
 from activations_xp import _oracle
@@ -693,3 +696,87 @@ def test_input_is_neither_written_nor_returned_as_a_view(function):
     y = function(x, **given)
     assert torch.equal(x, before)
     assert function.definition.formula == "x" or y.data_ptr() != x.data_ptr()
+
+
+# tensors whose elements are not what they mean
+
+
+def _quiet(make, *args, **kwargs):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they are announced as prototypes
+        return make(*args, **kwargs)
+
+
+def _others():
+    x = torch.ones(3, 4)
+    return {
+        "CausalBias": causal_lower_right(3, 4),
+        "MaskedTensor": _quiet(masked_tensor, x, x > 0),
+        "UninitializedParameter": torch.nn.UninitializedParameter(),
+        "UninitializedBuffer": torch.nn.UninitializedBuffer(),
+    }
+
+
+HINTS = {
+    "CausalBias": "pass is_causal='lower_right' to attention",
+    "MaskedTensor": "pass {}.to_tensor(value)",
+    "UninitializedParameter": "call {}.materialize(shape) first",
+    "UninitializedBuffer": "call {}.materialize(shape) first",
+}
+
+
+@over("kind", HINTS)
+def test_tensors_of_other_elements_are_refused_by_name(kind):
+    value, hint = _others()[kind], HINTS[kind]
+    x = torch.ones(3, 4)
+    for function in FUNCTIONS:
+        with pytest.raises(TypeError) as caught:
+            function(value, **required_parameters(function))
+        message = str(caught.value)
+        assert message.startswith(f"{function.__name__}: ")
+        assert kind in message
+        assert message.endswith(hint.format(function.definition.first))
+    for call, name in [
+        (lambda: ax.prelu(x, value), "prelu: weight"),
+        (lambda: ax.softmax(x, where=value), "softmax: where"),
+        (lambda: ax.scaled_dot_product_attention(x, x, x, bias=value), ".*: bias"),
+        (lambda: ax.scaled_dot_product_attention(x, x, x, mask=value), ".*: mask"),
+    ]:
+        with pytest.raises(TypeError, match=f"^{name} must be .*{kind}"):
+            call()
+
+
+def _sparse(x):
+    """Return x in the layouts that are not dense."""
+    yield "sparse_coo", x.to_sparse()
+    yield "sparse_csr", _quiet(x.to_sparse_csr)
+    yield "nested", _quiet(torch.nested.nested_tensor, [x, x])
+    yield "_mkldnn", x.to_mkldnn()
+
+
+@over("function", FUNCTIONS)
+def test_layout_is_computed_or_refused_by_name(function):
+    """torch has few kernels for tensors that are not dense; those that it has are right."""
+    given, first = required_parameters(function), function.definition.first
+    dense = _row(function).float()
+    for layout, x in _sparse(dense):
+        error = ""
+        try:
+            y = function(x, **given)
+        except TypeError as caught:
+            error = str(caught)
+        if error:
+            wanted = f"{first} must be a dense tensor, got one of layout {layout}, "
+            assert error.startswith(f"{function.__name__}: {wanted}")
+            continue
+        y = y.unbind()[0] if y.is_nested else y.to_dense()
+        torch.testing.assert_close(y, function(dense, **given))
+    for layout, w in _sparse(dense):
+        with pytest.raises(TypeError, match=f"^prelu: weight must be a dense tensor.* {layout}"):
+            ax.prelu(dense, w)
+
+
+def test_noise_is_drawn_for_dense_tensors_alone():
+    x = torch.nested.nested_tensor([torch.ones(3, 4), torch.ones(2, 4)], layout=torch.jagged)
+    with pytest.raises(ValueError, match=r"^dropout: noise is drawn for dense tensors"):
+        ax.dropout(x, training=True)

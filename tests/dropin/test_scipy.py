@@ -253,6 +253,24 @@ def test_masked_arrays_keep_their_mask_or_raise(name):
         PUBLIC[name](INPUTS["masked"])
 
 
+class WithUnit(np.ndarray):
+    """A subclass that says what functions make of its unit."""
+
+    def __array_ufunc__(self, function, method, *inputs, **kwargs):
+        return f"{function.__name__} of a unit"
+
+
+@pytest.mark.once
+@over("name", [*ELEMENTWISE, *REDUCING])
+def test_units_are_not_lost(name):
+    x = np.array([0.25, 0.5]).view(WithUnit)
+    if name in ELEMENTWISE:
+        assert PUBLIC[name](x) == f"{name} of a unit"
+    else:
+        with pytest.raises(TypeError, match=rf"^{name}: [ax] must be an array, got .*WithUnit"):
+            PUBLIC[name](x)
+
+
 INTEGERS = np.array([0, 1, 0])
 KEYWORDS = [
     *({"dtype": d} for d in ("f", float, "e", int, "longdouble", "wide")),

@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from oracle import in_sweep, noting, over
+from torch.nn.attention.bias import causal_lower_right, causal_upper_left
 
 import activations_xp.dropin.torch as dropin
 
@@ -109,6 +110,37 @@ def test_heads_that_differ(grouped, q, k, v, causal):
     _assert_close(
         [sdpa(*leaves, **given)], [F.scaled_dot_product_attention(*leaves, **given)], leaves
     )
+
+
+CAUSAL = [
+    *(f(3, 5) for f in (causal_lower_right, causal_upper_left)),
+    *(causal_upper_left(4, 6), causal_lower_right(4, 4)),  # of other lengths, which torch takes
+]
+
+
+@over("dropout", [0.0, 1e-14])
+@pytest.mark.parametrize("mask", CAUSAL, ids=lambda m: f"{m.variant.name}-{m.seq_len_q}")
+def test_causal_masks_of_torch(mask, dropout):
+    """They are what torch means by them: with dropout it lets us at their memory."""
+    torch.manual_seed(0)
+    leaves = [_randn(2, n, 4).requires_grad_() for n in (3, 5, 5)]
+    theirs = F.scaled_dot_product_attention(*leaves, attn_mask=mask)
+    _assert_close([sdpa(*leaves, attn_mask=mask, dropout_p=dropout)], [theirs], leaves)
+
+
+def test_bad_causal_masks():
+    q, k = _randn(2, 3, 4), _randn(2, 5, 4)
+    for given, word in [
+        ({"attn_mask": causal_lower_right(4, 5)}, "attn_mask must have shape"),
+        ({"attn_mask": causal_lower_right(3, 5), "is_causal": True}, "is_causal must be False"),
+    ]:
+        with pytest.raises((RuntimeError, ValueError)):
+            F.scaled_dot_product_attention(q, k, k, **given)
+        with pytest.raises(ValueError, match=f"^scaled_dot_product_attention: {word}"):
+            sdpa(q, k, k, **given)
+    weights = (torch.ones(12, 4), None, None, None, False, 0.0, torch.ones(4, 4), None)
+    with pytest.raises(TypeError, match=r"^multi_head.*: attn_mask must be .*CausalBias"):
+        forward(q, q, q, 4, 1, *weights, attn_mask=causal_lower_right(2, 2))
 
 
 def test_moments_of_dropout():

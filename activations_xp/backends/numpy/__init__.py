@@ -108,6 +108,9 @@ _xp = _with_log1p(
 _float64 = generic.extend_namespace(_plain, rounds_to_float32=True)
 """The namespace of float64 computations whose result is rounded to float32."""
 
+PLAIN = (np.ndarray, np.memmap, np.recarray)
+"""The types whose elements are numbers; in another, a unit or a mask may belong to them."""
+
 SHORT_SUM = 8
 """As many numbers may be added one after the other: four units in the last place may be lost."""
 
@@ -135,8 +138,10 @@ class NumpyBackend(Backend):
     xp: Namespace = _xp
 
     def owns(self, x: Any) -> bool:
-        is_array = isinstance(x, (np.ndarray, np.generic))
-        return is_array and not isinstance(x, (np.ma.MaskedArray, np.matrix))
+        return type(x) in PLAIN or isinstance(x, np.generic)
+
+    def refuses(self, x: Any) -> bool:
+        return isinstance(x, np.ndarray) and not self.owns(x)
 
     def device(self, x: Any) -> Any:
         return None

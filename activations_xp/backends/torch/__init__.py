@@ -13,7 +13,7 @@ from ..._typing import Kernel, Precision
 from .. import generic
 from ..base import Backend
 from .autograd import Call, NativeGraph
-from .namespace import NAMESPACES, PLAIN, is_mapping, is_tracing, is_transformed
+from .namespace import NAMESPACES, PLAIN, is_mapping, is_other, is_tracing, is_transformed
 from .native import NATIVE, OPERATIONS, ForwardOnly, ShortRows
 
 
@@ -24,7 +24,10 @@ class TorchBackend(Backend):
     xp = NAMESPACES["fast"]
 
     def owns(self, x: Any) -> bool:
-        return isinstance(x, torch.Tensor)
+        return isinstance(x, torch.Tensor) and (type(x) in PLAIN or not is_other(type(x)))
+
+    def refuses(self, x: Any) -> bool:
+        return isinstance(x, torch.Tensor) and not self.owns(x)
 
     def is_tracing(self) -> bool:
         return is_tracing()
@@ -79,13 +82,15 @@ class TorchBackend(Backend):
 
             return run_rows, True
 
-        return generic.cached_kernel(definition, make, is_tracing)
+        return generic.cached_kernel(definition, make, is_tracing, _explain)
 
     def uniform(self, shape: tuple[int, ...], like: Any, rng: Any) -> Any:
         if rng is not None and not isinstance(rng, torch.Generator):
             raise TypeError("a torch.Generator, or None for the global one")
         if rng is not None and rng.device.type != like.device.type:
             raise ValueError(f"rng is on device {rng.device} but x is on device {like.device}")
+        if like.is_nested:
+            raise ValueError("noise is drawn for dense tensors, got a nested one")
         is_floating = like.dtype.is_floating_point
         dtype = like.dtype if is_floating else torch.get_default_dtype()
         dtype = dtype if dtype.itemsize > 2 else torch.float32
@@ -110,6 +115,18 @@ class TorchBackend(Backend):
 
 
 BACKEND = TorchBackend()
+
+
+def _explain(
+    definition: Definition, x: Any, parameters: tuple[Any, ...], error: Exception
+) -> Exception:
+    """Return an error of torch, or one that says which argument is not dense."""
+    for name, value in {definition.first: x, **definition.bind(parameters)}.items():
+        if isinstance(value, torch.Tensor) and (value.layout != torch.strided or value.is_nested):
+            layout = "nested" if value.is_nested else str(value.layout).removeprefix("torch.")
+            what = f"{name} must be a dense tensor, got one of layout {layout}"
+            return TypeError(f"{definition.name}: {what}, for which PyTorch has no kernel")
+    return error
 
 
 def _with_native(

@@ -16,6 +16,17 @@ from .. import generic
 PLAIN = (torch.Tensor, torch.nn.Parameter)
 """Other classes of tensors, sharded or nested ones, may lack torch's own kernels."""
 
+OTHERS = {"CausalBias", "MaskedTensor", "UninitializedTensorMixin"}
+"""Classes of tensors whose elements are not what they mean."""
+
+
+def is_other(tensor_type: type) -> bool:
+    """Return whether a type is one of `OTHERS`, which need not have been imported."""
+    return any(
+        t.__name__ in OTHERS and t.__module__.startswith("torch.") for t in tensor_type.mro()
+    )
+
+
 is_tracing = torch.compiler.is_dynamo_compiling
 
 _KINDS: dict[torch.dtype, str] = {
