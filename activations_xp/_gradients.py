@@ -28,7 +28,8 @@ def gradients(
     """
     if definition.is_complex and getattr(xp, "conjugates_cotangents", True):
         transposed = replace(definition, is_complex=False)
-        by_argument = gradients(transposed, xp, xp.conj(g), x, values, wrt)
+        g = g if isinstance(g, NUMBER) else xp.conj(g)
+        by_argument = gradients(transposed, xp, g, x, values, wrt)
         return {argument: xp.conj(gradient) for argument, gradient in by_argument.items()}
     found: dict[str, Any] = {}
     name, first = f"{definition.name}.vjp", definition.first

@@ -176,8 +176,10 @@ def _defcomplex(function: Any, *names: Any) -> Any:
         _complete_signature(function, impl, *(["g"] if names == ("vjp",) else []))
         (field,) = names if names[0] in ("derivative", "vjp") else ("parameter_derivatives",)
         _update(function, complex=definition.complex.changed(**{field: impl}))
+        found = function.definition.complex
         for name in _PARTS:
-            if hasattr(function, name):
+            has_part = found.derivative is not None or (name == "vjp" and found.vjp is not None)
+            if has_part and hasattr(function, name):
                 part = getattr(function, name)
                 form = _part(function, name, lambda: function.definition.complex)
                 part.definition = part.definition.changed(complex=form)

@@ -5,7 +5,7 @@ import functools
 import mpmath
 import numpy as np
 import pytest
-from oracle import cases_of, noting
+from oracle import FUNCTIONS, cases_of, noting, output_axis, over
 
 import activations_xp as ax
 from activations_xp._oracle import truth
@@ -237,6 +237,36 @@ def test_array_parameters(backend):
     np.testing.assert_allclose(
         backend.asnumpy(with_complex["beta"]).real, backend.asnumpy(gradients["beta"]), rtol=1e-5
     )
+
+
+PARAMETERS = [
+    (f, name)
+    for f in FUNCTIONS
+    if f.definition.complex is not None and output_axis(f) is None
+    for name, spec in f.definition.parameters.items()
+    if spec.differentiable
+]
+
+
+@pytest.mark.float64
+@over(("function", "name"), PARAMETERS)
+def test_gradients_of_complex_parameters(function, name, backend):
+    """They are the differences of the values along the real and the imaginary axis."""
+    z, given = np.array([0.3 + 1j, -1 - 0.7j, 2 + 0.2j]), 1.5 - 0.25j
+    x, g = (backend.array(v, "complex128") for v in (z, np.ones(3)))
+
+    def value(parameter):
+        y = function(x, **{name: backend.array(np.full(3, parameter), "complex128")})
+        return backend.asnumpy(y)
+
+    parameter = backend.array(np.full(3, given), "complex128")
+    gradient = backend.asnumpy(function.vjp(g, x, **{name: parameter})[name])
+    step = 2.0**-20
+    difference = (value(given + step) - value(given - step)) / (2 * step)
+    along_imag = (value(given + 1j * step) - value(given - 1j * step)) / (2j * step)
+    np.testing.assert_allclose(along_imag, difference, rtol=1e-8, atol=1e-9)  # it is analytic
+    expected = difference if backend.library == "jax" else difference.conj()
+    np.testing.assert_allclose(gradient, expected, rtol=1e-8, atol=1e-9)
 
 
 # logsumexp and its relatives

@@ -203,7 +203,8 @@ def _define_gate_gradients(glu: Any, activation: Any) -> None:
         def by_gate(a, b):
             return a * activation.derivative.impl(xp, b, *args, **kwargs)
 
-        return _glu_vjp(xp, glu.__name__, g, x, axis, gate, by_value, by_gate)
+        given = {"beta": args[0]} if "beta" in shared else {}
+        return _glu_vjp(xp, glu.__name__, g, x, axis, gate, by_value, by_gate, **given)
 
     @glu.defderivative("gate", *shared)
     def derivative(xp, x, axis=-1, gate="last", *args, **kwargs):
@@ -227,9 +228,10 @@ def _glu_vjp(
     by_value: Callable[[Any, Any], Any],
     by_gate: Callable[[Any, Any], Any],
     interleaved: bool = False,
+    **parameters: Any,
 ) -> dict[str, Any]:
     """Return the gradient of x: of its halves, or of all of it if the gate is an array."""
-    a, b = _halves(name, x, axis, gate, interleaved)
+    a, b = _halves(name, x, axis, gate, interleaved, **parameters)
     check_shape(f"{name}.vjp", "g", g, _result_shape(a, b))
     if not isinstance(gate, str):
         return {"x": unbroadcast(xp, g * by_value(a, b), x.shape)}
@@ -483,7 +485,8 @@ def _(xp, g, x, axis, gate, alpha, limit, interleaved):
         _, by_b = _clipped_swiglu_derivatives(xp, a, b, alpha, limit)
         return xp.where(b > limit, 0.0, by_b)
 
-    return _glu_vjp(xp, "clipped_swiglu", g, x, axis, gate, by_value, by_gate, interleaved)
+    given = {"interleaved": interleaved, "alpha": alpha, "limit": limit}
+    return _glu_vjp(xp, "clipped_swiglu", g, x, axis, gate, by_value, by_gate, **given)
 
 
 @clipped_swiglu.defderivative("gate", "alpha", "limit")

@@ -298,6 +298,8 @@ def layer_norm(
 
 @layer_norm.defvjp
 def _(xp, g, x, axis, weight, bias, epsilon):
+    if bias is not None:
+        broadcast_along(xp, "layer_norm", "bias", bias, x, axis)
     if weight is not None:
         g = g * broadcast_along(xp, "layer_norm", "weight", weight, x, axis)
     return standardize.vjp.impl(xp, g, x, axis, epsilon=epsilon)
@@ -305,7 +307,10 @@ def _(xp, g, x, axis, weight, bias, epsilon):
 
 @layer_norm.defderivative("weight", "bias")
 def _(xp, x, axis, weight, bias, epsilon):
-    derivatives = {} if bias is None else {"bias": ones_like_nan(xp, x)}
+    derivatives = {}
+    if bias is not None:
+        broadcast_along(xp, "layer_norm", "bias", bias, x, axis)
+        derivatives["bias"] = ones_like_nan(xp, x)
     if weight is not None:
         derivatives["weight"] = standardize.impl(xp, x, axis, epsilon=epsilon)
     return derivatives

@@ -199,6 +199,8 @@ def _(xp, g, x, axis, where, keepdims):
 
 @logmeanexp.defcomplex
 def _(xp, x, axis, where, keepdims):
+    if 0 in x.shape:
+        return xp.log(xp.sum(x, axis=axis, keepdims=keepdims))
     count: Any = axes_size(x, axis)
     if where is not None:
         real = xp.real(x)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from math import inf, sqrt
+from math import inf, pi, sqrt
 from typing import Any
 
 from .._define import Peer, activation, case
 from .._parameters import ArrayOrNumber
 from .._typing import NUMBER, Array, Namespace
 from ..numerics import cmath
-from ..numerics.arrays import ones_like_nan, zeros_like
+from ..numerics.arrays import is_array, ones_like_nan, zeros_like
 from ..numerics.double_word import fast_two_sum, rounds_to_float32
 from ..numerics.logistic import SAFE_EXP_ARG, clamp_exp_arg, exp_excess, x_logistic_pdf, x_sigmoid
 from ..numerics.special import ratio_within_1
@@ -108,14 +108,37 @@ def _(xp, x, beta, threshold):
     t = cmath.scale(xp, beta, x)
     y = cmath.log1p_exp(xp, t)
     y = cmath.scale(xp, 1 / beta, y)
-    return y if threshold is None else xp.where(xp.real(t) > threshold, x, y)
+    return y if threshold is None else xp.where(_is_beyond(xp, t, threshold), x, y)
+
+
+def _is_beyond(xp: Namespace, t: Any, threshold: Any) -> Any:
+    """Return whether the real part of t is larger than that of the threshold."""
+    return xp.real(t) > (xp.real(threshold) if is_array(threshold) else threshold)
 
 
 @softplus.defcomplex("derivative")
 def _(xp, x, beta, threshold):
     t = cmath.scale(xp, beta, x)
     dy_dx = cmath.sigmoid(xp, t)
-    return dy_dx if threshold is None else xp.where(xp.real(t) > threshold, 1.0, dy_dx)
+    return dy_dx if threshold is None else xp.where(_is_beyond(xp, t, threshold), 1.0, dy_dx)
+
+
+@softplus.defcomplex("beta", "threshold")
+def _(xp, x, beta, threshold):
+    t = cmath.scale(xp, beta, x)
+    # softplus(t) - t*sigmoid(t) is even, but for the turns between log(exp(t)) and t
+    is_right = xp.real(t) > 0
+    left = xp.where(is_right, -t, t)
+    log_part = cmath.log1p_exp(xp, left)
+    angle = 2 * pi * xp.where(is_right, xp.round(xp.imag(log_part - left) / (2 * pi)), 0.0)
+    turns = cmath.make_complex(xp, zeros_like(xp, angle), angle)
+    product = xp.where(xp.real(left) < -800, 0.0, left * cmath.sigmoid(xp, left))
+    by_beta = -(log_part - product - turns) / beta / beta
+    if threshold is None:
+        return {"beta": by_beta}
+    by_beta = xp.where(_is_beyond(xp, t, threshold), 0.0, by_beta)
+    zero = zeros_like(xp, angle)
+    return {"beta": by_beta, "threshold": cmath.make_complex(xp, zero, zero)}
 
 
 @activation(
