@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import os
 import subprocess
 import sys
 import warnings
@@ -696,6 +697,26 @@ def test_input_is_neither_written_nor_returned_as_a_view(function):
     y = function(x, **given)
     assert torch.equal(x, before)
     assert function.definition.formula == "x" or y.data_ptr() != x.data_ptr()
+
+
+FIRST_CALL = """
+import torch, activations_xp as ax
+a = torch.randn(1024, 1024)
+a @ a
+x = torch.linspace(-8, 8, 2_000_000)
+for f in (ax.exponential, ax.erfc):
+    exact = f(x.double())
+    error = ((f(x).double() - exact).abs() / exact.abs()).max() / 2**-23
+    assert error < 4, (f.__name__, error)
+"""
+
+
+@pytest.mark.sweep
+@over("process", range(20))
+def test_first_call_after_a_product_of_matrices(process):
+    """MKL may not be ready on one of several threads."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    subprocess.run([sys.executable, "-c", FIRST_CALL], check=True, env=environment)
 
 
 # tensors whose elements are not what they mean
