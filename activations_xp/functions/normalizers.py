@@ -155,7 +155,7 @@ def normalize(
     Notes
     -----
     No power of an element overflows or underflows. A slice of zeros remains 0 and has the
-    derivative 1/epsilon; a slice with an infinite element is NaN.
+    derivative 1/epsilon. An infinite element is NaN, and takes the others of its slice to 0.
 
     >>> ax.normalize(np.array([3e30, -1e30], dtype="float32"), order=1.0)
     array([ 0.75, -0.25], dtype=float32)
@@ -350,7 +350,8 @@ def rms_norm(
 
     Notes
     -----
-    No square overflows or underflows. A slice with an infinite element is NaN.
+    No square overflows or underflows. An infinite element is NaN, and takes the others of its
+    slice to 0.
 
     >>> ax.rms_norm(np.array([3e30, -3e30], dtype="float32"))
     array([ 1., -1.], dtype=float32)
@@ -431,6 +432,7 @@ def _remove_component(xp: Namespace, g: Any, y: Any, axis: Axes, count: Any) -> 
 
 
 def _max_abs(xp: Namespace, x: Array, axis: Axes, least: float) -> Any:
-    """Return the largest magnitude of x, or `least` if that is more but finite, or 1 for 0."""
+    """Return the largest magnitude of x or `least`, if that is finite; 1 in place of 0 and inf."""
     largest = xp.max(xp.abs(x), axis=axis, keepdims=True)
-    return one_where_zero(xp, xp.maximum(largest, least if least < inf else 0.0))
+    largest = xp.maximum(largest, least if least < inf else 0.0)
+    return xp.where((largest == 0) | (largest == inf), 1.0, largest)
