@@ -289,8 +289,7 @@ def assign(function: str, argument: str, target: Any, value: Any) -> Any:
     if target.shape != value.shape:
         fail(ValueError, f"of shape {tuple(value.shape)}", str(tuple(target.shape)))
     try:
-        with np.errstate(all="ignore"):  # a number may be beyond the target's dtype
-            target[...] = value
+        backend.write(target, value)
     except (TypeError, ValueError) as error:  # an immutable or read-only array
         raise type(error)(
             f"{function}: {argument} needs an array that can be written to: {error}"

@@ -64,6 +64,10 @@ class Backend(ABC):
         """Return whether the kernel of a random function draws its numbers itself."""
         return False
 
+    def write(self, target: Any, value: Any) -> None:
+        """Write an array to another one of this library and of its shape."""
+        target[...] = value
+
     def is_tracing(self) -> bool:
         """Return whether a compiler that guards on Python objects is tracing the caller."""
         return False

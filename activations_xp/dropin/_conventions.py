@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
 import warnings
@@ -11,7 +12,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from .._dispatch import assign, backend_of, find_backend, is_floating
-from .._typing import A
+from .._typing import NUMBER, A
 from ..numerics.arrays import is_concrete
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -77,6 +78,30 @@ def in_one_library(*values: Any) -> tuple[Any, ...]:
         return values
     backend = backend_of(others[0])
     return tuple(backend.xp.asarray(v) if isinstance(v, np.ndarray) else v for v in values)
+
+
+def promoted(x: Any, *others: Any) -> tuple[Any, ...]:
+    """Return the values in one library, x and floating arrays in the dtype that they promote to.
+
+    x has the shape that it broadcasts to with them.
+    """
+    if not any(hasattr(value, "dtype") for value in others):
+        return x, *others
+    values = in_one_library(x, *others)
+    first, arrays = values[0], [value for value in values[1:] if is_floating(value)]
+    if not arrays or not (is_floating(first) or isinstance(first, NUMBER)):
+        return values
+    xp = backend_of(arrays[0]).xp
+    if isinstance(first, NUMBER):
+        first = xp.asarray(first, dtype=arrays[0].dtype)
+    dtype = xp.result_type(first, *arrays)
+    with contextlib.suppress(ValueError):  # of which the function says more
+        shape = np.broadcast_shapes(*(tuple(value.shape) for value in (first, *arrays)))
+        first = first if shape == tuple(first.shape) else xp.broadcast_to(first, shape)
+    return tuple(
+        xp.astype(value, dtype) if is_floating(value) and value.dtype != dtype else value
+        for value in (first, *values[1:])
+    )
 
 
 def takes_keras_arrays(function: F) -> F:

@@ -15,11 +15,11 @@ from typing import Any, Literal, overload
 import numpy as np
 
 from .. import functions as ax
-from .._dispatch import backend_of, find_backend
+from .._dispatch import backend_of, find_backend, is_floating
 from .._parameters import ArrayOrNumber, Axes, Mask
 from .._typing import A
-from ..numerics.arrays import arange
-from ._conventions import in_one_library, reraise_as, result_dtype, warn_caller
+from ..numerics.arrays import arange, one_where_zero
+from ._conventions import in_one_library, promoted, reraise_as, result_dtype, warn_caller
 
 __all__ = [
     "celu",
@@ -63,7 +63,7 @@ class BadValueError(ValueError, AssertionError):
 
 def celu(x: A, alpha: ArrayOrNumber = 1.0) -> A:
     """Return x where it is positive, and alpha*(exp(x/alpha) - 1) elsewhere."""
-    return ax.celu(*in_one_library(x, alpha))  # type: ignore[no-any-return]
+    return ax.celu(*promoted(x, alpha))  # type: ignore[no-any-return]
 
 
 def dot_product_attention(
@@ -146,7 +146,7 @@ def _scores(xp: Any, query: Any, key: Any, scale: float | None, bias: Any, masks
 
 def elu(x: A, alpha: ArrayOrNumber = 1.0) -> A:
     """Return x where it is positive, and alpha*(exp(x) - 1) elsewhere."""
-    return ax.elu(*in_one_library(x, alpha))  # type: ignore[no-any-return]
+    return ax.elu(*promoted(x, alpha))  # type: ignore[no-any-return]
 
 
 def gelu(x: A, approximate: bool = True) -> A:
@@ -178,17 +178,20 @@ hard_swish = hard_silu
 
 def hard_tanh(x: A) -> A:
     """Return x clipped to [-1, 1]."""
+    backend = find_backend(x)
+    if backend is not None and backend.isdtype(x, ("integral",)):
+        return ax.hard_tanh.impl(backend.xp, x, -1, 1)  # type: ignore[no-any-return]
     return ax.hard_tanh(x)
 
 
 def identity(x: A) -> A:
     """Return x itself."""
-    return ax.identity(x)
+    return ax.identity(x) if find_backend(x) is None else x
 
 
 def leaky_relu(x: A, negative_slope: ArrayOrNumber = 0.01) -> A:
     """Return x where it is positive, and negative_slope*x elsewhere."""
-    return ax.leaky_relu(*in_one_library(x, negative_slope))  # type: ignore[no-any-return]
+    return ax.leaky_relu(*promoted(x, negative_slope))  # type: ignore[no-any-return]
 
 
 def log1mexp(x: A) -> A:
@@ -203,13 +206,13 @@ def log_sigmoid(x: A) -> A:
 
 def log_softmax(x: A, axis: Axes = -1, where: Mask | None = None) -> A:
     """Return log(softmax(x)) along `axis`."""
-    x, where = in_one_library(x, where)
+    x, where = in_one_library(x, _mask(where))
     return ax.log_softmax(x, axis, where)
 
 
 def logmeanexp(x: A, axis: Axes = None, where: Mask | None = None, keepdims: bool = False) -> A:
     """Return log(mean(exp(x))) along `axis`."""
-    x, where = in_one_library(x, where)
+    x, where = in_one_library(x, _mask(where))
     return ax.logmeanexp(x, axis=axis, where=where, keepdims=keepdims)
 
 
@@ -241,7 +244,7 @@ def logsumexp(
     where: Mask | None = None,
 ) -> Any:
     """Return log(sum(b*exp(a))) along `axis`, and its sign if `return_sign`."""
-    a, b, where = in_one_library(a, b, where)
+    a, b, where = promoted(a, b, _mask(where))
     return ax.logsumexp(a, axis, b, keepdims, return_sign, where)
 
 
@@ -309,7 +312,7 @@ def soft_sign(x: A) -> A:
 
 def softmax(x: A, axis: Axes = -1, where: Mask | None = None) -> A:
     """Return exp(x)/sum(exp(x)) along `axis`."""
-    x, where = in_one_library(x, where)
+    x, where = in_one_library(x, _mask(where))
     return ax.softmax(x, axis, where)
 
 
@@ -333,7 +336,7 @@ def squareplus(x: A, b: ArrayOrNumber = 4) -> A:
 
     JAX's is 0 for x far below 0 and overflows for x far from it; this one does neither.
     """
-    return ax.squareplus(*in_one_library(x, b))  # type: ignore[no-any-return]
+    return ax.squareplus(*promoted(x, b))  # type: ignore[no-any-return]
 
 
 def standardize(
@@ -349,12 +352,37 @@ def standardize(
     """Return (x - mean)/sqrt(variance + epsilon) along `axis`.
 
     There are two passes whatever `algorithm` is, because "fast" loses the digits of an x far from
-    0. An element that `where` leaves out is 0, where JAX gives it a score.
+    0. An element that `where` leaves out has a score, too.
     """
     if algorithm not in ("fast", "stable"):
         raise ValueError(f"standardize: algorithm must be 'fast' or 'stable', got {algorithm!r}")
-    x, mean, variance, where = in_one_library(x, mean, variance, where)
-    return ax.standardize(x, axis, mean, variance, epsilon, where)
+    x, mean, variance, where = promoted(x, mean, variance, _mask(where))
+    if where is not None and (mean is None or variance is None):
+        mean, variance = _moments(x, axis, mean, variance, where)
+    return ax.standardize(x, axis, mean, variance, epsilon)
+
+
+def _mask(where: Any) -> Any:
+    return None if where is True else where
+
+
+def _moments(x: Any, axis: Any, mean: Any, variance: Any, where: Any) -> tuple[Any, Any]:
+    """Return mean and variance of the elements in `where`, or those that are given."""
+    xp = backend_of(x).xp
+    wide = xp.astype(x, xp.float32) if is_floating(x) and xp.finfo(x.dtype).bits < 32 else x
+    where = xp.broadcast_to(where, x.shape)
+    count = xp.sum(xp.astype(where, ax.identity(wide).dtype), axis=axis, keepdims=True)
+
+    def mean_of(values: Any) -> Any:
+        total = xp.sum(xp.where(where, values, 0.0), axis=axis, keepdims=True)
+        return total / one_where_zero(xp, count)
+
+    if mean is None:
+        mean = mean_of(wide)
+        mean = mean + mean_of(wide - mean)  # without the rounding error of the first pass
+    if variance is None:
+        variance = mean_of((wide - mean) * (wide - mean))
+    return mean, variance
 
 
 def tanh(x: A, /) -> A:

@@ -23,6 +23,7 @@ from typing import Any, Literal, TypeAlias
 from .. import functions as ax
 from .._dispatch import assign, backend_of, find_backend, is_floating
 from .._errors import describe_value
+from .._parameters import COMPLEX
 from .._torch_masks import causal_variant, mask_and_bias, mask_kwargs
 from .._typing import NUMBER, A
 from ..functions.attention.blockwise import broadcast_shapes
@@ -564,7 +565,8 @@ def _channel_norm(
         )
     y = ax.layer_norm(x, axes, weight, bias, eps)
     if mean is not None or variance is not None:
-        z = wide.detach() if hasattr(wide, "detach") else wide
+        z = wide if xp.isdtype(x.dtype, ("real floating", *COMPLEX)) else xp.astype(x, y.dtype)
+        z = z.detach() if hasattr(z, "detach") else z
         now = xp.sum(z, axis=axes, keepdims=True) / count
         square = (z - now) * (z - now)
         variances = xp.sum(square, axis=axes, keepdims=True) / max(count - 1, 1)
@@ -916,13 +918,13 @@ def _with_integers(function: Any) -> Any:
     def call(x: Any, *numbers: Any) -> Any:
         if not (_is_integral(x) and all(isinstance(n, NUMBER) for n in numbers)):
             return function(x, *numbers)
-        bounds = tuple(map(int, numbers))
         xp = backend_of(x).xp
-        if min(bounds) < 0 and xp.iinfo(x.dtype).min == 0:
-            raise BadValueError(
-                f"{function.__name__}: {numbers} has a negative number for the unsigned {x.dtype}"
-            )
-        return function.impl(xp, x, *bounds)
+        info = xp.iinfo(x.dtype)
+        for value in numbers:
+            if not info.min <= value <= info.max:
+                wanted = f"numbers that {x.dtype} holds, {info.min} to {info.max}"
+                raise BadValueError(f"{function.__name__}: takes {wanted}, got {value!r}")
+        return function.impl(xp, x, *map(int, numbers))
 
     return call
 

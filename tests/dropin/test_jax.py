@@ -103,10 +103,55 @@ def test_mask(name):
     mask = ROWS > 0
     given = {"axis": -1, "where": jnp.asarray(mask)}
     ours, theirs = JAX.results(name, jnp.asarray(ROWS), given)
-    if name == "standardize":  # JAX returns a score for masked elements, too
-        assert (ours[~mask] == 0).all()
-        theirs = np.where(mask, theirs, 0)
     assert is_close(ours, theirs).all()
+    ours, theirs = JAX.results(name, jnp.asarray(ROWS), {"axis": -1, "where": True})
+    assert is_close(ours, theirs).all()
+
+
+@over("given", [{"mean": 0.5}, {"variance": 2.0}, {"algorithm": "stable", "mean": 0.5}])
+def test_standardize_with_moments_and_a_mask(given):
+    x, mask = jnp.asarray(ROWS), jnp.asarray(ROWS > 0)
+    ours = dropin.standardize(x, where=mask, **given)
+    mean = given.get("mean", jnp.mean(x, -1, keepdims=True, where=mask))
+    variance = jnp.mean((x - mean) ** 2, -1, keepdims=True, where=mask)
+    theirs = (x - mean) / jnp.sqrt(given.get("variance", variance) + 1e-5)
+    assert is_close(np.asarray(ours), np.asarray(theirs)).all()
+
+
+PROMOTED = [
+    ("squareplus", "b", 0.5),
+    ("elu", "alpha", 0.5),
+    ("celu", "alpha", 0.5),
+    ("leaky_relu", "negative_slope", 0.5),
+    ("logsumexp", "b", 0.5),
+    ("standardize", "variance", 0.5),
+]
+
+
+@over(("name", "parameter", "value"), PROMOTED)
+def test_dtypes_are_promoted_as_in_jax(name, parameter, value):
+    wide = jnp.full((1,), value, "float32")
+    numbers = [] if name == "standardize" else [0.5]  # which have no axis
+    for x in (jnp.asarray([0.5, -2.0], "bfloat16"), np.asarray([0.5, -2.0], "float16"), *numbers):
+        ours, theirs = (getattr(m, name)(x, **{parameter: wide}) for m in (dropin, jax.nn))
+        assert ours.dtype == theirs.dtype
+        np.testing.assert_allclose(ours, theirs, rtol=1e-2)  # JAX computes in part in 16 bits
+
+
+@over(("name", "parameter"), [p[:2] for p in PROMOTED[:-1]])
+def test_shapes_are_broadcast_as_in_jax(name, parameter):
+    x, wide = jnp.asarray([0.5, -2.0]), jnp.asarray([[0.5], [1.5], [2.5]])
+    ours, theirs = (getattr(m, name)(x, **{parameter: wide}) for m in (dropin, jax.nn))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+
+
+def test_integers_are_kept_as_in_jax():
+    x = jnp.asarray([-3, 0, 2])
+    for name in ("hard_tanh", "identity", "relu", "relu6"):
+        ours, theirs = (getattr(m, name)(x) for m in (dropin, jax.nn))
+        assert ours.dtype == theirs.dtype
+        np.testing.assert_array_equal(ours, theirs)
+    assert dropin.identity(x > 0).dtype == bool
 
 
 @over("keepdims", [False, True])

@@ -606,3 +606,35 @@ def test_implicit_dim_warns(name, ndim):
     assert caught[0].filename == __file__
     with pytest.warns(UserWarning, match=re.escape(str(caught[0].message))):
         torch.testing.assert_close(got, theirs(name)(x))
+
+
+INFINITE = torch.tensor([[math.inf, 1.0, -2.0], [-math.inf, math.inf, 0.0], [1.0, 2.0, 3.0]])
+
+
+@over("order", [2.0, 1.0, 3.0, 0.5, 0.0, -1.0, math.inf, -math.inf])
+def test_infinite_elements_of_normalize(order):
+    """They are NaN, or infinite, and the others of their row as torch has them."""
+    ours, theirs = (f.normalize(INFINITE, order, -1) for f in (dropin, F))
+    torch.testing.assert_close(ours, theirs, equal_nan=True)
+
+
+def test_infinite_elements_of_rms_norm():
+    ours, theirs = (f.rms_norm(INFINITE, [3], eps=1e-3) for f in (dropin, F))
+    torch.testing.assert_close(ours, theirs, equal_nan=True)
+
+
+@over(("name", "numbers"), [("threshold", (math.inf, 0)), ("hardtanh", (-1.0, 1e30))])
+def test_numbers_that_integers_do_not_hold(name, numbers):
+    x = torch.arange(4)
+    with pytest.raises(RuntimeError):
+        getattr(F, name)(x, *numbers)
+    with pytest.raises(ValueError, match=r"takes numbers that torch.int64 holds, .* got "):
+        getattr(dropin, name)(x, *numbers)
+
+
+def test_running_statistics_of_booleans():
+    x = torch.tensor([[[True, False], [True, True]]])
+    mean = torch.zeros(2)
+    y = dropin.instance_norm(x, mean, momentum=1.0)
+    torch.testing.assert_close(mean, torch.tensor([0.5, 1.0]))
+    torch.testing.assert_close(y, dropin.instance_norm(x.float()))

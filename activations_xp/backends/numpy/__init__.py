@@ -185,6 +185,10 @@ class NumpyBackend(Backend):
     def empty_for(self, rng: Any, dtype: Any) -> Any:
         return np.empty(0, dtype) if isinstance(rng, np.random.Generator) else None
 
+    @np.errstate(all="ignore")  # a number may be beyond the dtype of the target
+    def write(self, target: Any, value: Any) -> None:
+        target[...] = value
+
     def call_with_out(self, out: Any, is_own: bool, call: Callable[..., Any], x: Any) -> Any:
         return call(x, out=out if is_own else None)
 
