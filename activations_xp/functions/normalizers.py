@@ -434,5 +434,8 @@ def _remove_component(xp: Namespace, g: Any, y: Any, axis: Axes, count: Any) -> 
 def _max_abs(xp: Namespace, x: Array, axis: Axes, least: float) -> Any:
     """Return the largest magnitude of x or `least`, if that is finite; 1 in place of 0 and inf."""
     largest = xp.max(xp.abs(x), axis=axis, keepdims=True)
-    largest = xp.maximum(largest, least if least < inf else 0.0)
-    return xp.where((largest == 0) | (largest == inf), 1.0, largest)
+    least = least if least < inf else 0.0
+    largest = xp.maximum(largest, least)
+    if least < 2.0**-126:  # which may be 0 in float32
+        largest = one_where_zero(xp, largest)
+    return xp.where(largest == inf, 1.0, largest)
