@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import sys
 import warnings
 from collections.abc import Callable
@@ -104,25 +105,39 @@ def promoted(x: Any, *others: Any) -> tuple[Any, ...]:
     )
 
 
+def along_axis(function: Any, x: Any, axis: Any, **kwargs: Any) -> Any:
+    """Return the function of x along an axis, of which an array without dimensions has one here."""
+    if find_backend(x) is None or x.ndim or axis not in (0, -1):
+        return function(x, axis=axis, **kwargs)
+    xp = backend_of(x).xp
+    return xp.reshape(function(xp.reshape(x, (1,)), axis=axis, **kwargs), ())
+
+
 def takes_keras_arrays(function: F) -> F:
     """Let a function take what Keras does: lists, its variables, and its symbolic tensors."""
+    names = list(inspect.signature(function).parameters)
+    operands = [name for name in names if name in ("x", "x1", "x2", "inputs")]
 
     @functools.wraps(function)
-    def wrapper(x: Any, *args: Any, **kwargs: Any) -> Any:
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
         keras: Any = sys.modules.get("keras")
-        if keras is None or not hasattr(keras, "ops"):  # which was not imported to its end
-            return function(x, *args, **kwargs)
+        given = {**dict(zip(names, args, strict=False)), **kwargs}
+        is_complete = len(given) == len(args) + len(kwargs) and operands[0] in given
+        # Keras may not have been imported, or not to its end
+        if not is_complete or keras is None or not hasattr(keras, "ops"):
+            return function(*args, **kwargs)
+        x = given[operands[0]]
         if isinstance(x, keras.KerasTensor):
             operation = keras.Operation(name=function.__name__)
-            operation.call = lambda x: wrapper(x, *args, **kwargs)
+            operation.call = lambda x: wrapper(**{**given, operands[0]: x})
             return operation(x)
-        values = (x, *args, *kwargs.values())
-        values = tuple(v.value if isinstance(v, keras.Variable) else v for v in values)
-        if isinstance(x, (list, tuple)):
-            values = (keras.ops.convert_to_tensor(x), *values[1:])
-        values = in_one_library(*values)
-        n = 1 + len(args)
-        return function(*values[:n], **dict(zip(kwargs, values[n:], strict=True)))
+        for name, value in given.items():
+            if isinstance(value, keras.Variable):
+                given[name] = value.value
+            elif name in operands and isinstance(value, (list, tuple)):
+                given[name] = keras.ops.convert_to_tensor(value)
+        values = in_one_library(*given.values())
+        return function(**dict(zip(given, values, strict=True)))
 
     return cast(F, wrapper)
 

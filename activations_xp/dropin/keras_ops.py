@@ -6,13 +6,16 @@ Most are those of ``keras.activations``, but `gelu` and `relu` differ. Where Ker
 
 from __future__ import annotations
 
+from operator import index
 from typing import Any, Literal
+
+from numpy.exceptions import AxisError
 
 from .. import functions as ax
 from .._dispatch import backend_of
 from .._parameters import Axes, BroadcastsWithOrNumber, ChannelArray
 from .._typing import A
-from ._conventions import result_dtype, takes_keras_arrays
+from ._conventions import along_axis, result_dtype, takes_keras_arrays
 from .keras import (
     celu,
     elu,
@@ -164,6 +167,7 @@ def layer_normalization(
     return ax.layer_norm(x, axis, gamma, beta, EPSILON if epsilon is None else epsilon)
 
 
+@takes_keras_arrays
 def logaddexp(x1: A, x2: BroadcastsWithOrNumber) -> A:
     """Return log(exp(x1) + exp(x2))."""
     return ax.logaddexp(x1, x2)
@@ -172,9 +176,11 @@ def logaddexp(x1: A, x2: BroadcastsWithOrNumber) -> A:
 @takes_keras_arrays
 def logsumexp(x: A, axis: Axes = None, keepdims: bool = False) -> A:
     """Return log(sum(exp(x))) along `axis`."""
-    return ax.logsumexp(x, axis, keepdims=keepdims)
+    keepdims = keepdims and getattr(x, "ndim", 1) > 0  # as of an array without dimensions
+    return along_axis(ax.logsumexp, x, axis, keepdims=keepdims)  # type: ignore[no-any-return]
 
 
+@takes_keras_arrays
 def multi_hot(
     inputs: A,
     num_classes: int | None = None,
@@ -190,6 +196,9 @@ def multi_hot(
         raise ValueError("multi_hot: num_classes must be given")
     label_axis = 1 if getattr(inputs, "ndim", 1) > 1 else 0
     y = _cast_dense(ax.multi_hot(inputs, num_classes, label_axis), dtype, sparse)
+    if not -y.ndim <= index(axis) < y.ndim:
+        got = f"{axis} is out of range for a result with {y.ndim} dimensions"
+        raise AxisError(f"multi_hot: axis {got}")
     return backend_of(y).xp.moveaxis(y, label_axis, axis)  # type: ignore[no-any-return]
 
 

@@ -206,6 +206,10 @@ def _promoted(a: Any, b: Any) -> tuple[Any, Any]:
         return xp.astype(value, xp.asarray(0.0).dtype) if is_integral else value
 
     a = asarray("a", a)
+    if isinstance(a, np.ndarray):
+        a = a.astype(a.dtype.newbyteorder("="), copy=False)
+    if type(b) is complex and isinstance(a, np.ndarray):  # it has no precision of its own
+        b = np.asarray(b, np.result_type(a.dtype, b))
     if b is not None and type(b) not in NUMBER:
         b = asarray("b", b)
         if is_foreign(a) != is_foreign(b):

@@ -297,3 +297,35 @@ def test_arrays_of_numpy_beside_tensors():
         *map(keras.ops.convert_to_numpy, (scaled, keras.ops.rms_normalization(x, slopes))),
         rtol=1e-5,
     )
+
+
+def test_lists_and_keywords():
+    """Lists become arrays of Keras, wherever Keras takes arrays."""
+    ops, theirs = activations_xp.dropin.keras_ops, keras.ops
+    for ours, expected in [
+        (ops.multi_hot([1, 2], num_classes=4), theirs.multi_hot([1, 2], num_classes=4)),
+        (ops.multi_hot(inputs=[1, 2], num_classes=4), theirs.multi_hot([1, 2], num_classes=4)),
+        (ops.logaddexp([1.0, 2.0], x2=[0.0, 1.0]), theirs.logaddexp([1.0, 2.0], [0.0, 1.0])),
+    ]:
+        assert type(ours) is type(expected)
+        np.testing.assert_allclose(
+            keras.ops.convert_to_numpy(ours), keras.ops.convert_to_numpy(expected), rtol=1e-6
+        )
+
+
+@over(("name", "expected"), [("softmax", 1.0), ("log_softmax", 0.0), ("logsumexp", 0.5)])
+def test_axis_of_an_array_without_dimensions(name, expected):
+    """There is one, as in Keras on NumPy and PyTorch."""
+    x = keras.ops.convert_to_tensor(0.5)
+    for axis in (0, -1):
+        y = getattr(activations_xp.dropin.keras_ops, name)(x, axis=axis)
+        assert tuple(y.shape) == ()
+        assert float(y) == expected
+        if keras.backend.backend() != "jax":
+            assert float(getattr(keras.ops, name)(x, axis=axis)) == expected
+
+
+def test_axis_of_multi_hot_is_checked():
+    x = keras.ops.convert_to_tensor([1, 2])
+    with pytest.raises(ValueError, match=r"^multi_hot: axis 2 is out of range"):
+        activations_xp.dropin.keras_ops.multi_hot(x, 4, axis=2)

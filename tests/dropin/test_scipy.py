@@ -426,3 +426,18 @@ def test_logsumexp_with_weights_and_signs(axis, backend, standard_dtype):
     for y, known in zip(map(backend.asnumpy, got), expected, strict=True):
         assert (y.dtype, y.shape) == (known.dtype, known.shape)
         np.testing.assert_allclose(y, known, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.once
+def test_precision_of_numbers_and_byte_orders():
+    """A complex number has no precision of its own, and results are in the native byte order."""
+    for x, b in [
+        (np.ones(3, "f4"), 1 + 1j),
+        (np.ones(3, "f8"), 1 + 1j),
+        (np.ones(3, "c8"), 2.0),
+        (np.ones(3, ">f4"), None),
+        (np.ones(3, ">f8"), [1.0, 2.0, 3.0]),
+    ]:
+        ours, expected = (m.logsumexp(x, b=b) for m in (dropin, theirs))
+        assert ours.dtype == expected.dtype
+        np.testing.assert_allclose(ours, expected, rtol=1e-6)
