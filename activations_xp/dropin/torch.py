@@ -921,7 +921,7 @@ def _with_integers(function: Any) -> Any:
         xp = backend_of(x).xp
         info = xp.iinfo(x.dtype)
         for value in numbers:
-            if not info.min <= value <= info.max:
+            if not info.min - 1 < value < info.max + 1:  # truncated, they fit
                 wanted = f"numbers that {x.dtype} holds, {info.min} to {info.max}"
                 raise BadValueError(f"{function.__name__}: takes {wanted}, got {value!r}")
         return function.impl(xp, x, *map(int, numbers))
