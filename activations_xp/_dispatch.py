@@ -108,6 +108,9 @@ _LOADERS: dict[str, Callable[[], Backend]] = {"numpy": _numpy, "torch": _torch, 
 
 _BY_TYPE: dict[type, Backend] = {}
 
+written_by_kernels: set[type] = set()
+"""The types of arrays that were seen and that kernels write to themselves."""
+
 
 def register(name: str, load: Callable[[], Backend]) -> None:
     """Add the backend of a library, which is loaded once the module `name` is imported."""
@@ -173,6 +176,8 @@ def resolve(
         got = f"{describe_value(x)}{array_hint(definition.first, x)}"
         raise TypeError(f"{definition.name}: {definition.first} must be an array, got {got}")
     kernel = backend.bind(definition, level, type(x))
+    if backend.writes_out and not is_number:
+        written_by_kernels.add(type(x))
     if not backend.is_tracing():
         kernels[type(x)] = kernel
     return kernel
@@ -256,10 +261,10 @@ def call_with_out(
     """Return `out`, to which the kernel's result has been written."""
     backend = _numpy() if isinstance(x, (*NUMBER, complex)) else backend_of(x)
 
-    def call(x: Any, **options: Any) -> Any:
-        return kernel(x, types, *parameters, **options)
-
-    value = backend.call_with_out(out, find_backend(out) is backend, call, x)
+    if backend.writes_out and find_backend(out) is backend:
+        value = kernel(x, types, *parameters, out=out)
+    else:
+        value = kernel(backend.keep(x, out), types, *parameters)
     return out if value is out else assign(function, "out", out, value)
 
 

@@ -7,7 +7,6 @@ library that follows the array API standard needs none.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import Any
 
 from .._definition import Definition
@@ -19,8 +18,11 @@ class Backend(ABC):
 
     name : of the library
     xp : its functions under the names of the array API standard
+    writes_out : whether kernels take `out`, an array of this library, and return it if they could
+        write the result to it, or else another array
     """
 
+    writes_out = False
     name: str
     xp: Namespace
 
@@ -72,9 +74,6 @@ class Backend(ABC):
         """Return whether a compiler that guards on Python objects is tracing the caller."""
         return False
 
-    def call_with_out(self, out: Any, is_own: bool, call: Callable[..., Any], x: Any) -> Any:
-        """Return ``call(x)``, or write it to `out`, which ``is_own`` says is of this library.
-
-        The caller assigns the result to `out` if it is another array.
-        """
-        return call(x)
+    def keep(self, x: Any, out: Any) -> Any:
+        """Return x, or a copy of it if it must stay as it is while the result is written to it."""
+        return x

@@ -98,13 +98,20 @@ def compute_and_result_dtypes(
 
 def exceed(values: tuple[Any, ...], largest: float) -> bool:
     """Return whether a finite number among the parameters is larger than that."""
-    return any(isinstance(v, float) and largest < abs(v) < inf for v in tree_leaves(values))
+    return any(largest < abs(v) < inf for v in _numbers(values))
 
 
 def _leave_float32(values: tuple[Any, ...]) -> bool:
     """Return whether a number among the parameters, or its reciprocal, is beyond float32."""
-    numbers = [abs(v) for v in tree_leaves(values) if isinstance(v, float) and v and abs(v) < inf]
-    return any(not 1 / FLOAT32_MAX <= number <= FLOAT32_MAX for number in numbers)
+    least = 1 / FLOAT32_MAX
+    return any(v and not least <= abs(v) <= FLOAT32_MAX and abs(v) < inf for v in _numbers(values))
+
+
+def _numbers(values: tuple[Any, ...]) -> list[float]:
+    """Return the numbers among the parameters, those in tuples included."""
+    numbers = [v for v in values if type(v) is float]
+    tuples = [v for v in values if type(v) is tuple]
+    return numbers + _numbers(sum(tuples, ())) if tuples else numbers
 
 
 def cached_kernel(
@@ -112,15 +119,17 @@ def cached_kernel(
     make: Callable[[Any, tuple[Any, ...]], tuple[Callable[..., Any], bool]],
     is_tracing: Callable[[], bool] | None = None,
     explain: Callable[[Definition, Any, tuple[Any, ...], Exception], Exception] | None = None,
+    write: Callable[[Callable[..., Any], Any, Any], Any] | None = None,
 ) -> Kernel:
     """Return a kernel that checks and prepares once for each dtype and set of parameters.
 
     Parameters
     ----------
     make : ``make(x, parameters)`` checks them, and returns a function of x alone and whether it is
-        right for all such x, which it is not if it holds an array. The function may accept `out`.
+        right for all such x, which it is not if it holds an array
     is_tracing : whether a compiler is tracing the kernel; nothing is remembered then
     explain : ``explain(definition, x, parameters, error)`` returns the error to raise for another
+    write : ``write(function, x, out)`` returns the result of a function, written to `out` if it can
     """
     cache: dict[Any, Callable[..., Any]] = {}
     by_ndim = any(spec.depends_on_ndim for spec in definition.parameters.values())
@@ -141,9 +150,11 @@ def cached_kernel(
                     if len(cache) >= MAX_CACHED_KERNELS:
                         cache.clear()
                     cache[key] = run
-            return run(x) if out is None else run(x, out)
+            return run(x) if out is None or write is None else write(run, x, out)
         except Exception as error:
-            explained = error if explain is None else explain(definition, x, parameters, error)
+            if explain is None:
+                raise
+            explained = explain(definition, x, parameters, error)
             if explained is error:
                 raise
             raise explained from error

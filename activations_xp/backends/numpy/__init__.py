@@ -114,6 +114,9 @@ PLAIN = (np.ndarray, np.memmap, np.recarray)
 SHORT_SUM = 8
 """As many numbers may be added one after the other: four units in the last place may be lost."""
 
+SMALL = 2**12
+"""An array of as many elements is copied faster than it is seen not to overlap another."""
+
 BIT_PATTERNS = 2**16
 """The number of values of a 16-bit dtype."""
 
@@ -136,6 +139,7 @@ class NumpyBackend(Backend):
 
     name = "numpy"
     xp: Namespace = _xp
+    writes_out = True
 
     def owns(self, x: Any) -> bool:
         return type(x) in PLAIN or isinstance(x, np.generic)
@@ -173,7 +177,7 @@ class NumpyBackend(Backend):
                 run = _table_kernel(run, result.newbyteorder("="))
             return run, is_constant
 
-        return generic.cached_kernel(definition, make)
+        return generic.cached_kernel(definition, make, write=_write)
 
     def uniform(self, shape: tuple[int, ...], like: Any, rng: Any) -> Any:
         rng = np.random.default_rng() if rng is None else rng
@@ -189,11 +193,21 @@ class NumpyBackend(Backend):
     def write(self, target: Any, value: Any) -> None:
         target[...] = value
 
-    def call_with_out(self, out: Any, is_own: bool, call: Callable[..., Any], x: Any) -> Any:
-        return call(x, out=out if is_own else None)
-
 
 BACKEND = NumpyBackend()
+
+
+def _write(run: Callable[..., Any], x: Any, out: Any) -> Any:
+    """Return ``run(x, out)``; that of a small array is copied, for that costs less than to ask."""
+    if x.size > SMALL:
+        return run(x, out)
+    y = run(x)
+    if type(y) is not np.ndarray or y.dtype != out.dtype or y.shape != out.shape:
+        return y
+    if not out.flags.writeable:
+        return y
+    out[...] = y
+    return out
 
 
 def _on_scalars(kernel: Kernel) -> Kernel:

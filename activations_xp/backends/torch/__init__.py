@@ -109,9 +109,8 @@ class TorchBackend(Backend):
             return False
         return native.samples and (native.is_mapped or not is_mapping())
 
-    def call_with_out(self, out: Any, is_own: bool, call: Callable[..., Any], x: Any) -> Any:
-        # autograd differentiates at x, which must stay as it is
-        return call(x.clone() if out is x and x.requires_grad else x)
+    def keep(self, x: Any, out: Any) -> Any:
+        return x.clone() if out is x and x.requires_grad else x  # autograd differentiates at x
 
 
 BACKEND = TorchBackend()
