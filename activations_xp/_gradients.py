@@ -8,6 +8,7 @@ from typing import Any
 
 from ._definition import Definition
 from ._errors import check_shape
+from ._parameters import COMPLEX
 from ._typing import NUMBER, Namespace
 from .numerics.arrays import shape_along, unbroadcast, zeros_like
 
@@ -63,7 +64,8 @@ def _as_arrays(xp: Namespace, g: Any, x: Any) -> Any:
     if not isinstance(g, NUMBER):
         return g
     nothing = x[(slice(0, 0),) * x.ndim]
-    return g + zeros_like(xp, xp.sum(nothing, axis=tuple(range(x.ndim))))
+    zero = xp.sum(nothing, axis=tuple(range(x.ndim)))
+    return g + zeros_like(xp, xp.real(zero) if xp.isdtype(x.dtype, COMPLEX) else zero)
 
 
 def derivative(definition: Definition, xp: Namespace, x: Any, values: tuple[Any, ...]) -> Any:

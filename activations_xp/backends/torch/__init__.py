@@ -66,10 +66,11 @@ class TorchBackend(Backend):
                 return _with_native(call, operation, run), is_constant
             if kernel is None or not is_constant:
                 return run, is_constant
-            forward = kernel.kernel
+            forward, least = kernel.kernel, kernel.least
 
             def run_native(x: Any) -> Any:
-                if x.requires_grad or forward_ad._current_level >= 0:
+                is_differentiated = x.requires_grad and (not least or x.numel() >= least)
+                if is_differentiated or forward_ad._current_level >= 0:
                     return call.differentiable(x)
                 return forward(x)
 

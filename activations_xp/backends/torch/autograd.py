@@ -75,9 +75,8 @@ class Call:
     def vjp(self, needed: Sequence[bool], g: Any, x: Any, *arrays: Any) -> list[Any]:
         """Return the gradients of the tensors, or None where none is needed."""
         found: dict[str, Any] = {}
-        native = self.native
-        if native is not None and native.vjp is not None and not torch.is_grad_enabled():
-            found[self.definition.first] = native.vjp(g, x)
+        if self.native is not None and not torch.is_grad_enabled():
+            found[self.definition.first] = self.native.vjp(g, x)
         wrt = [n for n, need in zip(self.names, needed, strict=True) if need and n not in found]
         if wrt:
             found |= self._evaluate(x, arrays, partial(gradients, wrt=wrt), g)

@@ -14,14 +14,15 @@ from .namespace import is_concrete
 
 
 class ForwardOnly(NamedTuple):
-    """A kernel with accurate values but inaccurate gradients, which are given by ours.
+    """A kernel with accurate values, whose gradient torch would compute inaccurately or slowly.
 
-    Where its own first gradient is accurate, ``vjp(g, x)`` is that of the plain backward pass; a
-    gradient that will be differentiated again is ours.
+    ``vjp(g, x)`` is that of the plain backward pass; a gradient that will be differentiated again
+    is ours. Of fewer than `least` elements torch's own graph is taken, which is faster there.
     """
 
     kernel: Callable[[Any], Any]
-    vjp: Callable[[Any, Any], Any] | None = None
+    vjp: Callable[[Any, Any], Any]
+    least: int = 0
 
 
 class ShortRows(NamedTuple):
@@ -77,7 +78,29 @@ _ndtri, _erf = _in_32_bits(torch.special.ndtri), _in_32_bits(torch.erf)
 
 
 def _log_sigmoid(x: Any) -> Any:
-    return -F.softplus(-x, threshold=40)  # F.logsigmoid keeps another array, and not the layout
+    """Return F.logsigmoid, which keeps another array, and not the layout."""
+    if (x.requires_grad and torch.is_grad_enabled()) or not is_concrete(x):
+        return -F.softplus(-x, threshold=40)
+    y = torch.neg(x)
+    return torch.ops.aten.softplus.out(y, 1, 40, out=y).neg_()
+
+
+def _log_sigmoid_vjp(g: Any, x: Any) -> Any:
+    kernel, dx = torch.ops.aten.softplus_backward, torch.neg(x)
+    if not (is_concrete(g) and is_concrete(x)):
+        return kernel(g, dx, 1.0, 40.0)
+    return kernel.grad_input(g, dx, 1.0, 40.0, grad_input=dx)
+
+
+def _tanh_gelu_vjp(g: Any, x: Any) -> Any:
+    """Return torch's gradient, which is NaN where the cube overflows, at numbers up to 10.
+
+    There, and from there on, the derivative is 0 or 1.
+    """
+    kernel, dx = torch.ops.aten.gelu_backward, x.clamp(-10.0, 10.0)
+    if not (is_concrete(g) and is_concrete(x)):
+        return kernel(g, dx, approximate="tanh")
+    return kernel.grad_input(g, dx, approximate="tanh", grad_input=dx)
 
 
 def _softsign_vjp(g: Any, x: Any) -> Any:
@@ -196,7 +219,7 @@ NATIVE: dict[str, Native] = {
     "soft_shrink": Native(_symmetric(F.softshrink)),
     "hard_shrink": Native(_symmetric(F.hardshrink)),
     "threshold": Native(lambda least, value: partial(F.threshold, threshold=least, value=value)),
-    "log_sigmoid": Native(lambda: _log_sigmoid),
+    "log_sigmoid": Native(lambda: ForwardOnly(_log_sigmoid, _log_sigmoid_vjp, 2**19)),
     # its gradient's is NaN where the square overflows
     "mish": Native(lambda: ForwardOnly(F.mish, torch.ops.aten.mish_backward)),
     # it keeps two arrays
@@ -235,8 +258,7 @@ NATIVE: dict[str, Native] = {
         lambda approximate: (
             None
             if approximate == "sigmoid"
-            # its gradient is NaN where the cube overflows
-            else ForwardOnly(partial(F.gelu, approximate="tanh"))
+            else ForwardOnly(partial(F.gelu, approximate="tanh"), _tanh_gelu_vjp)
             if approximate in ("tanh", True)
             # and here that of the gradient is, where the square does
             else ForwardOnly(F.gelu, torch.ops.aten.gelu_backward)
