@@ -92,15 +92,15 @@ def _log_sigmoid_vjp(g: Any, x: Any) -> Any:
     return kernel.grad_input(g, dx, 1.0, 40.0, grad_input=dx)
 
 
-def _tanh_gelu_vjp(g: Any, x: Any) -> Any:
-    """Return torch's gradient, which is NaN where the cube overflows, at numbers up to 10.
+def _gelu_vjp(approximate: str, g: Any, x: Any) -> Any:
+    """Return torch's gradient, which is NaN where a power overflows, at numbers up to 10.
 
-    There, and from there on, the derivative is 0 or 1.
+    There, and from there on, the derivative of an approximation is 0 or 1.
     """
     kernel, dx = torch.ops.aten.gelu_backward, x.clamp(-10.0, 10.0)
     if not (is_concrete(g) and is_concrete(x)):
-        return kernel(g, dx, approximate="tanh")
-    return kernel.grad_input(g, dx, approximate="tanh", grad_input=dx)
+        return kernel(g, dx, approximate=approximate)
+    return kernel.grad_input(g, dx, approximate=approximate, grad_input=dx)
 
 
 def _softsign_vjp(g: Any, x: Any) -> Any:
@@ -258,7 +258,7 @@ NATIVE: dict[str, Native] = {
         lambda approximate: (
             None
             if approximate == "sigmoid"
-            else ForwardOnly(partial(F.gelu, approximate="tanh"), _tanh_gelu_vjp)
+            else ForwardOnly(partial(F.gelu, approximate="tanh"), partial(_gelu_vjp, "tanh"))
             if approximate in ("tanh", True)
             # and here that of the gradient is, where the square does
             else ForwardOnly(F.gelu, torch.ops.aten.gelu_backward)
