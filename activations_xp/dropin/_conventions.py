@@ -105,12 +105,15 @@ def promoted(x: Any, *others: Any) -> tuple[Any, ...]:
     )
 
 
-def along_axis(function: Any, x: Any, axis: Any, **kwargs: Any) -> Any:
-    """Return the function of x along an axis, of which an array without dimensions has one here."""
-    if find_backend(x) is None or x.ndim or axis not in (0, -1):
-        return function(x, axis=axis, **kwargs)
-    xp = backend_of(x).xp
-    return xp.reshape(function(xp.reshape(x, (1,)), axis=axis, **kwargs), ())
+def is_axis_of_scalar(x: Any, axis: Any) -> bool:
+    """Return whether x has no dimensions and `axis` is the one that other libraries let it have."""
+    axes = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
+    return getattr(x, "ndim", 0) == 0 and axes in ((0,), (-1,))
+
+
+def axes_of(x: Any, axis: Any) -> Any:
+    """Return the axes of `activations_xp`, which are none for an array without dimensions."""
+    return () if is_axis_of_scalar(x, axis) else axis
 
 
 def takes_keras_arrays(function: F) -> F:

@@ -15,7 +15,7 @@ from .. import functions as ax
 from .._dispatch import backend_of
 from .._parameters import Axes, BroadcastsWithOrNumber, ChannelArray
 from .._typing import A
-from ._conventions import along_axis, result_dtype, takes_keras_arrays
+from ._conventions import axes_of, result_dtype, takes_keras_arrays
 from .keras import (
     celu,
     elu,
@@ -176,8 +176,7 @@ def logaddexp(x1: A, x2: BroadcastsWithOrNumber) -> A:
 @takes_keras_arrays
 def logsumexp(x: A, axis: Axes = None, keepdims: bool = False) -> A:
     """Return log(sum(exp(x))) along `axis`."""
-    keepdims = keepdims and getattr(x, "ndim", 1) > 0  # as of an array without dimensions
-    return along_axis(ax.logsumexp, x, axis, keepdims=keepdims)  # type: ignore[no-any-return]
+    return ax.logsumexp(x, axes_of(x, axis), keepdims=keepdims)
 
 
 @takes_keras_arrays

@@ -17,6 +17,7 @@ from .._dispatch import backend_of, find_backend
 from .._errors import array_hint, describe_value
 from .._parameters import COMPLEX, REAL
 from .._typing import NUMBER, A
+from ._conventions import axes_of
 from ._ufuncs import as_array, is_foreign, loop_of, ufunc
 
 __all__ = [
@@ -161,10 +162,7 @@ def logsumexp(
 def _along_axis(function: Any, x: Any, axis: Any) -> Any:
     """Return a function of the array that x is or makes, which has an axis 0 if it is a number."""
     x = _floating(function.__name__, x)
-    if x.ndim or axis in (None, ()):
-        return _as_scalar(function(x, axis))
-    xp = backend_of(x).xp
-    return _as_scalar(xp.reshape(function(xp.reshape(x, (1,)), axis), ()))
+    return _as_scalar(function(x, axes_of(x, axis)))
 
 
 def _floating(name: str, x: Any) -> Any:
@@ -174,11 +172,14 @@ def _floating(name: str, x: Any) -> Any:
     x = _plain_array(f"{name}: x", x)
     if x.dtype.kind in "biu":
         return x.astype(loop_of(name, "efd", np.result_type(x.dtype, 0)))
-    return x.astype(x.dtype.newbyteorder("="), copy=False)
+    return x
 
 
 def _plain_array(what: str, x: Any) -> Any:
-    """Return the array that NumPy makes of an argument, but not without its mask or unit."""
+    """Return the array that NumPy makes of an argument, but not without its mask or unit.
+
+    It is in the native byte order.
+    """
     kind = type(x)
     has_unit = issubclass(kind, np.ndarray) and (
         kind.__array_ufunc__ is not np.ndarray.__array_ufunc__
@@ -186,7 +187,8 @@ def _plain_array(what: str, x: Any) -> Any:
     if has_unit or isinstance(x, np.ma.MaskedArray):
         hint = array_hint(what.rpartition(" ")[2], x)
         raise TypeError(f"{what} must be an array, got {describe_value(x)}{hint}")
-    return as_array(what, x)
+    x = as_array(what, x)
+    return x.astype(x.dtype.newbyteorder("="), copy=False)
 
 
 def _promoted(a: Any, b: Any) -> tuple[Any, Any]:
@@ -206,8 +208,6 @@ def _promoted(a: Any, b: Any) -> tuple[Any, Any]:
         return xp.astype(value, xp.asarray(0.0).dtype) if is_integral else value
 
     a = asarray("a", a)
-    if isinstance(a, np.ndarray):
-        a = a.astype(a.dtype.newbyteorder("="), copy=False)
     if type(b) is complex and isinstance(a, np.ndarray):  # it has no precision of its own
         b = np.asarray(b, np.result_type(a.dtype, b))
     if b is not None and type(b) not in NUMBER:

@@ -28,7 +28,15 @@ from .._torch_masks import causal_variant, mask_and_bias, mask_kwargs
 from .._typing import NUMBER, A
 from ..functions.attention.blockwise import broadcast_shapes
 from ..numerics.arrays import axes_size
-from ._conventions import astype, call_with_out, inplace_if, number, reraise_as, warn_caller
+from ._conventions import (
+    astype,
+    call_with_out,
+    inplace_if,
+    is_axis_of_scalar,
+    number,
+    reraise_as,
+    warn_caller,
+)
 
 __all__ = [
     "alpha_dropout",
@@ -355,7 +363,7 @@ def gumbel_softmax(
     """
     if eps != 1e-10:
         warnings.warn("`eps` parameter is deprecated and has no effect.", stacklevel=3)
-    if _is_axis_of_scalar(logits, dim):
+    if is_axis_of_scalar(logits, dim):
         return ax.softmax(logits, ())
     return ax.gumbel_softmax(logits, tau, bool(hard), dim, rng=rng)
 
@@ -824,7 +832,7 @@ def logsumexp(input: A, dim: Dims, keepdim: bool = False, *, out: A | None = Non
 
 def logcumsumexp(input: A, dim: int, *, out: A | None = None) -> A:
     """Return log(cumsum(exp(input))) along `dim`."""
-    if _is_axis_of_scalar(input, dim):
+    if is_axis_of_scalar(input, dim):
         return (
             ax.logsumexp(input, ())
             if out is None
@@ -856,15 +864,9 @@ def _axis(function: str, x: Any, dim: int | None, stacklevel: int) -> Any:
 
 def _axes(x: Any, dim: Dims | None) -> Any:
     """Return the axes of dimensions; an empty tuple means all of them."""
-    if _is_axis_of_scalar(x, dim):
+    if is_axis_of_scalar(x, dim):
         return ()
     return tuple(dim) or None if isinstance(dim, (tuple, list)) else dim
-
-
-def _is_axis_of_scalar(x: Any, dim: Any) -> bool:
-    """Return whether x is a scalar and `dim` the one dimension that torch lets it have."""
-    dims = tuple(dim) if isinstance(dim, (tuple, list)) else (dim,)
-    return getattr(x, "ndim", 0) == 0 and dims in ((0,), (-1,))
 
 
 def _promoted(x: A, y: A) -> tuple[A, A]:
