@@ -85,11 +85,15 @@ def _log_sigmoid(x: Any) -> Any:
     return torch.ops.aten.softplus.out(y, 1, 40, out=y).neg_()
 
 
+def _backward_in(t: Any, kernel: Any, g: Any, *args: Any, **kwargs: Any) -> Any:
+    """Return ``kernel(g, t, ...)``, in the memory of the temporary tensor t where it has one."""
+    if is_concrete(g) and is_concrete(t):
+        kernel, kwargs = kernel.grad_input, {**kwargs, "grad_input": t}
+    return kernel(g, t, *args, **kwargs)
+
+
 def _log_sigmoid_vjp(g: Any, x: Any) -> Any:
-    kernel, dx = torch.ops.aten.softplus_backward, torch.neg(x)
-    if not (is_concrete(g) and is_concrete(x)):
-        return kernel(g, dx, 1.0, 40.0)
-    return kernel.grad_input(g, dx, 1.0, 40.0, grad_input=dx)
+    return _backward_in(torch.neg(x), torch.ops.aten.softplus_backward, g, 1.0, 40.0)
 
 
 def _gelu_vjp(approximate: str, g: Any, x: Any) -> Any:
@@ -97,10 +101,8 @@ def _gelu_vjp(approximate: str, g: Any, x: Any) -> Any:
 
     There, and from there on, the derivative of an approximation is 0 or 1.
     """
-    kernel, dx = torch.ops.aten.gelu_backward, x.clamp(-10.0, 10.0)
-    if not (is_concrete(g) and is_concrete(x)):
-        return kernel(g, dx, approximate=approximate)
-    return kernel.grad_input(g, dx, approximate=approximate, grad_input=dx)
+    near = x.clamp(-10.0, 10.0)
+    return _backward_in(near, torch.ops.aten.gelu_backward, g, approximate=approximate)
 
 
 def _softsign_vjp(g: Any, x: Any) -> Any:
