@@ -108,9 +108,6 @@ _LOADERS: dict[str, Callable[[], Backend]] = {"numpy": _numpy, "torch": _torch, 
 
 _BY_TYPE: dict[type, Backend] = {}
 
-written_by_kernels: set[type] = set()
-"""The types of arrays that were seen and that kernels write to themselves."""
-
 
 def register(name: str, load: Callable[[], Backend]) -> None:
     """Add the backend of a library, which is loaded once the module `name` is imported."""
@@ -176,8 +173,6 @@ def resolve(
         got = f"{describe_value(x)}{array_hint(definition.first, x)}"
         raise TypeError(f"{definition.name}: {definition.first} must be an array, got {got}")
     kernel = backend.bind(definition, level, type(x))
-    if backend.writes_out and not is_number:
-        written_by_kernels.add(type(x))
     if not backend.is_tracing():
         kernels[type(x)] = kernel
     return kernel
@@ -259,8 +254,9 @@ def call_with_out(
     function: str, out: Any, kernel: Kernel, x: Any, types: tuple[type, ...], *parameters: Any
 ) -> Any:
     """Return `out`, to which the kernel's result has been written."""
-    backend = _numpy() if isinstance(x, (*NUMBER, complex)) else backend_of(x)
-
+    backend = _BY_TYPE.get(type(x))
+    if backend is None:
+        backend = _numpy() if isinstance(x, (*NUMBER, complex)) else backend_of(x)
     if backend.writes_out and find_backend(out) is backend:
         value = kernel(x, types, *parameters, out=out)
     else:

@@ -321,9 +321,6 @@ def _bind(code: types.CodeType, definition: Definition, choice: list[int]) -> An
         return _dispatch.resolve(public.definition, _dispatch.PRECISIONS[index], x, tables[index])
 
     def call_with_out(out: Any, kernel: Any, x: Any, types: Any, *parameters: Any) -> Any:
-        if type(out) is type(x) and type(x) in _dispatch.written_by_kernels:
-            value = kernel(x, types, *parameters, out=out)
-            return out if value is out else _dispatch.assign(definition.name, "out", out, value)
         return _dispatch.call_with_out(definition.name, out, kernel, x, types, *parameters)
 
     def sample_noise(x: Any, rng: Any, noise: Any, values: Any) -> Any:

@@ -202,9 +202,8 @@ def _write(run: Callable[..., Any], x: Any, out: Any) -> Any:
     if x.size > SMALL:
         return run(x, out)
     y = run(x)
-    if type(y) is not np.ndarray or y.dtype != out.dtype or y.shape != out.shape:
-        return y
-    if not out.flags.writeable:
+    is_alike = type(y) is np.ndarray and y.dtype == out.dtype and y.shape == out.shape
+    if not (is_alike and out.flags.writeable):
         return y
     out[...] = y
     return out
