@@ -118,9 +118,9 @@ def _compile_func_grad(f, x, g):
     return torch.compile(gradient, fullgraph=True, backend="aot_eager")(x)
 
 
-def _checkpoint(f, x, g):
+def _checkpoint(f, x, g, use_reentrant=False):
     x = x.clone().requires_grad_()
-    checkpoint(f, x, use_reentrant=False).backward(g)
+    checkpoint(f, x, use_reentrant=use_reentrant).backward(g)
     return x.grad
 
 
@@ -134,9 +134,7 @@ def _autocast(f, x, g):
 
 
 def _reentrant_checkpoint(f, x, g):
-    x = x.clone().requires_grad_()
-    checkpoint(f, x, use_reentrant=True).backward(g)
-    return x.grad
+    return _checkpoint(f, x, g, use_reentrant=True)
 
 
 def _hooks(f, x, g):
