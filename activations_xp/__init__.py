@@ -7,6 +7,8 @@ from ._dispatch import precision as precision
 from ._registry import get as get
 from ._registry import name_of as name_of
 from ._registry import names as names
+from .backends.numpy.engine import get_engine as get_engine
+from .backends.numpy.engine import set_engine as set_engine
 from .backends.numpy.threads import get_num_threads as get_num_threads
 from .backends.numpy.threads import set_num_threads as set_num_threads
 from .functions import *  # noqa: F403

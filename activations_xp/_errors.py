@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -59,3 +60,13 @@ def check_shape(function: str, name: str, value: Any, shape: Any) -> None:
         raise ValueError(
             f"{function}: {name} of shape {got} must have the shape of the result, {tuple(shape)}"
         )
+
+
+_said: set[str] = set()
+
+
+def warn_once(message: str) -> None:
+    """Warn of what costs time and nothing else, once in the process."""
+    if message not in _said:
+        _said.add(message)
+        warnings.warn(f"activations_xp: {message}", RuntimeWarning, stacklevel=2)

@@ -141,7 +141,7 @@ def test_public_names():
     assert all(callable(value) for value in brought.values())
     assert not any(isinstance(value, types.ModuleType) for value in brought.values())
     rest = {"gain", "get", "get_num_threads", "lecun_normal"}
-    rest |= {"name_of", "names", "precision", "set_num_threads"}
+    rest |= {"name_of", "names", "precision", "set_num_threads", "get_engine", "set_engine"}
     assert {*ax.names()} | rest <= {*ax.__all__} <= {*ax.names(aliases=True)} | rest
 
 

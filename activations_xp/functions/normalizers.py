@@ -19,6 +19,7 @@ from ..numerics.arrays import (
     ones_like_nan,
     unbroadcast,
 )
+from ..numerics.double_word import corrected_passes, rounds_to_float32
 
 __all__ = ["layer_norm", "normalize", "rms_norm", "standardize"]
 
@@ -108,7 +109,7 @@ def _standardize(
     if mean is not None:
         x = mask_to_zero(xp, x - mean, where)
     else:
-        for _ in range(2):  # the second pass removes the rounding error of the first
+        for _ in range(corrected_passes(xp)):
             x = mask_to_zero(xp, x - xp.sum(x, axis=axis, keepdims=True) / count, where)
     if variance is None:
         return *_divide_by_rms(xp, x, axis, epsilon, count), count
@@ -202,7 +203,7 @@ def _scaled_norm(
     Magnitude and divisor are 1 where they would be 0.
     """
     epsilon = max(epsilon, 0.0)
-    max_abs = _max_abs(xp, x, axis, epsilon)
+    max_abs = _max_abs(xp, x, axis, epsilon, 2.0 if abs(order) == inf else abs(order))
     x = x / max_abs
     abs_x = xp.abs(x)
     if order == inf:
@@ -431,8 +432,13 @@ def _remove_component(xp: Namespace, g: Any, y: Any, axis: Axes, count: Any) -> 
     return g - y * (xp.sum(g * y, axis=axis, keepdims=True) / count)
 
 
-def _max_abs(xp: Namespace, x: Array, axis: Axes, least: float) -> Any:
-    """Return the largest magnitude of x or `least`, if that is finite; 1 in place of 0 and inf."""
+def _max_abs(xp: Namespace, x: Array, axis: Axes, least: float, power: float = 2.0) -> Any:
+    """Return the largest magnitude of x or `least`, if that is finite; 1 in place of 0 and inf.
+
+    It is a scale for the power of x, and 1 where none is needed.
+    """
+    if rounds_to_float32(xp) and power <= 2:
+        return 1.0
     largest = xp.max(xp.abs(x), axis=axis, keepdims=True)
     least = least if least < inf else 0.0
     largest = xp.maximum(largest, least)

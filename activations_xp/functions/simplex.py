@@ -19,6 +19,7 @@ from ..numerics.arrays import (
     one_where_zero,
 )
 from ..numerics.cmath import make_complex
+from ..numerics.double_word import corrected_passes
 from ..numerics.special import polynomial
 
 __all__ = ["entmax", "entmax15", "log_softmax", "softmax", "softmin", "sparsemax"]
@@ -157,7 +158,7 @@ def _log_softmax_vjp(xp: Namespace, y: Any, g: Any, axis: Axes, where: Mask | No
     if 0 in y.shape:
         return g
     g = mask_to_zero(xp, g, where)
-    for _ in range(2):  # the second pass removes the rounding error of the first
+    for _ in range(corrected_passes(xp)):
         g = g - y * xp.sum(g, axis=axis, keepdims=True)
     has_elements = xp.astype(xp.sum(y, axis=axis, keepdims=True) != 0, y.dtype)
     return mask_to_zero(xp, g * has_elements, where)
@@ -450,12 +451,9 @@ def _softmax_vjp(xp: Namespace, dy_dx: Any, g: Any, axis: Axes, where: Mask | No
 def _project(
     xp: Namespace, dy_dx: Any, weights: Any, g: Any, axis: Axes, where: Mask | None
 ) -> Any:
-    """Return dy_dx times `g` less its weighted mean.
-
-    The second pass removes the rounding error of the first and of the sum of the weights.
-    """
+    """Return dy_dx times `g` less its weighted mean."""
     g = mask_to_zero(xp, g, where)
-    for _ in range(2):
+    for _ in range(corrected_passes(xp)):
         g = g - xp.sum(weights * g, axis=axis, keepdims=True)
     return mask_to_zero(xp, dy_dx * g, where)
 

@@ -23,6 +23,11 @@ def rounds_to_float32(xp: Namespace) -> bool:
     return getattr(xp, "rounds_to_float32", None) is True
 
 
+def corrected_passes(xp: Namespace) -> int:
+    """Return how often a mean is removed: a second time removes the rounding error of the first."""
+    return 1 if rounds_to_float32(xp) else 2
+
+
 def is_single(xp: Namespace, x: Array) -> bool:
     """Return whether the precision of float32 is all that is asked for."""
     return x.dtype == xp.float32 or rounds_to_float32(xp)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from math import prod
+from math import inf, prod
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from ...numerics.arrays import slice_axis
 from ...numerics.special import log1p
 from .. import generic
 from ..base import Backend
-from . import blocks, ufuncs
+from . import blocks, engine, trace, ufuncs
 
 _KINDS = {
     "b": "bool",
@@ -168,10 +168,8 @@ class NumpyBackend(Backend):
             is_constant = not any(isinstance(value, np.ndarray) for value in values)
             is_plain = is_constant and compute == result and not form.is_complex
             function = native(*values) if native and is_plain else None
-            if function is not None:
-                return _native_kernel(function, x.dtype, result), is_constant
             compute = np.dtype(compute).newbyteorder("=")
-            run = _implementation_kernel(form, values, x.dtype, compute, result)
+            run = _implementation_kernel(form, values, x.dtype, compute, result, function)
             is_16_bit = x.dtype == result and result.itemsize == 2
             if form.is_elementwise and is_constant and is_16_bit:
                 run = _table_kernel(run, result.newbyteorder("="))
@@ -233,35 +231,66 @@ def _native_kernel(function: Callable[..., Any], dtype: Any, result: Any) -> Cal
 
 
 def _implementation_kernel(
-    definition: Definition, values: tuple[Any, ...], dtype: Any, compute: Any, result: Any
+    definition: Definition,
+    values: tuple[Any, ...],
+    dtype: Any,
+    compute: Any,
+    result: Any,
+    native: Callable[..., Any] | None,
 ) -> Callable[..., Any]:
-    """Return a kernel that runs the implementation.
+    """Return a kernel that runs the implementation, or NumPy's own function in its place.
 
     An elementwise one is traced when it is called with a large array or for the second time.
     """
     arrays = [v for v in values if isinstance(v, np.ndarray)]
-    arguments = tuple(v.dtype if isinstance(v, np.ndarray) else v for v in values)
+    arguments = tuple(v.dtype.newbyteorder("=") if isinstance(v, np.ndarray) else v for v in values)
     is_elementwise = definition.is_elementwise and not _has_coefficients(definition, values)
-    namespace = _xp
-    if is_elementwise and compute == np.float32 and _needs_float64(definition, arguments):
-        compute, namespace = np.dtype(np.float64), _float64
-    is_traced = is_elementwise and result.kind == "f" and result.itemsize in (4, 8)
-    axes = dict(zip(definition.parameters, values, strict=True)).get("axis")
-    axes = axes if isinstance(axes, tuple) else (axes,)
-    is_sliced = definition.output_axis == "kept" and not _sums_gradients(definition, values)
-    program: ufuncs.Program | None = None
+    is_float = result.kind == "f" and result.itemsize in (4, 8)
+    axes = dict(zip(definition.parameters, values, strict=True)).get("axis", ())
+    axes = () if definition.is_elementwise else axes if isinstance(axes, tuple) else (axes,)
+    is_along_axis = definition.output_axis in ("kept", "resized") and len(axes) > 0
+    sums_gradients = _sums_gradients(definition, values)
+    is_sliced = definition.output_axis == "kept" and not sums_gradients
+    run_native = None if native is None else _native_kernel(native, dtype, result)
+    compilable = (is_elementwise or is_along_axis) and is_float and dtype == result
+    program: blocks.Program | None = None
+    compiled: Any = None
     was_called = False
+    narrow, (compute, namespace) = (
+        compute,
+        _compute_in(definition, arguments, compute, is_elementwise),
+    )
 
     @np.errstate(all="ignore")
     def evaluate(x: Any) -> Any:
         return generic.evaluate(definition, namespace, x, values, compute, result)
 
+    def run_compiled(x: Any, out: Any) -> Any:
+        """Return the result of machine code, or None if there is none for this function."""
+        nonlocal compilable, compiled
+        if compiled is None:
+            compiler = engine.compiler(x.size)
+            if compiler is None:
+                return None
+            compiled = _compile(compiler, definition, axes, arguments, dtype, narrow, result)
+            compilable = compiled is not None
+        inputs = _broadcast(definition, values, x)
+        y = compiled(inputs, out) if compilable and inputs is not None else None
+        return y if y is None or result.isnative else _as_arrays(y, result)
+
     def run(x: Any, out: Any = None) -> Any:
         nonlocal was_called, program
+        is_alike = all(v.shape == x.shape for v in arrays)
+        if compilable and x.size >= engine.numba_from and (is_alike or not sums_gradients):
+            y = run_compiled(x, out)
+            if y is not None:
+                return y
+        if run_native is not None:
+            return run_native(x, out)
         if program is not None:
             return program.run(x, out=out)
         is_large = x.size > blocks.BLOCKWISE_FROM
-        if is_traced and (is_large or was_called) and all(v.shape == x.shape for v in arrays):
+        if is_elementwise and is_float and (is_large or was_called) and is_alike:
             traced = ufuncs.program(namespace, definition, dtype, compute, result, *arguments)
             program = None if arrays else traced
             return traced.run(x, *arrays, out=out)
@@ -271,6 +300,51 @@ def _implementation_kernel(
         return _as_arrays(evaluate(x))
 
     return run
+
+
+def _compile(
+    compiler: Any,
+    definition: Definition,
+    axes: tuple[int, ...],
+    arguments: tuple[Any, ...],
+    dtype: Any,
+    compute: Any,
+    result: Any,
+) -> Callable[[list[Any], Any], Any] | None:
+    """Return a function of arrays of one shape and of out, or None if there is no machine code."""
+    markers, numbers = _free_numbers(definition, arguments)
+    compute, xp = _compute_in(definition, markers, compute, is_elementwise=not axes)
+    if result.itemsize == 4 and (numbers or axes):  # numbers have more digits, and sums need them
+        compute, xp = np.dtype(np.float64), _float64
+    dtypes = dtype.newbyteorder("="), compute, result.newbyteorder("=")
+    if not axes:
+        program = compiler.program(xp, definition, *dtypes, markers, numbers)
+        return program and (lambda inputs, out: program.run(*inputs, out=out))
+    first = {"axis": (0,) if isinstance(definition.bind(arguments)["axis"], tuple) else 0}
+    markers = tuple((definition.bind(markers) | first).values())
+    program = compiler.program(xp, definition, *dtypes, markers, numbers, is_row=True)
+    return program and (
+        lambda inputs, out: program.run(inputs, axes, out) if inputs[0].size else None
+    )
+
+
+def _broadcast(definition: Definition, values: tuple[Any, ...], x: Any) -> list[Any] | None:
+    """Return x and the arrays among the parameters in one shape, or None if they do not fit."""
+    arrays, may_grow = [x], False
+    for (name, spec), value in zip(definition.parameters.items(), values, strict=True):
+        if isinstance(value, np.ndarray):
+            arrays.append(value.reshape(shape_of_parameter(definition, values, name, value, x)))
+            may_grow = may_grow or spec.broadcasts == "with"
+    try:
+        shape = np.broadcast_shapes(*(array.shape for array in arrays))
+    except ValueError:
+        return None
+    if shape != x.shape:
+        if not may_grow:
+            return None
+        arrays[0] = np.ascontiguousarray(np.broadcast_to(x, shape))
+    arrays = [a if a.dtype.isnative else a.astype(a.dtype.newbyteorder("=")) for a in arrays]
+    return [a if a.shape == shape else np.broadcast_to(a, shape) for a in arrays]
 
 
 def _sums_gradients(definition: Definition, values: tuple[Any, ...]) -> bool:
@@ -287,6 +361,32 @@ def _has_coefficients(definition: Definition, values: tuple[Any, ...]) -> bool:
         spec.broadcasts == "coefficients" and isinstance(value, np.ndarray)
         for spec, value in zip(definition.parameters.values(), values, strict=True)
     )
+
+
+def _free_numbers(
+    definition: Definition, arguments: tuple[Any, ...]
+) -> tuple[tuple[Any, ...], tuple[float, ...]]:
+    """Return the arguments with `float` for numbers that may be others next time, and the numbers.
+
+    The default is no such number; nor is one that implementations treat by itself.
+    """
+    found, numbers = [], []
+    for (name, spec), value in zip(definition.parameters.items(), arguments, strict=True):
+        fixed = 0.0, 1.0, -1.0, inf, -inf, definition.defaults.get(name)
+        if isinstance(value, float) and spec.broadcasts and value not in fixed:
+            numbers.append(value)
+            value = float
+        found.append(value)
+    return tuple(found), tuple(numbers)
+
+
+def _compute_in(
+    definition: Definition, arguments: tuple[Any, ...], compute: Any, is_elementwise: bool
+) -> tuple[Any, Any]:
+    """Return the dtype to compute in and the namespace for it."""
+    if is_elementwise and compute == np.float32 and _needs_float64(definition, arguments):
+        return np.dtype(np.float64), _float64
+    return compute, _xp
 
 
 class _NeedsFloat64Error(Exception):
@@ -308,7 +408,7 @@ def _needs_float64(definition: Definition, arguments: tuple[Any, ...]) -> bool:
     the first such call takes a third of the time of a trace.
     """
     one = np.ones(1, np.float32)
-    values = tuple(one if isinstance(value, np.dtype) else value for value in arguments)
+    values = tuple(one if trace.is_input(value) else value for value in arguments)
     try:
         with np.errstate(all="ignore"):
             generic.evaluate(definition, _probing, one, values, one.dtype, one.dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,7 @@ def map_blocks(
     size, threads = _block_size(inputs[0].size, limit)
 
     def run_block(index: Any) -> None:
-        blocks = [source[index].reshape(-1) for source in sources]
+        blocks = [np.ascontiguousarray(source[index]).reshape(-1) for source in sources]
         outputs = [
             target[index].reshape(-1) if direct else np.empty(len(blocks[0]), target.dtype)
             for target, direct in zip(targets, is_direct, strict=True)
@@ -82,6 +83,114 @@ def map_blocks(
                 target[index] = output.reshape(target[index].shape)
 
     parallel_for(_block_indices(arrays[0].shape, size), threads, run_block)
+
+
+class Program:
+    """A function of blocks of elements and of arrays to write its results to.
+
+    results : tracers, with the dtypes and in the structure of the results
+    inputs : the number of arrays to read
+    scratch : the bytes of intermediate results of an element
+    """
+
+    def __init__(self, results: Any, inputs: int, execute: Callable[..., None], scratch: int = 0):
+        self.results, self.execute, self.scratch = results, execute, scratch
+        self.dtypes = [tracer.dtype for tracer in generic.tree_leaves(results)]
+        is_single = not isinstance(results, (tuple, dict))
+        self.is_unary = inputs == 1 and is_single
+        self.is_identity = is_single and results.number == 0
+
+    def run(self, *inputs: Any, out: Any = None) -> Any:
+        """Return the results for arrays of one shape, in the memory layout of the first.
+
+        A single result is written to `out` where that fits.
+        """
+        x = inputs[0]
+        if self.is_identity:
+            return x
+        is_small = x.size <= BLOCKWISE_FROM
+        if is_small and out is None and self.is_unary and x.flags.c_contiguous:
+            # with as little Python as possible
+            result = np.empty(x.shape, self.dtypes[0])
+            self.execute(x.ravel(), result.ravel())
+            return result
+        results = result_arrays(self.dtypes, inputs, out)
+        overlaps = results[0] is out and any(np.may_share_memory(out, a) for a in inputs)
+        arrays = [x, *results]
+        if is_small and not overlaps and all(a.flags.c_contiguous for a in arrays):
+            self.execute(*[array.ravel() for array in (*inputs, *results)])
+        else:
+            map_blocks(self.execute, inputs, results, self.scratch)
+        return generic.tree_unflatten(results, self.results)
+
+
+def map_rows(
+    function: Callable[..., Any], inputs: Sequence[Any], results: Sequence[Any], axes: Sequence[int]
+) -> None:
+    """Call a function with blocks of rows of the inputs, and of the results to write.
+
+    A row has the elements along the axes. Blocks are matrices, but for results of one number a row,
+    which lack the axes.
+    """
+    last = range(-len(axes), 0)
+    ndim = inputs[0].ndim
+    moved = [np.moveaxis(a, axes, last) if a.ndim == ndim else a for a in (*inputs, *results)]
+    shape = moved[0].shape[: ndim - len(axes)]
+    length = inputs[0].size // max(1, prod(shape))
+    if all(a.flags.c_contiguous for a in moved):
+        shape = (prod(shape),)
+        moved = [a.reshape(shape + (length,) * (a.ndim == ndim)) for a in moved]
+    sources, targets = moved[: len(inputs)], moved[len(inputs) :]
+    size, threads = _block_size(inputs[0].size, BLOCK_BYTES // 8 // inputs[0].itemsize)
+
+    def as_rows(block: Any, of: Any) -> Any:
+        is_matrix = of.ndim > len(shape)
+        return np.ascontiguousarray(block).reshape((-1, length) if is_matrix else -1)
+
+    def run_block(index: Any) -> None:
+        outputs = [as_rows(target[index], target) for target in targets]
+        function(*(as_rows(source[index], source) for source in sources), *outputs)
+        for target, output in zip(targets, outputs, strict=True):
+            if not np.may_share_memory(target, output):
+                target[index] = output.reshape(target[index].shape)
+
+    rows = max(1, size // length)
+    if not moved[0].flags.c_contiguous:  # so many rows fill a line of the cache, if they fit
+        rows = max(rows, min(16, SCRATCH_BYTES // (length * sum(a.itemsize for a in moved))))
+    parallel_for(_block_indices(shape, rows) if shape else [()], threads, run_block)
+
+
+class RowProgram:
+    """A function of blocks of rows and of arrays to write its results to.
+
+    results : tracers, with the dtypes, shapes and in the structure of the results
+    """
+
+    def __init__(self, results: Any, execute: Callable[..., None]):
+        self.results, self.execute = results, execute
+
+    def run(self, inputs: Sequence[Any], axes: Sequence[int], out: Any = None) -> Any:
+        """Return the results for arrays of one shape; a single one is written to `out` if it fits.
+
+        A result of one number a row keeps the axes if its tracer does.
+        """
+        x = inputs[0]
+        rest = tuple(n for i, n in enumerate(x.shape) if i not in axes)
+        kept = tuple(1 if i in axes else n for i, n in enumerate(x.shape))
+        tracers = generic.tree_leaves(self.results)
+        if out is not None and tracers[0].is_row and can_write_to(out, inputs, tracers[0].dtype):
+            arrays = [out]
+        else:
+            arrays = [
+                np.empty_like(x, tracer.dtype) if tracer.is_row else np.empty(rest, tracer.dtype)
+                for tracer in tracers
+            ]
+        map_rows(self.execute, inputs, arrays, axes)
+        arrays = [
+            a.reshape(kept) if t.shape and not t.is_row else a
+            for t, a in zip(tracers, arrays, strict=True)
+        ]
+        return generic.tree_unflatten(arrays, self.results)
 
 
 def _block_size(size: int, limit: int) -> tuple[int, int]:

@@ -196,16 +196,13 @@ def bind({", ".join(bound)}):
     return functions["bind"]  # type: ignore[no-any-return]
 
 
-class Program:
+class Program(blocks.Program):
     """A trace as a generated function of arrays, with the constants and registers it needs.
 
     A register is a memory viewed as a dtype; several registers may share a memory.
     """
 
     def __init__(self, trace: Trace):
-        self.results = trace.results
-        self.is_unary = isinstance(self.results, Tracer) and len(trace.inputs) == 1
-        self.is_identity = self.results is trace.values[0]
         lowered = _lower(trace)
         instructions = _live_instructions(lowered)
         used = {s for _, sources in instructions.values() for s in sources}
@@ -220,35 +217,13 @@ class Program:
         bound = [*(names[n] for n in constants), *self.registers.values()]
         self.bind = _generate(instructions, names, bound)
         self.constants = [lowered.constants[n] for n in constants]
-        self.dtypes = [lowered.values[n].dtype for n in lowered.results]
         self.memories = len(set(memory.values()))
         self.width = max(int(lowered.values[n].dtype.itemsize) for n in instructions)
-
-    def run(self, *inputs: Any, out: Any = None) -> Any:
-        """Return the results for arrays of one shape, in the memory layout of the first.
-
-        A single result is written to `out` where that fits.
-        """
-        x = inputs[0]
-        if self.is_identity:
-            return x
-        is_small = x.size <= blocks.BLOCKWISE_FROM
-        if is_small and out is None and self.is_unary and x.flags.c_contiguous:
-            # with as little Python as possible
-            result = np.empty(x.shape, self.dtypes[0])
-            self.execute(x.ravel(), result.ravel())
-            return result
-        results = blocks.result_arrays(self.dtypes, inputs, out)
-        overlaps = results[0] is out and any(np.may_share_memory(out, a) for a in inputs)
-        arrays = [*inputs, *results]
-        if is_small and not overlaps and all(a.flags.c_contiguous for a in arrays):
-            self.execute(*[array.ravel() for array in arrays])
-        else:
-            blocks.map_blocks(self.execute, inputs, results, self.width * self.memories)
-        return generic.tree_unflatten(results, self.results)
+        scratch = self.width * self.memories
+        super().__init__(trace.results, len(trace.inputs), self._execute, scratch)
 
     @np.errstate(all="ignore")
-    def execute(self, *arrays: Any) -> None:
+    def _execute(self, *arrays: Any) -> None:
         """Compute the results for a block of the inputs."""
         workspaces = _local.workspaces
         # a signal handler that runs meanwhile finds another one

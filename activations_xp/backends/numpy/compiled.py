@@ -1,0 +1,454 @@
+"""Run a trace as machine code: loops over elements, compiled by Numba.
+
+The bodies of the loops are made of LLVM's instructions, straight from those of the trace. Numba
+adds the loops, the call from Python and the files in the cache. float32 is computed in float64.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import operator
+import os
+import platform
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from ..._definition import Definition
+from .. import generic
+from . import blocks, elementary, kernel_cache
+from .elementary import from_bits, to_bits, unless
+from .trace import REDUCTIONS, Trace, Tracer, is_input, record
+
+_TYPES = {
+    "float32": (ir.FloatType(), types.float32),
+    "float64": (ir.DoubleType(), types.float64),
+    "int64": (ir.IntType(64), types.int64),
+    "bool": (ir.IntType(1), types.boolean),
+}
+"""The types of values in LLVM and in Numba."""
+
+_ARITHMETIC = {
+    np.add: ("fadd", "add"),
+    np.subtract: ("fsub", "sub"),
+    np.multiply: ("fmul", "mul"),
+    np.divide: ("fdiv", ""),
+    np.negative: ("fneg", "neg"),
+    np.bitwise_and: ("", "and_"),
+    np.bitwise_or: ("", "or_"),
+    np.bitwise_xor: ("", "xor"),
+    np.invert: ("", "not_"),
+    np.left_shift: ("", "shl"),
+    np.right_shift: ("", "lshr"),
+}
+"""LLVM's instructions for numbers, and those for integers and truth values."""
+
+_COMPARISONS = {
+    np.less: "<",
+    np.less_equal: "<=",
+    np.greater: ">",
+    np.greater_equal: ">=",
+    np.equal: "==",
+    np.not_equal: "!=",
+}
+
+_INTRINSICS = {np.absolute: "fabs", np.power: "pow"}
+"""LLVM's functions that have other names than NumPy's."""
+
+_STARTS = {np.sum: "0.0", np.max: "-inf"}
+"""The results of reductions of nothing."""
+
+MAX_KERNELS = 1024
+"""The number of kernels that are kept in memory."""
+
+SUMMED_AT_ONCE = 4096
+"""Sums of as many elements are added up: more would lose digits."""
+
+
+def lower(trace: Trace) -> tuple[Trace, Tracer | None]:
+    """Rewrite a trace in the instructions above, with all numbers in one dtype in between.
+
+    Returned is also, if that may be, whether an element needs a function that is no vector code.
+    """
+    lowered = Trace(trace.shape)
+    is_single = all(v.dtype != np.float64 for v in trace.values)
+    is_single = is_single and not any(f in elementary.RULES for f, _ in trace.instructions.values())
+    compute = np.dtype(np.float32 if is_single else np.float64)
+    results = generic.tree_leaves(trace.results)
+    digits = 24 if all(r.dtype == np.float32 for r in results) else 53
+
+    def dtype_of(value: Tracer) -> Any:
+        return compute if value.dtype.kind == "f" else value.dtype
+
+    inputs = {n: lowered.input(trace.values[n].dtype, trace.values[n].shape) for n in trace.inputs}
+    new = {n: _cast(value, dtype_of(value)) for n, value in inputs.items()}
+    for n, array in trace.constants.items():
+        new[n] = lowered.constant(array, dtype_of(trace.values[n]))
+    if trace.length is not None:
+        new[trace.length.number] = lowered.row_length(compute)
+    for target, (function, sources) in trace.instructions.items():
+        value, arguments = trace.values[target], [new[s] for s in sources]
+        if function in REDUCTIONS:
+            new[target] = _lower_reduction(function, arguments[0], bool(value.shape))
+        elif function is np.divide and digits == 24 and value.is_row and not arguments[1].is_row:
+            new[target] = arguments[0] * (1 / arguments[1])  # once for a row
+        elif function is np.astype:
+            new[target] = _cast(arguments[0], dtype_of(value))
+        elif function in elementary.RULES:
+            new[target] = elementary.RULES[function](*arguments, digits)
+        else:
+            new[target] = lowered.add(function, *arguments, dtype=dtype_of(value))
+    lowered.results = [_cast(new[r.number], r.dtype) for r in results]
+    rare = [lowered.values[i.sources[0]] for i in lowered.instructions.values() if i[0] is unless]
+    return lowered, functools.reduce(operator.or_, rare) if rare else None
+
+
+def _lower_reduction(function: Any, x: Tracer, keepdims: bool) -> Any:
+    """Rewrite a maximum as that of numbers alone, and count what is NaN: vector code does both."""
+    if function is np.sum:
+        return x.trace.reduce(np.sum, x, keepdims)
+    sign = 1 if function is np.max else -1
+    x = _cast(x * sign, np.dtype(np.float64))
+    largest = x.trace.reduce(np.max, x, keepdims)
+    nans = x.trace.reduce(np.sum, elementary.where(x == x, 0.0, 1.0), keepdims)
+    return sign * elementary.where(nans > 0, np.nan, largest)
+
+
+def _cast(value: Tracer, dtype: Any) -> Tracer:
+    return value if value.dtype == dtype else value.trace.add(np.astype, value, dtype=dtype)
+
+
+def _emit(trace: Trace, target: int, values: dict[int, Any], builder: Any, is_rare: bool) -> Any:
+    """Write the instructions that define a value, and return it as LLVM's."""
+    function, sources = trace.instructions[target]
+    arguments = [values[s] for s in sources if s in values]
+    dtype, first = trace.values[target].dtype, trace.values[sources[0]].dtype
+    kind, is_float = _TYPES[dtype.name][0], first.kind == "f"
+    if function in _ARITHMETIC:
+        return getattr(builder, _ARITHMETIC[function][not is_float])(*arguments)
+    if function is np.not_equal and is_float:
+        return builder.fcmp_unordered("!=", *arguments)
+    if function in _COMPARISONS:
+        compare = builder.fcmp_ordered if is_float else builder.icmp_signed
+        return compare(_COMPARISONS[function], *arguments)
+    if function in (np.maximum, np.minimum):
+        a, b = arguments
+        if sources[1] in trace.constants:
+            comparison = "<=" if function is np.maximum else ">="
+            return builder.select(builder.fcmp_ordered(comparison, a, b), b, a)
+        is_a = builder.fcmp_ordered(">" if function is np.maximum else "<", a, b)
+        return builder.select(builder.or_(is_a, builder.fcmp_unordered("!=", a, a)), a, b)
+    if function is np.where:
+        return builder.select(*arguments)
+    if function is unless:
+        return builder.select(*arguments[::2], arguments[1]) if is_rare else arguments[1]
+    if function in (to_bits, from_bits):
+        return builder.bitcast(*arguments, kind)
+    if function is np.astype:
+        if is_float:
+            return (builder.fpext if dtype.itemsize == 8 else builder.fptrunc)(*arguments, kind)
+        return (builder.uitofp if first.kind == "b" else builder.sitofp)(*arguments, kind)
+    return _call(builder, function, kind, arguments)
+
+
+def _call(builder: Any, called: Any, kind: Any, arguments: list[Any]) -> Any:
+    name = _INTRINSICS.get(called, called.__name__)
+    function_type = ir.FunctionType(kind, [kind] * len(arguments))
+    function = builder.module.declare_intrinsic(f"llvm.{name}", [kind], function_type)
+    return builder.call(function, arguments)
+
+
+def _reduce(function: Any, builder: Any, total: Any, value: Any) -> Any:
+    """Write the next step of a reduction."""
+    if function is np.sum:
+        return builder.fadd(total, value, flags=("reassoc",))  # or it is no vector code
+    flags = {"flags": ("nnan", "nsz")}
+    return builder.select(builder.fcmp_ordered(">", value, total, **flags), value, total, **flags)
+
+
+def body(
+    trace: Trace,
+    given: Sequence[int],
+    wanted: Sequence[int],
+    totals: Sequence[int] = (),
+    rare: bool = False,
+) -> Any:
+    """Return a function of a tuple of totals and of given values, for Numba's code.
+
+    It returns a tuple of the wanted values, or of the totals of reductions after the next step.
+    """
+    needed = set(wanted)
+    for target, (function, sources) in reversed(trace.instructions.items()):
+        if target in needed and target not in given:
+            needed.update(sources[:2] if function is unless and not rare else sources)
+    numbers = [*totals, *given]
+    result = types.Tuple([_TYPES[trace.values[n].dtype.name][1] for n in (totals or wanted)])
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        parts = [builder.extract_value(arguments[0], i) for i in range(len(numbers))]
+        values = dict(zip(given, parts[len(totals) :], strict=True))
+        for n, array in trace.constants.items():
+            values[n] = ir.Constant(_TYPES[array.dtype.name][0], array.item())
+        for target in trace.instructions:
+            if target in needed and target not in values:
+                values[target] = _emit(trace, target, values, builder, rare)
+        found = [values[n] for n in wanted]
+        for i, n in enumerate(totals):
+            found[i] = _reduce(trace.instructions[n].function, builder, parts[i], found[i])
+        return context.make_tuple(builder, result, found)
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def evaluate(context: Any, arguments: Any) -> Any:
+        return result(arguments), generate
+
+    return evaluate
+
+
+def _source(trace: Trace, kinds: dict[int, str], rare: Tracer | None) -> tuple[str, dict[str, Any]]:
+    """Return the code of a kernel, and the functions that it calls.
+
+    A row is walked once for the reductions of each stage, and once for the results; what a walk
+    needs of an earlier one is computed anew, which takes less time than memory does.
+    """
+    bodies: dict[str, Any] = {}
+    at = "r, i" if trace.shape else "i"
+    access = {"elements": f"x{{}}[{at}]", "number": "x{}"}
+    elements = {n: access[kind].format(n) for n, kind in kinds.items()}
+    numbers = [n for n, kind in kinds.items() if kind == "number"]
+    known = {n: elements[n] for n in numbers}
+    if trace.length is not None:
+        known[trace.length.number] = "float(size)"
+    stages = _stages(trace)
+    results = dict(enumerate(trace.results))
+    lines: list[str] = []
+
+    def call(name: str, wanted: Sequence[int], given: dict[int, str], **options: Any) -> str:
+        bodies[name] = body(trace, list(given), list(wanted), **options)
+        totals = [f"t{n}" for n in options.get("totals", ())]
+        return f"{name}(({''.join(f'{a}, ' for a in (*totals, *given.values()))}))"
+
+    for stage in range(max(stages[r.number] for r in trace.results) + 1):
+        at_stage = [n for n in trace.instructions if stages[n] == stage]
+        common = [n for n in at_stage if not trace.values[n].is_row and n not in known]
+        if common:
+            names = {n: f"v{n}" for n in common}
+            lines.append(f"{', '.join(names.values())}, = {call(f'common{stage}', common, known)}")
+            known |= names
+        given = elements | known
+        totals = [
+            n
+            for n, (function, _) in trace.instructions.items()
+            if function in REDUCTIONS and stages[n] == stage + 1
+        ]
+        if totals:
+            sums = [n for n in totals if trace.instructions[n].function is np.sum]
+            sources = [trace.instructions[n].sources[0] for n in totals]
+            lines += [f"v{n} = 0.0" for n in sums]
+            lines += [f"t{n} = {_STARTS[trace.instructions[n].function]}" for n in totals]
+            lines.append(f"for j in range(0, size, {SUMMED_AT_ONCE}):")
+            lines += [f"    t{n} = 0.0" for n in sums]
+            parts = {n: f"c{n}" for n in kinds if n not in numbers}
+            lines += [f"    {c} = x{n}[r, j : j + {SUMMED_AT_ONCE}]" for n, c in parts.items()]
+            lines.append(f"    for i in range(c{trace.inputs[0]}.size):")
+            in_part = {n: f"{c}[i]" for n, c in parts.items()}
+            walk = call(f"reduce{stage}", sources, in_part | known, totals=totals)
+            lines.append(f"        {', '.join(f't{n}' for n in totals)}, = {walk}")
+            lines += [f"    v{n} = v{n} + t{n}" for n in sums]
+            lines += [f"v{n} = t{n}" for n in totals if n not in sums]
+            known |= {n: f"v{n}" for n in totals}
+        for is_rare in (False, True)[: 1 + (rare is not None)]:
+            ready = [k for k, r in results.items() if r.is_row and stages[r.number] == stage]
+            if not ready:
+                break
+            indent = "    " * is_rare
+            targets = [f"y{k}[{at}]" for k in ready]
+            wanted = [results[k].number for k in ready]
+            if rare is not None:
+                wanted.append(rare.number)
+                targets.append("is_rare")
+                lines.append("if any_rare:" if is_rare else "any_rare = False")
+            values = call(f"results{stage}{is_rare:d}", wanted, given, rare=is_rare)
+            lines.append(f"{indent}for i in range(size):")
+            lines.append(f"{indent}    {', '.join(targets)}, = {values}")
+            if rare is not None and not is_rare:
+                lines.append("    any_rare |= is_rare")
+    lines += [f"y{k}[r] = {known[r.number]}" for k, r in results.items() if not r.is_row]
+    arguments = [f"x{n}" for n in kinds if n not in numbers] + [f"y{k}" for k in results]
+    arguments += [f"x{n}" for n in numbers]
+    first = next(f"x{n}" for n, kind in kinds.items() if kind == "elements")
+    head = [f"size = {first}.shape[{at.count(',')}]"]
+    if trace.shape:
+        lines = [f"for r in range({first}.shape[0]):", *(f"    {line}" for line in lines)]
+    lines = [*head, "status = float_status()", *lines, "set_float_status(status)"]
+    return "\n    ".join([f"def kernel({', '.join(arguments)}):", *lines]) + "\n", bodies
+
+
+def _stages(trace: Trace) -> dict[int, int]:
+    """Return how many walks along the row are needed before each value is known."""
+    stages = dict.fromkeys(range(len(trace.values)), 0)
+    for target, (function, sources) in trace.instructions.items():
+        stages[target] = max(stages[s] for s in sources) + (function in REDUCTIONS)
+    return stages
+
+
+_IS_X86 = platform.machine().lower() in ("x86_64", "amd64")
+
+
+def _with_status(builder: Any, name: str) -> Any:
+    """Write the instruction that moves the processor's status of float operations."""
+    status = builder.alloca(ir.IntType(32))
+    pointer = ir.IntType(8).as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [pointer])
+    move = builder.module.declare_intrinsic(f"llvm.x86.sse.{name}", (), kind)
+    return status, lambda: builder.call(move, [builder.bitcast(status, pointer)])
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def float_status(context: Any) -> Any:
+    """Return the exceptions that were raised by float operations before."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        if not _IS_X86:  # NumPy clears the flags before it computes
+            return ir.Constant(ir.IntType(32), 0)
+        status, move = _with_status(builder, "stmxcsr")
+        move()
+        return builder.load(status)
+
+    return types.int32(), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def set_float_status(context: Any, status: Any) -> Any:
+    """Leave no other exceptions than those of `float_status`."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        if _IS_X86:
+            status, move = _with_status(builder, "ldmxcsr")
+            builder.store(arguments[0], status)
+            move()
+        return context.get_dummy_value()
+
+    return types.void(types.int32), generate
+
+
+def program(
+    xp: Any,
+    definition: Definition,
+    dtype: Any,
+    compute: Any,
+    result: Any,
+    values: tuple[Any, ...],
+    numbers: tuple[float, ...],
+    is_row: bool = False,
+) -> blocks.Program | blocks.RowProgram | None:
+    """Return the program of an implementation, or None if it cannot be compiled.
+
+    The arguments are those of `record`, and the numbers for which `float` stands among the values.
+    """
+    dtypes = [dtype, result, *(value for value in values if isinstance(value, np.dtype))]
+    if not all(d.isnative and d.name in _TYPES for d in dtypes):
+        return None
+    found = _compile(xp, definition, dtype, compute, result, *values, is_row=is_row)
+    if found is None:
+        return None
+    trace, kernel = found
+    execute = functools.partial(_with, kernel, numbers) if numbers else kernel
+    if is_row:
+        return blocks.RowProgram(trace.results, execute)
+    return blocks.Program(trace.results, len(trace.inputs) - len(numbers), execute)
+
+
+def _with(kernel: Callable[..., None], numbers: tuple[float, ...], *arrays: Any) -> None:
+    kernel(*arrays, *numbers)
+
+
+@functools.lru_cache(MAX_KERNELS, typed=True)
+def _compile(xp: Any, *arguments: Any, is_row: bool) -> tuple[Trace, Callable[..., None]] | None:
+    """Return the trace of an implementation, with the arguments of `record`, and its kernel.
+
+    The kernel takes inputs that are arrays, arrays for the results, and inputs that are numbers. It
+    is None if the implementation of a row does what has no trace, such as sorting.
+    """
+    if is_row:
+        xp = generic.extend_namespace(xp, sum=np.sum)
+    try:
+        trace = record(xp, *arguments, is_row=is_row)
+    except TypeError:
+        if is_row:
+            return None
+        raise
+    markers = [value for value in arguments[4:] if is_input(value)]
+    kinds = ["elements", *("number" if v is float else "elements" for v in markers)]
+    return trace, _kernel(trace, kinds)
+
+
+def _kernel(trace: Trace, kinds: Sequence[str]) -> Callable[..., None]:
+    trace, rare = lower(trace)
+    kind_of = dict(zip(trace.inputs, kinds, strict=True))
+    source, bodies = _source(trace, kind_of, rare)
+    ndim = 2 if trace.shape else 1
+    arrays = [(trace.values[n].dtype, ndim) for n, kind in kind_of.items() if kind == "elements"]
+    arrays += [(r.dtype, ndim if r.is_row else 1) for r in trace.results]
+    signature = [types.Array(_TYPES[dtype.name][1], n, "C") for dtype, n in arrays]
+    signature += [types.float64] * kinds.count("number")
+    namespace = {**bodies, "float_status": float_status, "set_float_status": set_float_status}
+    namespace |= {"inf": np.inf, "__name__": __name__}  # the cache imports the module
+
+    def build(path: str, cache: bool) -> Callable[..., None]:
+        exec(compile(source, path, "exec"), namespace)
+        jit = numba.njit([types.void(*signature)], cache=cache, nogil=True, error_model="numpy")
+        kernel = jit(namespace["kernel"])
+        _alive.append(kernel)
+        (compiled,) = kernel.overloads.values()
+        # the types are known; it takes read-only arrays, too
+        entry_point: Callable[..., None] = compiled.entry_point
+        return entry_point
+
+    with _lock:
+        folder = kernel_cache.folder()
+        if folder is not None:
+            text = "\n".join([_fingerprint(), _describe(trace), str(signature), source])
+            name = hashlib.sha256(text.encode()).hexdigest()
+            try:
+                entry = kernel_cache.Entry(folder, name, source)
+                kernel = build(str(entry.source), cache=True)
+                entry.seal()
+                return kernel
+            except Exception:  # a full disk, say; an error of the compiler is raised again below
+                pass
+        return build("<activations_xp kernel>", cache=False)
+
+
+def _describe(trace: Trace) -> str:
+    """Return a text that tells a trace from every other one."""
+    lines = [f"{n} = {v.dtype} {v.is_row}" for n, v in enumerate(trace.values)]
+    lines += [f"{n} = {array.tobytes().hex()}" for n, array in trace.constants.items()]
+    lines += [f"{n} = {f.__name__}{sources}" for n, (f, sources) in trace.instructions.items()]
+    return "\n".join([*lines, *(str(r.number) for r in trace.results)])
+
+
+@functools.cache
+def _fingerprint() -> str:
+    """Return a text that tells this version of what writes kernels from every other one."""
+    files = (Path(__file__).with_name(name) for name in ("compiled.py", "elementary.py"))
+    return " ".join([numba.__version__, *(file.read_text("utf-8") for file in files)])
+
+
+_alive: list[Any] = []
+"""Numba's functions, with which their machine code would go."""
+
+_lock = threading.RLock()
+"""Held while a kernel is compiled: a child process must not begin with the compiler's own locks."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
+    )
