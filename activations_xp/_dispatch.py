@@ -163,9 +163,16 @@ def loaded_backends() -> Iterator[Backend]:
 
 
 def resolve(
-    definition: Definition, level: Precision, x: Any, kernels: dict[type, Kernel]
+    definition: Definition,
+    level: Precision,
+    x: Any,
+    kernels: dict[type, Kernel],
+    plain: dict[type, Kernel],
 ) -> Kernel:
-    """Return the kernel for arrays like x, and remember it by type."""
+    """Return the kernel for arrays like x, and remember it by type.
+
+    Its attribute `plain`, if there is one, is a function of x for the defaults of all parameters.
+    """
     numbers = NUMBER if definition.complex is None else (*NUMBER, complex)
     is_number = isinstance(x, numbers) and definition.is_activation
     backend = _numpy() if is_number else find_backend(x)
@@ -175,6 +182,8 @@ def resolve(
     kernel = backend.bind(definition, level, type(x))
     if not backend.is_tracing():
         kernels[type(x)] = kernel
+        if hasattr(kernel, "plain"):
+            plain[type(x)] = kernel.plain
     return kernel
 
 

@@ -255,9 +255,9 @@ def _attach(function: Any, name: str, impl: Any = None) -> None:
 
 
 _SOURCE = """\
-def _make(_tables, _choice, _resolve, _call_with_out, _sample_noise, _type):
+def _make(_tables, _plain, _choice, _resolve, _call_with_out, _sample_noise, _type{defaults}):
     def public({names}):
-        {noise}{out}return (_tables[_choice[0]].get(_type(x)) or _resolve(x))(
+        {plain}{noise}{out}return (_tables[_choice[0]].get(_type(x)) or _resolve(x))(
             x, ({types}){rest}
         )
     return public
@@ -267,6 +267,17 @@ if out is not None:
             _kernel = _tables[_choice[0]].get(_type(x)) or _resolve(x)
             return _call_with_out(out, _kernel, x, ({types}){rest})
         """
+_PLAIN = """\
+if {condition}:
+            _kernel = _plain[_choice[0]].get(_type(x))
+            if _kernel is not None:
+                {written}return _kernel(x)
+        """
+_WRITTEN = """\
+if out is not None and _kernel(x, out) is out:
+                    return out
+                if out is None:
+                    """
 _NOISE = """\
 if {condition}:
             noise = _sample_noise(x, rng, noise, ({values}))
@@ -291,7 +302,9 @@ def _build(definition: Definition, doc: str, impl: Callable[..., Any]) -> Any:
     by_position = [p for p in parameters if p.kind is not p.KEYWORD_ONLY]
     by_name = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
     roles = ("training", "noise", "rng", "out") if "rng" in names else ("out",)
-    template = _compile(tuple("x" if n == definition.first else n * (n in roles) for n in names))
+    has_defaults = len(definition.defaults) == len(definition.parameters) and "rng" not in names
+    used = tuple("x" if n == definition.first else n * (n in roles) for n in names)
+    template = _compile(used, has_defaults)
     code = template.replace(
         co_name=definition.name.rpartition(".")[2],
         co_qualname=definition.name,
@@ -315,10 +328,12 @@ def _build(definition: Definition, doc: str, impl: Callable[..., Any]) -> Any:
 def _bind(code: types.CodeType, definition: Definition, choice: list[int]) -> Any:
     """Return a function of this code that calls the kernels of a definition."""
     tables: tuple[dict[type, Any], ...] = tuple({} for _ in _dispatch.PRECISIONS)
+    plain: tuple[dict[type, Any], ...] = tuple({} for _ in _dispatch.PRECISIONS)
 
     def resolve(x: Any) -> Any:
         index = choice[0]
-        return _dispatch.resolve(public.definition, _dispatch.PRECISIONS[index], x, tables[index])
+        level = _dispatch.PRECISIONS[index]
+        return _dispatch.resolve(public.definition, level, x, tables[index], plain[index])
 
     def call_with_out(out: Any, kernel: Any, x: Any, types: Any, *parameters: Any) -> Any:
         return _dispatch.call_with_out(definition.name, out, kernel, x, types, *parameters)
@@ -327,7 +342,8 @@ def _bind(code: types.CodeType, definition: Definition, choice: list[int]) -> An
         precision = _dispatch.PRECISIONS[choice[0]]
         return _dispatch.sample_noise(public.definition, precision, x, rng, noise, values)
 
-    free = {"_tables": tables, "_choice": choice, "_resolve": resolve, "_type": type}
+    free = {"_tables": tables, "_plain": plain, "_choice": choice, "_resolve": resolve}
+    free |= {"_type": type, **{f"_d{i}": d for i, d in enumerate(definition.defaults.values())}}
     free |= {"_call_with_out": call_with_out, "_sample_noise": sample_noise}
     closure = tuple(types.CellType(free[name]) for name in code.co_freevars)
     public: Any = types.FunctionType(code, definition.impl.__globals__, closure=closure)
@@ -336,7 +352,7 @@ def _bind(code: types.CodeType, definition: Definition, choice: list[int]) -> An
 
 
 @functools.cache
-def _compile(roles: tuple[str, ...]) -> types.CodeType:
+def _compile(roles: tuple[str, ...], has_defaults: bool) -> types.CodeType:
     """Return the code that functions share whose arguments differ in names and kinds alone."""
     names = [role or f"_{i}" for i, role in enumerate(roles)]
     parameters = [name for name in names if name not in ("x", "rng", "out")]
@@ -346,14 +362,21 @@ def _compile(roles: tuple[str, ...]) -> types.CodeType:
         "values": "".join(f"{p}, " for p in parameters),
         "condition": "training is True" if "training" in names else "True",
     }
+    defaults = [f"_d{i}" for i in range(len(parameters))] if has_defaults else []
+    checks = [f"{p} is {d}" for p, d in zip(parameters, defaults, strict=False)]
+    written = _WRITTEN if "out" in names else ""
+    condition = " and ".join(checks) or "True"
+    plain = _PLAIN.format(condition=condition, written=written) if has_defaults else ""
+    words["defaults"] = "".join(f", {d}" for d in defaults)
     noise = _NOISE.format(**words) if "rng" in names else ""
     out = _OUT.format(**words) if "out" in names else ""
-    source = _SOURCE.format(**words, names=", ".join(names), noise=noise, out=out)
-    filename = f"<activations_xp: a public function of {', '.join(names)}>"
+    source = _SOURCE.format(**words, names=", ".join(names), plain=plain, noise=noise, out=out)
+    kind = ", all with defaults" * has_defaults
+    filename = f"<activations_xp: a public function of {', '.join(names)}{kind}>"
     linecache.cache[filename] = len(source), None, source.splitlines(True), filename
     namespace: dict[str, Any] = {}
     exec(compile(source, filename, "exec"), namespace)
-    code: types.CodeType = namespace["_make"](*[None] * 6).__code__
+    code: types.CodeType = namespace["_make"](*[None] * (7 + len(defaults))).__code__
     return code
 
 

@@ -18,7 +18,7 @@ class Namespace(Protocol):
 
     precision : "fast" or "accurate"
     is_concrete : a function of an array, whether its values may be read
-    rounds_to_float32 : whether float64 computes what will be rounded to float32
+    is_uncompensated : whether rounding errors need not be carried along
     fast_exp : an exponential that may be off by a few ulp
     conjugates_cotangents : whether gradients of complex numbers are conjugates; True if missing
     complex : a function of the real and the imaginary part

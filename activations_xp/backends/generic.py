@@ -119,7 +119,6 @@ def cached_kernel(
     make: Callable[[Any, tuple[Any, ...]], tuple[Callable[..., Any], bool]],
     is_tracing: Callable[[], bool] | None = None,
     explain: Callable[[Definition, Any, tuple[Any, ...], Exception], Exception] | None = None,
-    write: Callable[[Callable[..., Any], Any, Any], Any] | None = None,
 ) -> Kernel:
     """Return a kernel that checks and prepares once for each dtype and set of parameters.
 
@@ -129,12 +128,11 @@ def cached_kernel(
         right for all such x, which it is not if it holds an array
     is_tracing : whether a compiler is tracing the kernel; nothing is remembered then
     explain : ``explain(definition, x, parameters, error)`` returns the error to raise for another
-    write : ``write(function, x, out)`` returns the result of a function, written to `out` if it can
     """
     cache: dict[Any, Callable[..., Any]] = {}
     by_ndim = any(spec.depends_on_ndim for spec in definition.parameters.values())
 
-    def kernel(x: Any, types: tuple[type, ...], *parameters: Any, out: Any = None) -> Any:
+    def kernel(x: Any, types: tuple[type, ...], *parameters: Any) -> Any:
         if is_tracing is not None and is_tracing():
             return make(x, parameters)[0](x)
         try:
@@ -150,7 +148,7 @@ def cached_kernel(
                     if len(cache) >= MAX_CACHED_KERNELS:
                         cache.clear()
                     cache[key] = run
-            return run(x) if out is None or write is None else write(run, x, out)
+            return run(x)
         except Exception as error:
             if explain is None:
                 raise

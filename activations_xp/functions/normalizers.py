@@ -19,7 +19,7 @@ from ..numerics.arrays import (
     ones_like_nan,
     unbroadcast,
 )
-from ..numerics.double_word import corrected_passes, rounds_to_float32
+from ..numerics.double_word import corrected_passes, is_uncompensated
 
 __all__ = ["layer_norm", "normalize", "rms_norm", "standardize"]
 
@@ -437,7 +437,7 @@ def _max_abs(xp: Namespace, x: Array, axis: Axes, least: float, power: float = 2
 
     It is a scale for the power of x, and 1 where none is needed.
     """
-    if rounds_to_float32(xp) and power <= 2:
+    if is_uncompensated(xp) and power <= 2:
         return 1.0
     largest = xp.max(xp.abs(x), axis=axis, keepdims=True)
     least = least if least < inf else 0.0

@@ -10,7 +10,7 @@ from .._parameters import ArrayOrNumber
 from .._typing import Array, Namespace
 from ..numerics import cmath
 from ..numerics.arrays import is_zero, ones_like_nan
-from ..numerics.double_word import DoubleWord, exact, fast_two_sum, rounds_to_float32
+from ..numerics.double_word import DoubleWord, exact, fast_two_sum, is_uncompensated
 from ..numerics.logistic import (
     SIGMOID_IS_1_FROM,
     clamped_exp,
@@ -235,7 +235,7 @@ def _tanh_gelu_argument(xp: Namespace, x: Array) -> DoubleWord:
     The hi of x has so few digits that its square is exact. So few have the hi of d and of c and
     the rounded c + d*x*x that the products with them and the first difference are exact, too.
     """
-    if rounds_to_float32(xp):
+    if is_uncompensated(xp):
         x = xp.minimum(xp.maximum(x, -1e4), 1e4)
         return DoubleWord(xp, x * (_TANH_LINEAR + _TANH_CUBIC * (x * x)))
     is_float32 = x.dtype == xp.float32

@@ -10,7 +10,7 @@ from .._parameters import ArrayOrNumber
 from .._typing import NUMBER, Array, Namespace
 from ..numerics import cmath
 from ..numerics.arrays import ones_like_nan, zeros_like
-from ..numerics.double_word import DoubleWord, exact, rounds_to_float32, veltkamp_split
+from ..numerics.double_word import DoubleWord, exact, is_uncompensated, veltkamp_split
 from ..numerics.logistic import (
     SIGMOID_IS_1_FROM,
     TANH_IS_LINEAR_TO,
@@ -68,7 +68,7 @@ def sigmoid(xp: Namespace, x: Array) -> Any:
     >>> ax.sigmoid(np.array([-np.inf, 0.0, np.inf]))
     array([0. , 0.5, 1. ])
     """
-    if rounds_to_float32(xp):
+    if is_uncompensated(xp):
         return 1 / (1 + xp.exp(-x))
     e = xp.exp(-xp.abs(x))
     return xp.maximum(e, is_positive(xp, x)) / (1 + e)
@@ -474,7 +474,7 @@ def _standardize(xp: Namespace, x: Array, mu: ArrayOrNumber, sigma: ArrayOrNumbe
     """
     end = NORMAL_TAIL_CUTOFF * sigma
     x = xp.minimum(xp.maximum(x, mu - end), mu + end)
-    if rounds_to_float32(xp):
+    if is_uncompensated(xp):
         return DoubleWord(xp, (x - mu) / sigma)
     d = exact(xp, x) - DoubleWord(xp, *veltkamp_split(xp, mu, x))
     sigma_hi, sigma_lo = veltkamp_split(xp, sigma, x)

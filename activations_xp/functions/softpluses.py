@@ -10,7 +10,7 @@ from .._parameters import ArrayOrNumber
 from .._typing import NUMBER, Array, Namespace
 from ..numerics import cmath
 from ..numerics.arrays import is_array, ones_like_nan, zeros_like
-from ..numerics.double_word import fast_two_sum, rounds_to_float32
+from ..numerics.double_word import fast_two_sum, is_uncompensated
 from ..numerics.logistic import SAFE_EXP_ARG, clamp_exp_arg, exp_excess, x_logistic_pdf, x_sigmoid
 from ..numerics.special import ratio_within_1
 from .sigmoids import sigmoid
@@ -237,7 +237,7 @@ def _(xp, x):
 
 def _sqrt_exp_excess(xp: Namespace, x: Array) -> Any:
     """Return the square root of `exp_excess`, to more than half of its exponent."""
-    return 1.0 if rounds_to_float32(xp) else xp.exp(xp.minimum(x + SAFE_EXP_ARG, 0.0) * 0.5)
+    return 1.0 if is_uncompensated(xp) else xp.exp(xp.minimum(x + SAFE_EXP_ARG, 0.0) * 0.5)
 
 
 @activation(

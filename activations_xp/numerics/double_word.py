@@ -14,23 +14,22 @@ from typing import Any
 from .._typing import NUMBER, Array, Namespace
 
 
-def rounds_to_float32(xp: Namespace) -> bool:
-    """Return whether float64 computes what will be rounded to float32.
+def is_uncompensated(xp: Namespace) -> bool:
+    """Return whether rounding errors need not be carried along.
 
-    Rounding errors need not be carried along then, and no scaling keeps away from subnormal
-    numbers.
+    float64 computes what will be rounded to float32, or float32 what may be a few units off.
     """
-    return getattr(xp, "rounds_to_float32", None) is True
+    return getattr(xp, "is_uncompensated", None) is True
 
 
 def corrected_passes(xp: Namespace) -> int:
     """Return how often a mean is removed: a second time removes the rounding error of the first."""
-    return 1 if rounds_to_float32(xp) else 2
+    return 1 if is_uncompensated(xp) else 2
 
 
 def is_single(xp: Namespace, x: Array) -> bool:
     """Return whether the precision of float32 is all that is asked for."""
-    return x.dtype == xp.float32 or rounds_to_float32(xp)
+    return x.dtype == xp.float32 or is_uncompensated(xp)
 
 
 def fast_two_sum(a: Any, b: Any) -> tuple[Any, Any]:
@@ -79,7 +78,7 @@ class DoubleWord:
     """The sum hi + lo, unevaluated, where lo is what rounding took from hi.
 
     Operands are double words; `exact` makes one of an array or a number. Where digits are to
-    spare, as `rounds_to_float32` says, lo is None and nothing is computed for it.
+    spare, as `is_uncompensated` says, lo is None and nothing is computed for it.
 
     Products are arguments of exponentials. They saturate at about 1e4, where an exponential is 0
     or inf in any dtype, so that neither the product nor its error overflows.
@@ -97,7 +96,7 @@ class DoubleWord:
         return DoubleWord(self.xp, -self.hi, None if self.lo is None else -self.lo)
 
     def __sub__(self, other: DoubleWord) -> DoubleWord:
-        if rounds_to_float32(self.xp):
+        if is_uncompensated(self.xp):
             return DoubleWord(self.xp, self.value - other.value)
         hi, lo = two_diff(self.hi, other.hi)
         lo = lo if self.lo is None else lo + self.lo
@@ -106,8 +105,9 @@ class DoubleWord:
     def __mul__(self, other: DoubleWord) -> DoubleWord:
         """Return the product; `other` holds an array, and `self` an array or a number."""
         xp, c, x = self.xp, self.hi, other.hi
-        if rounds_to_float32(xp):
-            if not (isinstance(c, NUMBER) and (c == 1 or abs(c) == inf)):
+        if is_uncompensated(xp):
+            is_free = isinstance(c, NUMBER) and (c == 1 or abs(c) == inf)
+            if not is_free and x.dtype != xp.float32:
                 x = xp.minimum(xp.maximum(x, -1e300), 1e300)
             return DoubleWord(xp, c * x)
         if isinstance(c, NUMBER) and (c == 1 or abs(c) == inf):
@@ -142,7 +142,7 @@ def hi_lo(x: Any) -> tuple[Any, Any]:
 
 def fixed_point_split(xp: Namespace, a: Array) -> DoubleWord:
     """Split an array of at most a few dozens, such that the square of hi is exact."""
-    if rounds_to_float32(xp):
+    if is_uncompensated(xp):
         return DoubleWord(xp, a)
     scale = 2.0**8 if a.dtype == xp.float32 else 2.0**20
     hi = xp.round(a * scale) * (1 / scale)

@@ -5,11 +5,11 @@ An argument t of an exponential may be an array or a `DoubleWord`.
 
 from __future__ import annotations
 
-from math import exp
+from math import exp, inf
 from typing import Any
 
 from .._typing import NUMBER, Array, Namespace
-from .double_word import hi_lo, rounds_to_float32
+from .double_word import hi_lo, is_uncompensated
 from .special import EXP_OFFSET
 
 SAFE_EXP_ARG = 80.0
@@ -34,8 +34,10 @@ def x_sigmoid(xp: Namespace, x: Any, t: Any, factor: Any = None, closed: float =
     factor must be given as `factor`: x*sigmoid(t) may be subnormal where the product is not.
     """
     t, lo = hi_lo(t)
-    if rounds_to_float32(xp):
-        y = xp.minimum(xp.maximum(x, -1e300), 1e300) / (1 + xp.exp(-t))
+    if is_uncompensated(xp):
+        low, high = (-1e30, inf) if t.dtype == xp.float32 else (-1e300, 1e300)
+        x = xp.maximum(x, low)
+        y = (x if high == inf else xp.minimum(x, high)) / (1 + xp.exp(-t))
         return y if factor is None else factor * y
     offset, scale = _exp_offset(xp, t)
     power, max_power = -t - offset, 88.0 if t.dtype == xp.float32 else 709.0
@@ -59,7 +61,7 @@ def silu_derivative(xp: Namespace, t: Any, w: Any = None, factor: Array | float 
     """Return factor*(sigmoid(t) + w*sigmoid(t)*sigmoid(-t)), where w is t if it is None."""
     t, lo = hi_lo(t)
     w = xp.minimum(xp.maximum(t, -1e4), SAFE_EXP_ARG) if w is None else w
-    if rounds_to_float32(xp):
+    if is_uncompensated(xp):
         gate = 1 / (1 + xp.exp(-t))
         return factor * (gate * (1 + w * (1 - gate)))
     offset, scale = _exp_offset(xp, t)
@@ -77,7 +79,7 @@ def x_logistic_pdf(xp: Namespace, x: Any, t: Any) -> Any:
     """Return x*sigmoid(t)*sigmoid(-t), which is 0 or -0 where that is 0, also at an infinite x."""
     t, lo = hi_lo(t)
     a = -xp.abs(t)
-    if rounds_to_float32(xp):
+    if is_uncompensated(xp):
         e = xp.exp(a)
         return finite_where_zero(xp, 1.0, x) * e / ((1 + e) * (1 + e))
     offset, scale = _exp_offset(xp, a)
@@ -90,7 +92,9 @@ def x_logistic_pdf(xp: Namespace, x: Any, t: Any) -> Any:
 
 def clamp_exp_arg(xp: Namespace, t: Any) -> Any:
     """Return t, bounded below such that exp(t) and exp(-t) are far from the ends of the dtype."""
-    return xp.maximum(t, -700.0 if rounds_to_float32(xp) else -SAFE_EXP_ARG)
+    return xp.maximum(
+        t, -700.0 if is_uncompensated(xp) and t.dtype != xp.float32 else -SAFE_EXP_ARG
+    )
 
 
 def exp_excess(xp: Namespace, t: Any) -> Any:
@@ -99,24 +103,27 @@ def exp_excess(xp: Namespace, t: Any) -> Any:
     As a factor of its own it keeps exp(-t) from overflowing, and a product with exp(t) from being
     made of subnormal numbers while it is normal itself.
     """
-    return 1.0 if rounds_to_float32(xp) else xp.exp(xp.minimum(t + SAFE_EXP_ARG, 0.0))
+    return 1.0 if is_uncompensated(xp) else xp.exp(xp.minimum(t + SAFE_EXP_ARG, 0.0))
 
 
 def clamped_exp(xp: Namespace, t: Any, upper: float) -> tuple[Any, Any]:
     """Return exp(t) for t bounded by `clamp_exp_arg` and `upper`, and `exp_excess`."""
     t, lo = hi_lo(t)
     t, excess = xp.minimum(t, upper), exp_excess(xp, t)
-    e = xp.exp(t if rounds_to_float32(xp) else clamp_exp_arg(xp, t))
+    e = xp.exp(t if is_uncompensated(xp) else clamp_exp_arg(xp, t))
     return e if lo is None else e * (1 + lo), excess
 
 
 def finite_where_zero(xp: Namespace, factor: Any, x: Any) -> Any:
     """Return x, and a finite number where the factor that it is to be multiplied by is 0."""
-    if rounds_to_float32(xp):
-        return xp.minimum(xp.maximum(x, -1e100), 1e100)
+    if is_uncompensated(xp):
+        bound = 1e30 if x.dtype == xp.float32 else 1e100
+        return xp.minimum(xp.maximum(x, -bound), bound)
     return xp.where(factor > 0, x, -1.0)
 
 
 def x_gate(xp: Namespace, x: Any, gate: Any, excess: Any) -> Any:
     """Return x*gate*excess, which is -0 where the excess is 0, also at an infinite x."""
+    if is_uncompensated(xp) and x.dtype == xp.float32:
+        return xp.maximum(x, -1e20) * gate
     return finite_where_zero(xp, excess, x) * gate * excess

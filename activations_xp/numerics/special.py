@@ -14,8 +14,8 @@ from .double_word import (
     fixed_point_split,
     hi_lo,
     is_single,
+    is_uncompensated,
     round_off,
-    rounds_to_float32,
     two_sum,
 )
 
@@ -98,7 +98,7 @@ def mills_ratio(xp: Namespace, a: Array, x: Array | None = None, k: float = 2.0)
     It is multiplied by x, which is a or -a, if that is given. With another k than 2 it is the
     ratio at a*2/k.
     """
-    if rounds_to_float32(xp):
+    if is_uncompensated(xp):
         ratio = (k / 2 if x is None else x) / (a + k)
         t = 1 - 4 * ratio if x is None else 2 * xp.abs(ratio) - 1
         first, *others = c.ERFCX_32

@@ -100,7 +100,7 @@ class Program:
         self.is_unary = inputs == 1 and is_single
         self.is_identity = is_single and results.number == 0
 
-    def run(self, *inputs: Any, out: Any = None) -> Any:
+    def run(self, inputs: Sequence[Any], axes: Sequence[int] = (), out: Any = None) -> Any:
         """Return the results for arrays of one shape, in the memory layout of the first.
 
         A single result is written to `out` where that fits.
@@ -132,14 +132,19 @@ def map_rows(
     A row has the elements along the axes. Blocks are matrices, but for results of one number a row,
     which lack the axes.
     """
-    last = range(-len(axes), 0)
     ndim = inputs[0].ndim
-    moved = [np.moveaxis(a, axes, last) if a.ndim == ndim else a for a in (*inputs, *results)]
+    moved = [*inputs, *results]
+    if tuple(axes) != tuple(range(ndim - len(axes), ndim)):
+        last = range(-len(axes), 0)
+        moved = [np.moveaxis(a, axes, last) if a.ndim == ndim else a for a in moved]
     shape = moved[0].shape[: ndim - len(axes)]
-    length = inputs[0].size // max(1, prod(shape))
+    length = prod(moved[0].shape[ndim - len(axes) :])
     if all(a.flags.c_contiguous for a in moved):
         shape = (prod(shape),)
         moved = [a.reshape(shape + (length,) * (a.ndim == ndim)) for a in moved]
+        if inputs[0].size <= BLOCKWISE_FROM:
+            function(*moved)
+            return
     sources, targets = moved[: len(inputs)], moved[len(inputs) :]
     size, threads = _block_size(inputs[0].size, BLOCK_BYTES // 8 // inputs[0].itemsize)
 
@@ -166,8 +171,10 @@ class RowProgram:
     results : tracers, with the dtypes, shapes and in the structure of the results
     """
 
-    def __init__(self, results: Any, execute: Callable[..., None]):
+    def __init__(self, results: Any, inputs: int, execute: Callable[..., None]):
         self.results, self.execute = results, execute
+        is_single = not isinstance(results, (tuple, dict))
+        self.is_unary = inputs == 1 and is_single and results.is_row
 
     def run(self, inputs: Sequence[Any], axes: Sequence[int], out: Any = None) -> Any:
         """Return the results for arrays of one shape; a single one is written to `out` if it fits.

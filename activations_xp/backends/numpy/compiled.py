@@ -6,6 +6,7 @@ adds the loops, the call from Python and the files in the cache. float32 is comp
 
 from __future__ import annotations
 
+import collections
 import functools
 import hashlib
 import operator
@@ -31,6 +32,7 @@ from .trace import REDUCTIONS, Trace, Tracer, is_input, record
 _TYPES = {
     "float32": (ir.FloatType(), types.float32),
     "float64": (ir.DoubleType(), types.float64),
+    "int32": (ir.IntType(32), types.int32),
     "int64": (ir.IntType(64), types.int64),
     "bool": (ir.IntType(1), types.boolean),
 }
@@ -73,15 +75,18 @@ SUMMED_AT_ONCE = 4096
 """Sums of as many elements are added up: more would lose digits."""
 
 
-def lower(trace: Trace) -> tuple[Trace, Tracer | None]:
+def lower(trace: Trace, is_fast: bool) -> tuple[Trace, Tracer | None]:
     """Rewrite a trace in the instructions above, with all numbers in one dtype in between.
 
-    Returned is also, if that may be, whether an element needs a function that is no vector code.
+    That is float64 if there is an elementary function, unless is_fast. Returned is also, if that
+    may be, whether an element needs a function that is no vector code.
     """
     lowered = Trace(trace.shape)
-    is_single = all(v.dtype != np.float64 for v in trace.values)
-    is_single = is_single and not any(f in elementary.RULES for f, _ in trace.instructions.values())
+    called = {instruction.function for instruction in trace.instructions.values()}
+    wide = elementary.RULES.keys() if not is_fast else elementary.OF_FLOAT64
+    is_single = all(v.dtype != np.float64 for v in trace.values) and not called & wide
     compute = np.dtype(np.float32 if is_single else np.float64)
+    uses = collections.Counter(s for i in trace.instructions.values() for s in i.sources)
     results = generic.tree_leaves(trace.results)
     digits = 24 if all(r.dtype == np.float32 for r in results) else 53
 
@@ -104,11 +109,24 @@ def lower(trace: Trace) -> tuple[Trace, Tracer | None]:
             new[target] = _cast(arguments[0], dtype_of(value))
         elif function in elementary.RULES:
             new[target] = elementary.RULES[function](*arguments, digits)
+        elif function is np.add and digits == 24 and value.dtype.kind == "f":
+            fused = _fused(trace, sources, new, uses)
+            new[target] = lowered.add(function, *arguments) if fused is None else fused
         else:
             new[target] = lowered.add(function, *arguments, dtype=dtype_of(value))
     lowered.results = [_cast(new[r.number], r.dtype) for r in results]
     rare = [lowered.values[i.sources[0]] for i in lowered.instructions.values() if i[0] is unless]
     return lowered, functools.reduce(operator.or_, rare) if rare else None
+
+
+def _fused(trace: Trace, sources: Any, new: dict[int, Tracer], uses: Any) -> Any:
+    """Return a sum with a product that is used nowhere else as one instruction, if it is such."""
+    for product, other in (sources, sources[::-1]):
+        instruction = trace.instructions.get(product)
+        if instruction and instruction.function is np.multiply and uses[product] == 1:
+            a, b = (new[s] for s in instruction.sources)
+            return elementary.fma(a, b, new[other])
+    return None
 
 
 def _lower_reduction(function: Any, x: Tracer, keepdims: bool) -> Any:
@@ -348,22 +366,25 @@ def program(
     values: tuple[Any, ...],
     numbers: tuple[float, ...],
     is_row: bool = False,
+    is_fast: bool = False,
 ) -> blocks.Program | blocks.RowProgram | None:
     """Return the program of an implementation, or None if it cannot be compiled.
 
-    The arguments are those of `record`, and the numbers for which `float` stands among the values.
+    The arguments are those of `record`, the numbers for which `float` stands among the values, and
+    whether float32 may compute elementary functions.
     """
     dtypes = [dtype, result, *(value for value in values if isinstance(value, np.dtype))]
     if not all(d.isnative and d.name in _TYPES for d in dtypes):
         return None
-    found = _compile(xp, definition, dtype, compute, result, *values, is_row=is_row)
+    found = _compile(
+        xp, definition, dtype, compute, result, *values, is_row=is_row, is_fast=is_fast
+    )
     if found is None:
         return None
     trace, kernel = found
     execute = functools.partial(_with, kernel, numbers) if numbers else kernel
-    if is_row:
-        return blocks.RowProgram(trace.results, execute)
-    return blocks.Program(trace.results, len(trace.inputs) - len(numbers), execute)
+    kind = blocks.RowProgram if is_row else blocks.Program
+    return kind(trace.results, len(trace.inputs) - len(numbers), execute)
 
 
 def _with(kernel: Callable[..., None], numbers: tuple[float, ...], *arrays: Any) -> None:
@@ -371,7 +392,9 @@ def _with(kernel: Callable[..., None], numbers: tuple[float, ...], *arrays: Any)
 
 
 @functools.lru_cache(MAX_KERNELS, typed=True)
-def _compile(xp: Any, *arguments: Any, is_row: bool) -> tuple[Trace, Callable[..., None]] | None:
+def _compile(
+    xp: Any, *arguments: Any, is_row: bool, is_fast: bool
+) -> tuple[Trace, Callable[..., None]] | None:
     """Return the trace of an implementation, with the arguments of `record`, and its kernel.
 
     The kernel takes inputs that are arrays, arrays for the results, and inputs that are numbers. It
@@ -387,11 +410,11 @@ def _compile(xp: Any, *arguments: Any, is_row: bool) -> tuple[Trace, Callable[..
         raise
     markers = [value for value in arguments[4:] if is_input(value)]
     kinds = ["elements", *("number" if v is float else "elements" for v in markers)]
-    return trace, _kernel(trace, kinds)
+    return trace, _kernel(trace, kinds, is_fast)
 
 
-def _kernel(trace: Trace, kinds: Sequence[str]) -> Callable[..., None]:
-    trace, rare = lower(trace)
+def _kernel(trace: Trace, kinds: Sequence[str], is_fast: bool = False) -> Callable[..., None]:
+    trace, rare = lower(trace, is_fast)
     kind_of = dict(zip(trace.inputs, kinds, strict=True))
     source, bodies = _source(trace, kind_of, rare)
     ndim = 2 if trace.shape else 1

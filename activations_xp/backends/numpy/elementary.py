@@ -1,64 +1,85 @@
 """Elementary functions as arithmetic without branches, which compilers turn into vector code.
 
-An engine that compiles rewrites a trace by these rules. Arguments and results are tracers in
-float64, and `digits` are those of the dtype that results will be rounded to, 24 or 53. The methods
-are in Muller, Elementary functions, 3rd edition, 2016: the reduction of Cody & Waite, and Taylor's
-polynomials with as many terms as the digits need. An error is below 0.6 units in the last of 53
-digits, or 2**-33 where the digits are 24.
+An engine that compiles rewrites a trace by these rules. Arguments and results are tracers, and
+`digits` are those of the dtype that results will be rounded to, 24 or 53. The methods are in
+Muller, Elementary functions, 3rd edition, 2016: the reduction of Cody & Waite, and Taylor's
+polynomials with as many terms as the digits need. In float64 an error is below 0.6 units in the
+last place, or 2**-33 where the digits are 24; in float32 it is at most 2.5 units.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...numerics.double_word import fast_two_sum, two_sum
 from .trace import Tracer
 
-INTEGER_IN_LAST_BITS = 1.5 * 2.0**52
-"""In a number plus this one the last bits are the nearest integer."""
 
-LN2 = 0.6931471805599453, 2.3190468138462996e-17
-HALF_PI = 1.5707963267948966, 6.123233995736766e-17, -1.4973849048591833e-33
-SQRT_HALF = 0.7071067811865476
+class _Format(NamedTuple):
+    """A dtype of numbers, and constants in it, the last of which are parts of a number.
 
-SMALLEST_NORMAL = 2.0**-1022
+    integer : in a number plus this one the last bits are the nearest integer
+    """
+
+    mantissa: int
+    bias: int
+    bits: Any
+    integer: float
+    ln2: tuple[float, float]
+
+    @property
+    def smallest_normal(self) -> float:
+        return 2.0 ** (1 - self.bias)
+
+
+_LN2 = math.log(2), 2.3190468138462996e-17
+_FORMATS = {
+    "float32": _Format(
+        23, 127, np.dtype(np.int32), 1.5 * 2.0**23, (0.69314718246459961, -1.9046542121259336e-09)
+    ),
+    "float64": _Format(52, 1023, np.dtype(np.int64), 1.5 * 2.0**52, _LN2),
+}
+_HALF_PI = 1.5707963267948966, 6.123233995736766e-17, -1.4973849048591833e-33
+_SQRT_HALF = 0.7071067811865476
 
 LARGEST_ANGLE = 2.0**40
 """The sine of a larger angle is left to C."""
 
-_FLOAT64 = np.dtype(np.float64)
-
 
 def fma(a: Any, b: Any, c: Any) -> Any:
     """Return a*b + c, rounded once."""
-    return _trace_of(a, b, c).add(fma, a, b, c, dtype=_FLOAT64)
+    tracer = _tracer_of(a, b, c)
+    return tracer.trace.add(fma, a, b, c, dtype=tracer.dtype)
 
 
 def to_bits(x: Any) -> Any:
     """Return the bits of a number as an integer."""
-    return x.trace.add(to_bits, x, dtype=np.dtype(np.int64))
+    return x.trace.add(to_bits, x, dtype=_FORMATS[x.dtype.name].bits)
 
 
 def from_bits(bits: Any) -> Any:
     """Return the number of these bits."""
-    return bits.trace.add(from_bits, bits, dtype=_FLOAT64)
+    dtype = np.dtype(np.float32 if bits.dtype.itemsize == 4 else np.float64)
+    return bits.trace.add(from_bits, bits, dtype=dtype)
 
 
 def unless(condition: Any, y: Any, function: Any, x: Any) -> Any:
     """Return y or, where the condition holds, ``function(x)``, which is no vector code."""
-    return x.trace.add(unless, condition, y, x.trace.add(function, x), dtype=_FLOAT64)
+    return x.trace.add(unless, condition, y, x.trace.add(function, x), dtype=x.dtype)
 
 
 def where(condition: Any, a: Any, b: Any) -> Any:
     """Return a where the condition holds, else b."""
-    return condition.trace.add(np.where, condition, a, b, dtype=_FLOAT64)
+    tracers = [value for value in (a, b) if isinstance(value, Tracer)]
+    dtype = tracers[0].dtype if tracers else np.dtype(np.float64)
+    return condition.trace.add(np.where, condition, a, b, dtype=dtype)
 
 
-def _trace_of(*values: Any) -> Any:
-    return next(value.trace for value in values if isinstance(value, Tracer))
+def _tracer_of(*values: Any) -> Any:
+    return next(value for value in values if isinstance(value, Tracer))
 
 
 def _clamp(x: Any, low: float, high: float) -> Any:
@@ -75,22 +96,27 @@ def _polynomial(t: Any, coefficients: list[float]) -> Any:
 
 
 def _power_of_2(k: Any) -> Any:
-    """Return 2**k for an integer of -1023 to 1024, which give 0 and inf."""
-    return from_bits(to_bits(k + (INTEGER_IN_LAST_BITS + 1023)) << 52)
+    """Return 2**k, of which 2 to the power of the bias + 1 is inf, and to that of -bias is 0."""
+    form = _FORMATS[k.dtype.name]
+    return from_bits(to_bits(k + (form.integer + form.bias)) << form.mantissa)
 
 
 def _exp_parts(x: Any, digits: int) -> tuple[Any, Any, Any]:
     """Return k, and a + b such that exp(x) - 1 is (1 + a + b)*2**k - 1, with abs(a) < 0.35."""
-    k = fma(x, 1 / LN2[0], INTEGER_IN_LAST_BITS) - INTEGER_IN_LAST_BITS
-    high = fma(k, -LN2[0], x)
-    r = fma(k, -LN2[1], high)
-    taylor = [1 / math.factorial(n) for n in range(2, 10 if digits == 24 else 14)]
-    b = (r * r) * _polynomial(r, taylor)
-    return k, r, b if digits == 24 else b + fma(k, -LN2[1], high - r)
+    form = _FORMATS[x.dtype.name]
+    k = fma(x, 1 / _LN2[0], form.integer) - form.integer
+    high = fma(k, -form.ln2[0], x)
+    r = fma(k, -form.ln2[1], high)
+    terms = 8 if x.dtype == np.float32 else 10 if digits == 24 else 14
+    b = (r * r) * _polynomial(r, [1 / math.factorial(n) for n in range(2, terms)])
+    return k, r, b if digits == 24 else b + fma(k, -form.ln2[1], high - r)
 
 
 def exp(x: Any, digits: int) -> Any:
     """Return exp(x)."""
+    if x.dtype == np.float32:  # what is subnormal may be 0
+        k, a, b = _exp_parts(_clamp(x, -87.3, 89.0), digits)
+        return (1 + (a + b)) * _power_of_2(k - 1) * 2
     if digits == 24:
         k, a, b = _exp_parts(_clamp(x, -708.0, 709.8), digits)
         return where(x < -745.2, 0.0, (1 + (a + b)) * _power_of_2(k))
@@ -101,7 +127,7 @@ def exp(x: Any, digits: int) -> Any:
 
 
 def _expm1_parts(x: Any, digits: int) -> tuple[Any, Any]:
-    """Return half of exp(x) - 1 in two parts, for -40 <= x <= 710."""
+    """Return half of exp(x) - 1 in two parts, for x >= -40 whose exponential does not overflow."""
     k, a, b = _exp_parts(x, digits)
     half = _power_of_2(k - 1)
     if digits == 24:
@@ -113,10 +139,10 @@ def _expm1_parts(x: Any, digits: int) -> tuple[Any, Any]:
 
 def expm1(x: Any, digits: int) -> Any:
     """Return exp(x) - 1."""
-    hi, lo = _expm1_parts(_clamp(x, -40.0, 710.0), digits)
+    hi, lo = _expm1_parts(_clamp(x, -40.0, 89.0 if x.dtype == np.float32 else 710.0), digits)
     if digits == 24:
         return np.copysign(2 * hi, x)
-    return where(np.absolute(x) < SMALLEST_NORMAL, x, 2 * (hi + lo))
+    return where(np.absolute(x) < 2.0**-1022, x, 2 * (hi + lo))
 
 
 def tanh(x: Any, digits: int) -> Any:
@@ -138,30 +164,34 @@ def log1p(x: Any, digits: int) -> Any:
 
 def log(x: Any, digits: int) -> Any:
     """Return log(x), by the series of the inverse hyperbolic tangent."""
-    is_subnormal = x < SMALLEST_NORMAL
-    scaled = x if digits == 24 else where(is_subnormal, x * 2.0**54, x)
+    form, is_single = _FORMATS[x.dtype.name], x.dtype == np.float32
+    is_whole = is_single or digits == 53  # x may be subnormal
+    is_subnormal = x < form.smallest_normal
+    scaled = where(is_subnormal, x * 2.0 ** (form.mantissa + 2), x) if is_whole else x
     # x is m times a power of 2, and m at least sqrt(1/2)
-    offset = to_bits(scaled) + ((1024 << 52) - _bits(SQRT_HALF))
-    k = from_bits((offset >> 52) | _bits(2.0**52)) - (2.0**52 + 1024)
-    m = from_bits((offset & (2**52 - 1)) + _bits(SQRT_HALF))
+    sqrt_half = _bits(_SQRT_HALF, x.dtype)
+    offset = to_bits(scaled) + (((form.bias + 1) << form.mantissa) - sqrt_half)
+    whole = 2.0**form.mantissa
+    k = from_bits((offset >> form.mantissa) | _bits(whole, x.dtype)) - (whole + form.bias + 1)
+    m = from_bits((offset & ((1 << form.mantissa) - 1)) + sqrt_half)
     f = m - 1
     s = f / (2 + f)
     z = s * s
-    terms = 7 if digits == 24 else 12
+    terms = 5 if is_single else 7 if digits == 24 else 12
     series = z * _polynomial(z, [2 / (2 * n + 3) for n in range(terms)])
-    if digits == 24:
-        y = fma(k, LN2[0], s * (2 + series))
-    else:
-        k = where(is_subnormal, k - 54, k)
+    if is_whole:
+        k = where(is_subnormal, k - (form.mantissa + 2), k)
         half = 0.5 * f * f
-        y = fma(k, LN2[0], f - (half - fma(s, half + series, k * LN2[1])))
-    y = where(x > 0, y, where(x == 0, -math.inf, math.nan))
+        y = fma(k, form.ln2[0], f - (half - fma(s, half + series, k * form.ln2[1])))
+    else:
+        y = fma(k, form.ln2[0], s * (2 + series))
+    y = where(x > 0, y, where(x == 0, x - math.inf, x * math.nan))
     return where(x < math.inf, y, x)
 
 
-def _bits(number: float) -> int:
+def _bits(number: float, dtype: Any) -> int:
     """Return the bits of a number as an integer."""
-    return int(np.float64(number).view(np.int64))
+    return int(dtype.type(number).view(_FORMATS[dtype.name].bits))
 
 
 def sin(x: Any, digits: int) -> Any:
@@ -177,9 +207,9 @@ def cos(x: Any, digits: int) -> Any:
 
 def _sine(x: Any, digits: int, quarters: int) -> Any:
     """Return sin(x + quarters*pi/2)."""
-    k = fma(x, 1 / HALF_PI[0], INTEGER_IN_LAST_BITS) - INTEGER_IN_LAST_BITS
-    high = fma(k, -HALF_PI[0], x)
-    r = fma(k, -HALF_PI[1], high)
+    k = fma(x, 1 / _HALF_PI[0], _FORMATS["float64"].integer) - _FORMATS["float64"].integer
+    high = fma(k, -_HALF_PI[0], x)
+    r = fma(k, -_HALF_PI[1], high)
     z, half = r * r, 0.5 * r * r
     last = 13 if digits == 24 else 18
     odd, even = (
@@ -189,11 +219,11 @@ def _sine(x: Any, digits: int, quarters: int) -> Any:
     if digits == 24:
         sine, cosine = r + sine, (1 - half) + cosine
     else:
-        lo = fma(k, -HALF_PI[2], fma(k, -HALF_PI[1], high - r))
+        lo = fma(k, -_HALF_PI[2], fma(k, -_HALF_PI[1], high - r))
         sine = r + fma(lo, 1 - half, sine)
         hi, err = fast_two_sum(1.0, -half)
         cosine = hi + (err + fma(-r, lo, cosine))
-    quadrant = to_bits(k + (INTEGER_IN_LAST_BITS + quarters))
+    quadrant = to_bits(k + (_FORMATS["float64"].integer + quarters))
     y = where((quadrant & 1) == 0, sine, cosine)
     return from_bits(to_bits(y) ^ ((quadrant & 2) << 62))
 
@@ -208,3 +238,6 @@ RULES: dict[Any, Any] = {
     np.cos: cos,
 }
 """The functions of this module by NumPy's that they stand for."""
+
+OF_FLOAT64 = {np.sin, np.cos}
+"""The functions that are there for float64 alone."""

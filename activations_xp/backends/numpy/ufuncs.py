@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 import numpy as np
@@ -142,9 +142,9 @@ _RULES: dict[Any, Callable[..., Tracer]] = {
 }
 
 
-def _live_instructions(trace: Trace) -> dict[int, Instruction]:
+def _live_instructions(trace: Trace, results: Sequence[int]) -> dict[int, Instruction]:
     """Return the instructions on which the results depend."""
-    needed = set(trace.results)
+    needed = set(results)
     for target, instruction in reversed(trace.instructions.items()):
         if target in needed:
             needed.update(instruction.sources)
@@ -204,7 +204,7 @@ class Program(blocks.Program):
 
     def __init__(self, trace: Trace):
         lowered = _lower(trace)
-        instructions = _live_instructions(lowered)
+        instructions = _live_instructions(lowered, lowered.results)
         used = {s for _, sources in instructions.values() for s in sources}
         constants = [n for n in lowered.constants if n in used]
         names = {n: f"array{i}" for i, n in enumerate((*lowered.inputs, *lowered.results))}
@@ -219,6 +219,7 @@ class Program(blocks.Program):
         self.constants = [lowered.constants[n] for n in constants]
         self.memories = len(set(memory.values()))
         self.width = max(int(lowered.values[n].dtype.itemsize) for n in instructions)
+        self.small = on_small_arrays(trace)
         scratch = self.width * self.memories
         super().__init__(trace.results, len(trace.inputs), self._execute, scratch)
 
@@ -230,6 +231,56 @@ class Program(blocks.Program):
         workspace = workspaces.pop() if workspaces else Workspace()
         workspace.bound_program(self, len(arrays[0]))(*arrays)
         workspaces.append(workspace)
+
+
+def on_small_arrays(trace: Trace) -> Callable[..., Any] | None:
+    """Return a trace as a function of arrays with dimensions, for so few elements that calls count.
+
+    It calls a ufunc for each instruction, in place where an array is not needed any more. It is
+    None if a result is no array of its own.
+    """
+    results = generic.tree_leaves(trace.results)
+    numbers = [r.number for r in results]
+    if len({*numbers} & trace.instructions.keys()) < len(numbers):
+        return None
+    instructions = _live_instructions(trace, numbers)
+    last_use = {s: n for n, (_, sources) in instructions.items() for s in sources}
+    names = {n: f"v{n}" for n in range(len(trace.values))}
+    functions: dict[str, Any] = {f"v{n}": array for n, array in trace.constants.items()}
+    lines = []
+    for target, (function, sources) in instructions.items():
+        name, dtype = function.__name__, trace.values[target].dtype
+        arguments = ", ".join(names[s] for s in sources)
+        if function is np.astype:
+            lines.append(f"v{target} = v{sources[0]}.astype(d{target})")
+            functions[f"d{target}"] = dtype
+            continue
+        functions[name] = function
+        free = [
+            s
+            for s in dict.fromkeys(sources)
+            if s in instructions and last_use[s] == target and s not in numbers
+            if trace.values[s].dtype == dtype and function is not np.where
+        ]
+        by_name = (
+            "out=" if function in (np.maximum, np.minimum) else ""
+        )  # by position is deprecated
+        out = f", {by_name}{names[free[0]]}" if free else ""
+        lines.append(f"v{target} = {name}({arguments}{out})")
+    result = _structure(trace.results)
+    parameters = ", ".join(names[n] for n in trace.inputs)
+    body = "\n    ".join([*lines, f"return {result}"])
+    exec(f"def small({parameters}):\n    {body}\n", functions)
+    return functions["small"]  # type: ignore[no-any-return]
+
+
+def _structure(tree: Any) -> str:
+    """Return the code of a tree of values."""
+    if isinstance(tree, tuple):
+        return f"({''.join(f'{_structure(branch)}, ' for branch in tree)})"
+    if isinstance(tree, dict):
+        return f"{{{', '.join(f'{k!r}: {_structure(branch)}' for k, branch in tree.items())}}}"
+    return f"v{tree.number}"
 
 
 class Workspace:
