@@ -26,7 +26,7 @@ from numba.extending import intrinsic
 from ..._definition import Definition
 from .. import generic
 from . import blocks, elementary, kernel_cache
-from .elementary import from_bits, to_bits, unless
+from .elementary import fma, from_bits, to_bits, unless
 from .trace import REDUCTIONS, Trace, Tracer, is_input, record
 
 _TYPES = {
@@ -62,8 +62,12 @@ _COMPARISONS = {
     np.not_equal: "!=",
 }
 
-_INTRINSICS = {np.absolute: "fabs", np.power: "pow"}
-"""LLVM's functions that have other names than NumPy's."""
+_INTRINSICS: dict[Any, str] = {
+    **{f: f.__name__ for f in (np.sqrt, np.rint, np.floor, np.copysign, np.sin, np.cos, fma)},
+    np.absolute: "fabs",
+    np.power: "pow",
+}
+"""LLVM's functions."""
 
 _STARTS = {np.sum: "0.0", np.max: "-inf"}
 """The results of reductions of nothing."""
@@ -76,66 +80,80 @@ SUMMED_AT_ONCE = 4096
 
 
 def lower(trace: Trace, is_fast: bool) -> tuple[Trace, Tracer | None]:
-    """Rewrite a trace in the instructions above, with all numbers in one dtype in between.
+    """Rewrite a trace in the instructions above, with numbers in one dtype in between.
 
-    That is float64 if there is an elementary function, unless is_fast. Returned is also, if that
-    may be, whether an element needs a function that is no vector code.
+    That is float64 if there is an elementary function. If is_fast, elements may be float32 all the
+    same; what a row has in common, sums among it, is float64. Returned is also, if that may be,
+    whether an element needs a function that is no vector code.
     """
     lowered = Trace(trace.shape)
     called = {instruction.function for instruction in trace.instructions.values()}
-    wide = elementary.RULES.keys() if not is_fast else elementary.OF_FLOAT64
-    is_single = all(v.dtype != np.float64 for v in trace.values) and not called & wide
-    compute = np.dtype(np.float32 if is_single else np.float64)
-    uses = collections.Counter(s for i in trace.instructions.values() for s in i.sources)
     results = generic.tree_leaves(trace.results)
     digits = 24 if all(r.dtype == np.float32 for r in results) else 53
-
-    def dtype_of(value: Tracer) -> Any:
-        return compute if value.dtype.kind == "f" else value.dtype
+    is_single = not called & elementary.RULES.keys()
+    is_fast = is_fast and digits == 24
+    if is_fast:
+        is_single = not called & elementary.OF_FLOAT64
+        is_single = is_single and (np.exp in called if trace.shape else True)
+    is_single = is_single and (is_fast or all(v.dtype != np.float64 for v in trace.values))
+    element = np.dtype(np.float32 if is_single else np.float64)
+    common = np.dtype(np.float64) if trace.shape else element
+    uses = collections.Counter(s for i in trace.instructions.values() for s in i.sources)
 
     inputs = {n: lowered.input(trace.values[n].dtype, trace.values[n].shape) for n in trace.inputs}
-    new = {n: _cast(value, dtype_of(value)) for n, value in inputs.items()}
-    for n, array in trace.constants.items():
-        new[n] = lowered.constant(array, dtype_of(trace.values[n]))
+    new: dict[int, Any] = dict(inputs)
     if trace.length is not None:
-        new[trace.length.number] = lowered.row_length(compute)
+        new[trace.length.number] = lowered.row_length(common)
+
+    def as_argument(n: int, number: Any) -> Any:
+        dtype = number if trace.values[n].dtype.kind == "f" else trace.values[n].dtype
+        if n in trace.constants:
+            return lowered.constant(trace.constants[n], dtype)
+        return _cast(new[n], dtype)
+
     for target, (function, sources) in trace.instructions.items():
-        value, arguments = trace.values[target], [new[s] for s in sources]
+        value = trace.values[target]
+        number = element if value.is_row or function in REDUCTIONS else common
+        arguments = [as_argument(n, number) for n in sources]
+        is_by_common = function is np.divide and not trace.values[sources[1]].is_row
         if function in REDUCTIONS:
             new[target] = _lower_reduction(function, arguments[0], bool(value.shape))
-        elif function is np.divide and digits == 24 and value.is_row and not arguments[1].is_row:
-            new[target] = arguments[0] * (1 / arguments[1])  # once for a row
+        elif is_by_common and digits == 24 and value.is_row:
+            new[target] = arguments[0] * _cast(1 / as_argument(sources[1], common), number)
         elif function is np.astype:
-            new[target] = _cast(arguments[0], dtype_of(value))
+            new[target] = _cast(arguments[0], number)
         elif function in elementary.RULES:
             new[target] = elementary.RULES[function](*arguments, digits)
         elif function is np.add and digits == 24 and value.dtype.kind == "f":
-            fused = _fused(trace, sources, new, uses)
+            fused = _fused(trace, sources, arguments, new, uses)
             new[target] = lowered.add(function, *arguments) if fused is None else fused
         else:
-            new[target] = lowered.add(function, *arguments, dtype=dtype_of(value))
-    lowered.results = [_cast(new[r.number], r.dtype) for r in results]
+            dtype = number if value.dtype.kind == "f" else value.dtype
+            new[target] = lowered.add(function, *arguments, dtype=dtype)
+    lowered.results = [as_argument(r.number, r.dtype) for r in results]
     rare = [lowered.values[i.sources[0]] for i in lowered.instructions.values() if i[0] is unless]
     return lowered, functools.reduce(operator.or_, rare) if rare else None
 
 
-def _fused(trace: Trace, sources: Any, new: dict[int, Tracer], uses: Any) -> Any:
+def _fused(trace: Trace, sources: Any, arguments: Any, new: dict[int, Any], uses: Any) -> Any:
     """Return a sum with a product that is used nowhere else as one instruction, if it is such."""
-    for product, other in (sources, sources[::-1]):
-        instruction = trace.instructions.get(product)
-        if instruction and instruction.function is np.multiply and uses[product] == 1:
-            a, b = (new[s] for s in instruction.sources)
-            return elementary.fma(a, b, new[other])
+    for product, other in ((0, 1), (1, 0)):
+        instruction = trace.instructions.get(sources[product])
+        if instruction and instruction.function is np.multiply and uses[sources[product]] == 1:
+            factors = new[sources[product]].trace.instructions[new[sources[product]].number].sources
+            a, b = (arguments[product].trace.values[n] for n in factors)
+            if a.dtype == arguments[other].dtype:
+                return elementary.fma(a, b, arguments[other])
     return None
 
 
 def _lower_reduction(function: Any, x: Tracer, keepdims: bool) -> Any:
     """Rewrite a maximum as that of numbers alone, and count what is NaN: vector code does both."""
+    float64 = np.dtype(np.float64)
     if function is np.sum:
-        return x.trace.reduce(np.sum, x, keepdims)
+        return x.trace.reduce(np.sum, _cast(x, float64), keepdims)
     sign = 1 if function is np.max else -1
-    x = _cast(x * sign, np.dtype(np.float64))
-    largest = x.trace.reduce(np.max, x, keepdims)
+    largest = x.trace.reduce(np.max, _cast(x * sign, float64), keepdims)
     nans = x.trace.reduce(np.sum, elementary.where(x == x, 0.0, 1.0), keepdims)
     return sign * elementary.where(nans > 0, np.nan, largest)
 
@@ -178,9 +196,10 @@ def _emit(trace: Trace, target: int, values: dict[int, Any], builder: Any, is_ra
 
 
 def _call(builder: Any, called: Any, kind: Any, arguments: list[Any]) -> Any:
-    name = _INTRINSICS.get(called, called.__name__)
     function_type = ir.FunctionType(kind, [kind] * len(arguments))
-    function = builder.module.declare_intrinsic(f"llvm.{name}", [kind], function_type)
+    function = builder.module.declare_intrinsic(
+        f"llvm.{_INTRINSICS[called]}", [kind], function_type
+    )
     return builder.call(function, arguments)
 
 
@@ -404,7 +423,7 @@ def _compile(
         xp = generic.extend_namespace(xp, sum=np.sum)
     try:
         trace = record(xp, *arguments, is_row=is_row)
-    except TypeError:
+    except (TypeError, ValueError):
         if is_row:
             return None
         raise

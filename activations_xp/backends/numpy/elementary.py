@@ -228,7 +228,13 @@ def _sine(x: Any, digits: int, quarters: int) -> Any:
     return from_bits(to_bits(y) ^ ((quadrant & 2) << 62))
 
 
+def sign(x: Any, digits: int) -> Any:
+    """Return the sign of x, which is x if that is 0 or NaN."""
+    return where(x > 0, 1.0, where(x < 0, -1.0, x))
+
+
 RULES: dict[Any, Any] = {
+    np.sign: sign,
     np.exp: exp,
     np.expm1: expm1,
     np.log: log,

@@ -35,7 +35,7 @@ _ERRORS = _error_handling()
 SMALL = 2**12
 """So few elements are computed without blocks and registers."""
 
-ALONE = 2**16
+ALONE = 2**17
 """So few elements are computed by the thread of the caller."""
 
 
@@ -101,6 +101,7 @@ class Plan:
         """
         plan, run, result, (errors, ignore) = self, self.run, self.result, _ERRORS
         ndarray, empty, ndim = np.ndarray, np.empty, 2 if self.axes else 1
+        native = self.native if self.dtype == result and result.isnative else None
 
         def can_hold(out: Any, x: Any) -> bool:
             return (
@@ -113,7 +114,7 @@ class Plan:
 
         def quick(x: Any, out: Any = None) -> Any:
             if x.size < engine.numba_from:
-                small = plan.small
+                small = native or plan.small
                 if small is not None and x.size <= SMALL and x.ndim:
                     if out is not None and not can_hold(out, x):
                         return None
@@ -245,6 +246,8 @@ class Plan:
         if self.result.itemsize == 4 and (numbers or self.axes):  # which need more digits
             compute, xp = np.dtype(np.float64), FLOAT64
         dtypes = self.dtype.newbyteorder("="), compute, self.result.newbyteorder("=")
+        takes_more = "g" in self.definition.parameters or self.definition.noise is not None
+        is_fast_row = self.is_fast and bool(self.axes) and not takes_more
         return compiler.program(
             xp,
             self.definition,
@@ -252,7 +255,7 @@ class Plan:
             tuple(values),
             tuple(numbers),
             is_row=bool(self.axes),
-            is_fast=xp is FLOAT32,
+            is_fast=xp is FLOAT32 or is_fast_row,
         )
 
     def _broadcast(self, x: Any, arrays: tuple[Any, ...]) -> list[Any] | None:
