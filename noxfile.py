@@ -235,7 +235,7 @@ def tables(session: nox.Session) -> None:
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Write the times of all functions and their peers, or print those of the given functions."""
-    install(session, "-e", ".[plot]", *group("test", "torch", "jax"))
+    install(session, "-e", ".[numba,plot]", *group("test", "torch", "jax"))
     session.run("python", "tests/tools/bench.py", *session.posargs, env=TOOLS)
     if not session.posargs:
         session.run("python", "tests/tools/bench_operations.py", env=TOOLS)

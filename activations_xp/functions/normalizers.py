@@ -110,7 +110,8 @@ def _standardize(
         x = mask_to_zero(xp, x - mean, where)
     else:
         for _ in range(corrected_passes(xp)):
-            x = mask_to_zero(xp, x - xp.sum(x, axis=axis, keepdims=True) / count, where)
+            average = xp.sum(x, axis=axis, keepdims=True) / count
+            x = mask_to_zero(xp, x - (average + (average - average)), where)  # NaN if infinite
     if variance is None:
         return *_divide_by_rms(xp, x, axis, epsilon, count), count
     variance = variance + epsilon
@@ -203,7 +204,9 @@ def _scaled_norm(
     Magnitude and divisor are 1 where they would be 0.
     """
     epsilon = max(epsilon, 0.0)
-    max_abs = _max_abs(xp, x, axis, epsilon, 2.0 if abs(order) == inf else abs(order))
+    max_abs: Any = 1.0  # small elements count as many as large ones
+    if order != 0:
+        max_abs = _max_abs(xp, x, axis, epsilon, 2.0 if abs(order) == inf else abs(order))
     x = x / max_abs
     abs_x = xp.abs(x)
     if order == inf:
@@ -217,7 +220,6 @@ def _scaled_norm(
         norm = xp.sum(abs_x, axis=axis, keepdims=True)
     elif order == 0:
         norm = xp.sum(xp.where(x == 0, 0.0, ones_like_nan(xp, x)), axis=axis, keepdims=True)
-        norm = norm / max_abs  # the one norm that does not grow with x
     else:
         # below order 1 the derivative of the power is infinite at 0
         at_0 = inf if order < 0 else 0.0

@@ -5,7 +5,8 @@ it prints the figures of these. All calls take turns in one process, and a ratio
 the alternative's time over ours: above 1 ours is faster. The alternatives on PyTorch and JAX are
 the library's functions that the definitions name, if they return the same values; functions with
 required parameters are left out. On NumPy they are the formula in NumPy's functions with SciPy's
-erf and erfc, SciPy's function, and PyTorch's on the same memory, with as many threads.
+erf and erfc, SciPy's function, and PyTorch's on the same memory, with as many threads; without
+Numba they are the formula alone.
 """
 
 from __future__ import annotations
@@ -172,7 +173,10 @@ def on_numpy(function: Any, x: Any) -> Iterator[Entry]:
     if of_torch is not None:
         theirs["PyTorch"] = functools.partial(of_torch, tensor(x))
     with np.errstate(all="ignore"):
-        yield from comparable("NumPy", definition.name, functools.partial(function, x), theirs)
+        ours = functools.partial(function, x)
+        yield from comparable("NumPy with Numba", definition.name, ours, theirs)
+        theirs = {name: call for name, call in theirs.items() if name == "NumPy"}
+        yield from comparable("NumPy without Numba", definition.name, ours, theirs)
 
 
 def compiled(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -235,6 +239,12 @@ def on_jax(function: Any, x: Any) -> Iterator[Entry]:
 Table = dict[str, dict[str, dict[int, Figure]]]
 
 
+def choose_engine(kind: str, size: int) -> None:
+    """Choose what computes NumPy arrays: with Numba small ones, too, which "auto" does without."""
+    engine = "auto" if size >= 2**15 else "numba"
+    ax.set_engine("numpy" if kind.startswith("NumPy without") else engine)
+
+
 def inputs(function: Any, dtype: str, size: int, everything: Any) -> Any:
     """Return numbers in the domain of a function, in rows of 1000 if it works along an axis."""
     low, high = function.definition.properties.domain
@@ -259,6 +269,7 @@ def figures(names: list[str], sizes: dict[str, list[int]]) -> Table:
                 for kind, _, ours, theirs in make(function, x):
                     if dtype != "float32":
                         kind = f"{kind}, {dtype}"
+                    choose_engine(kind, size)
                     figure = measured(ours, theirs)
                     table.setdefault(kind, {}).setdefault(name, {})[size] = figure
                     print(f"{kind:36} {name:16} {size:9} {figure}", file=sys.stderr, flush=True)
@@ -282,6 +293,7 @@ def thread_figures(names: list[str], size: int) -> dict[str, ThreadFigure]:
     table = {}
     everything = np.random.default_rng(0).normal(0, 3, size).astype(np.float32)
     threads = ax.get_num_threads()
+    ax.set_engine("auto")
     for name in names:
         function = functools.partial(ax.get(name), **required_parameters(ax.get(name)))
         x = inputs(ax.get(name), "float32", size, everything)
@@ -301,22 +313,31 @@ def thread_figures(names: list[str], size: int) -> dict[str, ThreadFigure]:
 
 def conditions() -> str:
     """Return the machine, the date and the versions of a measurement."""
-    versions = ", ".join(f"{n} {version(n)}" for n in ("numpy", "torch", "jax", "scipy"))
+    libraries = "numpy", "numba", "torch", "jax", "scipy"
+    versions = ", ".join(f"{n} {version(n)}" for n in libraries)
     threads = f"{ax.get_num_threads()} threads"
     return f"{processor()}, {threads},\n{datetime.date.today()}, {versions}"
 
 
 def page(table: Table, threads: dict[str, ThreadFigure]) -> Iterator[str]:
-    yield f"""# Performance
+    yield "# Performance\n\nThe time of the fastest alternative divided by ours: above 1 ours is "
+    yield "faster.\n\n"
+    yield f"| float32, elements | {' | '.join(map(format_count, SIZES['float32']))} |\n"
+    yield f"|:--|{'--:|' * len(SIZES['float32'])}\n"
+    for kind, means in overview(table).items():
+        yield f"| {kind} | {' | '.join(f'{mean:.2f}' for mean in means.values())} |\n"
+    yield f"""
+![Time of the fastest alternative divided by ours, by library and size](performance/overview.svg)
 
-The times are in float32 unless a heading says otherwise, measured by `nox -s bench` on
-{conditions()}.
-Each time of ours is followed by a ratio, the time of the fastest alternative divided by ours: above
-1 ours is faster. All calls take turns in one process, and the figures are medians. The alternatives
-on NumPy are the formula in NumPy's functions (with SciPy's erf), SciPy's function, and PyTorch's
-on the same memory, with as many threads.
+The figures are geometric means over all functions that have an alternative, measured by
+`nox -s bench` on {conditions()}.
+All calls take turns in one process, and times are medians. The alternatives on NumPy are the
+formula in NumPy's functions (with SciPy's erf), SciPy's function, and PyTorch's on the same memory,
+with as many threads; without Numba they are the formula alone. With Numba, arrays of 8 and of 1e3
+elements are measured with the engine "numba", larger ones with "auto". In the tables that follow,
+each time of ours is followed by the ratio.
 
-![Time of the fastest alternative divided by ours](performance/numpy.svg)
+![Time of the fastest alternative divided by ours, each function](performance/numpy.svg)
 
 ![Time by size](performance/sizes.svg)
 """
@@ -346,6 +367,18 @@ thread and with {ax.get_num_threads()}, their ratio, and the memory allocated be
         yield f"| {name} | {figure} |\n"
 
 
+def overview(table: Table) -> dict[str, dict[int, float]]:
+    """Return the geometric means of the ratios in float32, by kind of use and by size."""
+    means: dict[str, dict[int, float]] = {}
+    for kind, rows in table.items():
+        for size in SIZES["float32"]:
+            ratios = [row[size].ratio for row in rows.values() if size in row]
+            if ratios and not kind.endswith(tuple(SIZES)[1:]):
+                mean = math.exp(statistics.fmean(map(math.log, ratios)))
+                means.setdefault(kind, {})[size] = mean
+    return {kind: row for kind, row in means.items() if len(row) == len(SIZES["float32"])}
+
+
 def format_count(size: int) -> str:
     return str(size) if size < 1000 else f"1e{round(math.log10(size))}"
 
@@ -362,6 +395,7 @@ def growth() -> dict[str, dict[int, float]]:
     """Return the seconds by size for some functions, and for a copy of the array."""
     table: dict[str, dict[int, float]] = {}
     x = np.random.default_rng(0).normal(0, 3, 10**8).astype(np.float32)
+    ax.set_engine("numba")
     for name in ("relu", "softsign", "silu", "mish", "gelu", "softmax", "copy of the array"):
         function = getattr(ax, name, np.copy)
         for size in (8, 100, 1000, 10**4, 10**5, 10**6, 10**7, 10**8):
@@ -382,7 +416,22 @@ def pictures(table: Table) -> None:
     matplotlib.rcParams["svg.hashsalt"] = "activations_xp"
     folder = DOCS / "performance"
     folder.mkdir(exist_ok=True)
-    rows = {name: row[LARGE] for name, row in table["NumPy"].items() if LARGE in row}
+    figure, axes = pyplot.subplots(figsize=(8, 4))
+    means = overview(table)
+    width = 0.8 / len(means)
+    for i, (kind, row) in enumerate(means.items()):
+        places = [j + i * width for j in range(len(row))]
+        axes.bar(places, [*row.values()], width, label=kind)
+    axes.axhline(1, color="black", linewidth=0.8)
+    axes.set_xticks([j + 0.4 - width / 2 for j in range(len(SIZES["float32"]))])
+    axes.set_xticklabels([f"{format_count(size)} elements" for size in SIZES["float32"]])
+    axes.set_ylabel("fastest alternative / ours")
+    axes.set_title("Above 1 ours is faster")
+    axes.legend()
+    figure.tight_layout()
+    figure.savefig(folder / "overview.svg", metadata={"Date": None})
+
+    rows = {n: row[LARGE] for n, row in table["NumPy with Numba"].items() if LARGE in row}
     order = sorted(rows, key=lambda name: rows[name].ratio)
     figure, axes = pyplot.subplots(figsize=(8, 0.2 * len(order) + 1))
     colours = {"NumPy": "C0", "SciPy": "C1", "PyTorch": "C2"}
@@ -402,7 +451,7 @@ def pictures(table: Table) -> None:
         style = "k--" if name.startswith("copy") else "o-"
         axes.loglog([*row], [*row.values()], style, label=name)
     axes.set_xlabel("elements, float32")
-    axes.set_ylabel("seconds, NumPy")
+    axes.set_ylabel("seconds, NumPy with Numba")
     axes.legend()
     figure.tight_layout()
     figure.savefig(folder / "sizes.svg", metadata={"Date": None})

@@ -92,10 +92,9 @@ def lower(trace: Trace, is_fast: bool) -> tuple[Trace, Tracer | None]:
     digits = 24 if all(r.dtype == np.float32 for r in results) else 53
     is_single = not called & elementary.RULES.keys()
     is_fast = is_fast and digits == 24
-    if is_fast:
-        is_single = not called & elementary.OF_FLOAT64
-        is_single = is_single and (np.exp in called if trace.shape else True)
-    is_single = is_single and (is_fast or all(v.dtype != np.float64 for v in trace.values))
+    if is_fast:  # a difference from a mean would lose digits
+        is_single = not called & elementary.OF_FLOAT64 and (not trace.shape or np.exp in called)
+    is_single = is_single and all(v.dtype != np.float64 for v in trace.values)
     element = np.dtype(np.float32 if is_single else np.float64)
     common = np.dtype(np.float64) if trace.shape else element
     uses = collections.Counter(s for i in trace.instructions.values() for s in i.sources)

@@ -38,7 +38,7 @@ def folder() -> Path | None:
         for part in (path, path / "__pycache__"):  # where Numba writes
             part.mkdir(mode=0o700, exist_ok=True)
             if not _is_private(part):
-                warn_once(f"machine code is not kept, for others may write to {part}")
+                warn_once(f"machine code is not kept, for {part} is not a folder of the user alone")
                 return None
     except (OSError, RuntimeError):  # no home, a file in the way, a read-only or full disk
         return None
@@ -77,8 +77,11 @@ class Entry:
     def _write(self, path: Path, content: bytes) -> None:
         if not path.exists() or path.read_bytes() != content:
             draft = path.with_suffix(f".{os.getpid()}.part")
-            draft.write_bytes(content)
-            draft.replace(path)
+            try:
+                draft.write_bytes(content)
+                draft.replace(path)
+            finally:
+                draft.unlink(missing_ok=True)
 
     def seal(self) -> None:
         """Write the checksum of what Numba keeps."""

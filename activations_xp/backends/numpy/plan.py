@@ -244,10 +244,11 @@ class Plan:
                 values[i] = (0,) if isinstance(values[i], tuple) else 0
         compute, xp = self._compute_in(tuple(values), self.is_fast)
         if self.result.itemsize == 4 and (numbers or self.axes):  # which need more digits
-            compute, xp = np.dtype(np.float64), FLOAT64
+            takes_more = "g" in self.definition.parameters or self.definition.noise is not None
+            is_fast = self.is_fast and not (numbers or takes_more)
+            xp = FLOAT32 if is_fast else FLOAT64
+            compute = np.dtype(np.float32 if is_fast else np.float64)
         dtypes = self.dtype.newbyteorder("="), compute, self.result.newbyteorder("=")
-        takes_more = "g" in self.definition.parameters or self.definition.noise is not None
-        is_fast_row = self.is_fast and bool(self.axes) and not takes_more
         return compiler.program(
             xp,
             self.definition,
@@ -255,7 +256,7 @@ class Plan:
             tuple(values),
             tuple(numbers),
             is_row=bool(self.axes),
-            is_fast=xp is FLOAT32 or is_fast_row,
+            is_fast=xp is FLOAT32,
         )
 
     def _broadcast(self, x: Any, arrays: tuple[Any, ...]) -> list[Any] | None:
