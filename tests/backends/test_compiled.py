@@ -281,7 +281,11 @@ LARGEST_ANGLE = 2.0**16
 """The rounding of a larger angle in float32 leaves no digits to compare, nor does that of two."""
 
 
-def assert_agree(got, expected, x=None, axis=None, g=0.0, is_fast=False, room=1):
+GATED = [f for f in FUNCTIONS if "gate" in f.definition.parameters]
+"""The functions of two halves of an axis, whose machine code is one of elements."""
+
+
+def assert_agree(got, expected, x=None, axis=None, g=0.0, is_fast=False, room=1, signs=True):
     """Check that two results have the same NaNs, infinities and zeros, and else nearly the same.
 
     The unit in the last place is one of the largest number in a row, if there is an axis. Without
@@ -305,9 +309,11 @@ def assert_agree(got, expected, x=None, axis=None, g=0.0, is_fast=False, room=1)
                 limits = np.isinf(x) & (b == 0)
                 np.testing.assert_array_equal(a[limits], b[limits])
                 equal &= (x == 0) | np.isinf(x)  # there nothing underflows
-        np.testing.assert_array_equal(np.signbit(a)[equal], np.signbit(b)[equal])
+        if signs:
+            np.testing.assert_array_equal(np.signbit(a)[equal], np.signbit(b)[equal])
         with np.errstate(all="ignore"):
-            error = np.abs(a.astype("g") - b) - 2.0**-49 * g
+            # cotangents less their mean have the errors of the cotangents
+            error = np.abs(a.astype("g") - b) - (2.0**-20 if is_fast else 2.0**-49) * g
             error = np.where(finite, error / np.spacing(size), 0)
         if error.size:
             worst = np.unravel_index(error.argmax(), error.shape)
@@ -360,10 +366,13 @@ def test_engines_agree_on_elementwise_functions(function, given, part, dtype, le
 
 @over(CALLS, list(calls_of(ALONG_AXIS)))
 def test_engines_agree_along_an_axis(function, given, part, dtype, level):
-    x = rows(dtype)
+    x, is_fast = rows(dtype), level == "fast"
+    # in float32 a product of infinity and of what underflows may be NaN, and that of 0 has no sign
+    signs = not (is_fast and function in GATED)
+    x = x if signs else x[np.isfinite(x).all(axis=1)]
     results = by_both(PARTS[part], function, x, {**given, "axis": -1}, level=level)
     g = 3.0 if part == "vjp" else 0.0
-    assert_agree(*results, x, -1, g, is_fast=level == "fast")
+    assert_agree(*results, x, -1, g, is_fast=is_fast, signs=signs)
 
 
 @over(
@@ -403,7 +412,6 @@ def test_derivatives(case, dtype, level, by_numba):
 
 WITHOUT_MACHINE_CODE = {
     *("crelu", "maxout", "multi_hot", "one_hot"),  # which have other axes
-    *("bilinear_glu", "clipped_swiglu", "geglu", "glu", "reglu", "seglu", "swiglu"),
     *("entmax", "entmax15", "sparsemax"),  # which sort
     "logcumsumexp",
 }
@@ -585,7 +593,9 @@ def test_other_dtypes_have_no_machine_code(dtype, made):
     assert made == []
 
 
-COMPILED_ALONG_AXIS = [f for f in ALONG_AXIS if f.__name__ not in WITHOUT_MACHINE_CODE]
+COMPILED_ALONG_AXIS = [
+    f for f in ALONG_AXIS if f.__name__ not in WITHOUT_MACHINE_CODE and f not in GATED
+]
 
 
 @over("axis", [0, 1, -2, (0,), (0, 2), (2, 1), (0, 1, 2), None])
@@ -618,6 +628,18 @@ def test_every_axis_is_the_last_one_of_a_copy(function, axis, by_numba):
 def test_rows_of_any_length(function, n):
     x = np.random.default_rng(n).normal(0, 3, (3, n))
     assert_agree(*by_both(function, x, axis=-1), x, -1)
+
+
+@over("axis", [0, 1, -1])
+@over("function", GATED)
+def test_halves_of_any_axis(function, axis, by_numba):
+    x = np.random.default_rng(6).normal(0, 3, (6, 4, 8)).astype("float32")
+    y = function(x, axis=axis)
+    rows = np.ascontiguousarray(np.moveaxis(x, axis, -1))
+    assert_same_bits(y, np.moveaxis(function(rows), -1, axis))
+    gradient = function.vjp(np.ones_like(y), x, axis=axis)["x"]
+    of_rows = function.vjp(np.ones_like(function(rows)), rows)["x"]
+    assert_same_bits(gradient, np.moveaxis(of_rows, -1, axis))
 
 
 # elementary functions
@@ -850,7 +872,9 @@ def test_same_bits_after_other_calls(by_numba, monkeypatch):
 @over("dtype", DTYPES)
 @over(
     "function",
-    one_of_each_family([f for f in FUNCTIONS if f.__name__ not in WITHOUT_MACHINE_CODE]),
+    one_of_each_family(
+        [f for f in FUNCTIONS if f.__name__ not in WITHOUT_MACHINE_CODE and f not in GATED]
+    ),
 )
 def test_threads_and_blocks_change_no_bit(function, dtype, by_numba):
     x = np.random.default_rng(10).normal(0, 8, (MANY // 97 + 1, 97)).astype(dtype)

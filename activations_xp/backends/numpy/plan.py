@@ -15,6 +15,7 @@ import numpy as np
 
 from ..._definition import Definition
 from ..._gradients import shape_of_parameter
+from ...numerics.arrays import slice_axis
 from .. import generic
 from . import blocks, engine, ufuncs
 from .namespace import FLOAT32, FLOAT64, XP, is_fast_enough_in_float32, needs_float64
@@ -23,11 +24,13 @@ from .namespace import FLOAT32, FLOAT64, XP, is_fast_enough_in_float32, needs_fl
 def _error_handling() -> tuple[Any, Any]:
     """Return the context variable of NumPy's error handling, and its value that ignores all.
 
-    To set it takes a third of the time of `numpy.errstate`.
+    To set it takes a third of the time of `numpy.errstate`. It has no public name; without it
+    few elements are computed as many are.
     """
     with np.errstate(all="ignore"):
         values = contextvars.copy_context().items()
-        return next(item for item in values if item[0].name == "numpy.ufunc.extobj")
+        found = (item for item in values if item[0].name == "numpy.ufunc.extobj")
+        return next(found, (None, None))
 
 
 _ERRORS = _error_handling()
@@ -73,10 +76,20 @@ class Plan:
         self.sums_gradients = "g" in names and any(
             specs[i].differentiable and names[i] != "g" for i in self.positions
         )
+        # one half of the axis may be the gate of the other
+        is_gate = [bool(spec.choices) and spec.broadcasts == "with" for spec in specs]
+        has_gate = any(is_gate) and isinstance(values[is_gate.index(True)], str)
+        is_interleaved = definition.bind(values).get("interleaved") is True
+        self.gate = is_gate.index(True) if has_gate and not is_interleaved else None
         is_float = result.kind == "f" and result.itemsize in (4, 8)
         self.is_traced = self.is_elementwise and is_float
         is_along_axis = definition.output_axis in ("kept", "resized") and len(self.axes) > 0
         self.is_compilable = (self.is_traced or (is_along_axis and is_float)) and dtype == result
+        self.has_rows = len(self.axes) > 0 and not any(is_gate)
+        if any(is_gate) and not self.is_elementwise:  # other arrays are not of elements
+            elements = {"g", names[is_gate.index(True)]}
+            are_elements = all(names[i] in elements for i in self.positions)
+            self.is_compilable = self.is_compilable and are_elements and not is_interleaved
         self.wide, self.namespace = self._compute_in(values, is_fast)
         self.program: ufuncs.Program | None = None
         self.small: Callable[..., Any] | None = None
@@ -101,7 +114,8 @@ class Plan:
         """
         plan, run, result, (errors, ignore) = self, self.run, self.result, _ERRORS
         ndarray, empty, ndim = np.ndarray, np.empty, 2 if self.axes else 1
-        native = self.native if self.dtype == result and result.isnative else None
+        is_plain = self.dtype == result and result.isnative and errors is not None
+        native = self.native if is_plain else None
 
         def can_hold(out: Any, x: Any) -> bool:
             return (
@@ -166,7 +180,8 @@ class Plan:
                 self.program = ufuncs.program(
                     self.namespace, self.definition, *dtypes, *self.values
                 )
-                self.small = None if self.positions else self.program.small
+                is_plain = not self.positions and _ERRORS[0] is not None
+                self.small = self.program.small if is_plain else None
             return self.program.run((x, *arrays), out=out)
         self.was_called = True
         is_sliced = self.definition.output_axis == "kept" and 0 < len(self.axes) < x.ndim
@@ -217,16 +232,38 @@ class Plan:
                 return None
             self.compiled = self._compile(compiler)
             self.is_compilable = self.compiled is not None
-            are_last = not self.axes or self.axes == (x.ndim - 1,)
+            are_last = not self.axes or (self.axes == (x.ndim - 1,) and self.has_rows)
             if self.is_compilable and self.compiled.is_unary and are_last and self.result.isnative:
                 self.kernel = self.compiled.execute
+        if self.gate is not None:
+            return self._run_halves(x, arrays, out)
         inputs: list[Any] | None = [x, *arrays]
         if not (self.dtype.isnative and all(a.shape == x.shape for a in arrays)):
             inputs = self._broadcast(x, arrays)
-        if self.compiled is None or inputs is None or (self.axes and not x.size):
+        if self.compiled is None or inputs is None or (self.has_rows and not x.size):
             return None
         y = self.compiled.run(inputs, self.axes, out)
         return y if self.result.isnative else as_arrays(y, self.result)
+
+    def _run_halves(self, x: Any, arrays: tuple[Any, ...], out: Any) -> Any:
+        """Run machine code of the halves of x, or return None if they or others do not fit."""
+        assert self.gate is not None
+        (axis,) = self.axes
+        middle, is_odd = divmod(x.shape[axis], 2)
+        cuts = [slice(None, middle), slice(middle, None)]
+        cuts = cuts if self.values[self.gate] == "last" else cuts[::-1]
+        a, b = (slice_axis(x, axis, cut) for cut in cuts)
+        is_native = self.result.isnative and self.compiled is not None and not is_odd
+        if not is_native or any(array.shape != a.shape for array in arrays):
+            return None
+        others = dict(zip(self.positions, arrays, strict=True)) | {self.gate: b}
+        inputs = [a, *(others[i] for i in sorted(others))]
+        if not isinstance(self.compiled.results, dict):
+            return self.compiled.run(inputs, out=out)
+        gradient = np.empty_like(x)
+        parts = [slice_axis(gradient, axis, cut) for cut in cuts]
+        blocks.map_blocks(self.compiled.execute, inputs, parts)
+        return {self.definition.first: gradient}
 
     def _compile(self, compiler: Any) -> Any:
         """Return the program of a compiler, or None if it has none.
@@ -242,10 +279,12 @@ class Plan:
                 values[i] = float
             if name == "axis" and self.axes:
                 values[i] = (0,) if isinstance(values[i], tuple) else 0
+            if i == self.gate:
+                values[i] = self.dtype.newbyteorder("=")
         compute, xp = self._compute_in(tuple(values), self.is_fast)
         if self.result.itemsize == 4 and (numbers or self.axes):  # which need more digits
-            takes_more = "g" in self.definition.parameters or self.definition.noise is not None
-            is_fast = self.is_fast and not (numbers or takes_more)
+            has_noise = self.definition.noise is not None
+            is_fast = self.is_fast and self.has_rows and not (numbers or has_noise)
             xp = FLOAT32 if is_fast else FLOAT64
             compute = np.dtype(np.float32 if is_fast else np.float64)
         dtypes = self.dtype.newbyteorder("="), compute, self.result.newbyteorder("=")
@@ -255,7 +294,7 @@ class Plan:
             *dtypes,
             tuple(values),
             tuple(numbers),
-            is_row=bool(self.axes),
+            is_row=self.has_rows,
             is_fast=xp is FLOAT32,
         )
 
