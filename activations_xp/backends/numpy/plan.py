@@ -235,10 +235,14 @@ class Plan:
             are_last = not self.axes or (self.axes == (x.ndim - 1,) and self.has_rows)
             if self.is_compilable and self.compiled.is_unary and are_last and self.result.isnative:
                 self.kernel = self.compiled.execute
+        if not self.dtype.isnative:
+            x = x.astype(x.dtype.newbyteorder("="))
+            arrays = tuple(a.astype(a.dtype.newbyteorder("=")) for a in arrays)
         if self.gate is not None:
-            return self._run_halves(x, arrays, out)
+            y = self._run_halves(x, arrays, out)
+            return y if y is None or self.result.isnative else as_arrays(y, self.result)
         inputs: list[Any] | None = [x, *arrays]
-        if not (self.dtype.isnative and all(a.shape == x.shape for a in arrays)):
+        if any(a.shape != x.shape or not a.dtype.isnative for a in arrays):
             inputs = self._broadcast(x, arrays)
         if self.compiled is None or inputs is None or (self.has_rows and not x.size):
             return None
@@ -253,8 +257,7 @@ class Plan:
         cuts = [slice(None, middle), slice(middle, None)]
         cuts = cuts if self.values[self.gate] == "last" else cuts[::-1]
         a, b = (slice_axis(x, axis, cut) for cut in cuts)
-        is_native = self.result.isnative and self.compiled is not None and not is_odd
-        if not is_native or any(array.shape != a.shape for array in arrays):
+        if self.compiled is None or is_odd or any(array.shape != a.shape for array in arrays):
             return None
         others = dict(zip(self.positions, arrays, strict=True)) | {self.gate: b}
         inputs = [a, *(others[i] for i in sorted(others))]
