@@ -124,7 +124,7 @@ def lower(trace: Trace, is_fast: bool) -> tuple[Trace, Tracer | None]:
         elif function in elementary.RULES:
             new[target] = elementary.RULES[function](*arguments, digits)
         elif function is np.add and digits == 24 and value.dtype.kind == "f":
-            fused = _fused(trace, sources, arguments, new, uses)
+            fused = _fused(arguments, [uses[n] == 1 for n in sources])
             new[target] = lowered.add(function, *arguments) if fused is None else fused
         else:
             dtype = number if value.dtype.kind == "f" else value.dtype
@@ -134,15 +134,13 @@ def lower(trace: Trace, is_fast: bool) -> tuple[Trace, Tracer | None]:
     return lowered, functools.reduce(operator.or_, rare) if rare else None
 
 
-def _fused(trace: Trace, sources: Any, arguments: Any, new: dict[int, Any], uses: Any) -> Any:
-    """Return a sum with a product that is used nowhere else as one instruction, if it is such."""
-    for product, other in ((0, 1), (1, 0)):
-        instruction = trace.instructions.get(sources[product])
-        if instruction and instruction.function is np.multiply and uses[sources[product]] == 1:
-            factors = new[sources[product]].trace.instructions[new[sources[product]].number].sources
-            a, b = (arguments[product].trace.values[n] for n in factors)
-            if a.dtype == arguments[other].dtype:
-                return elementary.fma(a, b, arguments[other])
+def _fused(terms: Sequence[Tracer], are_free: Sequence[bool]) -> Any:
+    """Return a sum as one instruction, if a term is a product that is used nowhere else."""
+    for (product, other), is_free in zip((terms, terms[::-1]), are_free, strict=True):
+        function, factors = product.trace.instructions.get(product.number, (None, ()))
+        if is_free and function is np.multiply:
+            a, b = (product.trace.values[n] for n in factors)
+            return elementary.fma(a, b, other)
     return None
 
 
@@ -164,7 +162,7 @@ def _cast(value: Tracer, dtype: Any) -> Tracer:
 def _emit(trace: Trace, target: int, values: dict[int, Any], builder: Any, is_rare: bool) -> Any:
     """Write the instructions that define a value, and return it as LLVM's."""
     function, sources = trace.instructions[target]
-    arguments = [values[s] for s in sources if s in values]
+    arguments = [values[s] for s in sources]
     dtype, first = trace.values[target].dtype, trace.values[sources[0]].dtype
     kind, is_float = _TYPES[dtype.name][0], first.kind == "f"
     if function in _ARITHMETIC:
@@ -184,7 +182,8 @@ def _emit(trace: Trace, target: int, values: dict[int, Any], builder: Any, is_ra
     if function is np.where:
         return builder.select(*arguments)
     if function is unless:
-        return builder.select(*arguments[::2], arguments[1]) if is_rare else arguments[1]
+        condition, y, rare = arguments
+        return builder.select(condition, rare, y) if is_rare else y
     if function in (to_bits, from_bits):
         return builder.bitcast(*arguments, kind)
     if function is np.astype:
@@ -221,10 +220,7 @@ def body(
 
     It returns a tuple of the wanted values, or of the totals of reductions after the next step.
     """
-    needed = set(wanted)
-    for target, (function, sources) in reversed(trace.instructions.items()):
-        if target in needed and target not in given:
-            needed.update(sources[:2] if function is unless and not rare else sources)
+    live = trace.live_instructions(wanted, given)
     numbers = [*totals, *given]
     result = types.Tuple([_TYPES[trace.values[n].dtype.name][1] for n in (totals or wanted)])
 
@@ -233,9 +229,8 @@ def body(
         values = dict(zip(given, parts[len(totals) :], strict=True))
         for n, array in trace.constants.items():
             values[n] = ir.Constant(_TYPES[array.dtype.name][0], array.item())
-        for target in trace.instructions:
-            if target in needed and target not in values:
-                values[target] = _emit(trace, target, values, builder, rare)
+        for target in live:
+            values[target] = _emit(trace, target, values, builder, rare)
         found = [values[n] for n in wanted]
         for i, n in enumerate(totals):
             found[i] = _reduce(trace.instructions[n].function, builder, parts[i], found[i])

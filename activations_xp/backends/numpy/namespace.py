@@ -98,11 +98,9 @@ XP = _with_log1p(
 )
 """NumPy with the bfloat16 of ml_dtypes as a floating dtype."""
 
-FLOAT64 = generic.extend_namespace(_plain, is_uncompensated=True)
-"""The namespace of float64 computations whose result is rounded to float32."""
-
-FLOAT32 = generic.extend_namespace(_plain, is_uncompensated=True)
-"""The same functions, for float32 computations that may be a few units off."""
+UNCOMPENSATED = generic.extend_namespace(_plain, is_uncompensated=True)
+"""The namespace of float64 computations whose result is rounded to float32, and of float32 ones
+that may be a few units off."""
 
 SHORT_SUM = 8
 """As many numbers may be added one after the other: four units in the last place may be lost."""
@@ -164,9 +162,10 @@ def is_fast_enough_in_float32(definition: Definition, arguments: tuple[Any, ...]
         values["g"] = np.ones_like(x)
     if any(map(trace.is_input, values.values())):
         return False
+    arguments = tuple(values.values())
     both = (
-        generic.evaluate(definition, xp, x, tuple(values.values()), compute, compute)
-        for xp, compute in ((FLOAT32, narrow), (FLOAT64, wide))
+        generic.evaluate(definition, UNCOMPENSATED, x, arguments, compute, compute)
+        for compute in (narrow, wide)
     )
     return all(map(_is_close, *map(generic.tree_leaves, both)))
 

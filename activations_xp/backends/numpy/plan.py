@@ -18,7 +18,7 @@ from ..._gradients import shape_of_parameter
 from ...numerics.arrays import slice_axis
 from .. import generic
 from . import blocks, engine, ufuncs
-from .namespace import FLOAT32, FLOAT64, XP, is_fast_enough_in_float32, needs_float64
+from .namespace import UNCOMPENSATED, XP, is_fast_enough_in_float32, needs_float64
 
 
 def _error_handling() -> tuple[Any, Any]:
@@ -77,18 +77,17 @@ class Plan:
             specs[i].differentiable and names[i] != "g" for i in self.positions
         )
         # one half of the axis may be the gate of the other
-        is_gate = [bool(spec.choices) and spec.broadcasts == "with" for spec in specs]
-        has_gate = any(is_gate) and isinstance(values[is_gate.index(True)], str)
+        gates = [i for i, s in enumerate(specs) if s.choices and s.broadcasts == "with"]
         is_interleaved = definition.bind(values).get("interleaved") is True
-        self.gate = is_gate.index(True) if has_gate and not is_interleaved else None
+        are_halves = bool(gates) and isinstance(values[gates[0]], str) and not is_interleaved
+        self.gate = gates[0] if are_halves else None
         is_float = result.kind == "f" and result.itemsize in (4, 8)
         self.is_traced = self.is_elementwise and is_float
         is_along_axis = definition.output_axis in ("kept", "resized") and len(self.axes) > 0
         self.is_compilable = (self.is_traced or (is_along_axis and is_float)) and dtype == result
-        self.has_rows = len(self.axes) > 0 and not any(is_gate)
-        if any(is_gate) and not self.is_elementwise:  # other arrays are not of elements
-            elements = {"g", names[is_gate.index(True)]}
-            are_elements = all(names[i] in elements for i in self.positions)
+        self.has_rows = len(self.axes) > 0 and not gates
+        if gates:  # other arrays are not of elements
+            are_elements = {names[i] for i in self.positions} <= {"g", names[gates[0]]}
             self.is_compilable = self.is_compilable and are_elements and not is_interleaved
         self.wide, self.namespace = self._compute_in(values, is_fast)
         self.program: ufuncs.Program | None = None
@@ -102,9 +101,9 @@ class Plan:
         is_single = self.is_elementwise and self.compute == np.float32
         is_fast = is_fast and is_single and self.dtype.newbyteorder("=") == np.float32
         if is_fast and is_fast_enough_in_float32(self.definition, values):
-            return self.compute, FLOAT32
+            return self.compute, UNCOMPENSATED
         if is_single and needs_float64(self.definition, values):
-            return np.dtype(np.float64), FLOAT64
+            return np.dtype(np.float64), UNCOMPENSATED
         return self.compute, XP
 
     def quick(self) -> Callable[..., Any]:
@@ -288,8 +287,7 @@ class Plan:
         if self.result.itemsize == 4 and (numbers or self.axes):  # which need more digits
             has_noise = self.definition.noise is not None
             is_fast = self.is_fast and self.has_rows and not (numbers or has_noise)
-            xp = FLOAT32 if is_fast else FLOAT64
-            compute = np.dtype(np.float32 if is_fast else np.float64)
+            compute, xp = np.dtype(np.float32 if is_fast else np.float64), UNCOMPENSATED
         dtypes = self.dtype.newbyteorder("="), compute, self.result.newbyteorder("=")
         return compiler.program(
             xp,
@@ -298,7 +296,7 @@ class Plan:
             tuple(values),
             tuple(numbers),
             is_row=self.has_rows,
-            is_fast=xp is FLOAT32,
+            is_fast=xp is UNCOMPENSATED and compute == np.float32,
         )
 
     def _broadcast(self, x: Any, arrays: tuple[Any, ...]) -> list[Any] | None:

@@ -9,7 +9,7 @@ axis for one row, with reductions as instructions.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -163,6 +163,20 @@ class Trace:
         """Return the value of a reduction of a row."""
         instruction = Instruction(function, (x.number,))
         return self._define(instruction, x.dtype, (1,) if keepdims else ())
+
+    def live_instructions(
+        self, results: Iterable[int], given: Container[int] = ()
+    ) -> dict[int, Instruction]:
+        """Return the instructions on which the results depend, but for those of given values."""
+        needed = set(results)
+        for target, instruction in reversed(self.instructions.items()):
+            if target in needed and target not in given:
+                needed.update(instruction.sources)
+        return {
+            n: instruction
+            for n, instruction in self.instructions.items()
+            if n in needed and n not in given
+        }
 
     def _define(self, instruction: Instruction, dtype: Any, shape: tuple[int, ...]) -> Tracer:
         if (instruction, dtype, shape) not in self._known:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container
 from typing import Any
 
 import numpy as np
@@ -142,15 +142,6 @@ _RULES: dict[Any, Callable[..., Tracer]] = {
 }
 
 
-def _live_instructions(trace: Trace, results: Sequence[int]) -> dict[int, Instruction]:
-    """Return the instructions on which the results depend."""
-    needed = set(results)
-    for target, instruction in reversed(trace.instructions.items()):
-        if target in needed:
-            needed.update(instruction.sources)
-    return {n: instruction for n, instruction in trace.instructions.items() if n in needed}
-
-
 def _allocate_registers(
     trace: Trace, instructions: dict[int, Instruction], arrays: Container[int]
 ) -> dict[int, int]:
@@ -184,8 +175,8 @@ def _generate(
     for target, (function, sources) in instructions.items():
         name = getattr(function, "__name__", "copy").strip("_")
         functions[name] = function
-        out = "out=" if function in (np.maximum, np.minimum) else ""  # by position is deprecated
-        lines.append(f"{name}({', '.join(names[s] for s in sources)}, {out}{names[target]})")
+        out = _out(function, names[target])
+        lines.append(f"{name}({', '.join(names[s] for s in sources)}{out})")
     source = f"""
 def bind({", ".join(bound)}):
     def execute({", ".join(name for name in names.values() if name not in bound)}):
@@ -196,6 +187,11 @@ def bind({", ".join(bound)}):
     return functions["bind"]  # type: ignore[no-any-return]
 
 
+def _out(function: Any, name: str) -> str:
+    """Return the code of the last argument of a call, the array to write to."""
+    return f", out={name}" if function in (np.maximum, np.minimum) else f", {name}"
+
+
 class Program(blocks.Program):
     """A trace as a generated function of arrays, with the constants and registers it needs.
 
@@ -204,7 +200,7 @@ class Program(blocks.Program):
 
     def __init__(self, trace: Trace):
         lowered = _lower(trace)
-        instructions = _live_instructions(lowered, lowered.results)
+        instructions = lowered.live_instructions(lowered.results)
         used = {s for _, sources in instructions.values() for s in sources}
         constants = [n for n in lowered.constants if n in used]
         names = {n: f"array{i}" for i, n in enumerate((*lowered.inputs, *lowered.results))}
@@ -243,14 +239,13 @@ def on_small_arrays(trace: Trace) -> Callable[..., Any] | None:
     numbers = [r.number for r in results]
     if len({*numbers} & trace.instructions.keys()) < len(numbers):
         return None
-    instructions = _live_instructions(trace, numbers)
+    instructions = trace.live_instructions(numbers)
     last_use = {s: n for n, (_, sources) in instructions.items() for s in sources}
-    names = {n: f"v{n}" for n in range(len(trace.values))}
     functions: dict[str, Any] = {f"v{n}": array for n, array in trace.constants.items()}
     lines = []
     for target, (function, sources) in instructions.items():
         name, dtype = function.__name__, trace.values[target].dtype
-        arguments = ", ".join(names[s] for s in sources)
+        arguments = ", ".join(f"v{s}" for s in sources)
         if function is np.astype:
             lines.append(f"v{target} = v{sources[0]}.astype(d{target})")
             functions[f"d{target}"] = dtype
@@ -262,14 +257,10 @@ def on_small_arrays(trace: Trace) -> Callable[..., Any] | None:
             if s in instructions and last_use[s] == target and s not in numbers
             if trace.values[s].dtype == dtype and function is not np.where
         ]
-        by_name = (
-            "out=" if function in (np.maximum, np.minimum) else ""
-        )  # by position is deprecated
-        out = f", {by_name}{names[free[0]]}" if free else ""
+        out = _out(function, f"v{free[0]}") if free else ""
         lines.append(f"v{target} = {name}({arguments}{out})")
-    result = _structure(trace.results)
-    parameters = ", ".join(names[n] for n in trace.inputs)
-    body = "\n    ".join([*lines, f"return {result}"])
+    parameters = ", ".join(f"v{n}" for n in trace.inputs)
+    body = "\n    ".join([*lines, f"return {_structure(trace.results)}"])
     exec(f"def small({parameters}):\n    {body}\n", functions)
     return functions["small"]  # type: ignore[no-any-return]
 
