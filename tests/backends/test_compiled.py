@@ -58,6 +58,8 @@ from activations_xp.backends.numpy.trace import Trace
 
 numba = pytest.importorskip("numba")
 compiled = pytest.importorskip("activations_xp.backends.numpy.compiled")
+jit = pytest.importorskip("activations_xp.backends.numpy.jit")
+team = pytest.importorskip("activations_xp.backends.numpy.team")
 
 pytestmark = pytest.mark.once
 
@@ -173,8 +175,7 @@ def made(monkeypatch):
 
 def was_read():
     """Return whether the kernel that was made last was read from its files."""
-    stats = compiled._alive[-1].stats
-    return sum(stats.cache_hits.values()) == 1 and not stats.cache_misses
+    return [kernel for kernel in jit._alive if hasattr(kernel, "address")][-1].cache_hits == 1
 
 
 def leaves(value):
@@ -431,7 +432,8 @@ def test_functions_that_have_machine_code():
 
         ax.precision("accurate")  # in place of functions of NumPy's own
         made = []
-        compiled._kernel = lambda *arguments: made.append(arguments) or (lambda *arrays: None)
+        nothing = compiled.Kernel(lambda *arguments: None, 0, 2**20)
+        compiled._kernel = lambda *arguments: made.append(arguments) or nothing
         ax.set_engine("numba")
         for f in FUNCTIONS:
             x = map_into_domain(f.definition, np.linspace(-3, 3, 24).reshape(4, 6))
@@ -654,7 +656,7 @@ def kernel_of(function, digits, dtype="float64"):
 
     def evaluate(x):
         y = np.empty_like(x)
-        kernel(x, y)
+        kernel.alone(x, y)
         return y
 
     return evaluate
@@ -807,17 +809,16 @@ def test_machine_code_is_vector_code():
         import re
         import numpy as np
         import activations_xp as ax
-        from activations_xp.backends.numpy import compiled
+        from activations_xp.backends.numpy import jit
 
         ax.set_engine("numba")
         for level, kinds in (("accurate", "d"), ("fast", "[sd]")):
             for name in ("gelu", "silu", "tanh", "softmax", "log_softmax"):
-                before = len(compiled._alive)
                 with ax.precision(level):
                     ax.get(name)(np.ones((4, 6), "float32"))
-                for kernel in compiled._alive[before:]:
-                    (assembly,) = kernel.inspect_asm().values()
-                    print(level, name, len(re.findall({VECTOR_CODE!r} + kinds, assembly)))
+                kernels = [kernel for kernel in jit._alive if hasattr(kernel, "address")]
+                assembly = kernels[-1]._library.get_asm_str()
+                print(level, name, len(re.findall({VECTOR_CODE!r} + kinds, assembly)))
     """
     lines = run(source, ACTIVATIONS_XP_CACHE_DIR=str(NOWHERE)).splitlines()
     assert len(lines) >= 7  # each at one level or two
@@ -1332,7 +1333,7 @@ def test_first_call_of_many_threads(has_files, by_numba, monkeypatch):
 @over("error", [MemoryError, KeyboardInterrupt])
 @over("function", [ax.gelu, ax.softmax])
 def test_error_in_a_block(function, error, by_numba, monkeypatch):
-    x = np.random.default_rng(15).normal(0, 3, (100, MANY // 50))
+    x = np.random.default_rng(15).normal(0, 3, (100, MANY // 25))[:, ::2]
     expected = function(x)
     calls = itertools.count()
 
@@ -1365,6 +1366,42 @@ def test_interrupt_from_the_keyboard(by_numba):
     assert_same_bits(ax.gelu(x), expected)
 
 
+def other_threads():
+    """Return the threads of all teams, with that of now."""
+    team.address()
+    return {t for t in threading.enumerate() if t.name.startswith("activations_xp_")}
+
+
+@over("number", [1, 2, 3, 7])
+@over("function", [ax.gelu, ax.softmax, ax.logsumexp])
+def test_team(function, number, by_numba):
+    """Threads share the work of one call, while others call and do theirs alone."""
+    xs = [np.random.default_rng(i).normal(0, 3, (64, 4099)) for i in range(5)]
+    expected = [function(x) for x in xs]
+    ax.set_num_threads(number)
+    assert len(other_threads()) >= number - 1
+    assert (team.address() != 0) == (number > 1)
+    with ThreadPoolExecutor(5) as pool:
+        for _ in range(20):
+            for got, y in zip(pool.map(function, xs), expected, strict=True):
+                assert_same_bits(got, y)
+    time.sleep(0.01)  # now all sleep
+    assert_same_bits(function(xs[0]), expected[0])
+
+
+def test_threads_of_a_team_that_is_over_end(by_numba):
+    ax.set_num_threads(1)
+    before = other_threads()
+    ax.set_num_threads(4)
+    team_of_4 = other_threads() - before
+    assert len(team_of_4) == 3
+    ax.set_num_threads(2)
+    assert len(other_threads() - team_of_4 - before) == 1
+    for thread in team_of_4:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
 def failing(function, *errors):
     """Return a function that raises these errors in its first calls."""
     pending = list(errors)
@@ -1381,7 +1418,7 @@ def failing(function, *errors):
 def test_error_of_the_compiler(errors, by_numba, monkeypatch):
     forget_kernels()
     x, beta = np.linspace(-3, 3, 50), new_number()
-    monkeypatch.setattr(compiled.numba, "njit", failing(numba.njit, *errors))
+    monkeypatch.setattr(jit.numba, "cfunc", failing(numba.cfunc, *errors))
     with pytest.raises(type(errors[0])):
         ax.silu(x, beta=beta)
     assert_agree(*by_both(ax.silu, x, beta=beta), x)
@@ -1394,6 +1431,7 @@ def test_error_of_the_compiler(errors, by_numba, monkeypatch):
 def folder(tmp_path, monkeypatch, by_numba):
     """A new folder for machine code, and no kernels in memory."""
     path = tmp_path / "parents" / "kernels"
+    silu_of_x()  # by a function that runs all kernels of such arrays
     keep_in(path, monkeypatch)
     forget_kernels()
     return path
@@ -1418,20 +1456,22 @@ def silu_of_x():
 SHOW = """if True:
     import numpy as np
     import activations_xp as ax
-    from activations_xp.backends.numpy import compiled
+    from activations_xp.backends.numpy import jit
 
     ax.set_engine("numba")
     y = ax.silu(np.linspace(-3, 3, 50), beta={beta})
-    print(y.tobytes().hex(), len(compiled._alive[-1].stats.cache_hits))
+    kernel, enter = jit._alive
+    print(y.tobytes().hex(), kernel.cache_hits, len(enter.stats.cache_hits))
 """
 
 
 def test_second_process_compiles_nothing(folder):
+    compiled._entry.cache_clear()
     beta = new_number()
     y = ax.silu(X, beta=beta)
     assert not was_read()
     files = files_in(folder)
-    assert run(SHOW.format(beta=beta)).split() == [y.tobytes().hex(), "1"]
+    assert run(SHOW.format(beta=beta)).split() == [y.tobytes().hex(), "1", "1"]
     assert files_in(folder) == files
 
 
@@ -1458,7 +1498,7 @@ def test_time_of_the_source_does_not_matter(folder):
 def test_another_version_has_files_of_its_own(folder, monkeypatch):
     silu_of_x()
     files = files_in(folder)
-    monkeypatch.setattr(compiled, "_fingerprint", lambda: "another version")
+    monkeypatch.setattr(jit, "_fingerprint", lambda: "another version")
     silu_of_x()
     assert not was_read()
     assert files.items() < files_in(folder).items()
@@ -1607,6 +1647,7 @@ def test_no_home(monkeypatch, by_numba):
 @over("place", ["XDG_CACHE_HOME", "HOME"])
 @pytest.mark.skipif(sys.platform != "linux", reason="the variables are those of Linux")
 def test_default_folder(place, monkeypatch, tmp_path, by_numba):
+    silu_of_x()
     monkeypatch.delenv(kernel_cache.VARIABLE)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setenv(place, str(tmp_path))

@@ -93,6 +93,12 @@ class Program:
     scratch : the bytes of intermediate results of an element
     """
 
+    alone_to = BLOCKWISE_FROM
+    """The number of elements to which the thread of the caller takes all as one block."""
+
+    share: Callable[..., None] | None = None
+    """A function of contiguous arrays of any size, if there is one that shares them itself."""
+
     def __init__(self, results: Any, inputs: int, execute: Callable[..., None], scratch: int = 0):
         self.results, self.execute, self.scratch = results, execute, scratch
         self.dtypes = [tracer.dtype for tracer in generic.tree_leaves(results)]
@@ -108,29 +114,33 @@ class Program:
         x = inputs[0]
         if self.is_identity:
             return x
-        is_small = x.size <= BLOCKWISE_FROM
-        if is_small and out is None and self.is_unary and x.flags.c_contiguous:
+        execute = self.execute if x.size <= self.alone_to else self.share
+        if execute and out is None and self.is_unary and x.flags.c_contiguous:
             # with as little Python as possible
             result = np.empty(x.shape, self.dtypes[0])
-            self.execute(x.ravel(), result.ravel())
+            execute(x.ravel(), result.ravel())
             return result
         results = result_arrays(self.dtypes, inputs, out)
         overlaps = results[0] is out and any(np.may_share_memory(out, a) for a in inputs)
-        arrays = [x, *results]
-        if is_small and not overlaps and all(a.flags.c_contiguous for a in arrays):
-            self.execute(*[array.ravel() for array in (*inputs, *results)])
+        arrays = [*inputs, *results]
+        if execute and not overlaps and all(a.flags.c_contiguous for a in arrays):
+            execute(*[array.ravel() for array in arrays])
         else:
             map_blocks(self.execute, inputs, results, self.scratch)
         return generic.tree_unflatten(results, self.results)
 
 
 def map_rows(
-    function: Callable[..., Any], inputs: Sequence[Any], results: Sequence[Any], axes: Sequence[int]
+    function: Callable[..., Any],
+    inputs: Sequence[Any],
+    results: Sequence[Any],
+    axes: Sequence[int],
+    all_at_once: Callable[..., Any] | None = None,
 ) -> None:
     """Call a function with blocks of rows of the inputs, and of the results to write.
 
     A row has the elements along the axes. Blocks are matrices, but for results of one number a row,
-    which lack the axes.
+    which lack the axes. If all are contiguous, a function that is given takes them at once.
     """
     ndim = inputs[0].ndim
     moved = [*inputs, *results]
@@ -142,8 +152,8 @@ def map_rows(
     if all(a.flags.c_contiguous for a in moved):
         shape = (prod(shape),)
         moved = [a.reshape(shape + (length,) * (a.ndim == ndim)) for a in moved]
-        if inputs[0].size <= BLOCKWISE_FROM:
-            function(*moved)
+        if all_at_once:
+            all_at_once(*moved)
             return
     sources, targets = moved[: len(inputs)], moved[len(inputs) :]
     size, threads = _block_size(inputs[0].size, BLOCK_BYTES // 8 // inputs[0].itemsize)
@@ -171,6 +181,9 @@ class RowProgram:
     results : tracers, with the dtypes, shapes and in the structure of the results
     """
 
+    alone_to = BLOCKWISE_FROM
+    share: Callable[..., None] | None = None
+
     def __init__(self, results: Any, inputs: int, execute: Callable[..., None]):
         self.results, self.execute = results, execute
         is_single = not isinstance(results, (tuple, dict))
@@ -192,7 +205,8 @@ class RowProgram:
                 np.empty_like(x, tracer.dtype) if tracer.is_row else np.empty(rest, tracer.dtype)
                 for tracer in tracers
             ]
-        map_rows(self.execute, inputs, arrays, axes)
+        execute = self.execute if x.size <= self.alone_to else self.share
+        map_rows(self.execute, inputs, arrays, axes, execute)
         arrays = [
             a.reshape(kept) if t.shape and not t.is_row else a
             for t, a in zip(tracers, arrays, strict=True)

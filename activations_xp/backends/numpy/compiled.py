@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import collections
 import functools
-import hashlib
 import operator
 import os
 import platform
-import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -25,7 +22,7 @@ from numba.extending import intrinsic
 
 from ..._definition import Definition
 from .. import generic
-from . import blocks, elementary, kernel_cache
+from . import blocks, elementary, jit, team
 from .elementary import fma, from_bits, to_bits, unless
 from .trace import REDUCTIONS, Trace, Tracer, is_input, record
 
@@ -74,6 +71,12 @@ _STARTS = {np.sum: "0.0", np.max: "-inf"}
 
 MAX_KERNELS = 1024
 """The number of kernels that are kept in memory."""
+
+SHARED_WORK = 2**20
+"""So many instructions, of 32 bits each, are worth another thread: some six microseconds."""
+
+ALONE = 2**17
+"""More elements than this are worth another thread for their memory alone."""
 
 SUMMED_AT_ONCE = 4096
 """Sums of as many elements are added up: more would lose digits."""
@@ -312,14 +315,24 @@ def _source(trace: Trace, kinds: dict[int, str], rare: Tracer | None) -> tuple[s
             if rare is not None and not is_rare:
                 lines.append("    any_rare |= is_rare")
     lines += [f"y{k}[r] = {known[r.number]}" for k, r in results.items() if not r.is_row]
-    arguments = [f"x{n}" for n in kinds if n not in numbers] + [f"y{k}" for k in results]
-    arguments += [f"x{n}" for n in numbers]
-    first = next(f"x{n}" for n, kind in kinds.items() if kind == "elements")
-    head = [f"size = {first}.shape[{at.count(',')}]"]
+    arrays = {f"x{n}": (trace.values[n].dtype, True) for n in kinds if n not in numbers}
+    arrays |= {f"y{k}": (r.dtype, r.is_row) for k, r in results.items()}
+    first = next(iter(arrays))
+    head = ["known = int64_at(table, 0)"]
+    head += [f"x{n} = float64_at(table, {len(arrays) + 1 + i})[0]" for i, n in enumerate(numbers)]
+    start, shape = "start", "stop - start"
     if trace.shape:
-        lines = [f"for r in range({first}.shape[0]):", *(f"    {line}" for line in lines)]
+        head.append(f"size = known[{len(arrays)}]")
+        start, shape = "start * size", "(stop - start, size)"
+        lines = ["for r in range(stop - start):", *(f"    {line}" for line in lines)]
+    for i, (name, (dtype, are_elements)) in enumerate(arrays.items()):
+        where = start if are_elements else "start"
+        extent = shape if are_elements else "stop - start"
+        head.append(f"{name} = carray({dtype.name}_at(known[{i}], {where}), {extent})")
+    if not trace.shape:
+        head.append(f"size = {first}.shape[0]")
     lines = [*head, "status = float_status()", *lines, "set_float_status(status)"]
-    return "\n    ".join([f"def kernel({', '.join(arguments)}):", *lines]) + "\n", bodies
+    return "\n    ".join(["def call(table, start, stop):", *lines]) + "\n", bodies
 
 
 def _stages(trace: Trace) -> dict[int, int]:
@@ -370,7 +383,29 @@ def set_float_status(context: Any, status: Any) -> Any:
     return types.void(types.int32), generate
 
 
-def program(
+class Kernel(NamedTuple):
+    """Machine code of a trace, with the numbers that are arguments of it.
+
+    enter : the function that takes the address of the code, that of a team, numbers and arrays
+    alone_to : the number of elements to which another thread costs more than it does
+    """
+
+    enter: Callable[..., None]
+    address: int
+    alone_to: int
+    numbers: tuple[float, ...] = ()
+
+    @property
+    def alone(self) -> Callable[..., None]:
+        """The function of inputs and arrays for the results, by the thread of the caller."""
+        return functools.partial(self.enter, self.address, 0, *self.numbers)
+
+    def share(self, *arrays: Any) -> None:
+        """Run with the other threads of the team."""
+        self.enter(self.address, team.address(), *self.numbers, *arrays)
+
+
+def program_of(
     xp: Any,
     definition: Definition,
     dtype: Any,
@@ -395,23 +430,19 @@ def program(
     if found is None:
         return None
     trace, kernel = found
-    execute = functools.partial(_with, kernel, numbers) if numbers else kernel
+    kernel = kernel._replace(numbers=numbers)
     kind = blocks.RowProgram if is_row else blocks.Program
-    return kind(trace.results, len(trace.inputs) - len(numbers), execute)
-
-
-def _with(kernel: Callable[..., None], numbers: tuple[float, ...], *arrays: Any) -> None:
-    kernel(*arrays, *numbers)
+    program = kind(trace.results, len(trace.inputs) - len(numbers), kernel.alone)
+    if os.name == "posix":
+        program.alone_to, program.share = kernel.alone_to, kernel.share
+    return program
 
 
 @functools.lru_cache(MAX_KERNELS, typed=True)
-def _compile(
-    xp: Any, *arguments: Any, is_row: bool, is_fast: bool
-) -> tuple[Trace, Callable[..., None]] | None:
+def _compile(xp: Any, *arguments: Any, is_row: bool, is_fast: bool) -> tuple[Trace, Kernel] | None:
     """Return the trace of an implementation, with the arguments of `record`, and its kernel.
 
-    The kernel takes inputs that are arrays, arrays for the results, and inputs that are numbers. It
-    is None if the implementation of a row does what has no trace, such as sorting.
+    It is None if the implementation of a row does what has no trace, such as sorting.
     """
     if is_row:
         xp = generic.extend_namespace(xp, sum=np.sum)
@@ -426,41 +457,71 @@ def _compile(
     return trace, _kernel(trace, kinds, is_fast)
 
 
-def _kernel(trace: Trace, kinds: Sequence[str], is_fast: bool = False) -> Callable[..., None]:
+def _kernel(trace: Trace, kinds: Sequence[str], is_fast: bool = False) -> Kernel:
     trace, rare = lower(trace, is_fast)
     kind_of = dict(zip(trace.inputs, kinds, strict=True))
     source, bodies = _source(trace, kind_of, rare)
+    names = {f"{name}_at": _pointer(kind) for name, (_, kind) in _TYPES.items()}
+    names |= {"float_status": float_status, "set_float_status": set_float_status}
+    names |= {**bodies, "inf": np.inf, "carray": numba.carray}
+    signature = types.void(*[types.int64] * 3)
     ndim = 2 if trace.shape else 1
     arrays = [(trace.values[n].dtype, ndim) for n, kind in kind_of.items() if kind == "elements"]
     arrays += [(r.dtype, ndim if r.is_row else 1) for r in trace.results]
-    signature = [types.Array(_TYPES[dtype.name][1], n, "C") for dtype, n in arrays]
-    signature += [types.float64] * kinds.count("number")
-    namespace = {**bodies, "float_status": float_status, "set_float_status": set_float_status}
-    namespace |= {"inf": np.inf, "__name__": __name__}  # the cache imports the module
+    with jit.lock:
+        address = jit.address(source, names, signature, _describe(trace))
+        enter = _entry(tuple(arrays), kinds.count("number"))
+    work = sum(trace.values[n].dtype.itemsize / 4 for n in trace.instructions)
+    return Kernel(enter, address, min(ALONE, int(SHARED_WORK / max(work, 1))))
 
-    def build(path: str, cache: bool) -> Callable[..., None]:
-        exec(compile(source, path, "exec"), namespace)
-        jit = numba.njit([types.void(*signature)], cache=cache, nogil=True, error_model="numpy")
-        kernel = jit(namespace["kernel"])
-        _alive.append(kernel)
-        (compiled,) = kernel.overloads.values()
-        # the types are known; it takes read-only arrays, too
-        entry_point: Callable[..., None] = compiled.entry_point
-        return entry_point
 
-    with _lock:
-        folder = kernel_cache.folder()
-        if folder is not None:
-            text = "\n".join([_fingerprint(), _describe(trace), str(signature), source])
-            name = hashlib.sha256(text.encode()).hexdigest()
-            try:
-                entry = kernel_cache.Entry(folder, name, source)
-                kernel = build(str(entry.source), cache=True)
-                entry.seal()
-                return kernel
-            except Exception:  # a full disk, say; an error of the compiler is raised again below
-                pass
-        return build("<activations_xp kernel>", cache=False)
+@functools.cache
+def _entry(arrays: tuple[tuple[Any, int], ...], numbers: int) -> Callable[..., None]:
+    """Return the function of Python that runs kernels of such arrays."""
+    names = [f"a{i}" for i in range(len(arrays))]
+    given = [f"n{i}" for i in range(numbers)]
+    ndim = arrays[0][1]
+    width = "a0.shape[1]" if ndim == 2 else "1"
+    table = [f"{a}.ctypes.data" for a in names] + [width] + given
+    source = "\n    ".join(
+        [
+            f"def call(function, team, {', '.join([*given, *names])}):",
+            f"table = on_stack(({', '.join(table)}))",
+            f"share(team, function, table, a0.shape[0], {width})\n",
+        ]
+    )
+    signature = [types.int64, types.int64, *[types.float64] * numbers]
+    signature += [types.Array(_TYPES[dtype.name][1], n, "C") for dtype, n in arrays]
+    names_in_code = {"on_stack": _on_stack, "share": team.share}
+    return jit.entry_point(source, names_in_code, types.void(*signature))
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _on_stack(context: Any, values: Any) -> Any:
+    """Return the address of 64-bit integers and floats, which are there until the caller ends."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        table = builder.alloca(ir.IntType(64), len(values))
+        for i in range(len(values)):
+            value = builder.bitcast(builder.extract_value(arguments[0], i), ir.IntType(64))
+            builder.store(value, builder.gep(table, [ir.Constant(ir.IntType(32), i)]))
+        return builder.ptrtoint(table, ir.IntType(64))
+
+    return types.int64(values), generate
+
+
+def _pointer(kind: Any) -> Any:
+    """Return a function that makes a pointer of an address and the number of elements before it."""
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def at(context: Any, address: Any, offset: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            data = context.get_data_type(kind).as_pointer()
+            return builder.gep(builder.inttoptr(arguments[0], data), arguments[1:])
+
+        return types.CPointer(kind)(types.int64, types.int64), generate
+
+    return at
 
 
 def _describe(trace: Trace) -> str:
@@ -469,22 +530,3 @@ def _describe(trace: Trace) -> str:
     lines += [f"{n} = {array.tobytes().hex()}" for n, array in trace.constants.items()]
     lines += [f"{n} = {f.__name__}{sources}" for n, (f, sources) in trace.instructions.items()]
     return "\n".join([*lines, *(str(r.number) for r in trace.results)])
-
-
-@functools.cache
-def _fingerprint() -> str:
-    """Return a text that tells this version of what writes kernels from every other one."""
-    files = (Path(__file__).with_name(name) for name in ("compiled.py", "elementary.py"))
-    return " ".join([numba.__version__, *(file.read_text("utf-8") for file in files)])
-
-
-_alive: list[Any] = []
-"""Numba's functions, with which their machine code would go."""
-
-_lock = threading.RLock()
-"""Held while a kernel is compiled: a child process must not begin with the compiler's own locks."""
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
-    )

@@ -38,9 +38,6 @@ _ERRORS = _error_handling()
 SMALL = 2**12
 """So few elements are computed without blocks and registers."""
 
-ALONE = 2**17
-"""So few elements are computed by the thread of the caller."""
-
 
 class Plan:
     """A function of x, of the arrays among the parameters, and of `out`.
@@ -94,6 +91,8 @@ class Plan:
         self.small: Callable[..., Any] | None = None
         self.compiled: Any = None
         self.kernel: Callable[..., None] | None = None
+        self.share: Callable[..., None] | None = None
+        self.alone_to = 0
         self.was_called = False
 
     def _compute_in(self, values: tuple[Any, ...], is_fast: bool = False) -> tuple[Any, Any]:
@@ -141,8 +140,8 @@ class Plan:
                     out[...] = y
                     return out
             else:
-                kernel = plan.kernel
-                if kernel is not None and 0 < x.size <= ALONE and x.flags.c_contiguous:
+                kernel = plan.kernel if x.size <= plan.alone_to else plan.share
+                if kernel is not None and x.size and x.flags.c_contiguous:
                     if out is None:
                         y = empty(x.shape, result)
                     elif can_hold(out, x):
@@ -233,7 +232,8 @@ class Plan:
             self.is_compilable = self.compiled is not None
             are_last = not self.axes or (self.axes == (x.ndim - 1,) and self.has_rows)
             if self.is_compilable and self.compiled.is_unary and are_last and self.result.isnative:
-                self.kernel = self.compiled.execute
+                self.kernel, self.share = self.compiled.execute, self.compiled.share
+                self.alone_to = self.compiled.alone_to
         if not self.dtype.isnative:
             x = x.astype(x.dtype.newbyteorder("="))
             arrays = tuple(a.astype(a.dtype.newbyteorder("=")) for a in arrays)
@@ -289,7 +289,7 @@ class Plan:
             is_fast = self.is_fast and self.has_rows and not (numbers or has_noise)
             compute, xp = np.dtype(np.float32 if is_fast else np.float64), UNCOMPENSATED
         dtypes = self.dtype.newbyteorder("="), compute, self.result.newbyteorder("=")
-        return compiler.program(
+        return compiler.program_of(
             xp,
             self.definition,
             *dtypes,

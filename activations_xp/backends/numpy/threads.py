@@ -20,6 +20,9 @@ VARIABLE = "ACTIVATIONS_XP_NUM_THREADS"
 _num_threads: int | None = None
 _pool: ThreadPoolExecutor | None = None
 
+generation = 0
+"""How often the number of threads was set."""
+
 
 def set_num_threads(number: int) -> None:
     """Set the number of threads that share the work on a large NumPy array.
@@ -45,12 +48,13 @@ def set_num_threads(number: int) -> None:
     >>> ax.get_num_threads()
     2
     """
-    global _num_threads
+    global _num_threads, generation
     if isinstance(number, bool) or not isinstance(number, int):
         raise TypeError(f"set_num_threads: number must be an integer, got {describe_value(number)}")
     if number < 1:
         raise ValueError(f"set_num_threads: number must be at least 1, got {number}")
     _num_threads = number
+    generation += 1
     _drop_pool()
 
 

@@ -1,0 +1,209 @@
+"""Threads that share the rows or elements of a kernel, and wait for work outside of Python.
+
+A thread of Python takes up work some 20 microseconds after it was told to, in which a processor
+computes 50 000 elements. Those of a team wait in machine code: a little while by looking, then
+asleep. The caller works, too, and waits for nothing that has not begun.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from . import jit, threads
+
+_IS_X86 = platform.machine().lower() in ("x86_64", "amd64")
+
+_LOOKS = 1000
+"""A thread without work looks for some so often, 10 to 50 microseconds, before it sleeps."""
+
+_LARGEST_BLOCK = 2**16
+_BLOCKS = 4
+"""So many blocks for each thread, or more if they would be larger, let all end at once."""
+
+# what the threads of a team know, as 64-bit integers, and their places for POSIX's objects
+_START, _STOP, _STEP, _RUNNING, _CALLS, _FUNCTION, _TABLE, _THREADS, _IS_OVER = range(9)
+_MUTEX, _HAS_WORK, _IS_DONE, _SIZE = 16, 32, 48, 64
+
+
+def _posix(name: str, arguments: int) -> Any:
+    return types.ExternalFunction(name, types.int32(*[types.intp] * arguments))
+
+
+_lock, _unlock = _posix("pthread_mutex_lock", 1), _posix("pthread_mutex_unlock", 1)
+_wait, _wake_all = _posix("pthread_cond_wait", 2), _posix("pthread_cond_broadcast", 1)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _look(context: Any, address: Any) -> Any:
+    """Return the integer at an address, which another thread may be changing."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        if _IS_X86:
+            kind = ir.FunctionType(ir.VoidType(), [])
+            builder.call(builder.module.declare_intrinsic("llvm.x86.sse2.pause", (), kind), [])
+        pointer = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
+        return builder.load_atomic(pointer, "monotonic", 8)
+
+    return types.int64(types.intp), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _run(context: Any, function: Any, table: Any, start: Any, stop: Any) -> Any:
+    """Call the function at an address."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(64)] * 3)
+        builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), arguments[1:])
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 4), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _integers(context: Any, address: Any) -> Any:
+    """Return an address as a pointer to integers."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
+
+    return types.CPointer(types.int64)(types.int64), generate
+
+
+@numba.njit  # type: ignore[untyped-decorator]
+def _work(team: Any, is_caller: bool) -> None:
+    """Run what has not begun; the mutex is held by the caller, before and after.
+
+    One begins at the start and the others at the end, so that most of what a thread finds in its
+    cache is what it had the last time.
+    """
+    state, mutex = _integers(team), team + 8 * _MUTEX
+    state[_RUNNING] += 1
+    while state[_START] < state[_STOP]:
+        start, stop = state[_START], state[_STOP]
+        if is_caller:
+            stop = state[_START] = min(start + state[_STEP], stop)
+        else:
+            start = state[_STOP] = max(start, stop - state[_STEP])
+        _unlock(mutex)
+        _run(state[_FUNCTION], state[_TABLE], start, stop)
+        _lock(mutex)
+    state[_RUNNING] -= 1
+
+
+@numba.njit  # type: ignore[untyped-decorator]
+def share(team: int, function: int, table: int, count: int, width: int) -> None:
+    """Call ``function(table, start, stop)`` so that all numbers below the count are between once.
+
+    An address of 0 for a team is that of no other thread. A team that has work gets none. The
+    width is the number of elements that each number stands for.
+    """
+    if team == 0:
+        _run(function, table, 0, count)
+        return
+    state, mutex = _integers(team), team + 8 * _MUTEX
+    _lock(mutex)
+    if state[_RUNNING] > 0:
+        _unlock(mutex)
+        _run(function, table, 0, count)
+        return
+    step = min(count // (_BLOCKS * state[_THREADS]), _LARGEST_BLOCK // width) + 1
+    if width == 1:
+        step = (step + 63) & ~63  # no two threads write to one line of the cache
+    state[_FUNCTION], state[_TABLE], state[_STEP] = function, table, step
+    state[_START], state[_STOP] = 0, count
+    state[_CALLS] += 1
+    call, looks = state[_CALLS], 0
+    _wake_all(team + 8 * _HAS_WORK)
+    _work(team, True)
+    while state[_RUNNING] > 0 and state[_CALLS] == call:
+        if looks < _LOOKS:
+            _unlock(mutex)
+            while looks < _LOOKS and _look(team + 8 * _RUNNING) > 0:
+                looks += 1
+            _lock(mutex)
+        else:
+            _wait(team + 8 * _IS_DONE, mutex)
+    _unlock(mutex)
+
+
+@numba.njit  # type: ignore[untyped-decorator]
+def _serve(team: int) -> None:
+    """Run what is shared, until the team is over."""
+    state, mutex = _integers(team), team + 8 * _MUTEX
+    _lock(mutex)
+    while state[_IS_OVER] == 0:
+        if state[_START] < state[_STOP]:
+            _work(team, False)
+            _wake_all(team + 8 * _IS_DONE)
+        _unlock(mutex)
+        looks = 0
+        while looks < _LOOKS and _look(team + 8 * _START) >= _look(team + 8 * _STOP):
+            looks += 1
+        _lock(mutex)
+        while state[_START] >= state[_STOP] and state[_IS_OVER] == 0:
+            _wait(team + 8 * _HAS_WORK, mutex)
+    _unlock(mutex)
+
+
+_state = np.zeros(_SIZE, np.int64)
+"""What the threads of the present team know."""
+
+_made_for: tuple[int, int] | None = None
+"""The process in which they were started, and the generation of the number of threads."""
+
+
+def address() -> int:
+    """Return the address of a team of `get_num_threads` threads, with the caller; 0 is no other."""
+    if _made_for != (os.getpid(), threads.generation):
+        with jit.lock:
+            if _made_for != (os.getpid(), threads.generation):
+                _start()
+    return int(_state.ctypes.data) if _state[_THREADS] > 1 else 0
+
+
+def _start() -> None:
+    """Start a team; the last one ends, unless it is of the process that was forked."""
+    global _state, _made_for
+    if _made_for is not None and _made_for[0] == os.getpid():
+        _end(_state)
+    number, state = threads.get_num_threads(), np.zeros(_SIZE, np.int64)
+    if number > 1 and os.name == "posix":
+        state[_THREADS] = number
+        source = "def call(team):\n    serve(team)\n"
+        run = jit.entry_point(source, {"serve": _serve}, types.void(types.int64))
+        c = ctypes.CDLL(None)
+        c.pthread_mutex_init(_place(state, _MUTEX), None)
+        for condition in (_HAS_WORK, _IS_DONE):
+            c.pthread_cond_init(_place(state, condition), None)
+        for i in range(1, number):
+            name = f"activations_xp_{i}"
+            threading.Thread(target=_keep, args=(run, state), name=name, daemon=True).start()
+    _state, _made_for = state, (os.getpid(), threads.generation)
+
+
+def _keep(run: Callable[[int], None], state: Any) -> None:
+    run(state.ctypes.data)  # the memory of a team lives as long as its threads
+
+
+def _place(state: Any, index: int) -> ctypes.c_void_p:
+    return ctypes.c_void_p(state.ctypes.data + 8 * index)
+
+
+def _end(state: Any) -> None:
+    if state[_THREADS] > 1:
+        c, mutex = ctypes.CDLL(None), _place(state, _MUTEX)
+        c.pthread_mutex_lock(mutex)
+        state[_IS_OVER] = 1
+        c.pthread_cond_broadcast(_place(state, _HAS_WORK))
+        c.pthread_mutex_unlock(mutex)
