@@ -26,6 +26,7 @@ ORDER = (
     "_gradients",
     "backends.base",
     "backends.generic",
+    "backends.judge",
     "backends",
     "_dispatch",
     "_docstring",

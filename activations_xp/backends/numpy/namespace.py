@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from math import inf, nan, prod
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -132,46 +132,3 @@ def needs_float64(definition: Definition, arguments: tuple[Any, ...]) -> bool:
     except _NeedsFloat64Error:
         return True
     return False
-
-
-_FAST_ERROR = 4.0
-"""The largest error of a fast computation at the numbers of `_SAMPLE`, half of what is promised."""
-
-
-_ENDS = [0.0, 1e-45, 1e-38, 1e-20, 1e10, 1e20, 1e30, 3e38, inf, 87.0, 89.0, 103.0, 105.0]
-_SIZES = 2.0 ** np.linspace(-30, 8, 250)
-_SAMPLE = np.concatenate(
-    [_ENDS, np.negative(_ENDS), [nan], np.linspace(-12, 12, 401), _SIZES, -_SIZES]
-).astype(np.float32)
-"""Numbers of all sizes, at which a fast computation is judged."""
-
-
-@functools.lru_cache(generic.MAX_CACHED_KERNELS, typed=True)
-@np.errstate(all="ignore")
-def is_fast_enough_in_float32(definition: Definition, arguments: tuple[Any, ...]) -> bool:
-    """Return whether float32 alone keeps the promise of the precision "fast".
-
-    Limits and NaN are exact, and the error is judged in units of
-    ``eps * max(abs(f(x)), min(abs(x), 1))``.
-    """
-    x, narrow, wide = _SAMPLE, np.dtype(np.float32), np.dtype(np.float64)
-    values = definition.bind(arguments)
-    if "g" in values:
-        if not trace.is_input(values["g"]):  # a number is the cotangent of a single element
-            return False
-        values["g"] = np.ones_like(x)
-    if any(map(trace.is_input, values.values())):
-        return False
-    arguments = tuple(values.values())
-    both = (
-        generic.evaluate(definition, UNCOMPENSATED, x, arguments, compute, compute)
-        for compute in (narrow, wide)
-    )
-    return all(map(_is_close, *map(generic.tree_leaves, both)))
-
-
-def _is_close(fast: Any, exact: Any) -> bool:
-    unit = 2.0**-23 * np.maximum(abs(exact), np.minimum(abs(_SAMPLE.astype(np.float64)), 1))
-    is_same = (fast == exact.astype(np.float32)) | ((fast != fast) & (exact != exact))
-    is_close = np.isfinite(_SAMPLE) & (abs(fast - exact) <= _FAST_ERROR * unit)
-    return bool(np.all(is_same | is_close))

@@ -17,8 +17,9 @@ from ..._definition import Definition
 from ..._gradients import shape_of_parameter
 from ...numerics.arrays import slice_axis
 from .. import generic
+from ..judge import is_fast_enough_in_float32
 from . import blocks, engine, ufuncs
-from .namespace import UNCOMPENSATED, XP, is_fast_enough_in_float32, needs_float64
+from .namespace import UNCOMPENSATED, XP, needs_float64
 
 
 def _error_handling() -> tuple[Any, Any]:
@@ -99,7 +100,7 @@ class Plan:
         """Return the dtype to compute in and the namespace for it."""
         is_single = self.is_elementwise and self.compute == np.float32
         is_fast = is_fast and is_single and self.dtype.newbyteorder("=") == np.float32
-        if is_fast and is_fast_enough_in_float32(self.definition, values):
+        if is_fast and is_fast_enough_in_float32(self.definition, values, UNCOMPENSATED):
             return self.compute, UNCOMPENSATED
         if is_single and needs_float64(self.definition, values):
             return np.dtype(np.float64), UNCOMPENSATED

@@ -1,0 +1,79 @@
+"""The judge of computations in float32 that carry no rounding errors along."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from math import inf, nan
+from typing import Any
+
+import numpy as np
+
+from .._definition import Definition
+from .._typing import NUMBER, Namespace
+from . import generic
+
+_FAST_ERROR = 4.0
+"""The largest error of a fast computation at the numbers of `_SAMPLE`, half of what is promised."""
+
+_ENDS = [0.0, 1e-45, 1e-38, 1e-20, 1e10, 1e20, 1e30, 3e38, inf, 87.0, 89.0, 103.0, 105.0]
+_SIZES = 2.0 ** np.linspace(-30, 8, 250)
+_SAMPLE = np.concatenate(
+    [_ENDS, np.negative(_ENDS), [nan], np.linspace(-12, 12, 401), _SIZES, -_SIZES]
+).astype(np.float32)
+"""Numbers of all sizes, at which a fast computation is judged."""
+
+_EXACT = generic.extend_namespace(np, is_uncompensated=True)
+"""NumPy, which computes in float64 what float32 is compared with."""
+
+
+@functools.lru_cache(generic.MAX_CACHED_KERNELS, typed=True)
+@np.errstate(all="ignore")
+def is_fast_enough_in_float32(
+    definition: Definition,
+    values: tuple[Any, ...],
+    xp: Namespace,
+    device: Any = None,
+    impl: Callable[..., Any] | None = None,
+) -> bool:
+    """Return whether float32 alone keeps the promise of the precision "fast".
+
+    Limits and NaN are exact, and the error is judged in units of
+    ``eps * max(abs(f(x)), min(abs(x), 1))``.
+
+    Parameters
+    ----------
+    values : the parameters; anything but numbers, strings and None stands for an array, whose
+        numbers are not known, so that only a cotangent may be one
+    xp, device : the namespace and the device that compute it
+    impl : the function of `_gradients` that is computed in place of the implementation
+    """
+    given = definition.bind(values)
+    cotangent = given.pop("g", None)
+    if isinstance(cotangent, NUMBER):  # of a single element
+        return False
+    if any(map(_is_array, given.values())):
+        return False
+
+    def evaluate(xp: Namespace, dtype: Any, device: Any = None) -> list[Any]:
+        x = xp.asarray(_SAMPLE, device=device)
+        g = () if cotangent is None else (xp.ones_like(x),)
+        values = (*g, *given.values())
+        return generic.tree_leaves(generic.evaluate(definition, xp, x, values, dtype, dtype, impl))
+
+    fast, exact = evaluate(xp, xp.float32, device), evaluate(_EXACT, np.dtype(np.float64))
+    return all(map(_is_close, fast, exact))
+
+
+def _is_array(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return any(map(_is_array, value))
+    return not (value is None or isinstance(value, (*NUMBER, str)))
+
+
+def _is_close(fast: Any, exact: Any) -> bool:
+    fast = np.asarray(fast.tolist())  # which every library has, on every device
+    unit = 2.0**-23 * np.maximum(abs(exact), np.minimum(abs(_SAMPLE.astype(np.float64)), 1))
+    is_same = (fast == exact.astype(np.float32)) | ((fast != fast) & (exact != exact))
+    is_close = np.isfinite(_SAMPLE) & (abs(fast - exact) <= _FAST_ERROR * unit)
+    return bool(np.all(is_same | is_close))
