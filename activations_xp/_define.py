@@ -117,6 +117,19 @@ def operation(
     return decorate
 
 
+def subroutine(*, output_axis: OutputAxis) -> Callable[[Callable[..., Any]], Any]:
+    """Turn an implementation into a function that others `apply`, and that is not registered.
+
+    A library may so run it as a whole, where it runs others operation by operation.
+    """
+
+    def decorate(impl: Callable[..., Any]) -> Any:
+        definition = _define(impl, "", {}, None).changed(output_axis=output_axis)
+        return build_public(definition, impl.__doc__ or "")
+
+    return decorate
+
+
 def _define(
     impl: Callable[..., Any], source: str, peers: Peers, noise: NoiseSpec | None
 ) -> Definition:

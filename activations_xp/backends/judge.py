@@ -35,6 +35,7 @@ def is_fast_enough_in_float32(
     xp: Namespace,
     device: Any = None,
     impl: Callable[..., Any] | None = None,
+    free: tuple[str, ...] = (),
 ) -> bool:
     """Return whether float32 alone keeps the promise of the precision "fast".
 
@@ -47,6 +48,7 @@ def is_fast_enough_in_float32(
         numbers are not known, so that only a cotangent may be one
     xp, device : the namespace and the device that compute it
     impl : the function of `_gradients` that is computed in place of the implementation
+    free : the names of numbers that are arrays where it is computed
     """
     given = definition.bind(values)
     cotangent = given.pop("g", None)
@@ -58,7 +60,8 @@ def is_fast_enough_in_float32(
     def evaluate(xp: Namespace, dtype: Any, device: Any = None) -> list[Any]:
         x = xp.asarray(_SAMPLE, device=device)
         g = () if cotangent is None else (xp.ones_like(x),)
-        values = (*g, *given.values())
+        numbers = given | {name: xp.asarray([given[name]], dtype=dtype) for name in free}
+        values = (*g, *numbers.values())
         return generic.tree_leaves(generic.evaluate(definition, xp, x, values, dtype, dtype, impl))
 
     fast, exact = evaluate(xp, xp.float32, device), evaluate(_EXACT, np.dtype(np.float64))

@@ -103,8 +103,8 @@ class Program:
         self.results, self.execute, self.scratch = results, execute, scratch
         self.dtypes = [tracer.dtype for tracer in generic.tree_leaves(results)]
         is_single = not isinstance(results, (tuple, dict))
-        self.is_unary = inputs == 1 and is_single
         self.is_identity = is_single and results.number == 0
+        self.is_unary = inputs == 1 and is_single and not self.is_identity
 
     def run(self, inputs: Sequence[Any], axes: Sequence[int] = (), out: Any = None) -> Any:
         """Return the results for arrays of one shape, in the memory layout of the first.

@@ -97,7 +97,7 @@ def lower(trace: Trace, is_fast: bool) -> tuple[Trace, Tracer | None]:
     is_fast = is_fast and digits == 24
     if is_fast:  # a difference from a mean would lose digits
         is_single = not called & elementary.OF_FLOAT64 and (not trace.shape or np.exp in called)
-    is_single = is_single and all(v.dtype != np.float64 for v in trace.values)
+    is_single = is_single and all(trace.values[n].dtype != np.float64 for n in trace.instructions)
     element = np.dtype(np.float32 if is_single else np.float64)
     common = np.dtype(np.float64) if trace.shape else element
     uses = collections.Counter(s for i in trace.instructions.values() for s in i.sources)

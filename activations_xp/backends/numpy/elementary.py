@@ -66,9 +66,9 @@ def from_bits(bits: Any) -> Any:
     return bits.trace.add(from_bits, bits, dtype=dtype)
 
 
-def unless(condition: Any, y: Any, function: Any, x: Any) -> Any:
-    """Return y or, where the condition holds, ``function(x)``, which is no vector code."""
-    return x.trace.add(unless, condition, y, x.trace.add(function, x), dtype=x.dtype)
+def unless(condition: Any, y: Any, function: Any, *x: Any) -> Any:
+    """Return y or, where the condition holds, ``function(*x)``, which is no vector code."""
+    return y.trace.add(unless, condition, y, y.trace.add(function, *x), dtype=y.dtype)
 
 
 def where(condition: Any, a: Any, b: Any) -> Any:
@@ -234,6 +234,14 @@ def _sine(x: Any, digits: int, quarters: int) -> Any:
     return from_bits(to_bits(y) ^ ((quadrant & 2) << 62))
 
 
+def power(x: Any, y: Any, digits: int) -> Any:
+    """Return x**y, which in float64 is that of C."""
+    if digits == 53:
+        return x.trace.add(np.power, x, y)
+    z = where((x == 1) | (y == 0), 1.0, exp(y * log(x, digits), digits))
+    return unless(x <= 0, z, np.power, x, y)
+
+
 def sign(x: Any, digits: int) -> Any:
     """Return the sign of x, which is x if that is 0 or NaN."""
     return where(x > 0, 1.0, where(x < 0, -1.0, x))
@@ -248,8 +256,9 @@ RULES: dict[Any, Any] = {
     np.tanh: tanh,
     np.sin: sin,
     np.cos: cos,
+    np.power: power,
 }
 """The functions of this module by NumPy's that they stand for."""
 
-OF_FLOAT64 = {np.sin, np.cos}
+OF_FLOAT64 = {np.sin, np.cos, np.power}
 """The functions that are there for float64 alone."""

@@ -96,13 +96,18 @@ class Plan:
         self.alone_to = 0
         self.was_called = False
 
-    def _compute_in(self, values: tuple[Any, ...], is_fast: bool = False) -> tuple[Any, Any]:
-        """Return the dtype to compute in and the namespace for it."""
+    def _compute_in(
+        self, values: tuple[Any, ...], is_fast: bool = False, free: tuple[str, ...] = ()
+    ) -> tuple[Any, Any]:
+        """Return the dtype to compute in and the namespace for it.
+
+        The numbers of these names are arguments of the computation.
+        """
         is_single = self.is_elementwise and self.compute == np.float32
         is_fast = is_fast and is_single and self.dtype.newbyteorder("=") == np.float32
-        if is_fast and is_fast_enough_in_float32(self.definition, values, UNCOMPENSATED):
+        if is_fast and is_fast_enough_in_float32(self.definition, values, UNCOMPENSATED, free=free):
             return self.compute, UNCOMPENSATED
-        if is_single and needs_float64(self.definition, values):
+        if is_single and (free or needs_float64(self.definition, values)):
             return np.dtype(np.float64), UNCOMPENSATED
         return self.compute, XP
 
@@ -274,18 +279,18 @@ class Plan:
         A number that is not the default may be another one next time, so it is an argument; those
         that implementations treat by themselves are not.
         """
-        values, numbers = list(self.values), []
+        values, numbers = list(self.values), {}
         for i, (name, spec) in enumerate(self.definition.parameters.items()):
             fixed = 0.0, 1.0, -1.0, inf, -inf, self.definition.defaults.get(name)
             if isinstance(values[i], float) and spec.broadcasts and values[i] not in fixed:
-                numbers.append(values[i])
+                numbers[name] = values[i]
                 values[i] = float
             if name == "axis" and self.axes:
                 values[i] = (0,) if isinstance(values[i], tuple) else 0
             if i == self.gate:
                 values[i] = self.dtype.newbyteorder("=")
-        compute, xp = self._compute_in(tuple(values), self.is_fast)
-        if self.result.itemsize == 4 and (numbers or self.axes):  # which need more digits
+        compute, xp = self._compute_in(self.values, self.is_fast, tuple(numbers))
+        if self.result.itemsize == 4 and self.axes:  # which need more digits
             has_noise = self.definition.noise is not None
             is_fast = self.is_fast and self.has_rows and not (numbers or has_noise)
             compute, xp = np.dtype(np.float32 if is_fast else np.float64), UNCOMPENSATED
@@ -295,7 +300,7 @@ class Plan:
             self.definition,
             *dtypes,
             tuple(values),
-            tuple(numbers),
+            tuple(numbers.values()),
             is_row=self.has_rows,
             is_fast=xp is UNCOMPENSATED and compute == np.float32,
         )

@@ -31,7 +31,7 @@ _LARGEST_BLOCK = 2**16
 _BLOCKS = 4
 """So many blocks for each thread, or more if they would be larger, let all end at once."""
 
-# what the threads of a team know, as 64-bit integers, and their places for POSIX's objects
+# the places of a team's 64-bit integers, and those of objects of POSIX
 _START, _STOP, _STEP, _RUNNING, _CALLS, _FUNCTION, _TABLE, _THREADS, _IS_OVER = range(9)
 _MUTEX, _HAS_WORK, _IS_DONE, _SIZE = 16, 32, 48, 64
 
@@ -157,7 +157,7 @@ def _serve(team: int) -> None:
 
 
 _state = np.zeros(_SIZE, np.int64)
-"""What the threads of the present team know."""
+"""The integers of the present team."""
 
 _made_for: tuple[int, int] | None = None
 """The process in which they were started, and the generation of the number of threads."""

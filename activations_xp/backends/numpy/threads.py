@@ -21,7 +21,7 @@ _num_threads: int | None = None
 _pool: ThreadPoolExecutor | None = None
 
 generation = 0
-"""How often the number of threads was set."""
+"""A number that changes whenever the number of threads is set."""
 
 
 def set_num_threads(number: int) -> None:

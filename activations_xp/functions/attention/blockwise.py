@@ -9,7 +9,8 @@ from math import ceil, inf, nan, prod, sqrt
 from operator import add, and_
 from typing import Any, NamedTuple
 
-from ..._define import apply
+from ..._define import apply, subroutine
+from ..._parameters import Axis
 from ..._typing import Array, Namespace
 from ...numerics.arrays import (
     arange,
@@ -351,6 +352,17 @@ def _block_policy(dims: Dims, offset: int | None, is_eager: bool) -> tuple[tuple
     return (q_block, kv_block), inf
 
 
+@subroutine(output_axis="kept")
+def exp_of_rows(xp: Namespace, x: Array, axis: Axis = -1) -> Any:
+    """Return exp(x - row_max), row_max and the sums: any number near the maximum does.
+
+    A whole number has no derivative. An infinite element has a finite exponential.
+    """
+    row_max = clip_to_finite(xp, xp.floor(xp.max(x, axis=axis, keepdims=True)))
+    p = fast_exp(xp, xp.minimum(x - row_max, 1.0))
+    return p, row_max, xp.sum(p, axis=axis, keepdims=True)
+
+
 def _online_softmax(attention: BlockwiseAttention, q: slice) -> tuple[Any, Any, Any, Any]:
     """Return the result for a slice of the queries, the maxima and the sums of its rows.
 
@@ -365,18 +377,16 @@ def _online_softmax(attention: BlockwiseAttention, q: slice) -> tuple[Any, Any, 
     block: Any = None
     for kv in attention.kv_chunks(q):
         scores = attention.scores(q, kv)
-        # any number near the maximum does; a whole number has no derivative
-        new_max = clip_to_finite(xp, xp.floor(xp.max(scores.value, axis=-1, keepdims=True)))
-        if row_max is not None:
-            new_max = xp.maximum(row_max, new_max)
-            correction = fast_exp(xp, row_max - new_max)
-            acc, row_sum = acc * correction, row_sum * correction
-        p = attention.exp_scores(scores.value, new_max)
+        p, block_max, block_sum = apply(xp, exp_of_rows, scores.value)
         dropped = attention.apply_dropout(p, q, kv)
-        acc = acc + xp.matmul(dropped, attention.block("value", kv))
-        row_sum = row_sum + xp.sum(p, axis=-1, keepdims=True)
-        block = (p, scores) if row_max is None else None
-        row_max = new_max
+        output = xp.matmul(dropped, attention.block("value", kv))
+        if row_max is None:
+            row_max, row_sum, acc, block = block_max, block_sum, output, (p, scores)
+        else:
+            new_max = xp.maximum(row_max, block_max)
+            old, new = (fast_exp(xp, before - new_max) for before in (row_max, block_max))
+            row_sum, acc = row_sum * old + block_sum * new, acc * old + output * new
+            row_max, block = new_max, None
         if has_nonfinite:
             nonfinite = nonfinite + _count_nonfinite(attention, kv, scores.mask, p.shape)
     acc = acc * attention.dropout_scale / xp.where(row_sum == 0, 1.0, row_sum)
