@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import functools
 import itertools
 import os
 import platform
@@ -432,7 +433,8 @@ def test_functions_that_have_machine_code():
 
         ax.precision("accurate")  # in place of functions of NumPy's own
         made = []
-        nothing = compiled.Kernel(lambda *arguments: None, 0, 2**20)
+        nothing = compiled.Kernel(0, (), False, 2**20)
+        compiled._entry = lambda *arguments: lambda *arrays: None
         compiled._kernel = lambda *arguments: made.append(arguments) or nothing
         ax.set_engine("numba")
         for f in FUNCTIONS:
@@ -1387,6 +1389,31 @@ def test_team(function, number, by_numba):
                 assert_same_bits(got, y)
     time.sleep(0.01)  # now all sleep
     assert_same_bits(function(xs[0]), expected[0])
+
+
+@over("dtype", DTYPES)
+@over("name", ["gelu", "prelu", "softmax", "softmax.vjp", "glu", "glu.vjp"])
+def test_rows_with_gaps(name, dtype, by_numba):
+    """Matrices whose rows are contiguous are computed where they are."""
+    base = np.random.default_rng(5).normal(0, 3, (3, 50, 4 * 97)).astype(dtype)
+    function = functools.reduce(getattr, name.split("."), ax)
+
+    def rows(*shape):
+        return (base if len(shape) == 3 else base[1])[tuple(slice(n) for n in shape)]
+
+    def call(x):
+        if name.endswith("vjp"):
+            return function(rows(*x.shape[:-1], x.shape[-1] // (1 + ("glu" in name))), x)
+        return function(x, rows(*x.shape)) if name == "prelu" else function(x)
+
+    for x in (base[..., 5:201], base[:2, :, 190:], base[0, :, ::-1][:, :128][:, ::-1]):
+        calls = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(blocks, "map_blocks", lambda *arguments: calls.append("map_blocks"))
+            patch.setattr(blocks, "map_rows", lambda *arguments: calls.append("map_rows"))
+            got = call(x)
+        assert calls == []
+        assert_same_bits(got, call(x.copy()))
 
 
 def test_threads_of_a_team_that_is_over_end(by_numba):

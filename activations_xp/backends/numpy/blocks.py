@@ -21,6 +21,9 @@ at a time runs Python code between two ufuncs."""
 ELEMENTS_PER_THREAD = 2**17
 """The number of elements that makes another thread worth its cost."""
 
+SHORT_ROW = 64
+"""Rows of fewer elements than this are copied."""
+
 SCRATCH_BYTES = 15 * 2**18
 """The bytes of intermediate results that a thread may keep; two threads stay under 8 MiB."""
 
@@ -45,6 +48,17 @@ def result_arrays(dtypes: Sequence[Any], inputs: Sequence[Any], out: Any) -> lis
     if out is not None and can_write_to(out, inputs, dtypes[0]):
         return [out]
     return [np.empty_like(inputs[0], dtype) for dtype in dtypes]
+
+
+def has_contiguous_rows(array: Any) -> bool:
+    """Return whether an array is a matrix in memory, whose rows are long and contiguous."""
+    shape, strides = array.shape, array.strides
+    return (
+        len(shape) > 1
+        and shape[-1] >= SHORT_ROW
+        and strides[-1] == array.itemsize
+        and all(strides[i] == strides[i + 1] * shape[i + 1] for i in range(len(shape) - 2))
+    )
 
 
 def map_blocks(
@@ -99,6 +113,9 @@ class Program:
     share: Callable[..., None] | None = None
     """A function of contiguous arrays of any size, if there is one that shares them itself."""
 
+    share_rows: Callable[..., None] | None = None
+    """A function of matrices with contiguous rows, if there is one."""
+
     def __init__(self, results: Any, inputs: int, execute: Callable[..., None], scratch: int = 0):
         self.results, self.execute, self.scratch = results, execute, scratch
         self.dtypes = [tracer.dtype for tracer in generic.tree_leaves(results)]
@@ -114,20 +131,30 @@ class Program:
         x = inputs[0]
         if self.is_identity:
             return x
-        execute = self.execute if x.size <= self.alone_to else self.share
-        if execute and out is None and self.is_unary and x.flags.c_contiguous:
-            # with as little Python as possible
-            result = np.empty(x.shape, self.dtypes[0])
-            execute(x.ravel(), result.ravel())
-            return result
+        if out is None and self.is_unary and x.flags.c_contiguous:
+            execute = self.execute if x.size <= self.alone_to else self.share
+            if execute:  # with as little Python as possible
+                result = np.empty(x.shape, self.dtypes[0])
+                execute(x.ravel(), result.ravel())
+                return result
         results = result_arrays(self.dtypes, inputs, out)
-        overlaps = results[0] is out and any(np.may_share_memory(out, a) for a in inputs)
+        if results[0] is out and any(np.may_share_memory(out, a) for a in inputs):
+            map_blocks(self.execute, inputs, results, self.scratch)
+        else:
+            self.write(inputs, results)
+        return generic.tree_unflatten(results, self.results)
+
+    def write(self, inputs: Sequence[Any], results: Sequence[Any]) -> None:
+        """Write the results to arrays that do not overlap with the inputs."""
         arrays = [*inputs, *results]
-        if execute and not overlaps and all(a.flags.c_contiguous for a in arrays):
+        size = inputs[0].size
+        execute = self.execute if size <= self.alone_to else self.share
+        if execute and all(a.flags.c_contiguous for a in arrays):
             execute(*[array.ravel() for array in arrays])
+        elif self.share_rows and all(map(has_contiguous_rows, arrays)):
+            self.share_rows(*[array.reshape(-1, array.shape[-1]) for array in arrays])
         else:
             map_blocks(self.execute, inputs, results, self.scratch)
-        return generic.tree_unflatten(results, self.results)
 
 
 def map_rows(
@@ -183,6 +210,7 @@ class RowProgram:
 
     alone_to = BLOCKWISE_FROM
     share: Callable[..., None] | None = None
+    share_rows: Callable[..., None] | None = None
 
     def __init__(self, results: Any, inputs: int, execute: Callable[..., None]):
         self.results, self.execute = results, execute
@@ -205,8 +233,16 @@ class RowProgram:
                 np.empty_like(x, tracer.dtype) if tracer.is_row else np.empty(rest, tracer.dtype)
                 for tracer in tracers
             ]
-        execute = self.execute if x.size <= self.alone_to else self.share
-        map_rows(self.execute, inputs, arrays, axes, execute)
+        matrices = [a for a in (*inputs, *arrays) if a.ndim == x.ndim]
+        are_rows = tuple(axes) == (x.ndim - 1,) and all(map(has_contiguous_rows, matrices))
+        if self.share_rows and are_rows and not x.flags.c_contiguous:
+            rows = -1, x.shape[-1]
+            self.share_rows(
+                *(a.reshape(rows if a.ndim == x.ndim else -1) for a in (*inputs, *arrays))
+            )
+        else:
+            execute = self.execute if x.size <= self.alone_to else self.share
+            map_rows(self.execute, inputs, arrays, axes, execute)
         arrays = [
             a.reshape(kept) if t.shape and not t.is_row else a
             for t, a in zip(tracers, arrays, strict=True)

@@ -386,23 +386,31 @@ def set_float_status(context: Any, status: Any) -> Any:
 class Kernel(NamedTuple):
     """Machine code of a trace, with the numbers that are arguments of it.
 
-    enter : the function that takes the address of the code, that of a team, numbers and arrays
+    arrays : the dtypes and dimensions of inputs and results
     alone_to : the number of elements to which another thread costs more than it does
     """
 
-    enter: Callable[..., None]
     address: int
+    arrays: tuple[tuple[Any, int], ...]
+    is_row: bool
     alone_to: int
     numbers: tuple[float, ...] = ()
 
     @property
     def alone(self) -> Callable[..., None]:
-        """The function of inputs and arrays for the results, by the thread of the caller."""
-        return functools.partial(self.enter, self.address, 0, *self.numbers)
+        """The function of contiguous arrays, by the thread of the caller."""
+        enter = _entry(self.arrays, len(self.numbers))
+        return functools.partial(enter, self.address, 0, *self.numbers)
 
     def share(self, *arrays: Any) -> None:
-        """Run with the other threads of the team."""
-        self.enter(self.address, team.address(), *self.numbers, *arrays)
+        """Run on contiguous arrays, with the other threads of the team."""
+        enter = _entry(self.arrays, len(self.numbers))
+        enter(self.address, team.address(), *self.numbers, *arrays)
+
+    def share_rows(self, *arrays: Any) -> None:
+        """Run on matrices whose rows are contiguous."""
+        enter = _entry_of_rows(self.arrays, len(self.numbers), self.is_row)
+        enter(self.address, team.rows(), team.address(), *self.numbers, *arrays)
 
 
 def program_of(
@@ -435,6 +443,7 @@ def program_of(
     program = kind(trace.results, len(trace.inputs) - len(numbers), kernel.alone)
     if os.name == "posix":
         program.alone_to, program.share = kernel.alone_to, kernel.share
+        program.share_rows = kernel.share_rows
     return program
 
 
@@ -470,44 +479,55 @@ def _kernel(trace: Trace, kinds: Sequence[str], is_fast: bool = False) -> Kernel
     arrays += [(r.dtype, ndim if r.is_row else 1) for r in trace.results]
     with jit.lock:
         address = jit.address(source, names, signature, _describe(trace))
-        enter = _entry(tuple(arrays), kinds.count("number"))
+        _entry(tuple(arrays), kinds.count("number"))
     work = sum(trace.values[n].dtype.itemsize / 4 for n in trace.instructions)
-    return Kernel(enter, address, min(ALONE, int(SHARED_WORK / max(work, 1))))
+    alone_to = min(ALONE, int(SHARED_WORK / max(work, 1)))
+    return Kernel(address, tuple(arrays), bool(trace.shape), alone_to)
 
 
 @functools.cache
 def _entry(arrays: tuple[tuple[Any, int], ...], numbers: int) -> Callable[..., None]:
-    """Return the function of Python that runs kernels of such arrays."""
-    names = [f"a{i}" for i in range(len(arrays))]
-    given = [f"n{i}" for i in range(numbers)]
-    ndim = arrays[0][1]
-    width = "a0.shape[1]" if ndim == 2 else "1"
-    table = [f"{a}.ctypes.data" for a in names] + [width] + given
-    source = "\n    ".join(
-        [
-            f"def call(function, team, {', '.join([*given, *names])}):",
-            f"table = on_stack(({', '.join(table)}))",
-            f"share(team, function, table, a0.shape[0], {width})\n",
-        ]
-    )
-    signature = [types.int64, types.int64, *[types.float64] * numbers]
-    signature += [types.Array(_TYPES[dtype.name][1], n, "C") for dtype, n in arrays]
-    names_in_code = {"on_stack": _on_stack, "share": team.share}
-    return jit.entry_point(source, names_in_code, types.void(*signature))
+    """Return the function of Python that runs kernels of such arrays, which are contiguous."""
+    names, given = _names(arrays, numbers)
+    width = "a0.shape[1]" if arrays[0][1] == 2 else "1"
+    table = [*(f"{a}.ctypes.data" for a in names), width, *given]
+    source = f"""\
+def call(function, team, {", ".join([*given, *names])}):
+    share(team, function, on_stack(({", ".join(table)})), a0.shape[0], {width})
+"""
+    return _compile_entry(source, 2, arrays, numbers, "C")
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _on_stack(context: Any, values: Any) -> Any:
-    """Return the address of 64-bit integers and floats, which are there until the caller ends."""
+@functools.cache
+def _entry_of_rows(
+    arrays: tuple[tuple[Any, int], ...], numbers: int, is_row: bool
+) -> Callable[..., None]:
+    """Return the function of Python that runs kernels of matrices whose rows are contiguous."""
+    names, given = _names(arrays, numbers)
+    size, width = ("1", "a0.shape[1]") if is_row else ("a0.shape[1]", "1")
+    table = [*(f"{a}.ctypes.data" for a in names), width, *given]
+    head = ["function", str(len(names)), str(len(table)), size]
+    steps = [f"{a}.strides[0]" for a in names]
+    source = f"""\
+def call(function, rows, team, {", ".join([*given, *names])}):
+    table = on_stack(({", ".join([*head, *table, *steps])}))
+    share(team, rows, table, a0.shape[0], a0.shape[1])
+"""
+    arrays = arrays if is_row else tuple((dtype, 2) for dtype, _ in arrays)
+    return _compile_entry(source, 3, arrays, numbers, "A")
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        table = builder.alloca(ir.IntType(64), len(values))
-        for i in range(len(values)):
-            value = builder.bitcast(builder.extract_value(arguments[0], i), ir.IntType(64))
-            builder.store(value, builder.gep(table, [ir.Constant(ir.IntType(32), i)]))
-        return builder.ptrtoint(table, ir.IntType(64))
 
-    return types.int64(values), generate
+def _names(arrays: tuple[Any, ...], numbers: int) -> tuple[list[str], list[str]]:
+    return [f"a{i}" for i in range(len(arrays))], [f"n{i}" for i in range(numbers)]
+
+
+def _compile_entry(
+    source: str, addresses: int, arrays: tuple[Any, ...], numbers: int, layout: str
+) -> Callable[..., None]:
+    signature = [types.int64] * addresses + [types.float64] * numbers
+    signature += [types.Array(_TYPES[dtype.name][1], n, layout) for dtype, n in arrays]
+    names = {"on_stack": team.on_stack, "share": team.share}
+    return jit.entry_point(source, names, types.void(*signature))
 
 
 def _pointer(kind: Any) -> Any:

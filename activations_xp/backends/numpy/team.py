@@ -8,6 +8,7 @@ asleep. The caller works, too, and waits for nothing that has not begun.
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import platform
 import threading
@@ -28,6 +29,9 @@ _LOOKS = 1000
 """A thread without work looks for some so often, 10 to 50 microseconds, before it sleeps."""
 
 _LARGEST_BLOCK = 2**16
+LONGEST_TABLE = 24
+"""The most entries of a table of a row."""
+
 _BLOCKS = 4
 """So many blocks for each thread, or more if they would be larger, let all end at once."""
 
@@ -78,6 +82,20 @@ def _integers(context: Any, address: Any) -> Any:
         return builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
 
     return types.CPointer(types.int64)(types.int64), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def on_stack(context: Any, values: Any) -> Any:
+    """Return the address of 64-bit integers and floats, which are there until the caller ends."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        table = builder.alloca(ir.IntType(64), len(values))
+        for i in range(len(values)):
+            value = builder.bitcast(builder.extract_value(arguments[0], i), ir.IntType(64))
+            builder.store(value, builder.gep(table, [ir.Constant(ir.IntType(32), i)]))
+        return builder.ptrtoint(table, ir.IntType(64))
+
+    return types.int64(values), generate
 
 
 @numba.njit  # type: ignore[untyped-decorator]
@@ -154,6 +172,30 @@ def _serve(team: int) -> None:
         while state[_START] >= state[_STOP] and state[_IS_OVER] == 0:
             _wait(team + 8 * _HAS_WORK, mutex)
     _unlock(mutex)
+
+
+@functools.cache
+def rows() -> int:
+    """Return the address of a function that runs another on each row of matrices.
+
+    Its table has that function's address, how many arrays there are and how long the table of a
+    row is, where a row stops, the table of the first row, and the bytes from one to the next.
+    """
+    source = f"""\
+def call(table, start, stop):
+    known = integers(table)
+    arrays, entries = known[1], known[2]
+    table_of_row = on_stack(({"0, " * LONGEST_TABLE}))
+    row = integers(table_of_row)
+    for i in range(entries):
+        row[i] = known[4 + i]
+    for r in range(start, stop):
+        for i in range(arrays):
+            row[i] = known[4 + i] + r * known[4 + entries + i]
+        run(known[0], table_of_row, 0, known[3])
+"""
+    names = {"integers": _integers, "on_stack": on_stack, "run": _run}
+    return jit.address(source, names, types.void(*[types.int64] * 3), "")
 
 
 _state = np.zeros(_SIZE, np.int64)
