@@ -7,10 +7,10 @@ from typing import Any
 
 from .._define import activation, case
 from .._parameters import BroadcastsWithOrNumber, Number
-from .._typing import Array, Namespace
+from .._typing import NUMBER, Array, Namespace
 from ..numerics import cmath, special
 from ..numerics.arrays import ones_like_nan
-from ..numerics.double_word import DoubleWord, exact
+from ..numerics.double_word import DoubleWord, exact, is_fast
 from ..numerics.special import (
     NORMAL_TAIL_CUTOFF,
     erfc_inverse,
@@ -20,6 +20,7 @@ from ..numerics.special import (
     normal_tail,
     one_minus,
     scaled_exp,
+    tail_distance,
 )
 from .sigmoids import sigmoid
 
@@ -55,7 +56,7 @@ def erf(xp: Namespace, x: Array) -> Any:
 
 @erf.defderivative
 def _(xp, x):
-    a = xp.minimum(xp.abs(x), NORMAL_TAIL_CUTOFF / sqrt(2))
+    a = tail_distance(xp, x, NORMAL_TAIL_CUTOFF / sqrt(2))
     return exp_neg_square(xp, a, 1.0, 2 / sqrt(pi))
 
 
@@ -338,6 +339,9 @@ def logit(xp: Namespace, x: Array, eps: Number | None = None) -> Any:
     >>> ax.logit(np.array([0.0, 0.5, 0.75]))
     array([      -inf, 0.        , 1.09861229])
     """
+    if is_fast(xp, x):
+        x = x if eps is None else xp.minimum(xp.maximum(x, eps), 1 - eps)
+        return xp.log(x / (1 - x))
     m = xp.where(x > 0.5, 1 - x, x)
     if eps is not None:
         m = xp.where(m < eps, eps, m)
@@ -373,6 +377,8 @@ def log1mexp(xp: Namespace, x: Array) -> Any:
     >>> ax.log1mexp(np.array([0.0, 1.0, 100.0]))
     array([           -inf, -4.58675145e-01, -3.72007598e-44])
     """
+    if is_fast(xp, x):
+        return xp.log(-xp.expm1(-x))
     e = xp.exp(-x)
     y = one_minus(xp, e)
     hi, lo = xp.where(x > 0.69, y.hi, -xp.expm1(-x)), xp.where(x > 0.69, y.lo, 0.0)
@@ -430,8 +436,9 @@ def logaddexp(xp: Namespace, x: Array, y: BroadcastsWithOrNumber) -> Any:
     array([0.00000000e+00, 6.93147181e-01, 1.00000000e+03])
     """
     high, low = xp.maximum(x, y), xp.minimum(x, y)
-    # both may be the same infinity
-    gap = xp.where(xp.abs(high) < inf, low - high, 0.0)
+    gap = low - high
+    if not (isinstance(y, NUMBER) and abs(y) < inf):  # both may be the same infinity
+        gap = xp.where(xp.abs(high) < inf, gap, 0.0)
     return high + xp.log1p(xp.exp(gap))
 
 

@@ -9,6 +9,7 @@ from .._define import Peer, activation, case
 from .._parameters import ArrayOrNumber
 from .._typing import NUMBER, Array, Namespace
 from ..numerics.arrays import is_zero, ones_like_nan
+from ..numerics.double_word import is_fast
 from ..numerics.logistic import SAFE_EXP_ARG, TANH_IS_LINEAR_TO, clamp_exp_arg, exp_excess
 from ..numerics.special import polynomial
 from .sigmoids import isru
@@ -413,6 +414,8 @@ def _exponential_side(xp: Namespace, x: Array, alpha: Any) -> Any:
         return x
     t = alpha * x
     divisor = alpha if isinstance(alpha, NUMBER) else xp.where(alpha == 0, 1.0, alpha)
+    if is_fast(xp, x) and isinstance(alpha, NUMBER) and alpha <= 1:
+        return xp.expm1(t) / alpha + alpha
     # it may be finite where the exponential is not
     rise = xp.expm1(xp.minimum(t, SAFE_EXP_ARG)) / divisor
     rise = rise * xp.exp(xp.maximum(t - SAFE_EXP_ARG, 0.0))

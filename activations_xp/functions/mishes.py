@@ -9,7 +9,7 @@ from .._define import Peer, activation, case
 from .._parameters import ArrayOrNumber
 from .._typing import Array, Namespace
 from ..numerics import cmath
-from ..numerics.double_word import exact
+from ..numerics.double_word import exact, is_fast
 from ..numerics.logistic import (
     SAFE_EXP_ARG,
     SIGMOID_IS_1_FROM,
@@ -77,6 +77,8 @@ def _(xp, x):
     e, excess = clamped_exp(xp, x, _GATE_IS_1_FROM)
     denominator = e * (e + 2) + 2
     near = finite_where_zero(xp, excess, xp.minimum(x, _GATE_IS_1_FROM))
+    if is_fast(xp, x):
+        return e * (e + 2 + near * (4 * (e + 1) / denominator)) / denominator  # 1 at inf
     dy_de = (e + 2) / denominator + near * (4 * (e + 1) / denominator / denominator)
     return dy_de * e * excess
 
@@ -342,6 +344,10 @@ def colu(xp: Namespace, x: Array) -> Any:
     >>> ax.colu(np.array([-np.inf, 0.0, 1.0]))
     array([-0.        ,  0.        ,  1.02487961])
     """
+    if is_fast(xp, x):
+        x = xp.maximum(x, -1e4) + 0.0  # 0 at -0
+        near = xp.minimum(x, 4.0)
+        return x / (1 - near * xp.exp(-near - xp.exp(near)))
     left, h, right, g = _collapse(xp, x)
     # the factor 4 keeps quotient and product from being subnormal before the value is
     return xp.where(x > 0, xp.maximum(x, 0.0) / (1 - right * g), 4 * left / (h - left) * h * 0.25)

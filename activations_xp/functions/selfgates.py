@@ -10,7 +10,7 @@ from .._parameters import ArrayOrNumber
 from .._typing import Array, Namespace
 from ..numerics import cmath
 from ..numerics.arrays import is_zero, ones_like_nan
-from ..numerics.double_word import DoubleWord, exact, fast_two_sum, is_uncompensated
+from ..numerics.double_word import DoubleWord, exact, fast_two_sum, is_fast, is_uncompensated
 from ..numerics.logistic import (
     SIGMOID_IS_1_FROM,
     clamped_exp,
@@ -611,6 +611,8 @@ def _(xp, x, alpha, beta):
 
 def _sigmoid_power(xp: Namespace, t: DoubleWord, alpha: ArrayOrNumber) -> tuple[Any, Any]:
     """Return sigmoid(t)**alpha, bounded below, and its excess; see `clamped_exp`."""
+    if is_fast(xp, t.hi):
+        return (1 + xp.exp(-t.hi)) ** -alpha, 1.0
     e, excess = clamped_exp(xp, exact(xp, alpha) * t.minimum(0.0), 0.0)
     size = xp.minimum(xp.abs(t.hi), SIGMOID_IS_1_FROM)
     return e * (1 + xp.exp(-size)) ** -alpha, excess

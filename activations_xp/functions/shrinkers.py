@@ -9,7 +9,7 @@ from .._parameters import ArrayOrNumber
 from .._typing import Array, Namespace
 from ..numerics import cmath
 from ..numerics.arrays import ones_like_nan, zeros_like
-from ..numerics.double_word import is_uncompensated
+from ..numerics.double_word import is_fast, is_uncompensated
 from ..numerics.special import one_minus_tanhc
 
 __all__ = ["hard_shrink", "soft_shrink", "tanh_shrink"]
@@ -36,6 +36,8 @@ def tanh_shrink(xp: Namespace, x: Array) -> Any:
     >>> ax.tanh_shrink(np.array([-np.inf, 1e-8, 2.0]))
     array([          -inf, 3.33333333e-25, 1.03597242e+00])
     """
+    if is_fast(xp, x):
+        return xp.where(xp.abs(x) > 0, x - xp.tanh(x), x)  # -0 at -0
     if is_uncompensated(xp):
         x2 = x * x
         return xp.where(x2 < 1e-6, x * x2 * (1 / 3 - x2 * (2 / 15)), x - xp.tanh(x))

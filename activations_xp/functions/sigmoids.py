@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import inf, pi, sqrt
+from math import exp, expm1, inf, pi, sqrt
 from typing import Any
 
 from .._define import Peer, activation, case
@@ -10,7 +10,7 @@ from .._parameters import ArrayOrNumber
 from .._typing import NUMBER, Array, Namespace
 from ..numerics import cmath
 from ..numerics.arrays import ones_like_nan, zeros_like
-from ..numerics.double_word import DoubleWord, exact, is_uncompensated, veltkamp_split
+from ..numerics.double_word import DoubleWord, exact, is_fast, is_uncompensated, veltkamp_split
 from ..numerics.logistic import (
     SIGMOID_IS_1_FROM,
     TANH_IS_LINEAR_TO,
@@ -265,6 +265,8 @@ def isru(xp: Namespace, x: Array, alpha: ArrayOrNumber = 1.0) -> Any:
     array([-2.,  0.,  2.])
     """
     near, far = ratio_within_1(xp, x)
+    if is_fast(xp, x):
+        return near / xp.sqrt(1 + alpha * near * near)
     # a number below 1, where the range ends, is rounded finer than its reciprocal
     return near * xp.sqrt(1 / (far * far + alpha * (near * near)))
 
@@ -512,6 +514,10 @@ def soft_clipping(xp: Namespace, x: Array, alpha: ArrayOrNumber = 0.5) -> Any:
     # f(x) = 1 - f(1 - x), and on the left it is log(1 + q*exp(t))/alpha, where q varies little
     m = xp.minimum(x, 1 - x)
     t = alpha * m
+    if is_fast(xp, x) and isinstance(alpha, NUMBER):
+        e = xp.exp(t)
+        y = xp.log1p(-expm1(-alpha) * e / (1 + exp(-alpha) * e)) / alpha
+        return xp.where(x > 0.5, 1 - y, y)
     q = -xp.expm1(-alpha * ones_like_nan(xp, x)) / (1 + xp.exp(t - alpha))
     e = xp.exp(clamp_exp_arg(xp, xp.minimum(t, SIGMOID_IS_1_FROM)))
     y = (xp.log1p(e * q) + xp.maximum(t - SIGMOID_IS_1_FROM, 0.0)) / alpha * exp_excess(xp, t)

@@ -10,7 +10,7 @@ from .._parameters import ArrayOrNumber
 from .._typing import NUMBER, Array, Namespace
 from ..numerics import cmath
 from ..numerics.arrays import is_array, ones_like_nan, zeros_like
-from ..numerics.double_word import fast_two_sum, is_uncompensated
+from ..numerics.double_word import fast_two_sum, is_fast, is_uncompensated
 from ..numerics.logistic import SAFE_EXP_ARG, clamp_exp_arg, exp_excess, x_logistic_pdf, x_sigmoid
 from ..numerics.special import ratio_within_1
 from .sigmoids import sigmoid
@@ -307,6 +307,9 @@ def _(xp, x, b):
 def _hyperbola(xp: Namespace, x: Array, b: ArrayOrNumber) -> tuple[Any, Any]:
     """Return sqrt(x*x + b) without the square of a large x, and half of its excess over abs(x)."""
     a = xp.abs(x)
+    if is_fast(xp, x):  # where the excess is 0 if the square is infinite
+        hypotenuse = xp.sqrt(x * x + b)
+        return hypotenuse, 0.5 * b / (hypotenuse + a)
     near = xp.minimum(a, 2.0**62 if x.dtype == xp.float32 else 2.0**510)
     hypotenuse = xp.sqrt(near * near + b)
     mean, err = fast_two_sum(0.5 * hypotenuse, 0.5 * near)
@@ -341,7 +344,10 @@ def bent_identity(xp: Namespace, x: Array) -> Any:
     # sqrt(x*x + 1) - 1 = x*x/(sqrt(x*x + 1) + 1) does not cancel, nor does sqrt(x*x + 1) - |x|
     # so written; each is used where it is the smaller
     near, far = ratio_within_1(xp, x)
-    ratio = 0.5 / (xp.sqrt(far * far + near * near) + 1)
+    hypotenuse = xp.sqrt(far * far + near * near)
+    if is_fast(xp, x):
+        return x * (1 + near / (2 * hypotenuse + 2))
+    ratio = 0.5 / (hypotenuse + 1)
     outside = xp.maximum(x, 0.0) + 0.5 * x + (far * ratio - 0.5)
     return xp.where(xp.abs(x) <= 1, x * (1 + near * ratio), outside)
 

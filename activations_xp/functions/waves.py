@@ -8,8 +8,13 @@ from typing import Any
 from .._define import activation, case
 from .._parameters import ArrayOrNumber
 from .._typing import NUMBER, Array, Namespace
-from ..numerics.double_word import round_off, two_sum, veltkamp_split
-from ..numerics.special import NORMAL_TAIL_CUTOFF, exp_neg_square, one_minus_sin2_over_x
+from ..numerics.double_word import is_fast, round_off, two_sum, veltkamp_split
+from ..numerics.special import (
+    NORMAL_TAIL_CUTOFF,
+    exp_neg_square,
+    one_minus_sin2_over_x,
+    tail_distance,
+)
 
 __all__ = ["gaussian", "gcu", "sine", "snake"]
 
@@ -48,6 +53,9 @@ def snake(xp: Namespace, x: Array, frequency: ArrayOrNumber = 1.0) -> Any:
     >>> ax.snake(np.array([-np.inf, 0.0, 1.0]))
     array([      -inf, 0.        , 1.70807342])
     """
+    if is_fast(xp, x):
+        s = xp.sin(frequency * xp.minimum(xp.maximum(x, -_WAVE_IS_0_FROM), _WAVE_IS_0_FROM))
+        return x + s * (s / frequency)
     near = xp.where(xp.abs(x) > _WAVE_IS_0_FROM, 0.0, x)
     t = frequency * near
     s = xp.sin(t)
@@ -59,8 +67,12 @@ def snake(xp: Namespace, x: Array, frequency: ArrayOrNumber = 1.0) -> Any:
 
 @snake.defderivative
 def _(xp, x, frequency):
+    x = xp.where(xp.abs(x) == inf, 0.0, x)
+    if is_fast(xp, x):
+        s = xp.sin(frequency * x) + xp.cos(frequency * x)
+        return s * s  # 1 + sin(2*t)
     # 1 + sin(2*t) = 2*sin(t + pi/4)**2, which keeps its digits where it touches 0
-    t, *small = _exact_product(xp, xp.where(xp.abs(x) == inf, 0.0, x), frequency)
+    t, *small = _exact_product(xp, x, frequency)
     pi_4, pi_4_lo = veltkamp_split(xp, pi / 4, x)
     u, err = two_sum(t, pi_4)
     s, _ = _sin_cos_of_sum(xp, u, err + (pi_4_lo + _PI_LO / 4), *small)
@@ -114,7 +126,7 @@ def gaussian(xp: Namespace, x: Array) -> Any:
     >>> ax.gaussian(np.array([-np.inf, 0.0, 1.0]))
     array([0.        , 1.        , 0.36787944])
     """
-    return exp_neg_square(xp, xp.minimum(xp.abs(x), NORMAL_TAIL_CUTOFF), 1.0)
+    return exp_neg_square(xp, tail_distance(xp, x), 1.0)
 
 
 @gaussian.defderivative

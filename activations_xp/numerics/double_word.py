@@ -22,6 +22,14 @@ def is_uncompensated(xp: Namespace) -> bool:
     return getattr(xp, "is_uncompensated", None) is True
 
 
+def is_fast(xp: Namespace, x: Array) -> bool:
+    """Return whether float32 is computed in float32, of which a few units may be lost.
+
+    The error counts in units of ``eps * max(abs(f(x)), min(abs(x), 1))``.
+    """
+    return is_uncompensated(xp) and x.dtype == xp.float32
+
+
 def corrected_passes(xp: Namespace) -> int:
     """Return how often a mean is removed: a second time removes the rounding error of the first."""
     return 1 if is_uncompensated(xp) else 2

@@ -9,7 +9,7 @@ from math import exp, inf
 from typing import Any
 
 from .._typing import NUMBER, Array, Namespace
-from .double_word import hi_lo, is_uncompensated
+from .double_word import hi_lo, is_fast, is_uncompensated
 from .special import EXP_OFFSET
 
 SAFE_EXP_ARG = 80.0
@@ -35,7 +35,7 @@ def x_sigmoid(xp: Namespace, x: Any, t: Any, factor: Any = None, closed: float =
     """
     t, lo = hi_lo(t)
     if is_uncompensated(xp):
-        low, high = (-1e30, inf) if t.dtype == xp.float32 else (-1e300, 1e300)
+        low, high = (-1e30, inf) if is_fast(xp, t) else (-1e300, 1e300)
         x = xp.maximum(x, low)
         y = (x if high == inf else xp.minimum(x, high)) / (1 + xp.exp(-t))
         return y if factor is None else factor * y
@@ -53,6 +53,8 @@ def _exp_offset(xp: Namespace, t: Any) -> tuple[Any, Any]:
 
     An exponential of t + offset makes no product of subnormal numbers that is normal itself.
     """
+    if is_uncompensated(xp):
+        return 0.0, 1.0
     is_low = is_positive(xp, -EXP_OFFSET - t)
     return EXP_OFFSET * is_low, xp.maximum(1 - is_low, exp(-EXP_OFFSET))
 
@@ -61,7 +63,7 @@ def silu_derivative(xp: Namespace, t: Any, w: Any = None, factor: Array | float 
     """Return factor*(sigmoid(t) + w*sigmoid(t)*sigmoid(-t)), where w is t if it is None."""
     t, lo = hi_lo(t)
     w = xp.minimum(xp.maximum(t, -1e4), SAFE_EXP_ARG) if w is None else w
-    if is_uncompensated(xp):
+    if is_uncompensated(xp) and not is_fast(xp, t):  # in which a large w magnifies the rounding
         gate = 1 / (1 + xp.exp(-t))
         return factor * (gate * (1 + w * (1 - gate)))
     offset, scale = _exp_offset(xp, t)
@@ -92,9 +94,9 @@ def x_logistic_pdf(xp: Namespace, x: Any, t: Any) -> Any:
 
 def clamp_exp_arg(xp: Namespace, t: Any) -> Any:
     """Return t, bounded below such that exp(t) and exp(-t) are far from the ends of the dtype."""
-    return xp.maximum(
-        t, -700.0 if is_uncompensated(xp) and t.dtype != xp.float32 else -SAFE_EXP_ARG
-    )
+    if is_fast(xp, t):  # where exp(t) may be subnormal
+        return t
+    return xp.maximum(t, -700.0 if is_uncompensated(xp) else -SAFE_EXP_ARG)
 
 
 def exp_excess(xp: Namespace, t: Any) -> Any:
@@ -117,13 +119,13 @@ def clamped_exp(xp: Namespace, t: Any, upper: float) -> tuple[Any, Any]:
 def finite_where_zero(xp: Namespace, factor: Any, x: Any) -> Any:
     """Return x, and a finite number where the factor that it is to be multiplied by is 0."""
     if is_uncompensated(xp):
-        bound = 1e30 if x.dtype == xp.float32 else 1e100
+        bound = 1e30 if is_fast(xp, x) else 1e100
         return xp.minimum(xp.maximum(x, -bound), bound)
     return xp.where(factor > 0, x, -1.0)
 
 
 def x_gate(xp: Namespace, x: Any, gate: Any, excess: Any) -> Any:
     """Return x*gate*excess, which is -0 where the excess is 0, also at an infinite x."""
-    if is_uncompensated(xp) and x.dtype == xp.float32:
+    if is_fast(xp, x):
         return xp.maximum(x, -1e20) * gate
     return finite_where_zero(xp, excess, x) * gate * excess

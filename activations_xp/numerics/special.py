@@ -13,6 +13,7 @@ from .double_word import (
     fast_two_sum,
     fixed_point_split,
     hi_lo,
+    is_fast,
     is_single,
     is_uncompensated,
     round_off,
@@ -43,7 +44,10 @@ def ratio_within_1(xp: Namespace, x: Array) -> tuple[Any, Any]:
     """Return two numbers of at most 1 whose quotient is x, so that no square overflows.
 
     The derivatives of both are from inside at -1 and 1, where maximum(x, -1.0) has the other one.
+    In "fast" x is only bounded, and its divisor the number 1.
     """
+    if is_fast(xp, x):
+        return xp.minimum(xp.maximum(x, -(2.0**60)), 2.0**60), 1.0
     return -xp.minimum(-xp.minimum(x, 1.0), 1.0), 1 / xp.maximum(xp.abs(x), 1.0)
 
 
@@ -60,6 +64,11 @@ def neg_square(
         return DoubleWord(xp, hi)
     hi = hi + offset if offset else hi
     return DoubleWord(xp, *fast_two_sum(hi, -rate * a.lo * (2 * a.hi + a.lo)))
+
+
+def tail_distance(xp: Namespace, x: Array, end: float = NORMAL_TAIL_CUTOFF) -> Any:
+    """Return abs(x), up to the end from which on exp_neg_square is 0 in float64."""
+    return x if is_fast(xp, x) else xp.minimum(xp.abs(x), end)
 
 
 def exp_neg_square(
