@@ -11,7 +11,7 @@ import numpy as np
 from .. import generic
 from .threads import get_num_threads, parallel_for
 
-BLOCKWISE_FROM = 2**16
+BLOCKWISE_FROM = 2**17
 """Arrays with more elements than this are processed block by block."""
 
 BLOCK_BYTES = 2**21

@@ -91,14 +91,19 @@ def _lower(trace: Trace) -> Trace:
 
 
 def _lower_bound(trace: Trace, function: Any, a: Any, b: Any, dtype: Any) -> Tracer:
-    """Use one instruction for a maximum and a minimum with constants."""
-    opposite = np.minimum if function is np.maximum else np.maximum
-    x, first = _sources(trace, a, opposite) or (a.number, a.number)
-    bounds = (b.number, first) if function is np.maximum else (first, b.number)
-    # of two zeros np.clip returns another one than maximum and minimum do
-    if all(trace.constants.get(n, 0) for n in bounds):
-        return trace.add(_clip, *(trace.values[n] for n in (x, *bounds)), dtype=dtype)
-    return trace.add(function, a, b, dtype=dtype)
+    """Replace a maximum or minimum with a constant by np.clip, which is vector code, and both by one.
+
+    Of two zeros np.clip returns another one than maximum and minimum do.
+    """
+    if not trace.constants.get(b.number, 0):
+        return trace.add(function, a, b, dtype=dtype)
+    low, high = (trace.constant(bound, dtype).number for bound in (-np.inf, np.inf))
+    x, *bounds = _sources(trace, a, _clip) or (a.number, low, high)
+    side = function is np.minimum
+    if bounds[side] != (high if side else low):
+        x, *bounds = a.number, low, high
+    bounds[side] = b.number
+    return trace.add(_clip, *(trace.values[n] for n in (x, *bounds)), dtype=dtype)
 
 
 def _lower_where(
