@@ -168,10 +168,12 @@ def resolve(
     x: Any,
     kernels: dict[type, Kernel],
     plain: dict[type, Kernel],
+    written: dict[type, Kernel],
 ) -> Kernel:
     """Return the kernel for arrays like x, and remember it by type.
 
-    Its attribute `plain`, if there is one, is a function of x for the defaults of all parameters.
+    Its attribute `plain`, if there is one, is a function of x for the defaults of all parameters,
+    and of `out` if the backend writes to that.
     """
     numbers = NUMBER if definition.complex is None else (*NUMBER, complex)
     is_number = isinstance(x, numbers) and definition.is_activation
@@ -184,6 +186,8 @@ def resolve(
         kernels[type(x)] = kernel
         if hasattr(kernel, "plain"):
             plain[type(x)] = kernel.plain
+            if backend.writes_out:
+                written[type(x)] = kernel.plain
     return kernel
 
 

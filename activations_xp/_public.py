@@ -255,7 +255,9 @@ def _attach(function: Any, name: str, impl: Any = None) -> None:
 
 
 _SOURCE = """\
-def _make(_tables, _plain, _choice, _resolve, _call_with_out, _sample_noise, _type{defaults}):
+def _make(
+    _tables, _plain, _written, _choice, _resolve, _call_with_out, _sample_noise, _type{defaults}
+):
     def public({names}):
         {plain}{noise}{out}return (_tables[_choice[0]].get(_type(x)) or _resolve(x))(
             x, ({types}){rest}
@@ -264,20 +266,21 @@ def _make(_tables, _plain, _choice, _resolve, _call_with_out, _sample_noise, _ty
 """
 _OUT = """\
 if out is not None:
-            _kernel = _tables[_choice[0]].get(_type(x)) or _resolve(x)
+            {written}_kernel = _tables[_choice[0]].get(_type(x)) or _resolve(x)
             return _call_with_out(out, _kernel, x, ({types}){rest})
         """
 _PLAIN = """\
 if {condition}:
             _kernel = _plain[_choice[0]].get(_type(x))
             if _kernel is not None:
-                {written}return _kernel(x)
+                return _kernel(x)
         """
 _WRITTEN = """\
-if out is not None and _kernel(x, out) is out:
+if {condition}:
+                _kernel = _written[_choice[0]].get(_type(x))
+                if _kernel is not None and _kernel(x, out) is out:
                     return out
-                if out is None:
-                    """
+            """
 _NOISE = """\
 if {condition}:
             noise = _sample_noise(x, rng, noise, ({values}))
@@ -329,11 +332,13 @@ def _bind(code: types.CodeType, definition: Definition, choice: list[int]) -> An
     """Return a function of this code that calls the kernels of a definition."""
     tables: tuple[dict[type, Any], ...] = tuple({} for _ in _dispatch.PRECISIONS)
     plain: tuple[dict[type, Any], ...] = tuple({} for _ in _dispatch.PRECISIONS)
+    written: tuple[dict[type, Any], ...] = tuple({} for _ in _dispatch.PRECISIONS)
 
     def resolve(x: Any) -> Any:
         index = choice[0]
         level = _dispatch.PRECISIONS[index]
-        return _dispatch.resolve(public.definition, level, x, tables[index], plain[index])
+        kernels = tables[index], plain[index], written[index]
+        return _dispatch.resolve(public.definition, level, x, *kernels)
 
     def call_with_out(out: Any, kernel: Any, x: Any, types: Any, *parameters: Any) -> Any:
         return _dispatch.call_with_out(definition.name, out, kernel, x, types, *parameters)
@@ -342,7 +347,8 @@ def _bind(code: types.CodeType, definition: Definition, choice: list[int]) -> An
         precision = _dispatch.PRECISIONS[choice[0]]
         return _dispatch.sample_noise(public.definition, precision, x, rng, noise, values)
 
-    free = {"_tables": tables, "_plain": plain, "_choice": choice, "_resolve": resolve}
+    free: dict[str, Any] = {"_tables": tables, "_plain": plain, "_written": written}
+    free |= {"_choice": choice, "_resolve": resolve}
     free |= {"_type": type, **{f"_d{i}": d for i, d in enumerate(definition.defaults.values())}}
     free |= {"_call_with_out": call_with_out, "_sample_noise": sample_noise}
     closure = tuple(types.CellType(free[name]) for name in code.co_freevars)
@@ -364,9 +370,10 @@ def _compile(roles: tuple[str, ...], has_defaults: bool) -> types.CodeType:
     }
     defaults = [f"_d{i}" for i in range(len(parameters))] if has_defaults else []
     checks = [f"{p} is {d}" for p, d in zip(parameters, defaults, strict=False)]
-    written = _WRITTEN if "out" in names else ""
     condition = " and ".join(checks) or "True"
-    plain = _PLAIN.format(condition=condition, written=written) if has_defaults else ""
+    words["written"] = _WRITTEN.format(condition=condition) if has_defaults else ""
+    checks = ["out is None", *checks] if "out" in names else checks
+    plain = _PLAIN.format(condition=" and ".join(checks) or "True") if has_defaults else ""
     words["defaults"] = "".join(f", {d}" for d in defaults)
     noise = _NOISE.format(**words) if "rng" in names else ""
     out = _OUT.format(**words) if "out" in names else ""
@@ -376,7 +383,7 @@ def _compile(roles: tuple[str, ...], has_defaults: bool) -> types.CodeType:
     linecache.cache[filename] = len(source), None, source.splitlines(True), filename
     namespace: dict[str, Any] = {}
     exec(compile(source, filename, "exec"), namespace)
-    code: types.CodeType = namespace["_make"](*[None] * (7 + len(defaults))).__code__
+    code: types.CodeType = namespace["_make"](*[None] * (8 + len(defaults))).__code__
     return code
 
 

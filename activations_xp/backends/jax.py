@@ -6,7 +6,9 @@ import functools
 import operator
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
-from typing import Any
+from functools import partial
+from math import pi, sqrt
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +20,7 @@ from .._typing import Kernel, Precision
 from ..numerics import special
 from . import generic
 from .base import Backend
+from .judge import is_fast_enough_in_float32
 
 _one_sided = generic.extend_namespace(jnp, **generic.one_sided(jnp))
 
@@ -38,16 +41,120 @@ def _isdtype(dtype: Any, kinds: Any) -> bool:
     return not (is_key or is_float8) and bool(jnp.isdtype(dtype, kinds))
 
 
+_PLAIN = generic.extend_namespace(
+    _one_sided, complex=jax.lax.complex, conjugates_cotangents=False, isdtype=_isdtype
+)
 _XP = generic.extend_namespace(
-    _one_sided,
+    _PLAIN,
     expm1=_replace(special.expm1, lambda x, y: jnp.exp(x)),
     log1p=_replace(special.log1p, lambda x, y: 1 / (1 + x)),
     tanh=_replace(special.tanh, lambda x, y: (1 - y) * (1 + y)),
-    complex=jax.lax.complex,
-    conjugates_cotangents=False,
-    isdtype=_isdtype,
 )
 """jax.numpy, where our functions replace those of XLA that are 5 to 120 ulp off."""
+
+_FAST = generic.extend_namespace(_PLAIN, is_uncompensated=True)
+"""The namespace of float32 computations that may be a few units off."""
+
+
+class Native(NamedTuple):
+    """An entry of the native table.
+
+    bind : returns JAX's kernel of x for given parameters, or None if it has none
+    jvp : ``jvp(tangent, x, y)``, the tangent of the result y, or None where the written derivative
+        is as fast
+    inaccurate_dtypes : the dtypes in which it is not accurate
+    """
+
+    bind: Callable[..., Callable[[Any], Any] | None]
+    jvp: Callable[..., Callable[[Any, Any, Any], Any]] | None = None
+    inaccurate_dtypes: frozenset[Any] = frozenset()
+
+
+def _in_32_bits(kernel: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return a kernel of several operations, between which 16-bit floats are not rounded."""
+
+    def run(x: Any) -> Any:
+        if x.dtype.itemsize > 2:
+            return kernel(x)
+        return kernel(x.astype(jnp.float32)).astype(x.dtype)
+
+    return run
+
+
+@_in_32_bits
+def _ndtr(x: Any) -> Any:
+    return 0.5 * jax.lax.erfc(x * -sqrt(0.5))
+
+
+@_in_32_bits
+def _gelu(x: Any) -> Any:
+    return 0.5 * jnp.maximum(x, -1e10) * jax.lax.erfc(x * -sqrt(0.5))  # -0 at -inf
+
+
+def _reduce(operation: Any, start: Any, x: Any, axes: tuple[int, ...]) -> Any:
+    """Return a reduction from a start. XLA fuses it with what follows, unlike another operation."""
+    y = jax.lax.reduce(x, x.dtype.type(start), operation, axes)
+    return jnp.expand_dims(y, axes)
+
+
+def _minus_max(x: Any, axes: tuple[int, ...]) -> Any:
+    """Return x less its maximum, 0 where x is infinite, and -inf beside an infinite element."""
+    largest = _XP.finfo(x.dtype).max
+    row_max = _reduce(jax.lax.max, -largest, x, axes)
+    finite = jax.lax.min(row_max, largest)
+    factor = jax.lax.min(1 + (row_max - finite), largest)  # 1, or large beside infinity
+    return jax.lax.min(x - finite, x.dtype.type(0)) * factor
+
+
+def _sum_of_weights(e: Any, axes: tuple[int, ...]) -> Any:
+    """Return the sum, and a tiny number where it is 0."""
+    return _reduce(jax.lax.add, _XP.finfo(e.dtype).tiny, e, axes)
+
+
+def _softmax(axes: tuple[int, ...], x: Any) -> Any:
+    e = jnp.exp(_minus_max(x, axes))
+    return e / _sum_of_weights(e, axes)
+
+
+def _log_softmax(axes: tuple[int, ...], x: Any) -> Any:
+    shifted = _minus_max(x, axes)
+    return shifted - jnp.log(_sum_of_weights(jnp.exp(shifted), axes))
+
+
+def _softmax_jvp(axes: tuple[int, ...], tangent: Any, x: Any, y: Any) -> Any:
+    return y * (tangent - jnp.sum(y * tangent, axes, keepdims=True))
+
+
+def _log_softmax_jvp(axes: tuple[int, ...], tangent: Any, x: Any, y: Any) -> Any:
+    weights = _softmax(axes, x)
+    has_elements = jax.lax.min(4 * jnp.sum(weights, axes, keepdims=True), x.dtype.type(1))
+    return tangent * has_elements - jnp.sum(weights * tangent, axes, keepdims=True)
+
+
+def _without_mask(kernel: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda axes, where: _in_32_bits(partial(kernel, axes)) if where is None else None
+
+
+NATIVE: dict[str, Native] = {
+    "erf": Native(lambda: jax.lax.erf),
+    "erfc": Native(lambda: jax.lax.erfc),
+    "erfinv": Native(
+        lambda: jax.lax.erf_inv,
+        lambda: lambda tangent, x, y: tangent * (0.5 * sqrt(pi) * jnp.exp(y * y)),
+        inaccurate_dtypes=frozenset({jnp.dtype("float64")}),
+    ),
+    "exponential": Native(lambda: jnp.exp),
+    "gelu": Native(lambda approximate: _gelu if approximate in ("none", False) else None),
+    "identity": Native(lambda: lambda x: x, lambda: lambda tangent, x, y: tangent),
+    "log_softmax": Native(
+        _without_mask(_log_softmax), lambda axes, where: partial(_log_softmax_jvp, axes)
+    ),
+    "ndtr": Native(lambda: _ndtr),
+    "sigmoid": Native(lambda: jax.nn.sigmoid),
+    "softmax": Native(_without_mask(_softmax), lambda axes, where: partial(_softmax_jvp, axes)),
+    "tanh": Native(lambda: jnp.tanh),
+}
+"""JAX's own kernels, by function: the only place where this backend names one."""
 
 
 class JaxBackend(Backend):
@@ -85,37 +192,51 @@ BACKEND = JaxBackend()
 @functools.cache
 def _bind(definition: Definition, precision: Precision) -> Kernel:
     """Return a kernel that is compiled for each set of parameters, whose arrays are arguments."""
+    defaults = tuple(definition.defaults.values())
+    has_defaults = len(defaults) == len(definition.parameters)
 
-    def make(x: Any, parameters: tuple[Any, ...]) -> tuple[Callable[[Any], Any], bool]:
+    def bind(x: Any, parameters: tuple[Any, ...]) -> tuple[Callable[..., Any], list[Any]]:
+        """Check the parameters, and return a function of x and of the arrays among them."""
         form = definition.for_dtype(_XP, x.dtype)
         form.check(x, parameters, BACKEND)
         leaves, tree = jax.tree_util.tree_flatten(parameters)
         positions = tuple(i for i, leaf in enumerate(leaves) if isinstance(leaf, jax.Array))
         static = tuple(None if i in positions else leaf for i, leaf in enumerate(leaves))
-        exact_rounding = precision == "accurate" and x.dtype.itemsize < 4
-        run = _compile(form, exact_rounding, tree, static, positions)
-        if not positions:
-            return run, True
-        arrays = [leaves[i] for i in positions]
-        return (lambda x: run(x, *arrays)), False
+        call = form, precision, tree, static, positions
+        return _call(*call), [leaves[i] for i in positions]
 
-    return generic.cached_kernel(definition, make)
+    @functools.partial(jax.jit, inline=True)
+    def plain(x: Any) -> Any:
+        return bind(x, defaults)[0](x)
+
+    def make(x: Any, parameters: tuple[Any, ...]) -> tuple[Callable[[Any], Any], bool]:
+        function, arrays = bind(x, parameters)
+        if has_defaults and all(map(operator.is_, parameters, defaults)):
+            return plain, True
+        run = _compile(function)
+        return ((lambda x: run(x, *arrays)) if arrays else run), not arrays
+
+    kernel = generic.cached_kernel(definition, make)
+    if has_defaults:
+        kernel.plain = plain  # type: ignore[attr-defined]
+    return kernel
 
 
 @functools.lru_cache(generic.MAX_CACHED_KERNELS)
-def _compile(
+def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
+    return jax.jit(function, inline=True)
+
+
+@functools.lru_cache(generic.MAX_CACHED_KERNELS)
+def _call(
     definition: Definition,
-    exact_rounding: bool,
+    precision: Precision,
     tree: Any,
     static: tuple[Any, ...],
     positions: tuple[int, ...],
 ) -> Callable[..., Any]:
-    """Return the compiled function of the arrays among the arguments.
-
-    Both precisions share it, but for 16-bit floats.
-    """
-    call = _Call(definition, exact_rounding, tree, static, positions)
-    return jax.jit(call.differentiable(), inline=True)
+    """Return the differentiable function of the arrays among the arguments."""
+    return _Call(definition, precision, tree, static, positions).differentiable()
 
 
 def _with_rank_promotion(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -135,12 +256,13 @@ class _Call:
     def __init__(
         self,
         definition: Definition,
-        exact_rounding: bool,
+        precision: Precision,
         tree: Any,
         static: tuple[Any, ...],
         positions: tuple[int, ...],
     ) -> None:
-        self.definition, self.exact_rounding = definition, exact_rounding
+        self.definition, self.is_fast = definition, precision == "fast"
+        self.native = NATIVE.get(definition.name) if self.is_fast else None
         self.tree, self.static, self.positions = tree, static, positions
         places = definition.bind(jax.tree_util.tree_unflatten(tree, range(len(static))))
         names = {
@@ -167,11 +289,18 @@ class _Call:
 
     def value(self, x: Any, *arrays: Any) -> Any:
         """Return the result."""
+        native = self._native(x, self.native.bind) if self.native else None
+        if native is not None:
+            return native(x)
         return _with_rank_promotion(self._evaluate)(x, self._parameters(arrays))
 
     def jvp(self, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
         """Return the result and its tangent: only the first of several results has one."""
         x, *arrays = primals
+        jvp = self._native(x, self.native.jvp) if self.native and self.native.jvp else None
+        if jvp is not None:
+            result = self.differentiable()(x)
+            return result, jvp(tangents[0], x, result)
         result = self.value(*primals)
         value, *rest = result if isinstance(result, tuple) else (result,)
         definition, first = self.definition, self.definition.first
@@ -203,6 +332,15 @@ class _Call:
         total = functools.reduce(operator.add, terms).astype(value.dtype)
         return result, (total, *map(jnp.zeros_like, rest)) if rest else total
 
+    def _native(self, x: Any, bind: Callable[..., Any]) -> Any:
+        """Return what an entry of the native table has for x, or None."""
+        assert self.native is not None
+        is_accurate = jnp.issubdtype(x.dtype, jnp.floating)
+        is_accurate &= x.dtype not in self.native.inaccurate_dtypes
+        if self.positions or not is_accurate or 0 in x.shape:
+            return None
+        return bind(*self.definition.check(x, self._parameters(()), BACKEND))
+
     def _parameters(self, arrays: Iterable[Any]) -> tuple[Any, ...]:
         leaves = generic.merge_args(self.static, self.positions, arrays)
         parameters: tuple[Any, ...] = jax.tree_util.tree_unflatten(self.tree, leaves)
@@ -217,11 +355,25 @@ class _Call:
     ) -> Any:
         definition = self.definition
         values = definition.check(x, parameters, BACKEND)
-        exact_rounding = self.exact_rounding and g is None  # it is not linear in g
+        is_exact = not self.is_fast and x.dtype.itemsize < 4
+        exact_rounding = is_exact and g is None  # it is not linear in g
         compute, result = generic.compute_and_result_dtypes(
             definition, _XP, x, values, jnp.result_type(float), exact_rounding
         )
+        xp = _XP
+        if self.is_fast and compute == jnp.float32 and definition.is_elementwise:
+            shown = jax.tree_util.tree_map(_stand_in, values)
+            with jax.ensure_compile_time_eval():
+                is_enough = is_fast_enough_in_float32(
+                    definition, shown, _FAST, impl=impl, compiler=jax.jit
+                )
+            xp = _FAST if is_enough else _XP
         # float64 may be switched off
         is_wider = compute in (jnp.float64, jnp.complex128) and compute != result
         with jax.enable_x64(True) if is_wider else nullcontext():
-            return generic.evaluate(definition, _XP, x, values, compute, result, impl, g)
+            return generic.evaluate(definition, xp, x, values, compute, result, impl, g)
+
+
+def _stand_in(value: Any) -> Any:
+    """Return a number or the like, and the type of an array."""
+    return jax.Array if isinstance(value, jax.Array) else value

@@ -353,6 +353,9 @@ def logit(xp: Namespace, x: Array, eps: Number | None = None) -> Any:
 
 @logit.defderivative
 def _(xp, x, eps):
+    if is_fast(xp, x) and eps is None:
+        root = xp.sqrt(x * (1 - x))  # NaN outside
+        return 1 / (root * root)
     a = 0.0 - -x  # 0 where x is -0
     if eps is None:
         return xp.where((x < 0) | (x > 1), nan, 1 / a + 1 / (1 - a))
@@ -377,8 +380,6 @@ def log1mexp(xp: Namespace, x: Array) -> Any:
     >>> ax.log1mexp(np.array([0.0, 1.0, 100.0]))
     array([           -inf, -4.58675145e-01, -3.72007598e-44])
     """
-    if is_fast(xp, x):
-        return xp.log(-xp.expm1(-x))
     e = xp.exp(-x)
     y = one_minus(xp, e)
     hi, lo = xp.where(x > 0.69, y.hi, -xp.expm1(-x)), xp.where(x > 0.69, y.lo, 0.0)

@@ -37,7 +37,7 @@ def tanh_shrink(xp: Namespace, x: Array) -> Any:
     array([          -inf, 3.33333333e-25, 1.03597242e+00])
     """
     if is_fast(xp, x):
-        return xp.where(xp.abs(x) > 0, x - xp.tanh(x), x)  # -0 at -0
+        return xp.copysign(x - xp.tanh(x), x)
     if is_uncompensated(xp):
         x2 = x * x
         return xp.where(x2 < 1e-6, x * x2 * (1 / 3 - x2 * (2 / 15)), x - xp.tanh(x))

@@ -120,6 +120,9 @@ def tanh(xp: Namespace, x: Array) -> Any:
 
 @tanh.defderivative
 def _(xp, x):
+    if is_fast(xp, x):
+        y = xp.tanh(x)
+        return (1 - y) * (1 + y)
     a = 2 * xp.abs(x)
     e = xp.exp(clamp_exp_arg(xp, -a))
     return 4 * e / ((1 + e) * (1 + e)) * exp_excess(xp, -a)

@@ -1407,12 +1407,10 @@ def test_rows_with_gaps(name, dtype, by_numba):
         return function(x, rows(*x.shape)) if name == "prelu" else function(x)
 
     for x in (base[..., 5:201], base[:2, :, 190:], base[0, :, ::-1][:, :128][:, ::-1]):
-        calls = []
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(blocks, "map_blocks", lambda *arguments: calls.append("map_blocks"))
-            patch.setattr(blocks, "map_rows", lambda *arguments: calls.append("map_rows"))
+            patch.delattr(blocks, "map_blocks")
+            patch.delattr(blocks, "map_rows")
             got = call(x)
-        assert calls == []
         assert_same_bits(got, call(x.copy()))
 
 

@@ -22,7 +22,9 @@ from oracle import (
     UNBOUNDED_PARAMETERS,
     accurate,
     cached_kernels,
+    cases_of,
     empty_slice_value,
+    exact_values,
     in_sweep,
     kind_of,
     last_axis_parameters,
@@ -41,7 +43,9 @@ from oracle import (
 )
 
 import activations_xp as ax
+from activations_xp import _oracle
 from activations_xp.backends import generic
+from activations_xp.backends.jax import BACKEND, NATIVE
 
 DTYPES = ["bfloat16", "float16", "float32", "float64"]
 TRACE = "/jax/core/compile/jaxpr_trace_duration"
@@ -127,6 +131,60 @@ def test_traced_parameters(function, name):
     for value in (0.3, 0.7, 1.1):
         _assert_close(call(x, value), function(x, **{**given, name: value}))
     assert len(traced) == 1
+
+
+# native kernels
+
+ACCURATE_GRADIENT = 16.0
+"""The largest error, in eps, that the gradient of a kernel may have for it to be taken."""
+
+
+def _native_cases():
+    for name, native in NATIVE.items():
+        function = ax.get(name)
+        for case in cases_of(function):
+            values = tuple({**function.definition.defaults, **case.parameters}.values())
+            if native.bind(*function.definition.check(jnp.zeros((2, 4)), values, BACKEND)):
+                yield function, case
+
+
+@pytest.mark.compiled
+@over("dtype", DTYPES)
+@over(("function", "case"), list(_native_cases()))
+def test_native_kernel_is_taken_iff_accurate(function, case, dtype):
+    native, definition = NATIVE[function.__name__], function.definition
+    far = np.logspace(-9, 4, 53)
+    points = map_into_domain(definition, np.concatenate([np.linspace(-20, 20, 161), far, -far]))
+    x = jnp.asarray(points, dtype)
+    x = x if output_axis(function) is None else x[:264].reshape(-1, 12)
+    parameters = {**definition.defaults, **case.parameters}
+    values = definition.check(x, tuple(parameters.values()), BACKEND)
+    kernel = native.bind(*values)
+    wide = np.asarray(x.astype("float64"))
+    rows = wide if x.ndim > 1 else [wide]
+    exact = np.stack([exact_values(case.formula, row, parameters) for row in rows])
+    y = jax.jit(kernel)(x)
+    errors = _oracle.difference(np.asarray(y), exact.reshape(x.shape), wide) / _oracle.ACCEPTED
+    error = errors.max()
+    if function in DIFFERENTIABLE:
+        with ax.precision("accurate"):
+            dy_dx = function.derivative(wide, **case.parameters)
+        got = jax.vmap(jax.grad(of_a_number(function, case.parameters)))(x)
+        is_same = np.asarray(got == jnp.asarray(dy_dx).astype(dtype))  # both may overflow
+        got, dy_dx = (np.where(is_same, 0, a) for a in (np.asarray(got, "f8"), dy_dx))
+        off = np.abs(got - dy_dx) / np.maximum(np.abs(dy_dx), 1)
+        assert off.max() <= ACCURATE_GRADIENT * float(jnp.finfo(dtype).eps)
+    is_taken = jnp.dtype(dtype) not in native.inaccurate_dtypes
+    assert (error <= 1) == is_taken, error
+    assert bool(jnp.all(function(x, **case.parameters) == y)) or not is_taken
+
+
+@over(("function", "case"), list(_native_cases()))
+def test_native_kernel_is_one_equation(function, case):
+    """The compiler sees JAX's function, in the wrapper of its derivative."""
+    x = jnp.ones((2, 4), "float32")
+    jaxpr = jax.make_jaxpr(functools.partial(function, **case.parameters))(x)
+    assert len(jaxpr.eqns) <= 1
 
 
 # compilations

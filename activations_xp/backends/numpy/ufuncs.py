@@ -91,7 +91,7 @@ def _lower(trace: Trace) -> Trace:
 
 
 def _lower_bound(trace: Trace, function: Any, a: Any, b: Any, dtype: Any) -> Tracer:
-    """Replace a maximum or minimum with a constant by np.clip, which is vector code, and both by one.
+    """Replace a maximum or minimum with a constant, or both, by np.clip, which is vector code.
 
     Of two zeros np.clip returns another one than maximum and minimum do.
     """
