@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import types
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from math import inf
 from typing import Any
 
@@ -117,47 +118,109 @@ def _numbers(values: tuple[Any, ...]) -> list[float]:
 def cached_kernel(
     definition: Definition,
     make: Callable[[Any, tuple[Any, ...]], tuple[Callable[..., Any], bool]],
+    device: Callable[[Any], Any],
     is_tracing: Callable[[], bool] | None = None,
     explain: Callable[[Definition, Any, tuple[Any, ...], Exception], Exception] | None = None,
+    quicken: Callable[[Callable[..., Any]], Callable[..., Any] | None] | None = None,
 ) -> Kernel:
     """Return a kernel that checks and prepares once for each dtype and set of parameters.
 
+    Of arrays among the parameters, dtypes and shapes count. Where all parameters have defaults,
+    the attribute `plain` is a function of x and out for these; it returns None if the result is
+    not written to `out`.
+
     Parameters
     ----------
-    make : ``make(x, parameters)`` checks them, and returns a function of x alone and whether it is
-        right for all such x, which it is not if it holds an array
+    make : ``make(x, parameters)`` checks them, and returns a function of x and of the arrays among
+        the parameters, and whether it is right for all alike
+    device : the device of an array; None if arrays of all devices can be combined
     is_tracing : whether a compiler is tracing the kernel; nothing is remembered then
     explain : ``explain(definition, x, parameters, error)`` returns the error to raise for another
+    quicken : returns a function that does the same of x and, where kernels write to it, of out, as
+        one that `make` returned, or None
     """
     cache: dict[Any, Callable[..., Any]] = {}
     by_ndim = any(spec.depends_on_ndim for spec in definition.parameters.values())
 
-    def kernel(x: Any, types: tuple[type, ...], *parameters: Any) -> Any:
-        if is_tracing is not None and is_tracing():
-            return make(x, parameters)[0](x)
+    def kernel(x: Any, types: tuple[type, ...], *parameters: Any, **out: Any) -> Any:
+        arrays: tuple[Any, ...] = ()
         try:
+            if is_tracing is not None and is_tracing():
+                return make(x, parameters)[0](x, *filter(_is_array, parameters))
             # the types tell an axis of 1 from one of True
-            key = x.dtype, parameters, types, x.ndim if by_ndim else None
-            try:
-                run = cache[key]
-            except (KeyError, TypeError) as error:  # a new key, or one that cannot be hashed
+            key: Any = x.dtype, parameters, types, x.ndim if by_ndim else None
+            run = _look_up(cache, key)
+            if run is None:
+                arrays = tuple(filter(_is_array, parameters))
+                if arrays:
+                    marks = [_mark(p, device) if _is_array(p) else p for p in parameters]
+                    key = _mark(x, device), types, tuple(marks)
+                    run = _look_up(cache, key)
+            if run is None:
                 run, is_constant = make(x, parameters)
-                # the elements of a tuple of axes may be equal but of other types
-                is_kept = isinstance(error, KeyError) and not (by_ndim and tuple in types)
-                if is_constant and is_kept:
+                # the elements of a tuple of axes may be equal but of other types, and may be arrays
+                if is_constant and not (tuple in types and (by_ndim or _hold_arrays(parameters))):
                     if len(cache) >= MAX_CACHED_KERNELS:
                         cache.clear()
-                    cache[key] = run
-            return run(x)
+                    with suppress(TypeError):
+                        cache[key] = run
+            return run(x, *arrays, **out)
         except Exception as error:
-            if explain is None:
-                raise
-            explained = explain(definition, x, parameters, error)
-            if explained is error:
-                raise
+            fail(error, x, parameters)
+            raise
+
+    def fail(error: Exception, x: Any, parameters: tuple[Any, ...]) -> None:
+        explained = error if explain is None else explain(definition, x, parameters, error)
+        if explained is not error:
             raise explained from error
 
+    if len(definition.defaults) == len(definition.parameters):
+        defaults = tuple(definition.defaults.values())
+        types = tuple(map(type, defaults))
+        quick: dict[Any, Callable[..., Any]] = {}
+
+        def plain(x: Any, out: Any = None) -> Any:
+            if is_tracing is not None and is_tracing():
+                return kernel(x, types, *defaults)
+            run = quick.get((x.dtype, x.ndim) if by_ndim else x.dtype)
+            if run is not None and (out is None or quicken is not None):
+                try:
+                    return run(x) if out is None else run(x, out)
+                except Exception as error:
+                    fail(error, x, defaults)
+                    raise
+            if out is not None:
+                return None
+            y = kernel(x, types, *defaults)
+            found = cache.get((x.dtype, defaults, types, x.ndim if by_ndim else None))
+            if found is not None and quicken is not None:
+                found = quicken(found)
+            if found is not None:
+                quick[(x.dtype, x.ndim) if by_ndim else x.dtype] = found
+            return y
+
+        kernel.plain = plain  # type: ignore[attr-defined]
     return kernel
+
+
+def _look_up(cache: dict[Any, Any], key: Any) -> Any:
+    try:
+        return cache.get(key)
+    except TypeError:  # arrays cannot be hashed
+        return None
+
+
+def _is_array(value: Any) -> bool:
+    return hasattr(value, "shape") and not isinstance(value, np.generic)
+
+
+def _hold_arrays(parameters: tuple[Any, ...]) -> bool:
+    return any(any(map(_is_array, tree_leaves(p))) for p in parameters if type(p) is tuple)
+
+
+def _mark(array: Any, device: Callable[[Any], Any]) -> tuple[Any, ...]:
+    """Return what plans of calls depend on."""
+    return array.dtype, array.shape, device(array)
 
 
 def evaluate(

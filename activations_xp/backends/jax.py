@@ -209,14 +209,16 @@ def _bind(definition: Definition, precision: Precision) -> Kernel:
     def plain(x: Any) -> Any:
         return bind(x, defaults)[0](x)
 
-    def make(x: Any, parameters: tuple[Any, ...]) -> tuple[Callable[[Any], Any], bool]:
+    def make(x: Any, parameters: tuple[Any, ...]) -> tuple[Callable[..., Any], bool]:
         function, arrays = bind(x, parameters)
         if has_defaults and all(map(operator.is_, parameters, defaults)):
             return plain, True
         run = _compile(function)
-        return ((lambda x: run(x, *arrays)) if arrays else run), not arrays
+        if len(arrays) == sum(isinstance(p, jax.Array) for p in parameters):
+            return run, True
+        return (lambda x, *_: run(x, *arrays)), False  # those in tuples, too
 
-    kernel = generic.cached_kernel(definition, make)
+    kernel = generic.cached_kernel(definition, make, BACKEND.device)
     if has_defaults:
         kernel.plain = plain  # type: ignore[attr-defined]
     return kernel

@@ -22,9 +22,6 @@ from .plan import Plan
 PLAIN = (np.ndarray, np.memmap, np.recarray)
 """The types whose elements are numbers; in another, a unit or a mask may belong to them."""
 
-SMALL = 2**12
-"""An array of as many elements is copied faster than it is seen not to overlap another."""
-
 BIT_PATTERNS = 2**16
 """The number of values of a 16-bit dtype."""
 
@@ -85,12 +82,10 @@ BACKEND = NumpyBackend()
 
 
 def _kernel(definition: Definition, precision: Precision) -> Kernel:
-    """Return a kernel that plans once for each dtype, set of parameters, and shapes of arrays."""
+    """Return the kernel for arrays."""
     native = NATIVE.get(definition.name) if precision == "fast" else None
-    by_ndim = any(spec.depends_on_ndim for spec in definition.parameters.values())
-    cache: dict[Any, Callable[..., Any]] = {}
 
-    def make(x: Any, parameters: tuple[Any, ...]) -> Callable[..., Any]:
+    def make(x: Any, parameters: tuple[Any, ...]) -> tuple[Callable[..., Any], bool]:
         """Check the parameters, and return a function of x, of such arrays and of out."""
         form = definition.for_dtype(XP, x.dtype)
         values = form.check(x, parameters, BACKEND)
@@ -108,74 +103,14 @@ def _kernel(definition: Definition, precision: Precision) -> Kernel:
         plan = Plan(form, arguments, x.dtype, compute, result, function, is_fast)
         is_16_bit = x.dtype == result and result.itemsize == 2
         if form.is_elementwise and is_constant and is_16_bit:
-            return _table_kernel(plan.run, result.newbyteorder("="))
-        return plan.run
+            return _table_kernel(plan.run, result.newbyteorder("=")), True
+        return plan.run, True
 
-    def kernel(x: Any, types: tuple[type, ...], *parameters: Any, out: Any = None) -> Any:
-        arrays: tuple[Any, ...] = ()
-        # the types tell an axis of 1 from one of True
-        key: Any = x.dtype, parameters, types, x.ndim if by_ndim else None
-        try:
-            run = cache.get(key)
-        except TypeError:  # arrays cannot be hashed
-            arrays = tuple(p for p in parameters if isinstance(p, np.ndarray))
-            marks = [(p.dtype, p.shape) if isinstance(p, np.ndarray) else p for p in parameters]
-            key = x.dtype, x.shape, tuple(marks), types
-            try:
-                run = cache.get(key)
-            except TypeError:
-                key = run = None
-        if run is None:
-            run = make(x, parameters)
-            # the elements of a tuple of axes may be equal but of other types
-            if key is not None and not (by_ndim and tuple in types):
-                if len(cache) >= generic.MAX_CACHED_KERNELS:
-                    cache.clear()
-                cache[key] = run
-        return run(x, arrays) if out is None else _write(run, x, arrays, out)
+    def quicken(run: Callable[..., Any]) -> Callable[..., Any] | None:
+        plan = getattr(run, "__self__", None)
+        return None if plan is None else plan.quick()
 
-    if len(definition.defaults) == len(definition.parameters):
-        kernel.plain = _plain(definition, kernel, cache, by_ndim)  # type: ignore[attr-defined]
-    return kernel
-
-
-def _plain(
-    definition: Definition, kernel: Kernel, cache: dict[Any, Callable[..., Any]], by_ndim: bool
-) -> Callable[..., Any]:
-    """Return a kernel for the defaults of all parameters.
-
-    It is a function of x and out, and None if the result cannot be written to `out` here.
-    """
-    defaults = tuple(definition.defaults.values())
-    types = tuple(map(type, defaults))
-    quick: dict[Any, Callable[..., Any]] = {}
-
-    def plain(x: Any, out: Any = None) -> Any:
-        run = quick.get((x.dtype, x.ndim) if by_ndim else x.dtype)
-        if run is not None:
-            return run(x, out)
-        if out is not None:
-            return None
-        y = kernel(x, types, *defaults)
-        found = cache.get((x.dtype, defaults, types, x.ndim if by_ndim else None))
-        plan = getattr(found, "__self__", None)
-        if plan is not None:
-            quick[(x.dtype, x.ndim) if by_ndim else x.dtype] = plan.quick()
-        return y
-
-    return plain
-
-
-def _write(run: Callable[..., Any], x: Any, arrays: tuple[Any, ...], out: Any) -> Any:
-    """Return ``run(x, arrays, out)``; a small array is copied, which costs less than to ask."""
-    if x.size > SMALL:
-        return run(x, arrays, out)
-    y = run(x, arrays)
-    is_alike = type(y) is np.ndarray and y.dtype == out.dtype and y.shape == out.shape
-    if not (is_alike and out.flags.writeable):
-        return y
-    out[...] = y
-    return out
+    return generic.cached_kernel(definition, make, BACKEND.device, quicken=quicken)
 
 
 def _on_scalars(kernel: Kernel) -> Kernel:
@@ -190,7 +125,7 @@ def _table_kernel(run: Callable[..., Any], dtype: Any) -> Callable[..., Any]:
     """Return a kernel for a 16-bit dtype that replaces `run` by a table once that pays."""
     computed, table = 0, None
 
-    def look_up(x: Any, arrays: tuple[Any, ...] = (), out: Any = None) -> Any:
+    def look_up(x: Any, out: Any = None) -> Any:
         nonlocal computed, table
         if table is None:
             computed += x.size

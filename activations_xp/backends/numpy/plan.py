@@ -164,12 +164,14 @@ class Plan:
 
         return quick
 
-    def run(self, x: Any, arrays: tuple[Any, ...] = (), out: Any = None) -> Any:
+    def run(self, x: Any, *arrays: Any, out: Any = None) -> Any:
         """Return the result, which may be written to `out`.
 
         An elementwise function is traced when it is called with a large array or for the second
         time.
         """
+        if out is not None and x.size <= SMALL:
+            return _copy(self.run(x, *arrays), out)
         is_alike = not arrays or all(array.shape == x.shape for array in arrays)
         if x.size >= engine.numba_from and self.is_compilable:
             y = self._run_compiled(x, arrays, out) if is_alike or not self.sums_gradients else None
@@ -323,6 +325,15 @@ class Plan:
             inputs[0] = np.ascontiguousarray(np.broadcast_to(x, shape))
         inputs = [a if a.dtype.isnative else a.astype(a.dtype.newbyteorder("=")) for a in inputs]
         return [a if a.shape == shape else np.broadcast_to(a, shape) for a in inputs]
+
+
+def _copy(y: Any, out: Any) -> Any:
+    """Return `out` with few results, or these: to copy them costs less than to see no overlap."""
+    is_alike = type(y) is np.ndarray and y.dtype == out.dtype and y.shape == out.shape
+    if not (is_alike and out.flags.writeable):
+        return y
+    out[...] = y
+    return out
 
 
 def as_arrays(value: Any, dtype: Any = None) -> Any:

@@ -38,7 +38,7 @@ class TorchBackend(Backend):
         operation = OPERATIONS.get(definition.name) if is_fast else None
         xp = NAMESPACES[precision]
 
-        def make(x: Any, parameters: tuple[Any, ...]) -> tuple[Callable[[Any], Any], bool]:
+        def make(x: Any, parameters: tuple[Any, ...]) -> tuple[Callable[..., Any], bool]:
             form = definition.for_dtype(xp, x.dtype)
             values = form.check(x, parameters, BACKEND)
             default = torch.get_default_dtype()
@@ -46,7 +46,7 @@ class TorchBackend(Backend):
             dtypes = generic.compute_and_result_dtypes(form, xp, x, values, default, exact)
             result = dtypes[1]
             has_tensors = any(isinstance(value, torch.Tensor) for value in values)
-            is_constant = not has_tensors and x.dtype == result  # the default dtype may change
+            is_constant = x.dtype == result  # the default dtype may change
             kernel: Any = None
             if native and not has_tensors and result.is_floating_point:
                 dtype = result if x.dtype == result else dtypes[0]
@@ -61,7 +61,7 @@ class TorchBackend(Backend):
                     return kernel, is_constant
                 return (lambda x: kernel(x.to(dtype)).to(result)), is_constant
             call = Call(form, xp, values, *dtypes, kernel)
-            run = call.differentiable if call.uses_written_vjp else call.plain
+            run = call.differentiable if call.uses_written_vjp else call.value
             if operation is not None:
                 return _with_native(call, operation, run), is_constant
             if kernel is None or not is_constant:
@@ -83,7 +83,7 @@ class TorchBackend(Backend):
 
             return run_rows, True
 
-        return generic.cached_kernel(definition, make, is_tracing, _explain)
+        return generic.cached_kernel(definition, make, self.device, is_tracing, _explain)
 
     def uniform(self, shape: tuple[int, ...], like: Any, rng: Any) -> Any:
         if rng is not None and not isinstance(rng, torch.Generator):
@@ -146,16 +146,16 @@ def _explain(
 
 
 def _with_native(
-    call: Call, kernel: Callable[..., Any], run: Callable[[Any], Any]
-) -> Callable[[Any], Any]:
+    call: Call, kernel: Callable[..., Any], run: Callable[..., Any]
+) -> Callable[..., Any]:
     """Return a function that runs torch's kernel of several tensors where it accepts them."""
 
-    def run_native(x: Any) -> Any:
+    def run_native(*tensors: Any) -> Any:
         if forward_ad._current_level >= 0 or is_transformed():
-            return run(x)
-        native = NativeGraph(call, kernel, x)
+            return run(*tensors)
+        native = NativeGraph(call, kernel, *tensors)
         if native.output is None:
-            return run(x)
-        return native.differentiable(x) if native.is_detached else native.output
+            return run(*tensors)
+        return native.differentiable(*tensors) if native.is_detached else native.output
 
     return run_native

@@ -28,16 +28,16 @@ class Call:
         result: torch.dtype,
         native: ForwardOnly | None = None,
     ) -> None:
-        self.definition, self.xp, self.values, self.native = definition, xp, values, native
+        self.definition, self.xp, self.native = definition, xp, native
         self.compute, self.result = compute, result
         self.positions = tuple(i for i, v in enumerate(values) if isinstance(v, torch.Tensor))
+        self.values = tuple(None if isinstance(v, torch.Tensor) else v for v in values)
         names = list(definition.parameters)
         self.names = (definition.first, *(names[i] for i in self.positions))
-        self.arrays = tuple(values[i] for i in self.positions)
+        self.uses_written_vjp = self._has_written_vjp([values[i] for i in self.positions])
 
-    @property
-    def uses_written_vjp(self) -> bool:
-        """Whether autograd is given the written derivatives with respect to all tensors."""
+    def _has_written_vjp(self, arrays: Sequence[Any]) -> bool:
+        """Return whether autograd is given the written derivatives with respect to all tensors."""
         definition = self.definition
         if definition.derivative is None and definition.vjp is None:
             return False
@@ -45,27 +45,22 @@ class Call:
             return definition.use_custom_vjp
         learned = any(
             definition.parameters[name].differentiable and array.is_floating_point()
-            for name, array in zip(self.names[1:], self.arrays, strict=True)
+            for name, array in zip(self.names[1:], arrays, strict=True)
         )
         has_all = definition.vjp is not None or definition.parameter_derivatives is not None
         return not learned or has_all
 
-    def plain(self, x: Any) -> Any:
-        """Return the result, which autograd differentiates operation by operation."""
-        return self.value(x, *self.arrays)
-
-    def differentiable(self, x: Any) -> Any:
+    def differentiable(self, *tensors: Any) -> Any:
         """Return the result, as one node of autograd where a derivative may be wanted."""
-        tensors = (x, *self.arrays)
         if forward_ad._current_level < 0:
             if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
                 return cast(Any, Node).apply(self, *tensors)
         elif self.definition.derivative is not None and not is_tracing():
             return cast(Any, NodeWithForwardAD).apply(self, *tensors)
-        return self.plain(x)
+        return self.value(*tensors)
 
     def value(self, x: Any, *arrays: Any) -> Any:
-        """Return the result for these tensors."""
+        """Return the result, which autograd differentiates operation by operation."""
         if self.native is not None:
             if x.dtype == self.result:
                 return self.native.kernel(x)
@@ -120,9 +115,8 @@ class Call:
 class NativeGraph(Call):
     """A call whose value torch's own kernel has computed, with the graph for its gradients."""
 
-    def __init__(self, call: Call, kernel: Callable[..., Any], x: Any) -> None:
+    def __init__(self, call: Call, kernel: Callable[..., Any], *tensors: Any) -> None:
         self.__dict__.update(call.__dict__)
-        tensors = (x, *self.arrays)
         is_wanted = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
         self.is_detached = is_wanted and not is_tracing()
         if self.is_detached:
