@@ -78,11 +78,11 @@ _ndtri, _erf = _in_32_bits(torch.special.ndtri), _in_32_bits(torch.erf)
 
 
 def _log_sigmoid(x: Any) -> Any:
-    """Return F.logsigmoid, which keeps another array, and not the layout."""
-    if (x.requires_grad and torch.is_grad_enabled()) or not is_concrete(x):
-        return -F.softplus(-x, threshold=40)
-    y = torch.neg(x)
-    return torch.ops.aten.softplus.out(y, 1, 40, out=y).neg_()
+    """Return F.logsigmoid, which keeps another array, and not every layout."""
+    is_recorded = x.requires_grad and torch.is_grad_enabled()
+    return (
+        F.logsigmoid(x) if x.is_contiguous() and not is_recorded else -F.softplus(-x, threshold=40)
+    )
 
 
 def _backward_in(t: Any, kernel: Any, g: Any, *args: Any, **kwargs: Any) -> Any:
@@ -93,7 +93,10 @@ def _backward_in(t: Any, kernel: Any, g: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def _log_sigmoid_vjp(g: Any, x: Any) -> Any:
-    return _backward_in(torch.neg(x), torch.ops.aten.softplus_backward, g, 1.0, 40.0)
+    """Return g*sigmoid(-x); torch's own gradient keeps another array."""
+    if is_concrete(g) and is_concrete(x):
+        return torch.neg(x).sigmoid_().mul_(g)
+    return torch.sigmoid(-x) * g
 
 
 def _gelu_vjp(approximate: str, g: Any, x: Any) -> Any:
@@ -221,7 +224,7 @@ NATIVE: dict[str, Native] = {
     "soft_shrink": Native(_symmetric(F.softshrink)),
     "hard_shrink": Native(_symmetric(F.hardshrink)),
     "threshold": Native(lambda least, value: partial(F.threshold, threshold=least, value=value)),
-    "log_sigmoid": Native(lambda: ForwardOnly(_log_sigmoid, _log_sigmoid_vjp, 2**19)),
+    "log_sigmoid": Native(lambda: ForwardOnly(_log_sigmoid, _log_sigmoid_vjp, 2**12)),
     # its gradient's is NaN where the square overflows
     "mish": Native(lambda: ForwardOnly(F.mish, torch.ops.aten.mish_backward)),
     # it keeps two arrays
