@@ -118,7 +118,7 @@ def _numbers(values: tuple[Any, ...]) -> list[float]:
 def cached_kernel(
     definition: Definition,
     make: Callable[[Any, tuple[Any, ...]], tuple[Callable[..., Any], bool]],
-    device: Callable[[Any], Any],
+    backend: Backend,
     is_tracing: Callable[[], bool] | None = None,
     explain: Callable[[Definition, Any, tuple[Any, ...], Exception], Exception] | None = None,
     quicken: Callable[[Callable[..., Any]], Callable[..., Any] | None] | None = None,
@@ -133,7 +133,6 @@ def cached_kernel(
     ----------
     make : ``make(x, parameters)`` checks them, and returns a function of x and of the arrays among
         the parameters, and whether it is right for all alike
-    device : the device of an array; None if arrays of all devices can be combined
     is_tracing : whether a compiler is tracing the kernel; nothing is remembered then
     explain : ``explain(definition, x, parameters, error)`` returns the error to raise for another
     quicken : returns a function that does the same of x and, where kernels write to it, of out, as
@@ -142,24 +141,34 @@ def cached_kernel(
     cache: dict[Any, Callable[..., Any]] = {}
     by_ndim = any(spec.depends_on_ndim for spec in definition.parameters.values())
 
+    def is_array(value: Any) -> bool:
+        return backend.owns(value) and not isinstance(value, np.generic)
+
+    def hold_arrays(parameters: tuple[Any, ...]) -> bool:
+        return any(any(map(is_array, tree_leaves(p))) for p in parameters if type(p) is tuple)
+
+    def mark(value: Any) -> Any:
+        """Return what plans depend on of an array, or another value itself."""
+        is_value = not is_array(value)
+        return value if is_value else (value.dtype, tuple(value.shape), backend.device(value))
+
     def kernel(x: Any, types: tuple[type, ...], *parameters: Any, **out: Any) -> Any:
         arrays: tuple[Any, ...] = ()
         try:
             if is_tracing is not None and is_tracing():
-                return make(x, parameters)[0](x, *filter(_is_array, parameters))
+                return make(x, parameters)[0](x, *filter(is_array, parameters))
             # the types tell an axis of 1 from one of True
             key: Any = x.dtype, parameters, types, x.ndim if by_ndim else None
             run = _look_up(cache, key)
             if run is None:
-                arrays = tuple(filter(_is_array, parameters))
+                arrays = tuple(filter(is_array, parameters))
                 if arrays:
-                    marks = [_mark(p, device) if _is_array(p) else p for p in parameters]
-                    key = _mark(x, device), types, tuple(marks)
+                    key = tuple(map(mark, (x, *parameters))), types
                     run = _look_up(cache, key)
             if run is None:
                 run, is_constant = make(x, parameters)
                 # the elements of a tuple of axes may be equal but of other types, and may be arrays
-                if is_constant and not (tuple in types and (by_ndim or _hold_arrays(parameters))):
+                if is_constant and not (tuple in types and (by_ndim or hold_arrays(parameters))):
                     if len(cache) >= MAX_CACHED_KERNELS:
                         cache.clear()
                     with suppress(TypeError):
@@ -208,19 +217,6 @@ def _look_up(cache: dict[Any, Any], key: Any) -> Any:
         return cache.get(key)
     except TypeError:  # arrays cannot be hashed
         return None
-
-
-def _is_array(value: Any) -> bool:
-    return hasattr(value, "shape") and not isinstance(value, np.generic)
-
-
-def _hold_arrays(parameters: tuple[Any, ...]) -> bool:
-    return any(any(map(_is_array, tree_leaves(p))) for p in parameters if type(p) is tuple)
-
-
-def _mark(array: Any, device: Callable[[Any], Any]) -> tuple[Any, ...]:
-    """Return what plans of calls depend on."""
-    return array.dtype, array.shape, device(array)
 
 
 def evaluate(

@@ -218,7 +218,7 @@ def _bind(definition: Definition, precision: Precision) -> Kernel:
             return run, True
         return (lambda x, *_: run(x, *arrays)), False  # those in tuples, too
 
-    kernel = generic.cached_kernel(definition, make, BACKEND.device)
+    kernel = generic.cached_kernel(definition, make, BACKEND)
     if has_defaults:
         kernel.plain = plain  # type: ignore[attr-defined]
     return kernel

@@ -110,7 +110,7 @@ def _kernel(definition: Definition, precision: Precision) -> Kernel:
         plan = getattr(run, "__self__", None)
         return None if plan is None else plan.quick()
 
-    return generic.cached_kernel(definition, make, BACKEND.device, quicken=quicken)
+    return generic.cached_kernel(definition, make, BACKEND, quicken=quicken)
 
 
 def _on_scalars(kernel: Kernel) -> Kernel:

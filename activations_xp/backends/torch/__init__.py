@@ -83,7 +83,7 @@ class TorchBackend(Backend):
 
             return run_rows, True
 
-        return generic.cached_kernel(definition, make, self.device, is_tracing, _explain)
+        return generic.cached_kernel(definition, make, self, is_tracing, _explain)
 
     def uniform(self, shape: tuple[int, ...], like: Any, rng: Any) -> Any:
         if rng is not None and not isinstance(rng, torch.Generator):

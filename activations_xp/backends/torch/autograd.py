@@ -12,7 +12,8 @@ from torch.autograd import forward_ad
 from ..._definition import Definition
 from ..._gradients import derivative, gradients, parameter_derivatives, tangent_of_parameter
 from .. import generic
-from .namespace import is_tracing
+from . import shared
+from .namespace import is_tracing, is_transformed
 from .native import ForwardOnly
 
 
@@ -34,6 +35,8 @@ class Call:
         self.values = tuple(None if isinstance(v, torch.Tensor) else v for v in values)
         names = list(definition.parameters)
         self.names = (definition.first, *(names[i] for i in self.positions))
+        is_fast = xp.precision == "fast"
+        self.is_shared = is_fast and definition.is_activation and not definition.is_complex
         self.uses_written_vjp = self._has_written_vjp([values[i] for i in self.positions])
 
     def _has_written_vjp(self, arrays: Sequence[Any]) -> bool:
@@ -54,7 +57,8 @@ class Call:
         """Return the result, as one node of autograd where a derivative may be wanted."""
         if forward_ad._current_level < 0:
             if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
-                return cast(Any, Node).apply(self, *tensors)
+                node = Node if is_tracing() or is_transformed() else EagerNode
+                return cast(Any, node).apply(self, *tensors)
         elif self.definition.derivative is not None and not is_tracing():
             return cast(Any, NodeWithForwardAD).apply(self, *tensors)
         return self.value(*tensors)
@@ -65,16 +69,19 @@ class Call:
             if x.dtype == self.result:
                 return self.native.kernel(x)
             return self.native.kernel(x.to(self.compute)).to(self.result)  # integers
+        if self.is_shared and shared.can_share(x, *arrays):
+            return shared.value(self.definition, x, self._merge(arrays))
         return self._evaluate(x, arrays)
 
     def vjp(self, needed: Sequence[bool], g: Any, x: Any, *arrays: Any) -> list[Any]:
         """Return the gradients of the tensors, or None where none is needed."""
-        found: dict[str, Any] = {}
         if self.native is not None and not torch.is_grad_enabled():
-            found[self.definition.first] = self.native.vjp(g, x)
-        wrt = [n for n, need in zip(self.names, needed, strict=True) if need and n not in found]
-        if wrt:
-            found |= self._evaluate(x, arrays, partial(gradients, wrt=wrt), g)
+            return [self.native.vjp(g, x)]
+        wrt = [name for name, need in zip(self.names, needed, strict=True) if need]
+        if self.is_shared and shared.can_share(x, g, *arrays):
+            found = shared.vjp(self.definition, tuple(wrt), g, x, self._merge(arrays))
+        else:
+            found = self._evaluate(x, arrays, partial(gradients, wrt=wrt), g)
         return [found.get(name) for name in self.names]
 
     def jvp(self, tangents: Sequence[Any], x: Any, *arrays: Any) -> Any:
@@ -92,7 +99,7 @@ class Call:
         if moving:
             impl = parameter_derivatives
             found = self._evaluate(x, arrays, impl, dtype=self.compute)
-            values = generic.merge_args(self.values, self.positions, arrays)
+            values = self._merge(arrays)
             for name, t in moving.items():
                 total = total + tangent_of_parameter(
                     definition, self.xp, values, name, t, x, found[name]
@@ -107,9 +114,12 @@ class Call:
         g: Any = None,
         dtype: Any = None,
     ) -> Any:
-        values = generic.merge_args(self.values, self.positions, arrays)
-        result = self.result if dtype is None else dtype
+        values, result = self._merge(arrays), self.result if dtype is None else dtype
         return generic.evaluate(self.definition, self.xp, x, values, self.compute, result, impl, g)
+
+    def _merge(self, arrays: Sequence[Any]) -> tuple[Any, ...]:
+        """Return the parameters."""
+        return generic.merge_args(self.values, self.positions, arrays)
 
 
 class NativeGraph(Call):
@@ -122,8 +132,7 @@ class NativeGraph(Call):
         if self.is_detached:
             tensors = tuple(t.detach().requires_grad_(t.requires_grad) for t in tensors)
         self.leaves = tensors
-        values = generic.merge_args(self.values, self.positions, tensors[1:])
-        self.output = kernel(tensors[0], *values)
+        self.output = kernel(tensors[0], *self._merge(tensors[1:]))
 
     def value(self, x: Any, *arrays: Any) -> Any:
         return self.output.detach()
@@ -157,6 +166,18 @@ class Node(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, g: Any, *_: Any) -> Any:
         return None, *ctx.call.vjp(ctx.needs_input_grad[1:], g, *ctx.saved_tensors)
+
+
+class EagerNode(torch.autograd.Function):
+    """The node without transforms: torch takes 10 us to bind the arguments of the others."""
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> Any:
+        output = Node.forward(*inputs)
+        Node.setup_context(ctx, inputs, output)
+        return output
+
+    backward = Node.backward
 
 
 class NodeWithForwardAD(Node):

@@ -1,0 +1,75 @@
+"""Tensors of the CPU as NumPy arrays of the same memory, computed by what computes these.
+
+torch runs an implementation operation by operation, each over the whole memory. NumPy's plans run
+it block by block, or by machine code: on two cores that is 4 to 100 times as fast.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+import torch
+from torch.autograd import forward_ad
+
+from ..._definition import Definition
+from ..._gradients import gradients
+from ..._parameters import COTANGENT
+from ..._typing import Kernel
+from .. import generic
+from ..numpy import BACKEND
+from .namespace import PLAIN, is_tracing, is_transformed
+
+
+def can_share(x: Any, *others: Any) -> bool:
+    """Return whether NumPy can compute floats, and others or masks with them, unseen by torch.
+
+    It cannot where something records or transforms the operations.
+    """
+    if is_tracing() or is_transformed() or forward_ad._current_level >= 0:
+        return False
+    if torch._C._len_torch_dispatch_stack() or torch._C._get_tracing_state() is not None:
+        return False
+    if x.dtype is not torch.float32 and x.dtype is not torch.float64:
+        return False
+    is_recorded = torch.is_grad_enabled()
+    return all(
+        type(t) in PLAIN
+        and (t.dtype is x.dtype or t.dtype is torch.bool)
+        and t.is_cpu
+        and t.layout is torch.strided
+        and not (t.is_nested or (is_recorded and t.requires_grad))
+        for t in (x, *others)
+    )
+
+
+def value(definition: Definition, x: Any, values: tuple[Any, ...]) -> Any:
+    """Return the result for arguments that can be shared."""
+    return _run(_kernel(definition), x, values)
+
+
+def vjp(
+    definition: Definition, wrt: tuple[str, ...], g: Any, x: Any, values: tuple[Any, ...]
+) -> Any:
+    """Return the gradients of the arguments in `wrt`."""
+    return _run(_vjp_kernel(definition, wrt), x, (g, *values))
+
+
+@functools.cache
+def _kernel(definition: Definition) -> Kernel:
+    return BACKEND.bind(definition, "fast", np.ndarray)
+
+
+@functools.cache
+def _vjp_kernel(definition: Definition, wrt: tuple[str, ...]) -> Kernel:
+    def impl(xp: Any, x: Any, g: Any, *values: Any) -> Any:
+        return gradients(definition, xp, g, x, values, wrt)
+
+    return BACKEND.bind(definition.part("vjp", impl, g=COTANGENT), "fast", np.ndarray)
+
+
+def _run(kernel: Kernel, x: Any, values: tuple[Any, ...]) -> Any:
+    arrays = tuple(v.numpy(force=True) if isinstance(v, torch.Tensor) else v for v in values)
+    result = kernel(x.numpy(force=True), tuple(map(type, arrays)), *arrays)
+    return generic.tree_map(torch.from_numpy, result)
