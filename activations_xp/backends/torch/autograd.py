@@ -36,6 +36,7 @@ class Call:
         names = list(definition.parameters)
         self.names = (definition.first, *(names[i] for i in self.positions))
         is_fast = xp.precision == "fast"
+        self.is_plain = not self.positions and values == tuple(definition.defaults.values())
         self.is_shared = is_fast and definition.is_activation and not definition.is_complex
         self.uses_written_vjp = self._has_written_vjp([values[i] for i in self.positions])
 
@@ -57,7 +58,10 @@ class Call:
         """Return the result, as one node of autograd where a derivative may be wanted."""
         if forward_ad._current_level < 0:
             if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
-                node = Node if is_tracing() or is_transformed() else EagerNode
+                if is_tracing() or is_transformed():
+                    return cast(Any, Node).apply(self, *tensors)
+                is_at_result = self.native is not None and self.native.vjp_at_result is not None
+                node = NodeOfResult if is_at_result else EagerNode
                 return cast(Any, node).apply(self, *tensors)
         elif self.definition.derivative is not None and not is_tracing():
             return cast(Any, NodeWithForwardAD).apply(self, *tensors)
@@ -70,6 +74,8 @@ class Call:
                 return self.native.kernel(x)
             return self.native.kernel(x.to(self.compute)).to(self.result)  # integers
         if self.is_shared and shared.can_share(x, *arrays):
+            if self.is_plain:
+                return shared.plain_value(self.definition, x)
             return shared.value(self.definition, x, self._merge(arrays))
         return self._evaluate(x, arrays)
 
@@ -178,6 +184,21 @@ class EagerNode(torch.autograd.Function):
         return output
 
     backward = Node.backward
+
+
+class NodeOfResult(torch.autograd.Function):
+    """The node of a native kernel whose gradient is a function of its result, which it saves."""
+
+    @staticmethod
+    def forward(ctx: Any, call: Call, x: Any) -> Any:
+        y = call.value(x)
+        ctx.call = call
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, g: Any) -> Any:
+        return None, ctx.call.native.vjp_at_result(g, *ctx.saved_tensors)
 
 
 class NodeWithForwardAD(Node):

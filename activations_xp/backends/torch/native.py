@@ -18,11 +18,13 @@ class ForwardOnly(NamedTuple):
 
     ``vjp(g, x)`` is that of the plain backward pass; a gradient that will be differentiated again
     is ours. Of fewer than `least` elements torch's own graph is taken, which is faster there.
+    ``vjp_at_result(g, y)``, if there is one, is that at the result, which is then saved for x.
     """
 
     kernel: Callable[[Any], Any]
     vjp: Callable[[Any, Any], Any]
     least: int = 0
+    vjp_at_result: Callable[[Any, Any], Any] | None = None
 
 
 class ShortRows(NamedTuple):
@@ -148,35 +150,48 @@ def _sampled_rrelu(lower: float, upper: float, x: Any) -> Any:
     return x * slopes
 
 
+def _is_1(total: Any) -> bool:
+    """Return whether sums are known to be 1 but for half of the error that "fast" may have."""
+    if not (total.is_cpu and is_concrete(total) and total.numel()):
+        return False
+    error: float = (total - 1).abs_().max().item()  # NaN if one is
+    return error <= 4 * torch.finfo(total.dtype).eps
+
+
 def _long_softmax(axis: int, x: Any) -> Any:
     y = torch.softmax(x, axis)
     total = y.sum(axis, keepdim=True)  # which torch sums pairwise
-    return y / total if y.requires_grad else y.div_(total)
+    if y.requires_grad:
+        return y / total
+    return y if _is_1(total) else y.div_(total)
 
 
-def _long_softmax_vjp(axis: int, g: Any, x: Any) -> Any:
-    y = _long_softmax(axis, x)
+def _softmax_vjp(axis: int, g: Any, y: Any) -> Any:
     gy = g * y
-    return gy - y * gy.sum(axis, keepdim=True)
+    return torch.addcmul(gy, y, gy.sum(axis, keepdim=True), value=-1)
 
 
 def _long_log_softmax(axis: int, x: Any) -> Any:
     y = torch.log_softmax(x, axis)
-    return y - y.exp().sum(axis, keepdim=True).log()
+    total = y.exp().sum(axis, keepdim=True)
+    if y.requires_grad:
+        return y - total.log()
+    return y if _is_1(total) else y.sub_(total.log())
 
 
-def _long_log_softmax_vjp(axis: int, g: Any, x: Any) -> Any:
-    return g - _long_softmax(axis, x) * g.sum(axis, keepdim=True)
+def _log_softmax_vjp(axis: int, g: Any, y: Any) -> Any:
+    return torch.addcmul(g, y.exp(), g.sum(axis, keepdim=True), value=-1)
 
 
 def _along_one_axis(
-    kernel: Callable[..., Any], long: Callable[..., Any], long_vjp: Callable[..., Any]
+    kernel: Callable[..., Any], long: Callable[..., Any], vjp_at_result: Callable[..., Any]
 ) -> Callable[..., ShortRows | None]:
     def bind(axes: tuple[int, ...], where: Any) -> ShortRows | None:
         if where is not None or len(axes) != 1:
             return None
         (axis,) = axes
-        others = ForwardOnly(_in_32_bits(partial(long, axis)), _in_32_bits(partial(long_vjp, axis)))
+        run, vjp = _in_32_bits(partial(long, axis)), _in_32_bits(partial(vjp_at_result, axis))
+        others = ForwardOnly(run, lambda g, x: vjp(g, run(x)), vjp_at_result=vjp)
         return ShortRows(partial(kernel, dim=axis), axis, others)
 
     return bind
@@ -184,7 +199,7 @@ def _along_one_axis(
 
 def _symmetric(kernel: Callable[..., Any]) -> Callable[..., Callable[[Any], Any] | None]:
     return lambda lambd, lower, upper: (
-        partial(kernel, lambd=lambd) if (lower, upper) == (None, None) and lambd < inf else None
+        (lambda x: kernel(x, lambd)) if (lower, upper) == (None, None) and lambd < inf else None
     )
 
 
@@ -211,19 +226,19 @@ NATIVE: dict[str, Native] = {
             torch.relu if (negative_slope, max_value, threshold) == (0, None, 0) else None
         )
     ),
-    "leaky_relu": Native(lambda slope: partial(F.leaky_relu, negative_slope=slope)),
+    "leaky_relu": Native(lambda slope: lambda x: F.leaky_relu(x, slope)),
     "rrelu": Native(_rrelu, samples=True, is_mapped=False),
     # theirs of an infinite number is NaN where it is dropped
     "dropout": Native(_dropout(F.dropout), samples=True),
     "alpha_dropout": Native(_dropout(F.alpha_dropout), samples=True),
     "feature_alpha_dropout": Native(_dropout(F.feature_alpha_dropout), samples=True),
-    "celu": Native(lambda alpha: partial(F.celu, alpha=alpha) if alpha < inf else None),
+    "celu": Native(lambda alpha: (lambda x: torch.celu(x, alpha)) if alpha < inf else None),
     "relu6": Native(lambda: F.relu6),
-    "hard_tanh": Native(lambda low, high: partial(F.hardtanh, min_val=low, max_val=high)),
+    "hard_tanh": Native(lambda low, high: lambda x: F.hardtanh(x, low, high)),
     "hard_swish": Native(lambda: F.hardswish),
     "soft_shrink": Native(_symmetric(F.softshrink)),
     "hard_shrink": Native(_symmetric(F.hardshrink)),
-    "threshold": Native(lambda least, value: partial(F.threshold, threshold=least, value=value)),
+    "threshold": Native(lambda least, value: lambda x: F.threshold(x, least, value)),
     "log_sigmoid": Native(lambda: ForwardOnly(_log_sigmoid, _log_sigmoid_vjp, 2**12)),
     # its gradient's is NaN where the square overflows
     "mish": Native(lambda: ForwardOnly(F.mish, torch.ops.aten.mish_backward)),
@@ -235,11 +250,11 @@ NATIVE: dict[str, Native] = {
         _along_one_axis(
             F.softmin,
             lambda axis, x: _long_softmax(axis, -x),
-            lambda axis, g, x: _long_softmax_vjp(axis, -g, -x),
+            lambda axis, g, y: _softmax_vjp(axis, -g, y),
         )
     ),
-    "elu": Native(lambda alpha: partial(F.elu, alpha=alpha)),
-    "selu": Native(lambda: F.selu),
+    "elu": Native(lambda alpha: lambda x: F.elu(x, alpha)),
+    "selu": Native(lambda: torch.selu),
     "silu": Native(lambda beta: F.silu if beta == 1 else None),
     "softplus": Native(
         lambda beta, threshold: partial(
@@ -270,10 +285,8 @@ NATIVE: dict[str, Native] = {
         )
     ),
     "identity": Native(lambda: _identity),
-    "softmax": Native(_along_one_axis(torch.softmax, _long_softmax, _long_softmax_vjp)),
-    "log_softmax": Native(
-        _along_one_axis(torch.log_softmax, _long_log_softmax, _long_log_softmax_vjp)
-    ),
+    "softmax": Native(_along_one_axis(torch.softmax, _long_softmax, _softmax_vjp)),
+    "log_softmax": Native(_along_one_axis(torch.log_softmax, _long_log_softmax, _log_softmax_vjp)),
 }
 
 

@@ -49,6 +49,12 @@ def value(definition: Definition, x: Any, values: tuple[Any, ...]) -> Any:
     return _run(_kernel(definition), x, values)
 
 
+def plain_value(definition: Definition, x: Any) -> Any:
+    """Return the result for the defaults of all parameters."""
+    y = _kernel(definition).plain(x.numpy(force=True))  # type: ignore[attr-defined]
+    return generic.tree_map(torch.from_numpy, y)
+
+
 def vjp(
     definition: Definition, wrt: tuple[str, ...], g: Any, x: Any, values: tuple[Any, ...]
 ) -> Any:
