@@ -141,11 +141,14 @@ def cached_kernel(
     cache: dict[Any, Callable[..., Any]] = {}
     by_ndim = any(spec.depends_on_ndim for spec in definition.parameters.values())
 
+    may_be_arrays = tuple(bool(spec.dtypes) for spec in definition.parameters.values())
+
     def is_array(value: Any) -> bool:
         return backend.owns(value) and not isinstance(value, np.generic)
 
-    def hold_arrays(parameters: tuple[Any, ...]) -> bool:
-        return any(any(map(is_array, tree_leaves(p))) for p in parameters if type(p) is tuple)
+    def arrays_among(parameters: tuple[Any, ...]) -> tuple[Any, ...]:
+        pairs = zip(parameters, may_be_arrays, strict=True)
+        return tuple(value for value, may_be in pairs if may_be and is_array(value))
 
     def mark(value: Any) -> Any:
         """Return what plans depend on of an array, or another value itself."""
@@ -156,19 +159,21 @@ def cached_kernel(
         arrays: tuple[Any, ...] = ()
         try:
             if is_tracing is not None and is_tracing():
-                return make(x, parameters)[0](x, *filter(is_array, parameters))
+                return make(x, parameters)[0](x, *arrays_among(parameters))
             # the types tell an axis of 1 from one of True
             key: Any = x.dtype, parameters, types, x.ndim if by_ndim else None
             run = _look_up(cache, key)
             if run is None:
-                arrays = tuple(filter(is_array, parameters))
+                arrays = arrays_among(parameters)
                 if arrays:
                     key = tuple(map(mark, (x, *parameters))), types
                     run = _look_up(cache, key)
             if run is None:
                 run, is_constant = make(x, parameters)
-                # the elements of a tuple of axes may be equal but of other types, and may be arrays
-                if is_constant and not (tuple in types and (by_ndim or hold_arrays(parameters))):
+                # an array may stand for a number; the elements of a tuple of axes may be equal but
+                # of other types
+                others = len(list(filter(is_array, tree_leaves(parameters)))) > len(arrays)
+                if is_constant and not (others or (by_ndim and tuple in types)):
                     if len(cache) >= MAX_CACHED_KERNELS:
                         cache.clear()
                     with suppress(TypeError):

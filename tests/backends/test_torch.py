@@ -25,6 +25,7 @@ from oracle import (
     UNBOUNDED_PARAMETERS,
     CountingCompiler,
     accurate,
+    cached_kernels,
     cases_of,
     edge_points,
     empty_slice_value,
@@ -47,6 +48,7 @@ from oracle import (
 from tools.memory import saved_bytes
 from torch.masked import masked_tensor
 from torch.nn.attention.bias import causal_lower_right
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import activations_xp as ax
 from activations_xp import _oracle
@@ -795,3 +797,74 @@ def test_noise_is_drawn_for_dense_tensors_alone():
     x = torch.nested.nested_tensor([torch.ones(3, 4), torch.ones(2, 4)], layout=torch.jagged)
     with pytest.raises(ValueError, match=r"^dropout: noise is drawn for dense tensors"):
         ax.dropout(x, training=True)
+
+
+# plans, and NumPy's plans for tensors of the CPU
+
+
+def test_arrays_among_the_parameters_are_planned_by_dtype_and_shape():
+    x = torch.randn(3, 4)
+    weights = [torch.full((4,), float(i), requires_grad=i > 1) for i in range(4)]
+    ax.prelu(x, weights[0])
+    before = len(cached_kernels(ax.prelu, torch.Tensor))
+    for i, weight in enumerate(weights):
+        assert torch.equal(ax.prelu(x, weight), torch.where(x > 0, x, i * x))
+    assert len(cached_kernels(ax.prelu, torch.Tensor)) == before
+    with pytest.raises(ValueError, match=r"^prelu: weight of shape \(5,\)"):
+        ax.prelu(x, torch.ones(5))
+
+
+def test_tensor_that_stands_for_a_number_is_read_anew():
+    x, axis = torch.randn(3, 4), torch.tensor(0)
+    assert torch.equal(ax.layer_norm(x, axis), ax.layer_norm(x, 0))
+    axis.fill_(1)
+    assert torch.equal(ax.layer_norm(x, axis), ax.layer_norm(x, 1))
+
+
+class Recorder(TorchDispatchMode):
+    """The operations that torch runs."""
+
+    def __init__(self):
+        super().__init__()
+        self.operations = []
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        self.operations.append(operation)
+        return operation(*args, **(kwargs or {}))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+@over("function", [ax.squareplus, ax.layer_norm])
+def test_what_records_operations_sees_those_of_torch(function):
+    x, other = torch.randn(2, 3, 4)
+    traced = torch.jit.trace(lambda x: function(x), x)
+    torch.testing.assert_close(traced(other), function(other))
+    with Recorder() as recorder:
+        torch.testing.assert_close(function(x), accurate(function)(x))
+    assert len(recorder.operations) > 3
+
+
+@over("dtype", [torch.float32, torch.float64])
+@over("function", [f for f in FUNCTIONS if f.__name__ not in NATIVE and f.definition.derivative])
+def test_tensors_of_the_cpu_are_computed_as_numpy_arrays(function, dtype):
+    given = required_parameters(function)
+    x = _row(function).to(dtype).repeat(3, 1)[::2].requires_grad_()
+    y = function(x, **given)
+    assert np.array_equal(y.detach().numpy(), function(x.detach().numpy(), **given))
+    g = torch.full_like(x, 0.5)
+    (gradient,) = torch.autograd.grad(y, x, g)
+    expected = function.vjp(g.numpy(), x.detach().numpy(), **given)["x"]
+    np.testing.assert_array_equal(gradient.numpy(), expected)
+
+
+@over("name", ["gelu", "silu", "mish", "softplus", "log_softmax", "leaky_relu", "log_sigmoid"])
+def test_compiled_graph_has_torchs_own_operator(name):
+    graphs = []
+
+    def compiler(module, _):
+        graphs.append(module.graph)
+        return module
+
+    torch.compile(lambda x: ax.get(name)(x), fullgraph=True, backend=compiler)(torch.randn(2, 4))
+    calls = [node for graph in graphs for node in graph.nodes if node.op.startswith("call")]
+    assert len(calls) == 1

@@ -1,7 +1,7 @@
 """Tensors of the CPU as NumPy arrays of the same memory, computed by what computes these.
 
 torch runs an implementation operation by operation, each over the whole memory. NumPy's plans run
-it block by block, or by machine code: on two cores that is 4 to 100 times as fast.
+it block by block, or by machine code.
 """
 
 from __future__ import annotations
