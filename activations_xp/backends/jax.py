@@ -214,9 +214,10 @@ def _bind(definition: Definition, precision: Precision) -> Kernel:
         if has_defaults and all(map(operator.is_, parameters, defaults)):
             return plain, True
         run = _compile(function)
-        if len(arrays) == sum(isinstance(p, jax.Array) for p in parameters):
+        given = zip(parameters, definition.parameters.values(), strict=True)
+        if len(arrays) == sum(isinstance(p, jax.Array) and bool(s.dtypes) for p, s in given):
             return run, True
-        return (lambda x, *_: run(x, *arrays)), False  # those in tuples, too
+        return (lambda x, *_: run(x, *arrays)), False  # those in tuples, or in place of an axis
 
     kernel = generic.cached_kernel(definition, make, BACKEND)
     if has_defaults:
