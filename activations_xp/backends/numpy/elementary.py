@@ -160,19 +160,31 @@ def log1p(x: Any, digits: int) -> Any:
     """Return log(1 + x)."""
     y = 1 + x
     near = np.minimum(x, 1e9)
-    y = log(y, digits) + ((1 - (1 + near)) + near) / np.maximum(y, 0.5)
-    return where(x == 0, x, y)
+    z = _log(y, digits) + ((1 - (1 + near)) + near) / np.maximum(y, 0.5)
+    return where(x == 0, x, z)
 
 
 def log(x: Any, digits: int) -> Any:
-    """Return log(x), by the series of the inverse hyperbolic tangent."""
+    """Return log(x)."""
+    if x.dtype == np.float64 and digits == 24:  # where a subnormal number may be 0
+        return _log(x, digits)
+    is_subnormal = x < _FORMATS[x.dtype.name].smallest_normal
+    return _log(where(is_subnormal, x * _scale(x), x), digits, is_subnormal)
+
+
+def _scale(x: Any) -> float:
+    return 2.0 ** (_FORMATS[x.dtype.name].mantissa + 2)
+
+
+def _log(x: Any, digits: int, is_scaled: Any = None) -> Any:
+    """Return log(x), by the series of the inverse hyperbolic tangent.
+
+    x is not subnormal; it is a number times `_scale` where `is_scaled`.
+    """
     form, is_single = _FORMATS[x.dtype.name], x.dtype == np.float32
-    is_whole = is_single or digits == 53  # x may be subnormal
-    is_subnormal = x < form.smallest_normal
-    scaled = where(is_subnormal, x * 2.0 ** (form.mantissa + 2), x) if is_whole else x
     # x is m times a power of 2, and m at least sqrt(1/2)
     sqrt_half = _bits(_SQRT_HALF, x.dtype)
-    offset = to_bits(scaled) + (((form.bias + 1) << form.mantissa) - sqrt_half)
+    offset = to_bits(x) + (((form.bias + 1) << form.mantissa) - sqrt_half)
     whole = 2.0**form.mantissa
     k = from_bits((offset >> form.mantissa) | _bits(whole, x.dtype)) - (whole + form.bias + 1)
     m = from_bits((offset & ((1 << form.mantissa) - 1)) + sqrt_half)
@@ -181,8 +193,9 @@ def log(x: Any, digits: int) -> Any:
     z = s * s
     terms = 5 if is_single else 7 if digits == 24 else 12
     series = z * _polynomial(z, [2 / (2 * n + 3) for n in range(terms)])
-    if is_whole:
-        k = where(is_subnormal, k - (form.mantissa + 2), k)
+    if is_scaled is not None:
+        k = where(is_scaled, k - math.log2(_scale(x)), k)
+    if is_single or digits == 53:
         half = 0.5 * f * f
         y = fma(k, form.ln2[0], f - (half - fma(s, half + series, k * form.ln2[1])))
     else:
