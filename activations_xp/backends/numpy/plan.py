@@ -91,7 +91,7 @@ class Plan:
         self.program: ufuncs.Program | None = None
         self.small: Callable[..., Any] | None = None
         self.compiled: Any = None
-        self.kernel: Callable[..., None] | None = None
+        self.kernel: Any = None
         self.share: Callable[..., None] | None = None
         self.alone_to = 0
         self.was_called = False
@@ -130,10 +130,21 @@ class Plan:
                 and (out is x or (out.base is None and x.base is None))
             )
 
+        enter: Any = None
+        address, alone_to = 0, -1
+
         def quick(x: Any, out: Any = None) -> Any:
-            if x.size < engine.numba_from:
+            nonlocal enter, address, alone_to
+            size = x.size
+            # one axis, once there is machine code: 0.15 us less than the last lines
+            is_alone = engine.numba_from <= size <= alone_to
+            if is_alone and out is None and x.ndim == 1 and x.flags.c_contiguous:
+                y = empty(size, result)
+                enter(address, 0, x, y)
+                return y
+            if size < engine.numba_from:
                 small = native or plan.small
-                if small is not None and x.size <= SMALL and x.ndim:
+                if small is not None and size <= SMALL and x.ndim:
                     if out is not None and not can_hold(out, x):
                         return None
                     token = errors.set(ignore)
@@ -146,8 +157,11 @@ class Plan:
                     out[...] = y
                     return out
             else:
-                kernel = plan.kernel if x.size <= plan.alone_to else plan.share
-                if kernel is not None and x.size and x.flags.c_contiguous:
+                kernel = plan.kernel if size <= plan.alone_to else plan.share
+                if kernel is not None and size and x.flags.c_contiguous:
+                    if enter is None and ndim == 1:
+                        enter, alone_to = plan.kernel.func, plan.alone_to
+                        address, _ = plan.kernel.args
                     if out is None:
                         y = empty(x.shape, result)
                     elif can_hold(out, x):
