@@ -173,7 +173,7 @@ def resolve(
     """Return the kernel for arrays like x, and remember it by type.
 
     Its attribute `plain`, if there is one, is a function of x for the defaults of all parameters,
-    and of `out` if the backend writes to that.
+    and `written` one of x and `out`, if the backend writes to that.
     """
     numbers = NUMBER if definition.complex is None else (*NUMBER, complex)
     is_number = isinstance(x, numbers) and definition.is_activation
@@ -186,8 +186,8 @@ def resolve(
         kernels[type(x)] = kernel
         if hasattr(kernel, "plain"):
             plain[type(x)] = kernel.plain
-            if backend.writes_out:
-                written[type(x)] = kernel.plain
+        if hasattr(kernel, "written"):
+            written[type(x)] = kernel.written
     return kernel
 
 

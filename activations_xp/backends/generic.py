@@ -126,8 +126,8 @@ def cached_kernel(
     """Return a kernel that checks and prepares once for each dtype and set of parameters.
 
     Of arrays among the parameters, dtypes and shapes count. Where all parameters have defaults,
-    the attribute `plain` is a function of x and out for these; it returns None if the result is
-    not written to `out`.
+    the attribute `plain` is a function of x for these, and `written`, where there is `quicken`, one
+    of x and out; it returns None if the result is not written to `out`.
 
     Parameters
     ----------
@@ -193,19 +193,17 @@ def cached_kernel(
         types = tuple(map(type, defaults))
         quick: dict[Any, Callable[..., Any]] = {}
 
-        def plain(x: Any, out: Any = None) -> Any:
-            if is_tracing is not None and is_tracing():
-                return kernel(x, types, *defaults)
+        def plain(x: Any) -> Any:
             run = quick.get((x.dtype, x.ndim) if by_ndim else x.dtype)
-            if run is not None and (out is None or quicken is not None):
+            if run is not None:
                 try:
-                    return run(x) if out is None else run(x, out)
+                    return run(x)
                 except Exception as error:
                     fail(error, x, defaults)
                     raise
-            if out is not None:
-                return None
             y = kernel(x, types, *defaults)
+            if is_tracing is not None and is_tracing():
+                return y
             found = cache.get((x.dtype, defaults, types, x.ndim if by_ndim else None))
             if found is not None and quicken is not None:
                 found = quicken(found)
@@ -213,7 +211,13 @@ def cached_kernel(
                 quick[(x.dtype, x.ndim) if by_ndim else x.dtype] = found
             return y
 
+        def written(x: Any, out: Any) -> Any:
+            run = quick.get((x.dtype, x.ndim) if by_ndim else x.dtype)
+            return None if run is None else run(x, out)
+
         kernel.plain = plain  # type: ignore[attr-defined]
+        if quicken is not None:
+            kernel.written = written  # type: ignore[attr-defined]
     return kernel
 
 

@@ -14,7 +14,7 @@ from .. import generic
 from ..base import Backend
 from .autograd import Call, NativeGraph
 from .namespace import NAMESPACES, PLAIN, is_mapping, is_other, is_tracing, is_transformed
-from .native import NATIVE, OPERATIONS, ForwardOnly, ShortRows
+from .native import NATIVE, OPERATIONS, ForwardOnly, ShortRows, at_dtype
 
 
 class TorchBackend(Backend):
@@ -55,7 +55,7 @@ class TorchBackend(Backend):
                 is_accepted &= dtype not in native.inaccurate_dtypes
                 kernel = native.bind(*values) if is_accepted else None
             short = kernel if isinstance(kernel, ShortRows) else None
-            kernel = kernel if short is None else short.others
+            kernel = at_dtype(kernel if short is None else short.others, result)
             if kernel is not None and not isinstance(kernel, ForwardOnly):
                 if x.dtype == result:
                     return kernel, is_constant
@@ -66,12 +66,14 @@ class TorchBackend(Backend):
                 return _with_native(call, operation, run), is_constant
             if kernel is None or not is_constant:
                 return run, is_constant
-            forward, least = kernel.kernel, kernel.least
+            forward, least, is_once = kernel.kernel, kernel.least, kernel.is_once
 
             def run_native(x: Any) -> Any:
-                is_differentiated = x.requires_grad and (not least or x.numel() >= least)
-                if is_differentiated or forward_ad._current_level >= 0:
-                    return call.differentiable(x)
+                if x.requires_grad or forward_ad._current_level >= 0:
+                    if x.numel() >= least or forward_ad._current_level >= 0:
+                        return call.differentiable(x)
+                    if is_once:
+                        return call.with_native_node(x)
                 return forward(x)
 
             if short is None:
@@ -79,7 +81,8 @@ class TorchBackend(Backend):
             run_short, axis, longest = short.kernel, short.axis, short.longest(result, x.ndim)
 
             def run_rows(x: Any) -> Any:
-                return run_short(x) if x.shape[axis] <= longest else run_native(x)
+                is_short = x.numel() <= longest or x.shape[axis] <= longest
+                return run_short(x) if is_short else run_native(x)
 
             return run_rows, True
 

@@ -67,6 +67,22 @@ class Call:
             return cast(Any, NodeWithForwardAD).apply(self, *tensors)
         return self.value(*tensors)
 
+    def with_native_node(self, x: Any) -> Any:
+        """Return the result with torch's own node, whose gradient is ours if differentiated."""
+        if is_tracing() or is_transformed():
+            return self.differentiable(x)
+        y = cast(ForwardOnly, self.native).kernel(x)
+        if y.requires_grad:
+            y.grad_fn.register_hook(self._differentiable_gradient)
+        return y
+
+    def _differentiable_gradient(self, _: Any, cotangents: tuple[Any, ...]) -> Any:
+        """Return our gradient in place of that of the node if it will be differentiated."""
+        if not torch.is_grad_enabled() or cotangents[0] is None:
+            return None
+        node: Any = torch._C._current_autograd_node()
+        return tuple(self.vjp((True,), *cotangents, node._saved_self))
+
     def value(self, x: Any, *arrays: Any) -> Any:
         """Return the result, which autograd differentiates operation by operation."""
         if self.native is not None:
