@@ -66,7 +66,8 @@ class TorchBackend(Backend):
                 return _with_native(call, operation, run), is_constant
             if kernel is None or not is_constant:
                 return run, is_constant
-            forward, least, is_once = kernel.kernel, kernel.least, kernel.is_once
+            forward = kernel.kernel if short is None else call.value
+            least, is_once = kernel.least, kernel.is_once
 
             def run_native(x: Any) -> Any:
                 if x.requires_grad or forward_ad._current_level >= 0:

@@ -85,10 +85,13 @@ class Call:
 
     def value(self, x: Any, *arrays: Any) -> Any:
         """Return the result, which autograd differentiates operation by operation."""
-        if self.native is not None:
-            if x.dtype == self.result:
-                return self.native.kernel(x)
-            return self.native.kernel(x.to(self.compute)).to(self.result)  # integers
+        native = self.native
+        if native is not None:
+            if x.dtype != self.result:
+                return native.kernel(x.to(self.compute)).to(self.result)  # integers
+            if native.axis is None or not shared.has_fast_rows(x, native.axis):
+                return native.kernel(x)
+            return shared.plain_value(self.definition, x)  # by default along the last axis
         if self.is_shared and shared.can_share(x, *arrays):
             if self.is_plain:
                 return shared.plain_value(self.definition, x)

@@ -23,6 +23,7 @@ class ForwardOnly(NamedTuple):
     is ours. Of fewer than `least` elements torch's own graph is taken, which is faster there; if
     `is_once`, its gradient has a wrong gradient. It is then one node that saves x, ``_saved_self``.
     ``vjp_at_result(g, y)``, if there is one, is that at the result, which is then saved for x.
+    Along `axis`, if it is the last one of a large array, NumPy's plans may be faster.
     """
 
     kernel: Callable[[Any], Any]
@@ -30,6 +31,11 @@ class ForwardOnly(NamedTuple):
     least: float = 0
     is_once: bool = False
     vjp_at_result: Callable[[Any, Any], Any] | None = None
+    axis: int | None = None
+
+
+_VECTOR = 64 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 32
+"""The bytes of the numbers that torch adds at once, at least."""
 
 
 class ShortRows(NamedTuple):
@@ -47,7 +53,7 @@ class ShortRows(NamedTuple):
         """Return the number of elements."""
         if dtype.itemsize == 2:  # summed in float32; log_softmax has the sum in float16
             return 2**15
-        sums = 32 // dtype.itemsize if self.axis == ndim - 1 else 1  # at least, and added at last
+        sums = _VECTOR // dtype.itemsize if self.axis == ndim - 1 else 1  # which are added at last
         return 12 * sums
 
 
@@ -185,7 +191,7 @@ def _long_softmax(axis: int, x: Any) -> Any:
 
 def _softmax_vjp(axis: int, g: Any, y: Any) -> Any:
     gy = g * y
-    return torch.addcmul(gy, y, gy.sum(axis, keepdim=True), value=-1)
+    return gy.addcmul_(y, gy.sum(axis, keepdim=True), value=-1)
 
 
 def _long_log_softmax(axis: int, x: Any) -> Any:
@@ -197,7 +203,10 @@ def _long_log_softmax(axis: int, x: Any) -> Any:
 
 
 def _log_softmax_vjp(axis: int, g: Any, y: Any) -> Any:
-    return torch.addcmul(g, y.exp(), g.sum(axis, keepdim=True), value=-1)
+    weights, total = y.exp(), g.sum(axis, keepdim=True)
+    is_free = not torch.is_grad_enabled() and is_concrete(g) and is_concrete(y)
+    out = {"out": weights} if is_free else {}
+    return torch.addcmul(g, weights, total, value=-1, **out)
 
 
 def _along_one_axis(
@@ -207,8 +216,14 @@ def _along_one_axis(
         if where is not None or len(axes) != 1:
             return None
         (axis,) = axes
-        run, vjp = _in_32_bits(partial(long, axis)), _in_32_bits(partial(vjp_at_result, axis))
-        others = ForwardOnly(run, lambda g, x: vjp(g, run(x)), vjp_at_result=vjp)
+
+        def at_length(x: Any) -> Any:
+            if x.dtype is torch.float32 and x.is_cpu and x.numel() < 2**13:  # faster than a check
+                return kernel(x, axis, dtype=torch.float64).float()
+            return long(axis, x)
+
+        run, vjp = _in_32_bits(at_length), _in_32_bits(partial(vjp_at_result, axis))
+        others = ForwardOnly(run, lambda g, x: vjp(g, run(x)), vjp_at_result=vjp, axis=axis)
         return ShortRows(lambda x: kernel(x, axis), axis, others)
 
     return bind
@@ -267,7 +282,7 @@ NATIVE: dict[str, Native] = {
     "ndtri": Native(lambda: _ndtri),
     "softmin": Native(
         _along_one_axis(
-            lambda x, axis: torch.softmax(-x, axis),
+            lambda x, axis, dtype=None: torch.softmax(-x, axis, dtype=dtype),
             lambda axis, x: _long_softmax(axis, -x),
             lambda axis, g, y: _softmax_vjp(axis, -g, y),
         )

@@ -18,8 +18,14 @@ from ..._gradients import gradients
 from ..._parameters import COTANGENT
 from ..._typing import Kernel
 from .. import generic
-from ..numpy import BACKEND
+from ..numpy import BACKEND, engine
 from .namespace import PLAIN, is_tracing, is_transformed
+
+LARGE = 2**21
+"""The elements from which on machine code computes rows faster than torch's kernel and a check.
+
+Below, what it waits for is the threads of torch, which keep the cores for a while.
+"""
 
 
 def can_share(x: Any, *others: Any) -> bool:
@@ -42,6 +48,13 @@ def can_share(x: Any, *others: Any) -> bool:
         and not (t.is_nested or (is_recorded and t.requires_grad))
         for t in (x, *others)
     )
+
+
+def has_fast_rows(x: Any, axis: int) -> bool:
+    """Return whether machine code computes rows of float32, whose sums it makes in float64."""
+    size = x.numel()
+    is_large = size >= LARGE and axis == x.ndim - 1 and x.dtype is torch.float32
+    return is_large and x.is_contiguous() and can_share(x) and engine.compiler(size) is not None
 
 
 def value(definition: Definition, x: Any, values: tuple[Any, ...]) -> Any:
