@@ -78,8 +78,8 @@ SHARED_WORK = 2**20
 ALONE = 2**17
 """More elements than this are worth another thread for their memory alone."""
 
-SUMMED_AT_ONCE = 4096
-"""Sums of as many elements are added up: more would lose digits."""
+SUMMED_AT_ONCE = 256
+"""So many elements are summed by vector code; their sums are added with their rounding errors."""
 
 
 def lower(trace: Trace, is_fast: bool) -> tuple[Trace, Tracer | None]:
@@ -285,7 +285,7 @@ def _source(trace: Trace, kinds: dict[int, str], rare: Tracer | None) -> tuple[s
         if totals:
             sums = [n for n in totals if trace.instructions[n].function is np.sum]
             sources = [trace.instructions[n].sources[0] for n in totals]
-            lines += [f"v{n} = 0.0" for n in sums]
+            lines += [f"v{n} = e{n} = 0.0" for n in sums]
             lines += [f"t{n} = {_STARTS[trace.instructions[n].function]}" for n in totals]
             lines.append(f"for j in range(0, size, {SUMMED_AT_ONCE}):")
             lines += [f"    t{n} = 0.0" for n in sums]
@@ -295,7 +295,13 @@ def _source(trace: Trace, kinds: dict[int, str], rare: Tracer | None) -> tuple[s
             in_part = {n: f"{c}[i]" for n, c in parts.items()}
             walk = call(f"reduce{stage}", sources, in_part | known, totals=totals)
             lines.append(f"        {', '.join(f't{n}' for n in totals)}, = {walk}")
-            lines += [f"    v{n} = v{n} + t{n}" for n in sums]
+            for n in sums:  # Neumaier
+                v, t = f"v{n}", f"t{n}"
+                lines.append(f"    s = {v} + {t}")
+                error = f"{t} - (s - {v}) if abs({v}) >= abs({t}) else {v} - (s - {t})"
+                lines.append(f"    e{n} += {error}")
+                lines.append(f"    {v} = s")
+            lines += [f"v{n} = v{n} + e{n} if abs(v{n}) < inf else v{n}" for n in sums]
             lines += [f"v{n} = t{n}" for n in totals if n not in sums]
             known |= {n: f"v{n}" for n in totals}
         for is_rare in (False, True)[: 1 + (rare is not None)]:
