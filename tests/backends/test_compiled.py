@@ -1391,6 +1391,19 @@ def test_team(function, number, by_numba):
     assert_same_bits(function(xs[0]), expected[0])
 
 
+@over("name", ["softmax", "log_softmax", "logsumexp"])
+@over("size", [300, 65536, 10**6])
+def test_small_elements_beside_a_large_one(name, size, by_numba):
+    """No sum loses what is less than half a unit in its last place."""
+    small = 0.9 * 2.0**-53
+    x = np.full((1, size), np.log(small))
+    x[0, 0] = 0.0
+    total = 1 + (size - 1) * small
+    exact = {"softmax": 1 / total, "log_softmax": -np.log(total), "logsumexp": np.log(total)}
+    got = np.ravel(ax.get(name)(x, axis=-1))[0]
+    assert abs(got - exact[name]) <= 4 * np.finfo(x.dtype).eps
+
+
 @over("dtype", DTYPES)
 @over("name", ["gelu", "prelu", "softmax", "softmax.vjp", "glu", "glu.vjp"])
 def test_rows_with_gaps(name, dtype, by_numba):
