@@ -751,6 +751,20 @@ def test_elementary_functions_in_24_digits(function):
     assert errors[worst] <= 2.0**-33, (x[worst].hex(), y[worst], float(values[worst]))
 
 
+def test_powers_for_float32():
+    """They lose only what the exponent takes from the logarithm in float64."""
+    rng = np.random.default_rng(7)
+    x, y = of_all_sizes(rng, -60, 60), rng.uniform(-2, 2, 1000)
+    trace = Trace()
+    trace.results = elementary.power(*(trace.input(x.dtype) for _ in "xy"), 24)
+    got = np.empty_like(x)
+    compiled._kernel(trace, ["elements"] * 2).alone(x, y, got)
+    with gmpy2.context(precision=200):
+        pairs = zip(map(gmpy2.mpfr, x.tolist()), y.tolist(), strict=True)
+        error = [float(abs(z / a**b - 1)) for z, (a, b) in zip(got.tolist(), pairs, strict=True)]
+    assert (error <= 2.0**-52 * (1 + np.abs(y * np.log(x)))).all()
+
+
 @over("function", [f for f in ELEMENTARY if f not in elementary.OF_FLOAT64])
 def test_elementary_functions_of_float32(function):
     """A result that is hardly normal may be 0."""

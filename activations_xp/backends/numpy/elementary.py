@@ -248,10 +248,13 @@ def _sine(x: Any, digits: int, quarters: int) -> Any:
 
 
 def power(x: Any, y: Any, digits: int) -> Any:
-    """Return x**y, which in float64 is that of C."""
+    """Return x**y, which in float64 is that of C.
+
+    For float32 it has the digits of float64, as y multiplies the error of the logarithm.
+    """
     if digits == 53:
         return x.trace.add(np.power, x, y)
-    z = where((x == 1) | (y == 0), 1.0, exp(y * log(x, digits), digits))
+    z = where((x == 1) | (y == 0), 1.0, exp(y * log(x, 53), 53))
     return unless(x <= 0, z, np.power, x, y)
 
 
