@@ -7,7 +7,7 @@ import operator
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from functools import partial
-from math import pi, sqrt
+from math import sqrt
 from typing import Any, NamedTuple
 
 import jax
@@ -138,11 +138,6 @@ def _without_mask(kernel: Callable[..., Any]) -> Callable[..., Any]:
 NATIVE: dict[str, Native] = {
     "erf": Native(lambda: jax.lax.erf),
     "erfc": Native(lambda: jax.lax.erfc),
-    "erfinv": Native(
-        lambda: jax.lax.erf_inv,
-        lambda: lambda tangent, x, y: tangent * (0.5 * sqrt(pi) * jnp.exp(y * y)),
-        inaccurate_dtypes=frozenset({jnp.dtype("float64")}),
-    ),
     "exponential": Native(lambda: jnp.exp),
     "gelu": Native(lambda approximate: _gelu if approximate in ("none", False) else None),
     "identity": Native(lambda: lambda x: x, lambda: lambda tangent, x, y: tangent),

@@ -137,6 +137,29 @@ def _softsign_vjp(g: Any, x: Any) -> Any:
     return g / (1 + x.abs()).square()
 
 
+def _tanh_shrink_vjp(g: Any, x: Any) -> Any:
+    if is_concrete(g) and is_concrete(x):
+        return torch.tanh(x).square_().mul_(g)
+    return torch.tanh(x).square() * g
+
+
+def _over_density(y: Any, tail: Any) -> Any:
+    """Return sqrt(pi)/2*exp(y*y) as erfcx(y)/erfc(y), with which errors of y are not magnified."""
+    y = y.abs().clamp(max=40.0)  # inf at the ends of the domain
+    return sqrt(pi) / 2 * torch.special.erfcx(y) / tail
+
+
+@_in_32_bits
+def _erfinv_vjp(g: Any, x: Any) -> Any:
+    return g * _over_density(torch.erfinv(x), 1 - x.abs())
+
+
+@_in_32_bits
+def _ndtri_vjp(g: Any, x: Any) -> Any:
+    tails = 2 * torch.minimum(x, 1 - x)
+    return g * (sqrt(8) * _over_density(torch.special.ndtri(x) * sqrt(0.5), tails))
+
+
 def _normal_vjp(rate: float, scale: float) -> Callable[[Any, Any], Any]:
     """Return g*scale*exp(-rate*x*x), whose own gradient is NaN where x*x overflows."""
     return lambda g, x: g * (scale * torch.exp(-rate * (x * x)))
@@ -244,7 +267,7 @@ NATIVE: dict[str, Native] = {
     ),
     "exponential": Native(lambda: torch.exp),
     "erfc": Native(lambda: ForwardOnly(torch.erfc, _normal_vjp(1.0, -2 / sqrt(pi)), 2**14, True)),
-    "erfinv": Native(lambda: torch.erfinv),
+    "erfinv": Native(lambda: ForwardOnly(torch.erfinv, _erfinv_vjp)),
     "logit": Native(
         lambda eps: ForwardOnly(
             partial(torch.special.logit, eps=eps),
@@ -278,8 +301,9 @@ NATIVE: dict[str, Native] = {
     "mish": Native(lambda: ForwardOnly(nn.mish, torch.ops.aten.mish_backward, inf, True)),
     # it keeps two arrays
     "softsign": Native(lambda: ForwardOnly(F.softsign, _softsign_vjp)),
-    "tanh_shrink": Native(lambda: F.tanhshrink),
-    "ndtri": Native(lambda: _ndtri),
+    # its gradient 1 - (1 - tanh(x)**2) loses all digits near 0
+    "tanh_shrink": Native(lambda: ForwardOnly(F.tanhshrink, _tanh_shrink_vjp)),
+    "ndtri": Native(lambda: ForwardOnly(_ndtri, _ndtri_vjp)),
     "softmin": Native(
         _along_one_axis(
             lambda x, axis, dtype=None: torch.softmax(-x, axis, dtype=dtype),
