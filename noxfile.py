@@ -250,11 +250,15 @@ def bench_gpu(session: nox.Session) -> None:
 
 @nox.session(default=False, tags=["sweep"])
 def accuracy(session: nox.Session) -> None:
-    """Write the errors of all functions and their peers, or print those of the given functions."""
-    install(session, "-e", ".[cli]", *group("test", "torch", "jax"))
+    """Write the errors of all functions and their peers, or print those of the given functions.
+
+    ``-- --only TITLE`` writes one section of the page anew.
+    """
+    install(session, "-e", ".[cli,numba]", *group("test", "torch", "jax"))
     command = ("python", "tests/tools/accuracy.py", *session.posargs)
-    page = session.run(*command, silent=not session.posargs, env=TOOLS)
-    if not session.posargs:
+    is_page = session.posargs[:1] in ([], ["--only"])
+    page = session.run(*command, silent=is_page, env=TOOLS)
+    if is_page:
         Path("docs/accuracy.md").write_text(page)
 
 

@@ -1,7 +1,7 @@
 """Measure the largest errors of values and derivatives, and those of functions of other libraries.
 
 ``nox -s accuracy`` writes them to ``docs/accuracy.md``. With names of functions it prints the rows
-of these.
+of these. With ``--only Fast`` it writes one section of the page anew, at the same points.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import argparse
 import datetime
 import itertools
 import platform
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -17,7 +18,8 @@ from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
 from math import inf
 from multiprocessing import get_context
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import jax
 import ml_dtypes
@@ -45,8 +47,19 @@ from conftest import BACKENDS, DTYPES
 
 LIBRARIES = {name: BACKENDS[name]() for name in ("numpy", "torch", "jax")}
 PEERS = ("torch", "jax", "scipy")
+FAST = {
+    "numpy": ("numpy", "numpy"),
+    "Numba": ("numpy", "numba"),
+    "torch": ("torch", "auto"),
+    "jax": ("jax", "auto"),
+}
+"""The library and the engine of each column of the section on "fast"."""
+
+PAGE = Path(__file__).parents[2] / "docs" / "accuracy.md"
 MARKS = (1e-8, 1.0, 5.0, 5.5, 8.0, 19.9, 20.1, 37.43, 88.0, 104.0, 300.0, 709.0, 745.0, 1e4, 1e20)
 MANY = 60
+
+Precision = Literal["fast", "accurate"]
 
 
 # points
@@ -111,7 +124,11 @@ def _exact_value_and_derivative(
     formula: str, x: Any, parameters: dict[str, Any]
 ) -> tuple[Any, Any]:
     """Return the values of the formula, and its derivatives by central differences."""
+    values, derivatives = cached_on_disk(_value_and_derivative, formula, x, parameters)
+    return values, derivatives
 
+
+def _value_and_derivative(formula: str, x: Any, parameters: dict[str, Any]) -> Any:
     def derivative(x: Any, digits: int) -> Any:
         with mpmath.workdps(2 * digits):
             x = np.frompyfunc(lambda v: mpmath.mpf(float(v)), 1, 1)(x)
@@ -120,10 +137,8 @@ def _exact_value_and_derivative(
             low, high = ends
             return (high - low) / (2 * step)
 
-    return (
-        _converged(lambda x, digits: truth(formula, x, parameters, digits=digits), x),
-        _converged(derivative, x),
-    )
+    values = _converged(lambda x, digits: truth(formula, x, parameters, digits=digits), x)
+    return np.stack([values, _converged(derivative, x)])
 
 
 # errors
@@ -180,12 +195,37 @@ def largest_error(got: Any, exact: Any, x: Any, where: Any = True) -> LargestErr
     return LargestError(float(scaled[i]), float(x[i]), correct)
 
 
-def ours(case: FunctionCase, library: str, x: Any, derivative: bool = False) -> Any:
+def largest_fast_error(got: Any, exact: Any, x: Any, where: Any = True) -> LargestError:
+    """Return the largest error in the units of the precision "fast"."""
+    is_counted = is_normal(exact, got.dtype) & where
+    with np.errstate(invalid="ignore"):  # where it is infinite
+        error = np.where(is_counted, difference(got, exact, x), 0)
+    i = int(np.argmax(error))
+    return LargestError(float(error[i]), float(x[i]), 0.0)
+
+
+def ours(
+    case: FunctionCase,
+    library: str,
+    x: Any,
+    derivative: bool = False,
+    precision: Precision = "accurate",
+) -> Any:
     """Return the results of our implementation on a library, for an array of NumPy."""
     backend = LIBRARIES[library]
-    with ax.precision("accurate"), np.errstate(all="ignore"):
+    with ax.precision(precision), np.errstate(all="ignore"):
         function = case.function.derivative if derivative else case.function
         return backend.asnumpy(function(backend.asarray(x), **case.parameters))
+
+
+def gradient(case: FunctionCase, library: str, x: Any) -> Any:
+    """Return the derivatives by the library's own differentiation in the precision "fast"."""
+    if library == "torch":
+        t = torch.from_numpy(x).requires_grad_()
+        y = case.function(t, **case.parameters)
+        return torch.autograd.grad(y.sum(), t)[0].numpy()
+    y, pullback = jax.vjp(lambda x: case.function(x, **case.parameters), x)
+    return np.asarray(pullback(jax.numpy.ones_like(y))[0])
 
 
 def peers(case: FunctionCase, library: str) -> Iterator[Callable[[Any], Any]]:
@@ -242,12 +282,16 @@ the last place (ulp). A correctly rounded result has an error of at most 0.5. `n
 generates the page: seed {seed}, {day}, NumPy {numpy}, PyTorch {torch}, JAX {jax},
 SciPy {scipy} on {machine}.
 
-Our functions are measured at `precision("accurate")`. The points are normal numbers. In float32 and
-float64 they are about {many} for each function: of all sizes in logarithmic steps, denser in
-[-20, 20] and where exponentials underflow, and next to kinks and to the ends of the domain. In the
-16-bit dtypes they are all normal numbers. A point counts where the exact result is a normal number.
-Around a zero z of the function or of its derivative, other than 0, the unit is the ulp of the
-largest value between z/2 and 3*z/2.
+Our functions are measured at `precision("accurate")`. The section *Fast* has the errors at
+`precision("fast")`, the default, in eps * max(abs(f(x)), min(abs(x), 1)). With this unit a result
+near x = 0 keeps all its digits, and one that is small beside x, or far from 0 beside 1, only those
+that the larger of the two has.
+
+The points are normal numbers. In float32 and float64 they are about {many} for each function: of
+all sizes in logarithmic steps, denser in [-20, 20] and where exponentials underflow, and next to
+kinks and to the ends of the domain. In the 16-bit dtypes they are all normal numbers. A point
+counts where the exact result is a normal number. Around a zero z of the function or of its
+derivative, other than 0, the unit is the ulp of the largest value between z/2 and 3*z/2.
 """
 
 
@@ -358,25 +402,84 @@ def along_axis(cases: list[FunctionCase]) -> Iterator[str]:
         yield f"| {case} | " + " | ".join(cells) + " |\n"
 
 
-def _errors_along_axis(case: FunctionCase, library: str, dtype: str) -> tuple[float, float]:
-    """Return the largest errors of the value and of the vjp."""
+def _errors_along_axis(
+    case: FunctionCase, library: str, dtype: str, precision: Precision = "accurate"
+) -> tuple[float, float]:
+    """Return the largest errors of the value, in the units of the precision, and of the vjp."""
     backend = LIBRARIES[library]
     of_value = of_vjp = 0.0
     for row in map_into_domain(case.definition, ROWS).astype(dtype):
         exact = exact_values(case.formula, row, case.all_parameters)
-        got = ours(case, library, row[None])
+        got = ours(case, library, row[None], precision=precision)
         g = np.random.default_rng(7).normal(size=got.shape).astype(dtype)
         cotangent, x = backend.asarray(g), backend.asarray(row[None])
-        gradient = backend.asnumpy(vjp(case.function, cotangent, x, **case.parameters))[0]
+        with ax.precision(precision):
+            gradient = backend.asnumpy(vjp(case.function, cotangent, x, **case.parameters))[0]
         jacobian = cached_on_disk(exact_jacobian, case.formula, row, case.all_parameters)
         error = np.abs(gradient - (g.ravel() @ jacobian).astype("f8")).max()
         size = (np.abs(g.ravel()) @ np.abs(jacobian)).astype("f8").max()
-        unit = np.finfo(dtype).eps * max(size, np.finfo(dtype).tiny)
+        largest = np.abs(row).max() if precision == "fast" else 0.0
+        unit = np.finfo(dtype).eps * max(size, min(largest, 1), np.finfo(dtype).tiny)
         got = got.reshape(exact.shape)
-        errors = difference(got, exact)[is_normal(exact, dtype)]
+        beside = np.full(exact.shape, largest) if precision == "fast" else None
+        errors = difference(got, exact, beside)[is_normal(exact, dtype)]
         of_value = max(of_value, float(errors.max(initial=0)))
         of_vjp = max(of_vjp, float(error / unit))
     return of_value, of_vjp
+
+
+def fast(cases: list[FunctionCase], seed: int, pool: Any) -> Iterator[str]:
+    yield "\n## Fast\n\n"
+    yield (
+        'These are the largest errors in float32 at `precision("fast")`, the default, in\n'
+        "eps * max(abs(f(x)), min(abs(x), 1)): of our values and derivatives on each library, and\n"
+        "of the values of the functions that other libraries have. At most "
+        f"{ACCEPTED:g} is accepted, and\n"
+        f"{2 * ACCEPTED:g} for a derivative of a library's own kernel. A derivative on PyTorch and "
+        "JAX is\n"
+        "measured both as `f.derivative` and by the library's own differentiation. Along an axis\n"
+        "abs(x) is that of the largest element, and the derivative is `vjp`, in\n"
+        "eps * max(abs(g) @ abs(J), min(abs(x), 1)). Numbers over a quarter of the largest are\n"
+        "left out.\n\n"
+    )
+    columns = [*FAST, *(f"f', {name}" for name in FAST), *(f"{peer} itself" for peer in PEERS)]
+    yield "| function | " + " | ".join(columns) + " |\n|:--|" + "--:|" * len(columns) + "\n"
+    single = [case for case in cases if case.definition.output_axis is None]
+    xs = [points(case, "float32", seed) for case in single]
+    formulas = [case.formula for case in single]
+    exact = pool.map(
+        _exact_value_and_derivative, formulas, xs, [case.all_parameters for case in single]
+    )
+    for case, x, (values, derivatives) in zip(single, xs, exact, strict=True):
+        counted = np.abs(x) < np.finfo(x.dtype).max / 4
+        x, values, derivatives = x[counted], values[counted], derivatives[counted]
+        smooth = is_away_from(kinks_of(case), x)
+        errors: list[Any] = []
+        of_derivatives = []
+        for library, engine in FAST.values():
+            ax.set_engine(engine)
+            y = ours(case, library, x, precision="fast")
+            errors.append(largest_fast_error(y, values, x))
+            forms = [ours(case, library, x, derivative=True, precision="fast")]
+            if library != "numpy":
+                forms.append(gradient(case, library, x))
+            of_derivatives.append(
+                max(largest_fast_error(dy_dx, derivatives, x, smooth) for dy_dx in forms)
+            )
+        of_peers = [error_of_peer(case, peer, x, values, largest_fast_error) for peer in PEERS]
+        yield f"| {case} | " + " | ".join(map(str, [*errors, *of_derivatives, *of_peers])) + " |\n"
+    for case in cases:
+        if case.definition.output_axis is not None:
+            pairs = []
+            for library, engine in FAST.values():
+                ax.set_engine(engine)
+                pairs.append(_errors_along_axis(case, library, "float32", "fast"))
+            cells = [
+                *map(_figure, itertools.chain(*zip(*pairs, strict=True))),
+                *("" for _ in PEERS),
+            ]
+            yield f"| {case} | " + " | ".join(cells) + " |\n"
+    ax.set_engine("auto")
 
 
 def natives(cases: list[FunctionCase], seed: int, pool: Any) -> Iterator[str]:
@@ -384,9 +487,9 @@ def natives(cases: list[FunctionCase], seed: int, pool: Any) -> Iterator[str]:
     yield (
         "These are the largest errors on the CPU in eps * max(abs(f(x)), min(abs(x), 1)).\n"
         f'`precision("fast")` runs a kernel if its error is at most {ACCEPTED:g} and its\n'
-        "derivatives are right. An error in brackets is that of a kernel that it does not run. Of\n"
-        "the functions of JAX it runs none, of those of NumPy tanh and maximum. Numbers over a\n"
-        "quarter of the largest one are left out; there PyTorch's gelu is infinite.\n\n"
+        "derivatives are right. An error in brackets is that of a kernel that it does not run.\n"
+        "Numbers over a quarter of the largest one are left out; there PyTorch's gelu is\n"
+        "infinite.\n\n"
         "| function | float32 | float64 | float16 | bfloat16 |\n|:--|--:|--:|--:|--:|\n"
     )
     backend = LIBRARIES["torch"]
@@ -420,7 +523,24 @@ def _values(formula: str, x: Any, parameters: dict[str, Any]) -> Any:
     return _exact_value_and_derivative(formula, x, parameters)[0]
 
 
-def page(names: list[str], seed: int) -> Iterator[str]:
+def sections(names: list[str], seed: int, pool: Any) -> dict[str, Iterator[str]]:
+    """Return the sections of the page by their titles, which are computed as they are read."""
+    cases = [case for case in CASES if not names or case.definition.name in names]
+    single = [case for case in cases if case.definition.output_axis is None]
+    along = [case for case in cases if case.definition.output_axis is not None]
+    return {
+        "float32": elementwise("float32", single, seed, pool),
+        "float64": elementwise("float64", single, seed, pool),
+        "float16, every pattern": sixteen_bits("float16", single),
+        "bfloat16, every pattern": sixteen_bits("bfloat16", single),
+        "Along an axis": along_axis(along),
+        "Fast": fast(cases, seed, pool),
+        "PyTorch's own kernels": natives(single, seed, pool),
+    }
+
+
+def page(names: list[str], seed: int | None) -> Iterator[str]:
+    seed = int(np.random.default_rng().integers(2**31)) if seed is None else seed
     yield HEAD.format(
         seed=seed,
         day=datetime.date.today(),
@@ -431,23 +551,31 @@ def page(names: list[str], seed: int) -> Iterator[str]:
         machine=platform.machine(),
         many=11 * MANY,
     )
-    cases = [case for case in CASES if not names or case.definition.name in names]
-    single = [case for case in cases if case.definition.output_axis is None]
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
-        for dtype in ("float32", "float64"):
-            yield from elementwise(dtype, single, seed, pool)
-        for dtype in ("float16", "bfloat16"):
-            yield from sixteen_bits(dtype, single)
-        yield from along_axis([case for case in cases if case.definition.output_axis is not None])
-        yield from natives(single, seed, pool)
+        yield from itertools.chain.from_iterable(sections(names, seed, pool).values())
+
+
+def page_with(title: str) -> Iterator[str]:
+    """Yield the page as it is, but for one section, which is made anew at the same points."""
+    head, *rest = PAGE.read_text().split("\n## ")
+    kept = {text.partition("\n")[0]: f"\n## {text}" for text in rest}
+    seed = re.findall(r"seed (\d+)", head)[0]
+    yield head
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+        made = sections([], int(seed), pool)
+        for name in made:
+            yield from made[name] if name == title else [kept[name]]
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*")
-    parser.add_argument("--seed", type=int, default=int(np.random.default_rng().integers(2**31)))
+    parser.add_argument("--seed", type=int)
+    titles = sections([], 0, None)
+    parser.add_argument("--only", choices=titles, metavar="TITLE", help=", ".join(titles))
     arguments = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
-    for line in page(arguments.names, arguments.seed):
+    lines = page_with(arguments.only) if arguments.only else page(arguments.names, arguments.seed)
+    for line in lines:
         sys.stdout.write(line)
         sys.stdout.flush()
