@@ -156,7 +156,7 @@ def _erfinv_vjp(g: Any, x: Any) -> Any:
 
 @_in_32_bits
 def _ndtri_vjp(g: Any, x: Any) -> Any:
-    tails = 2 * torch.minimum(x, 1 - x)
+    tails = 2 * torch.minimum(x, 1 - x).abs()  # 0 for -0
     return g * (sqrt(8) * _over_density(torch.special.ndtri(x) * sqrt(0.5), tails))
 
 
