@@ -85,8 +85,8 @@ def _is_close(fast: Any, exact: Any, may_flush: bool) -> bool:
     fast = np.asarray(fast.tolist())  # which every library has, on every device
     size = np.abs(_SAMPLE.astype(np.float64))
     error = np.abs(fast - exact)
-    has_sign = np.signbit(fast) == np.signbit(exact)
-    has_sign |= (fast != 0) | ((exact != 0) & np.isfinite(_SAMPLE))  # what underflows may lose it
+    underflows = (exact != 0) & np.isfinite(_SAMPLE)
+    has_sign = (fast != 0) | underflows | (np.signbit(fast) == np.signbit(exact))
     is_same = (fast == exact.astype(np.float32)) | ((fast != fast) & (exact != exact))
     unit = 2.0**-23 * np.maximum(np.abs(exact), np.minimum(size, 1))
     is_close = np.isfinite(_SAMPLE) & (error <= _FAST_ERROR * unit)
