@@ -144,13 +144,6 @@ NATIVE: dict[str, Native] = {
     "log_softmax": Native(
         _without_mask(_log_softmax), lambda axes, where: partial(_log_softmax_jvp, axes)
     ),
-    "logsumexp": Native(
-        lambda axes, b, keepdims, return_sign, where: (
-            None
-            if return_sign or not (b is None and where is None)
-            else _in_32_bits(partial(jax.scipy.special.logsumexp, axis=axes, keepdims=keepdims))
-        )
-    ),
     "ndtr": Native(lambda: _ndtr),
     "sigmoid": Native(lambda: jax.nn.sigmoid),
     "softmax": Native(_without_mask(_softmax), lambda axes, where: partial(_softmax_jvp, axes)),
