@@ -99,7 +99,27 @@ def map_blocks(
     parallel_for(_block_indices(arrays[0].shape, size), threads, run_block)
 
 
-class Program:
+class Executable:
+    """Machine code or calls of ufuncs: a function of blocks, and others of more that it may have.
+
+    alone_to : the number of elements to which the thread of the caller takes all as one block
+    share : a function of contiguous arrays of any size, if there is one that shares them itself
+    share_rows : a function of matrices with contiguous rows, if there is one
+    """
+
+    alone_to = BLOCKWISE_FROM
+    share: Callable[..., None] | None = None
+    share_rows: Callable[..., None] | None = None
+
+    def __init__(self, execute: Callable[..., None]):
+        self.execute = execute
+
+    def at_once(self, size: int) -> Callable[..., None] | None:
+        """Return the function of so many contiguous elements, or None if they must be blocks."""
+        return self.execute if size <= self.alone_to else self.share
+
+
+class Program(Executable):
     """A function of blocks of elements and of arrays to write its results to.
 
     results : tracers, with the dtypes and in the structure of the results
@@ -107,17 +127,9 @@ class Program:
     scratch : the bytes of intermediate results of an element
     """
 
-    alone_to = BLOCKWISE_FROM
-    """The number of elements to which the thread of the caller takes all as one block."""
-
-    share: Callable[..., None] | None = None
-    """A function of contiguous arrays of any size, if there is one that shares them itself."""
-
-    share_rows: Callable[..., None] | None = None
-    """A function of matrices with contiguous rows, if there is one."""
-
     def __init__(self, results: Any, inputs: int, execute: Callable[..., None], scratch: int = 0):
-        self.results, self.execute, self.scratch = results, execute, scratch
+        super().__init__(execute)
+        self.results, self.scratch = results, scratch
         self.dtypes = [tracer.dtype for tracer in generic.tree_leaves(results)]
         is_single = not isinstance(results, (tuple, dict))
         self.is_identity = is_single and results.number == 0
@@ -132,7 +144,7 @@ class Program:
         if self.is_identity:
             return x
         if out is None and self.is_unary and x.flags.c_contiguous:
-            execute = self.execute if x.size <= self.alone_to else self.share
+            execute = self.at_once(x.size)
             if execute:  # with as little Python as possible
                 result = np.empty(x.shape, self.dtypes[0])
                 execute(x.ravel(), result.ravel())
@@ -147,8 +159,7 @@ class Program:
     def write(self, inputs: Sequence[Any], results: Sequence[Any]) -> None:
         """Write the results to arrays that do not overlap with the inputs."""
         arrays = [*inputs, *results]
-        size = inputs[0].size
-        execute = self.execute if size <= self.alone_to else self.share
+        execute = self.at_once(inputs[0].size)
         if execute and all(a.flags.c_contiguous for a in arrays):
             execute(*[array.ravel() for array in arrays])
         elif self.share_rows and all(map(has_contiguous_rows, arrays)):
@@ -202,18 +213,15 @@ def map_rows(
     parallel_for(_block_indices(shape, rows) if shape else [()], threads, run_block)
 
 
-class RowProgram:
+class RowProgram(Executable):
     """A function of blocks of rows and of arrays to write its results to.
 
     results : tracers, with the dtypes, shapes and in the structure of the results
     """
 
-    alone_to = BLOCKWISE_FROM
-    share: Callable[..., None] | None = None
-    share_rows: Callable[..., None] | None = None
-
     def __init__(self, results: Any, inputs: int, execute: Callable[..., None]):
-        self.results, self.execute = results, execute
+        super().__init__(execute)
+        self.results = results
         is_single = not isinstance(results, (tuple, dict))
         self.is_unary = inputs == 1 and is_single and results.is_row
 
@@ -241,8 +249,7 @@ class RowProgram:
                 *(a.reshape(rows if a.ndim == x.ndim else -1) for a in (*inputs, *arrays))
             )
         else:
-            execute = self.execute if x.size <= self.alone_to else self.share
-            map_rows(self.execute, inputs, arrays, axes, execute)
+            map_rows(self.execute, inputs, arrays, axes, self.at_once(x.size))
         arrays = [
             a.reshape(kept) if t.shape and not t.is_row else a
             for t, a in zip(tracers, arrays, strict=True)

@@ -10,7 +10,6 @@ import collections
 import functools
 import operator
 import os
-import platform
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -349,9 +348,6 @@ def _stages(trace: Trace) -> dict[int, int]:
     return stages
 
 
-_IS_X86 = platform.machine().lower() in ("x86_64", "amd64")
-
-
 def _with_status(builder: Any, name: str) -> Any:
     """Write the instruction that moves the processor's status of float operations."""
     status = builder.alloca(ir.IntType(32))
@@ -366,7 +362,7 @@ def float_status(context: Any) -> Any:
     """Return the exceptions that were raised by float operations before."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        if not _IS_X86:  # NumPy clears the flags before it computes
+        if not team.IS_X86:  # NumPy clears the flags before it computes
             return ir.Constant(ir.IntType(32), 0)
         status, move = _with_status(builder, "stmxcsr")
         move()
@@ -380,7 +376,7 @@ def set_float_status(context: Any, status: Any) -> Any:
     """Leave no other exceptions than those of `float_status`."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        if _IS_X86:
+        if team.IS_X86:
             status, move = _with_status(builder, "ldmxcsr")
             builder.store(arguments[0], status)
             move()
@@ -449,7 +445,8 @@ def program_of(
     program = kind(trace.results, len(trace.inputs) - len(numbers), kernel.alone)
     if os.name == "posix":
         program.alone_to, program.share = kernel.alone_to, kernel.share
-        program.share_rows = kernel.share_rows
+        if len(kernel.arrays) + len(numbers) < team.LONGEST_TABLE:  # and the width
+            program.share_rows = kernel.share_rows
     return program
 
 

@@ -23,7 +23,7 @@ from numba.extending import intrinsic
 
 from . import jit, threads
 
-_IS_X86 = platform.machine().lower() in ("x86_64", "amd64")
+IS_X86 = platform.machine().lower() in ("x86_64", "amd64")
 
 _LOOKS = 1000
 """A thread without work looks for some so often, 10 to 50 microseconds, before it sleeps."""
@@ -53,7 +53,7 @@ def _look(context: Any, address: Any) -> Any:
     """Return the integer at an address, which another thread may be changing."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        if _IS_X86:
+        if IS_X86:
             kind = ir.FunctionType(ir.VoidType(), [])
             builder.call(builder.module.declare_intrinsic("llvm.x86.sse2.pause", (), kind), [])
         pointer = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
@@ -120,7 +120,7 @@ def _work(team: Any, is_caller: bool) -> None:
 
 
 @numba.njit  # type: ignore[untyped-decorator]
-def share(team: int, function: int, table: int, count: int, width: int) -> None:
+def _share(team: int, function: int, table: int, count: int, width: int) -> None:
     """Call ``function(table, start, stop)`` so that all numbers below the count are between once.
 
     An address of 0 for a team is that of no other thread. A team that has work gets none. The
@@ -153,6 +153,14 @@ def share(team: int, function: int, table: int, count: int, width: int) -> None:
         else:
             _wait(team + 8 * _IS_DONE, mutex)
     _unlock(mutex)
+
+
+@numba.njit  # type: ignore[untyped-decorator]
+def _run_alone(team: int, function: int, table: int, count: int, width: int) -> None:
+    _run(function, table, 0, count)
+
+
+share = _share if os.name == "posix" else _run_alone
 
 
 @numba.njit  # type: ignore[untyped-decorator]
@@ -220,7 +228,7 @@ def _start() -> None:
     if _made_for is not None and _made_for[0] == os.getpid():
         _end(_state)
     number, state = threads.get_num_threads(), np.zeros(_SIZE, np.int64)
-    if number > 1 and os.name == "posix":
+    if number > 1:
         state[_THREADS] = number
         source = "def call(team):\n    serve(team)\n"
         run = jit.entry_point(source, {"serve": _serve}, types.void(types.int64))

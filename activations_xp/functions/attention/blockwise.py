@@ -243,10 +243,6 @@ class BlockwiseAttention:
         scores = scores if mask is None else xp.where(mask, scores, -inf)
         return Scores(scores, mask, products, scaled, tanh)
 
-    def exp_scores(self, scores: Any, row_max: Any) -> Any:
-        """Return exp(scores - row_max); a score is less than 1 above `row_max`, or infinite."""
-        return fast_exp(self.xp, self.xp.minimum(scores - row_max, 1.0))
-
     def apply_dropout(self, x: Any, q: slice, kv: slice) -> Any:
         """Return a block of weights, or of their gradients, 0 where they are dropped.
 
@@ -352,6 +348,11 @@ def _block_policy(dims: Dims, offset: int | None, is_eager: bool) -> tuple[tuple
     return (q_block, kv_block), inf
 
 
+def exp_scores(xp: Namespace, scores: Any, row_max: Any) -> Any:
+    """Return exp(scores - row_max); a score is less than 1 above `row_max`, or infinite."""
+    return fast_exp(xp, xp.minimum(scores - row_max, 1.0))
+
+
 @subroutine(output_axis="kept")
 def exp_of_rows(xp: Namespace, x: Array, axis: Axis = -1) -> Any:
     """Return exp(x - row_max), row_max and the sums: any number near the maximum does.
@@ -359,7 +360,7 @@ def exp_of_rows(xp: Namespace, x: Array, axis: Axis = -1) -> Any:
     A whole number has no derivative. An infinite element has a finite exponential.
     """
     row_max = clip_to_finite(xp, xp.floor(xp.max(x, axis=axis, keepdims=True)))
-    p = fast_exp(xp, xp.minimum(x - row_max, 1.0))
+    p = exp_scores(xp, x, row_max)
     return p, row_max, xp.sum(p, axis=axis, keepdims=True)
 
 
@@ -433,7 +434,7 @@ def vjp(attention: BlockwiseAttention) -> dict[str, Any]:
                 p, scores = single
             else:
                 scores = attention.scores(q, kv)
-                p = attention.exp_scores(scores.value, row_max)
+                p = exp_scores(xp, scores.value, row_max)
             dropped = attention.apply_dropout(p, q, kv)
             gradients.add("value", xp.matmul(xp.matrix_transpose(dropped), g), kv)
             dp = xp.matmul(g, xp.matrix_transpose(block("value", kv)))
