@@ -184,7 +184,8 @@ def _(xp, x, approximate):
     t = gelu_sigmoid_argument(xp, x, approximate)
     if t is None:
         a = xp.minimum(xp.abs(x), NORMAL_TAIL_CUTOFF)
-        left = exp_neg_square(xp, a, factor=mills_ratio(xp, a).hi - a * (1 / sqrt(2 * pi)))
+        ratio = mills_ratio(xp, a, for_tail=True).hi
+        left = exp_neg_square(xp, a, factor=ratio - a * (1 / sqrt(2 * pi)))
         return xp.where(x > 0, 1 - left, left)
     if approximate == "sigmoid":
         return silu_derivative(xp, t)

@@ -101,16 +101,19 @@ def scaled_exp(xp: Namespace, factor: DoubleWord, t: DoubleWord) -> Any:
     return (factor.hi + (factor.hi * t.lo + factor.lo)) * xp.exp(t.hi)
 
 
-def mills_ratio(xp: Namespace, a: Array, x: Array | None = None, k: float = 2.0) -> DoubleWord:
+def mills_ratio(
+    xp: Namespace, a: Array, x: Array | None = None, k: float = 2.0, *, for_tail: bool = False
+) -> DoubleWord:
     """Return the upper tail of the standard normal distribution over exp(-a*a/2), for a >= 0.
 
     It is multiplied by x, which is a or -a, if that is given. With another k than 2 it is the
-    ratio at a*2/k.
+    ratio at a*2/k. `for_tail` says that a factor exp(-a*a/2) follows, so that only absolute digits
+    count in "fast".
     """
     if is_uncompensated(xp):
         ratio = (k / 2 if x is None else x) / (a + k)
         t = 1 - 4 * ratio if x is None else 2 * xp.abs(ratio) - 1
-        first, *others = c.ERFCX_32
+        first, *others = c.NORMAL_TAIL_32 if for_tail and is_fast(xp, a) else c.ERFCX_32
         y = xp.astype(polynomial(xp.astype(t, xp.float32), tuple(others)), t.dtype)
         return DoubleWord(xp, ratio * (first + t * y))
     denominator, err = two_sum(a, k)
@@ -134,7 +137,7 @@ def normal_tail(xp: Namespace, a: Array, x: Array | None = None) -> Any:
 
     It is multiplied by x, which is a or -a, if that is given.
     """
-    return scaled_exp(xp, mills_ratio(xp, a, x), neg_square(xp, a))
+    return scaled_exp(xp, mills_ratio(xp, a, x, for_tail=True), neg_square(xp, a))
 
 
 def erfc(xp: Namespace, x: Array) -> Any:
@@ -145,7 +148,7 @@ def erfc(xp: Namespace, x: Array) -> Any:
 
 def _erfc(xp: Namespace, a: Array) -> Any:
     a = xp.minimum(a, NORMAL_TAIL_CUTOFF / sqrt(2))
-    hi, lo = hi_lo(mills_ratio(xp, a, k=sqrt(2)))
+    hi, lo = hi_lo(mills_ratio(xp, a, k=sqrt(2), for_tail=True))
     twice = DoubleWord(xp, 2 * hi, None if lo is None else 2 * lo)  # 1 at 0
     return scaled_exp(xp, twice, neg_square(xp, a, 1.0))
 
