@@ -176,7 +176,7 @@ def gelu(
     if t is not None:
         return x_sigmoid(xp, x, t)
     near = xp.minimum(xp.maximum(x, -NORMAL_TAIL_CUTOFF), NORMAL_TAIL_CUTOFF)
-    tail = normal_tail(xp, xp.abs(near), near)
+    tail = normal_tail(xp, xp.abs(near), near, absolute=True)
     return xp.where(x >= 0, x - tail, tail)  # -0 at -0
 
 
@@ -185,7 +185,7 @@ def _(xp, x, approximate):
     t = gelu_sigmoid_argument(xp, x, approximate)
     if t is None:
         a = xp.minimum(xp.abs(x), NORMAL_TAIL_CUTOFF)
-        ratio = mills_ratio(xp, a, for_tail=True).hi
+        ratio = mills_ratio(xp, a, absolute=True).hi
         left = exp_neg_square(xp, a, factor=ratio - a * (1 / sqrt(2 * pi)))
         return xp.where(x > 0, 1 - left, left)
     if approximate == "sigmoid":
