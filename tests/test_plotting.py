@@ -161,6 +161,14 @@ def test_slanting_asymptotes():
     assert sample("leaky_relu")[0].asymptotes == ()  # which lies on its own
 
 
+@pytest.mark.parametrize("name", ["gelu", "softmax", "one_hot"])
+def test_without_legend(name):
+    own = axes()
+    plot(name, legend=False, ax=own)
+    assert own.get_legend() is None
+    assert own.get_title() == ""
+
+
 def test_parameters_are_curves():
     own = axes()
     plot("silu", "relu", parameters={"beta": [0.5, 2.0]}, derivative=False, ax=own)
@@ -201,10 +209,13 @@ def test_weights_along_an_axis():
     assert isinstance(bars, Bars)
     np.testing.assert_allclose(bars.values.sum(axis=1), 1)
     np.testing.assert_allclose(bars.values[0], bars.values[2])  # a shift does not matter
-    own = axes()
+    own = Figure(figsize=(6, 3)).subplots()
     plot("softmax", "sparsemax", ax=own)
     assert [bar.get_height() for bar in own.containers[0]] == pytest.approx([*bars.values.flat])
     assert [t.get_text() for t in own.get_xticklabels()][:4] == ["1", "0.5", "0", "-0.5"]
+    small = axes()
+    plot("softmax", ax=small)
+    assert {text.get_text() for text in small.get_xticklabels()} == {""}  # for want of room
 
 
 def test_gated():
