@@ -121,6 +121,17 @@ def test_a_jump_is_broken(name):
     assert any(len(mark.get_xdata()) == 2 for mark in marked(own, "kink"))
 
 
+@pytest.mark.parametrize("ends", [(-1.0, 0.0), (0.0, 1.0), (-0.5, 0.5), (1.0, 3.0), (-9.0, -7.0)])
+@pytest.mark.parametrize("name", ["step", "hard_shrink", "relu", "erf", "dropout", "swiglu"])
+def test_range_that_ends_at_a_kink(name, ends):
+    own = axes()
+    plot(name, range=ends, ax=own)
+    (line,) = marked(own, "function")
+    assert (line.get_xdata()[0], line.get_xdata()[-1]) == ends
+    for mark in marked(own, "kink"):
+        assert ends[0] <= mark.get_xdata()[0] <= ends[1]
+
+
 @pytest.mark.parametrize("function", CURVES, ids=by_name)
 def test_asymptotes(function):
     """A finite limit has a dashed line there, unless the curve lies on it."""
@@ -177,6 +188,8 @@ def test_parameters_are_curves():
     first = marked(own, "function")[0]
     np.testing.assert_array_equal(first.get_ydata(), ax.silu(first.get_xdata(), beta=0.5))
     assert marked(own, "derivative") == []
+    plot("silu", "relu", ax=own)
+    assert own.get_legend().get_texts()[-1].get_text() == "derivatives, thin"
 
 
 def test_kinks_move_with_parameters():
@@ -380,6 +393,7 @@ def test_a_new_figure_of_pyplot(monkeypatch):
             "plot: relu has no parameter",
         ),
         (lambda a: plot("elu", parameters={"alpha": "a"}, ax=a), TypeError, "elu: alpha must be"),
+        (lambda a: plot("elu", parameters={"alpha": []}, ax=a), ValueError, "plot: alpha has no"),
         (lambda a: plot("relu", "softmax", ax=a), ValueError, "plot: relu, softmax cannot share"),
         (
             lambda a: plot("softmax", accuracy=True, ax=a),

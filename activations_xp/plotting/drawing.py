@@ -197,6 +197,8 @@ def _variants(
     for function, bound, label in resolved:
         own = {n: v for n, v in parameters.items() if n in function.definition.parameters}
         values = [v if isinstance(v, list) else [v] for v in own.values()]
+        if [] in values:
+            raise ValueError(f"plot: {', '.join(n for n in own if own[n] == [])} has no values")
         for choice in itertools.product(*values):
             given = dict(zip(own, choice, strict=True))
             # an alias says what it binds
@@ -225,6 +227,8 @@ def _draw_curves(ax: Any, curves: Sequence[Curve], derivative: bool) -> None:
                 own = {"color": COLOURS[1], "linestyle": STYLES[1], "label": "derivative"}
             ax.plot(curve.x, curve.dy, **own, linewidth=1.2, gid="derivative")
         _draw_kinks(ax, curve, colour)
+    if derivative and not is_alone and any(curve.dy is not None for curve in curves):
+        ax.plot([], [], color=NEUTRAL, linewidth=1.2, label="derivatives, thin")
     if not has_others:
         ax.set_ylim(*view(curves, derivative=derivative))
     ax.set_xlabel(", ".join(dict.fromkeys(curve.xlabel for curve in curves)))
@@ -247,7 +251,7 @@ def _draw_kinks(ax: Any, curve: Curve, colour: str) -> None:
     for kink in curve.kinks:
         at = np.searchsorted(curve.x, kink)
         y = curve.y[at]
-        heights = [y] if np.isfinite(y) else [curve.y[at - 1], curve.y[at + 1]]
+        heights = [y] if np.isfinite(y) else [*curve.y[max(at - 1, 0) : at + 2 : 2]]
         ax.plot(
             [kink] * len(heights), heights, "o", color=colour, markersize=4, gid="kink", zorder=3
         )
