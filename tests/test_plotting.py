@@ -331,6 +331,13 @@ def test_colours_are_legible_on_light_and_dark():
     assert len(set(map(str, drawing.STYLES))) == len(drawing.COLOURS)
 
 
+def test_lines_look_different():
+    own = axes()
+    plot("elu", parameters={"alpha": [*range(1, 13)]}, ax=own)
+    looks = {(line.get_color(), str(line._dash_pattern)) for line in marked(own, "function")}
+    assert len(looks) == 12
+
+
 def test_files_are_reproducible():
     for suffix in ("svg", "png", "pdf"):
         assert render("gelu", format=suffix, size=(2, 2)) == render(

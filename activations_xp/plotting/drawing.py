@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -207,11 +207,16 @@ def _variants(
     return variants
 
 
+def _looks() -> Iterator[tuple[str, Any]]:
+    """Yield colours with dashes, which pair anew when all colours have been used."""
+    for i in itertools.count():
+        yield COLOURS[i % len(COLOURS)], STYLES[(i + i // len(COLOURS)) % len(STYLES)]
+
+
 def _draw_curves(ax: Any, curves: Sequence[Curve], derivative: bool) -> None:
     """Draw curves, each with a colour and dashes of its own, above what explains them."""
-    looks = zip(itertools.cycle(COLOURS), itertools.cycle(STYLES), strict=False)
     is_alone, has_others = len(curves) == 1, ax.has_data()
-    for curve, (colour, dashes) in zip(curves, looks, strict=False):
+    for curve, (colour, dashes) in zip(curves, _looks(), strict=False):
         own = {"color": colour, "linestyle": dashes}
         for label, line in curve.context.items():
             ax.plot(curve.x, line, color=NEUTRAL, linewidth=0.8, gid=label)
@@ -259,7 +264,7 @@ def _draw_kinks(ax: Any, curve: Curve, colour: str) -> None:
 
 def _draw_errors(ax: Any, pictures: Sequence[Errors]) -> None:
     """Draw the largest errors as steps on a logarithmic axis, and the declared bounds."""
-    looks = zip(itertools.cycle(COLOURS), itertools.cycle(STYLES), strict=False)
+    looks = _looks()
     for errors in pictures:
         for label, values in errors.values.items():
             colour, dashes = next(looks)
