@@ -40,6 +40,7 @@ def is_fast_enough_in_float32(
     impl: Callable[..., Any] | None = None,
     free: tuple[str, ...] = (),
     compiler: Callable[[Any], Any] | None = None,
+    gate: str | None = None,
 ) -> bool:
     """Return whether float32 alone keeps the promise of the precision "fast".
 
@@ -54,8 +55,11 @@ def is_fast_enough_in_float32(
     impl : the function of `_gradients` that is computed in place of the implementation
     free : the names of numbers that are arrays where it is computed
     compiler : what a function is compiled by; it may take subnormal numbers for 0
+    gate : the parameter that is the other half of x, if it is an array
     """
     given = definition.bind(values)
+    if gate is not None:
+        del given[gate]
     cotangent = given.pop("g", None)
     if isinstance(cotangent, NUMBER):  # of a single element
         return False
@@ -63,9 +67,12 @@ def is_fast_enough_in_float32(
         return False
 
     def evaluate(xp: Namespace, dtype: Any, x: Any) -> list[Any]:
-        g = () if cotangent is None else (xp.ones_like(x),)
         numbers = given | {name: xp.asarray([given[name]], dtype=dtype) for name in free}
-        values = (*g, *numbers.values())
+        if cotangent is not None:
+            numbers["g"] = xp.ones_like(x)
+        if gate is not None:  # where its own half is 1, all else is an exact product
+            numbers[gate], x = x, xp.ones_like(x)
+        values = tuple(numbers[name] for name in definition.parameters)
         return generic.tree_leaves(generic.evaluate(definition, xp, x, values, dtype, dtype, impl))
 
     compute = functools.partial(evaluate, xp, xp.float32)

@@ -307,8 +307,8 @@ class Plan:
                 values[i] = self.dtype.newbyteorder("=")
         compute, xp = self._compute_in(self.values, self.is_fast, tuple(numbers))
         if self.result.itemsize == 4 and self.axes:  # which need more digits
-            has_noise = self.definition.noise is not None
-            is_fast = self.is_fast and self.has_rows and not (numbers or has_noise)
+            is_fast = self.is_fast and not (numbers or self.definition.noise is not None)
+            is_fast = is_fast and (self.has_rows or self._are_halves_fast())
             compute, xp = np.dtype(np.float32 if is_fast else np.float64), UNCOMPENSATED
         dtypes = self.dtype.newbyteorder("="), compute, self.result.newbyteorder("=")
         return compiler.program_of(
@@ -320,6 +320,13 @@ class Plan:
             is_row=self.has_rows,
             is_fast=xp is UNCOMPENSATED and compute == np.float32,
         )
+
+    def _are_halves_fast(self) -> bool:
+        """Return whether float32 is enough for a gate, if that is one half of x."""
+        if self.gate is None:
+            return False
+        gate = [*self.definition.parameters][self.gate]
+        return is_fast_enough_in_float32(self.definition, self.values, UNCOMPENSATED, gate=gate)
 
     def _broadcast(self, x: Any, arrays: tuple[Any, ...]) -> list[Any] | None:
         """Return x and the arrays in one shape, or None if they do not fit."""
