@@ -222,6 +222,15 @@ def types(session: nox.Session) -> None:
     session.run("pyright", "tests/tools/typing_examples.py")
 
 
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site in build/site, check its links, and run the examples of its pages."""
+    install(session, "-e", ".[cli,plot]", *group("docs", "test", "torch", "jax"))
+    # every page anew, and a warning is an error
+    session.run("sphinx-build", "-E", "-W", "--keep-going", "-q", "docs", "build/site")
+    session.run("pytest", "-q", "tests/test_docs.py", env=ENVIRONMENT)
+
+
 @nox.session(default=False)
 def tables(session: nox.Session) -> None:
     """Write the generated pages docs/functions.md and docs/conventions.md."""

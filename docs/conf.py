@@ -1,0 +1,55 @@
+"""The settings of the site, which `nox -s docs` builds."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import activations_xp
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+project = "activations_xp"
+version = release = activations_xp.__version__
+html_title = "activations_xp"
+html_show_copyright = False
+html_show_sphinx = False
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.viewcode",
+    "numpydoc",
+    "myst_parser",
+    "sphinx_design",
+    "sphinx_copybutton",
+    "_extension",
+]
+exclude_patterns = ["_build", "_static", "_templates", "explorer/**"]
+nitpicky = True
+# a name in single backticks is code, and a link where it is that of a public object
+default_role = "any"
+nitpick_ignore_regex = [("py:.*", r".*")]
+suppress_warnings = ["ref.any"]
+
+myst_enable_extensions = ["attrs_inline", "colon_fence", "dollarmath"]
+myst_heading_anchors = 3
+autodoc_typehints = "none"
+numpydoc_show_class_members = False
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+copybutton_exclude = ".linenos, .gp, .go"
+
+html_math_renderer = "mathml"
+html_theme = "pydata_sphinx_theme"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_theme_options = {
+    "show_toc_level": 2,
+    "navbar_align": "left",
+    "header_links_before_dropdown": 6,
+    "footer_start": [],
+    "footer_end": [],
+    "secondary_sidebar_items": ["page-toc"],
+}
+html_copy_source = False
+html_show_sourcelink = False
