@@ -232,9 +232,9 @@ def _cells(title: str, row: list[Any]) -> Iterator[str]:
         if value is None or isinstance(value, list):
             yield ", ".join(value or [])
         elif column.endswith("at") or column == "different":
-            yield f"{value:.5g}"
+            yield f"{float(value):.5g}"
         else:
-            yield f"{value:.1f} %" if column == "correct" else _error(value)
+            yield f"{float(value):.1f} %" if column == "correct" else _error(value)
 
 
 def link(name: str) -> str:
