@@ -1,4 +1,4 @@
-"""The docstrings of functions on their pages, without what the pages say themselves."""
+"""The docstrings as reStructuredText, without what the pages of functions say themselves."""
 
 from __future__ import annotations
 
@@ -22,5 +22,13 @@ def _shorten(app: Any, what: str, name: str, obj: Any, options: Any, lines: list
     lines[:] = "\n".join(kept).splitlines()
 
 
+def _escape(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Keep bars for absolute values, which reStructuredText would take for substitutions."""
+    for i, line in enumerate(lines):
+        if not line.lstrip().startswith(">>>"):
+            lines[i] = re.sub(r"(`.*?`)|\|([^|`]+)\|", lambda m: m[1] or rf"\|{m[2]}\|", line)
+
+
 def setup(app: Any) -> None:
     app.connect("autodoc-process-docstring", _shorten, priority=100)  # before numpydoc
+    app.connect("autodoc-process-docstring", _escape, priority=200)

@@ -108,13 +108,13 @@ def tabs(entry: Entry) -> Iterator[Tab]:
         "PyTorch": ("torch", "torch.linspace(-3, 3, 6)", ""),
         "JAX": ("jax", "jax.numpy.linspace(-3, 3, 6)", "rng=jax.random.key(0)"),
     }
-    libraries = {"PyTorch": "torch", "JAX": "jax", "NumPy": "numpy", "Keras": "keras"}
-    libraries |= {"SciPy": "scipy"}
-    for title, (module, array, rng) in arrays.items():
-        yield Tab(title, _code(entry, module, array, rng), *_peers(entry, libraries[title]))
-    for title in ("Keras", "SciPy"):
-        if entry.definition.peers.get(libraries[title]):
-            yield Tab(title, "", *_peers(entry, libraries[title]))
+    libraries = {"NumPy": "numpy", "PyTorch": "torch", "JAX": "jax"}
+    libraries |= {"Keras": "keras", "SciPy": "scipy"}
+    for title, library in libraries.items():
+        code = _code(entry, *arrays[title]) if title in arrays else ""
+        peers, dropins = _peers(entry, library)
+        if code or peers:
+            yield Tab(title, code, peers, dropins)
 
 
 def _code(entry: Entry, module: str, array: str, rng: str) -> str:
@@ -131,8 +131,10 @@ def _code(entry: Entry, module: str, array: str, rng: str) -> str:
     if definition.properties.domain != (-inf, inf):
         low, high = definition.properties.domain
         values = array.replace("-3, 3", f"{max(low, 0):g}, {min(high, 3):g}")
-    if entry.name in ("one_hot", "multi_hot"):
+    if definition.compares_integers:  # they are classes
         values = array.split(".linspace")[0] + ".arange(3)"
+    elif definition.output_axis or definition.noise:
+        values += ".reshape(3, 2)"
     return "\n".join(
         [
             f"import {module}",
