@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .accuracy import Errors, errors_of
-from .curves import Asymptote, Curve, Floats
+from .curves import Asymptote, Curve, Floats, view
 from .sampling import check_parameters, check_range, label_of, pictures_of, resolve
 from .tables import Bars, Grid
 
@@ -195,7 +195,7 @@ def _variants(
 def _draw_curves(ax: Any, curves: Sequence[Curve], derivative: bool) -> None:
     """Draw curves, each with a colour and dashes of its own, above what explains them."""
     looks = zip(itertools.cycle(COLOURS), itertools.cycle(STYLES), strict=False)
-    is_alone = len(curves) == 1
+    is_alone, has_others = len(curves) == 1, ax.has_data()
     for curve, (colour, dashes) in zip(curves, looks, strict=False):
         own = {"color": colour, "linestyle": dashes}
         for label, line in curve.context.items():
@@ -212,7 +212,8 @@ def _draw_curves(ax: Any, curves: Sequence[Curve], derivative: bool) -> None:
                 own = {"color": COLOURS[1], "linestyle": STYLES[1], "label": "derivative"}
             ax.plot(curve.x, curve.dy, **own, linewidth=1.2, gid="derivative")
         _draw_kinks(ax, curve, colour)
-    _limit(ax, curves)
+    if not has_others:
+        ax.set_ylim(*view(curves, derivative=derivative))
     ax.set_xlabel(", ".join(dict.fromkeys(curve.xlabel for curve in curves)))
     ax.axhline(0, color=NEUTRAL, linewidth=0.5, zorder=0.5)
     ax.legend()
@@ -238,20 +239,6 @@ def _draw_kinks(ax: Any, curve: Curve, colour: str) -> None:
         ax.plot(
             [kink] * len(heights), heights, "o", color=colour, markersize=4, gid="kink", zorder=3
         )
-
-
-def _limit(ax: Any, curves: Sequence[Curve]) -> None:
-    """Keep the y axis to about the size of the x axis, which exponentials would leave."""
-    largest = max(6.0, *(float(abs(curve.x[[0, -1]]).max()) for curve in curves))
-    lines = [
-        line.get_ydata() for line in ax.get_lines() if line.get_gid() in ("function", "derivative")
-    ]
-    y = np.concatenate(lines)
-    y = y[np.isfinite(y)]
-    if not y.size or abs(y).max() <= largest or abs(y).min() > largest:
-        return
-    low, high = np.clip([y.min(), y.max()], -largest, largest)
-    ax.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
 
 
 def _draw_errors(ax: Any, pictures: Sequence[Errors]) -> Any:
