@@ -49,6 +49,7 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_logo = "_static/logo.svg"
 html_favicon = "_static/logo.svg"
+html_context = {"default_mode": "auto"}
 html_theme_options = {
     "logo": {"text": "activations_xp"},
     "show_toc_level": 2,
