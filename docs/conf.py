@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 
 import activations_xp
 
-sys.path.insert(0, str(Path(__file__).parent))
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "tests")]
 
 project = "activations_xp"
 version = release = activations_xp.__version__
@@ -23,8 +25,9 @@ extensions = [
     "sphinx_design",
     "sphinx_copybutton",
     "_extension",
+    "explorer",
 ]
-exclude_patterns = ["_build", "_static", "_templates", "explorer/**"]
+exclude_patterns = ["_build", "_static", "_templates", "explorer/node_modules"]
 nitpicky = True
 # a name in single backticks is code, and a link where it is that of a public object
 default_role = "any"
@@ -35,6 +38,8 @@ myst_enable_extensions = ["attrs_inline", "colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 autodoc_typehints = "none"
 numpydoc_show_class_members = False
+# of docstrings that numpydoc reads for their signature alone
+warnings.filterwarnings("ignore", "Unknown section Equivalents")
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 copybutton_exclude = ".linenos, .gp, .go"
@@ -51,5 +56,6 @@ html_theme_options = {
     "footer_end": [],
     "secondary_sidebar_items": ["page-toc"],
 }
+html_sidebars = {"explorer/index": []}  # which takes the whole width
 html_copy_source = False
 html_show_sourcelink = False

@@ -41,6 +41,7 @@ ORDER = (
     "dropin",
     "",
     "_oracle",
+    "plotting",
     "cli",
     "__main__",
 )

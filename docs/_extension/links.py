@@ -48,6 +48,8 @@ def problems(site: Path) -> Iterator[str]:
                 target /= "index.html"
             if not target.exists():
                 yield f"{name} does not exist"
+            elif "=" in parts.fragment:  # the state of the gallery or of the explorer
+                continue
             elif target in pages and unquote(parts.fragment) not in pages[target].anchors:
                 yield f"{name} has no such anchor"
 
