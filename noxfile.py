@@ -55,8 +55,8 @@ QUICK = {
     " --xla_llvm_disable_expensive_passes=true",
 }
 
-TOOLS = {"PYTHONPATH": os.pathsep.join([".", "tests"])}
-"""The path on which the tools find the oracle and the backends of the tests."""
+TOOLS = {"PYTHONPATH": os.pathsep.join([".", "tests", "docs"])}
+"""The path on which the tools find the oracle, the backends of the tests and the pages."""
 
 
 def group(*names: str) -> list[str]:
@@ -222,14 +222,27 @@ def types(session: nox.Session) -> None:
     session.run("pyright", "tests/tools/typing_examples.py")
 
 
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site in build/site, check its links, and run the examples of its pages."""
+    install(session, "-e", ".[cli,plot]", *group("docs", "test", "torch", "jax"))
+    shutil.rmtree("build/site", ignore_errors=True)
+    options = ("-W", "--keep-going", "-q", "-d", "build/doctrees")  # a warning is an error
+    session.run("sphinx-build", *options, "docs", "build/site", env=ENVIRONMENT)
+    backends = ("--backend", "numpy", "--backend", "torch", "--backend", "jax")
+    examples = ("-k", "examples or lines", "tests/test_docs.py")
+    session.run("pytest", "-q", *backends, *examples, env=QUICK)
+
+
 @nox.session(default=False)
 def tables(session: nox.Session) -> None:
-    """Write the generated pages docs/functions.md and docs/conventions.md."""
-    install(session, "-e", ".", *group("torch"))
+    """Write the generated pages, tables and pictures in docs/ that the repository keeps."""
+    install(session, "-e", ".[plot]", *group("docs", "torch"))
     page = session.run("python", "-m", "activations_xp", "list", "--markdown", silent=True)
     Path("docs/functions.md").write_text(page)
     page = session.run("python", "tests/tools/conventions.py", silent=True)
     Path("docs/conventions.md").write_text(page)
+    session.run("python", "tests/tools/overviews.py", env=TOOLS)
 
 
 @nox.session(default=False)
@@ -252,14 +265,10 @@ def bench_gpu(session: nox.Session) -> None:
 def accuracy(session: nox.Session) -> None:
     """Write the errors of all functions and their peers, or print those of the given functions.
 
-    ``-- --only TITLE`` writes one section of the page anew.
+    ``-- --only TITLE`` measures one section anew.
     """
     install(session, "-e", ".[cli,numba]", *group("test", "torch", "jax"))
-    command = ("python", "tests/tools/accuracy.py", *session.posargs)
-    is_page = session.posargs[:1] in ([], ["--only"])
-    page = session.run(*command, silent=is_page, env=TOOLS)
-    if is_page:
-        Path("docs/accuracy.md").write_text(page)
+    session.run("python", "tests/tools/accuracy.py", *session.posargs, env=TOOLS)
 
 
 @nox.session(default=False)

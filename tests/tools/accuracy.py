@@ -1,7 +1,8 @@
 """Measure the largest errors of values and derivatives, and those of functions of other libraries.
 
-``nox -s accuracy`` writes them to ``docs/accuracy.md``. With names of functions it prints the rows
-of these. With ``--only Fast`` it writes one section of the page anew, at the same points.
+``nox -s accuracy`` writes ``docs/data/accuracy.json``, which the site and ``nox -s tables`` make
+tables and pictures of. With names of functions it prints the rows of these. With ``--only Fast`` it
+writes one section anew, at the same points.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import argparse
 import datetime
 import itertools
 import platform
-import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -18,7 +18,6 @@ from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
 from math import inf
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -39,6 +38,7 @@ from oracle import (
     map_into_domain,
     vjp,
 )
+from tools import records
 
 import activations_xp as ax
 from activations_xp._oracle import ACCEPTED, difference, truth
@@ -55,11 +55,22 @@ FAST = {
 }
 """The library and the engine of each column of the section on "fast"."""
 
-PAGE = Path(__file__).parents[2] / "docs" / "accuracy.md"
+NATIVE_DTYPES = ("float32", "float64", "float16", "bfloat16")
 MARKS = (1e-8, 1.0, 5.0, 5.5, 8.0, 19.9, 20.1, 37.43, 88.0, 104.0, 300.0, 709.0, 745.0, 1e4, 1e20)
 MANY = 60
 
 Precision = Literal["fast", "accurate"]
+
+
+Rows = Iterator[tuple[FunctionCase, list[Any]]]
+"""The cells of each case."""
+
+
+class Section(NamedTuple):
+    """A table of errors, with the names of its columns."""
+
+    columns: list[str]
+    rows: Rows
 
 
 # points
@@ -150,13 +161,6 @@ class LargestError(NamedTuple):
     ulp: float
     x: float
     correct: float
-
-    def __str__(self) -> str:
-        return _figure(self.ulp)
-
-
-def _figure(ulp: float) -> str:
-    return f"{ulp:.2f}" if ulp < 100 else f"{ulp:.1e}" if ulp < inf else "inf"
 
 
 def _size_near_zeros(x: Any, exact: Any) -> Any:
@@ -254,8 +258,8 @@ def peers(case: FunctionCase, library: str) -> Iterator[Callable[[Any], Any]]:
 
 def error_of_peer(
     case: FunctionCase, library: str, x: Any, exact: Any, measure: Callable[..., LargestError]
-) -> str:
-    """Return the error of the library's own function, or "" if it has none with these values."""
+) -> float | None:
+    """Return the error of the library's own function, or None if it has none with these values."""
     candidates = []
     expected = exact.astype("f8")
     for call in peers(case, library):
@@ -268,45 +272,15 @@ def error_of_peer(
             with np.errstate(all="ignore"):
                 error = np.abs(got.astype("f8") - expected) / (tolerance * (1 + np.abs(expected)))
             distance = float(np.mean(np.minimum(np.nan_to_num(error, nan=1.0), 1)))
-            candidates.append((distance, measure(got, exact, x)))
-    distance, figure = min(candidates, default=(1.0, None), key=lambda pair: pair[0])
-    return "" if distance > 0.1 else str(figure)
+            candidates.append((distance, measure(got, exact, x).ulp))
+    distance, error = min(candidates, default=(1.0, None), key=lambda pair: pair[0])
+    return None if distance > 0.1 else error
 
 
-# the page
-
-HEAD = """# Accuracy
-
-This page states the largest errors against the formula of each definition in mpmath, in units in
-the last place (ulp). A correctly rounded result has an error of at most 0.5. `nox -s accuracy`
-generates the page: seed {seed}, {day}, NumPy {numpy}, PyTorch {torch}, JAX {jax},
-SciPy {scipy} on {machine}.
-
-Our functions are measured at `precision("accurate")`. The section *Fast* has the errors at
-`precision("fast")`, the default, in eps * max(abs(f(x)), min(abs(x), 1)). With this unit a result
-near x = 0 keeps all its digits, and one that is small beside x, or far from 0 beside 1, only those
-that the larger of the two has.
-
-The points are normal numbers. In float32 and float64 they are about {many} for each function: of
-all sizes in logarithmic steps, denser in [-20, 20] and where exponentials underflow, and next to
-kinks and to the ends of the domain. In the 16-bit dtypes they are all normal numbers. A point
-counts where the exact result is a normal number. Around a zero z of the function or of its
-derivative, other than 0, the unit is the ulp of the largest value between z/2 and 3*z/2.
-"""
+# the sections
 
 
-def elementwise(dtype: str, cases: list[FunctionCase], seed: int, pool: Any) -> Iterator[str]:
-    yield f"\n## {dtype}\n\n"
-    yield (
-        "The first columns are the largest errors of our function on each library, and where the\n"
-        "largest of them is. *correct* is the percentage of correctly rounded values on that\n"
-        "library, and *apart* the largest difference between two libraries. The next two columns\n"
-        "are the largest error of our derivative and where it is, and the last ones the errors of\n"
-        "the functions that other libraries have.\n\n"
-    )
-    yield "| function | numpy | torch | jax | at | correct | apart | derivative | at |"
-    yield "".join(f" {peer} |" for peer in PEERS) + "\n"
-    yield "|:--|" + "--:|" * (8 + len(PEERS)) + "\n"
+def elementwise(dtype: str, cases: list[FunctionCase], seed: int, pool: Any) -> Rows:
     xs = [points(case, dtype, seed) for case in cases]
     formulas = [case.formula for case in cases]
     exact = pool.map(
@@ -329,16 +303,18 @@ def elementwise(dtype: str, cases: list[FunctionCase], seed: int, pool: Any) -> 
                 for a, b in itertools.combinations(got.values(), 2)
             )
         of_peers = [error_of_peer(case, peer, x, values, largest_error) for peer in PEERS]
-        cells = [
-            *errors.values(),
-            f"{largest.x:.5g}",
-            f"{largest.correct:.1f} %",
-            _figure(float(apart)),
-            of_derivative,
-            f"{of_derivative.x:.5g}",
-            *of_peers,
-        ]
-        yield f"| {case} | " + " | ".join(map(str, cells)) + " |\n"
+        yield (
+            case,
+            [
+                *(error.ulp for error in errors.values()),
+                largest.x,
+                largest.correct,
+                float(apart),
+                of_derivative.ulp,
+                of_derivative.x,
+                *of_peers,
+            ],
+        )
 
 
 def patterns(dtype: str) -> Any:
@@ -358,14 +334,7 @@ def largest_16_bit_error(got: Any, exact: Any, x: Any) -> LargestError:
     return LargestError(error.max(initial=0), 0.0, 100 * float(np.mean(error <= 0.5 + 1e-9)))
 
 
-def sixteen_bits(dtype: str, cases: list[FunctionCase]) -> Iterator[str]:
-    yield f"\n## {dtype}, every pattern\n\n"
-    yield (
-        "*different* is the number of patterns at which two libraries differ. The last columns\n"
-        "are the errors of the functions that other libraries have.\n\n"
-        "| function | largest error | correct | different | torch | jax |\n"
-        "|:--|--:|--:|--:|--:|--:|\n"
-    )
+def sixteen_bits(dtype: str, cases: list[FunctionCase]) -> Rows:
     for case in cases:
         x = patterns(dtype)
         low, high = case.definition.properties.domain
@@ -379,27 +348,18 @@ def sixteen_bits(dtype: str, cases: list[FunctionCase]) -> Iterator[str]:
         of_peers = [
             error_of_peer(case, peer, x, exact, largest_16_bit_error) for peer in ("torch", "jax")
         ]
-        cells = [str(error), f"{error.correct:.2f} %", str(int(differ.sum())), *of_peers]
-        yield f"| {case} | " + " | ".join(cells) + " |\n"
+        yield case, [error.ulp, error.correct, int(differ.sum()), *of_peers]
 
 
-def along_axis(cases: list[FunctionCase]) -> Iterator[str]:
-    yield "\n## Along an axis\n\n"
-    yield (
-        "Each cell has an error in float32 and one in float64. Those of the values are in ulp,\n"
-        "those of `vjp` in eps * max(abs(g) @ abs(J)), where J is the Jacobian matrix.\n\n"
-        "| function | numpy | torch | jax | vjp |\n|:--|--:|--:|--:|--:|\n"
-    )
+def along_axis(cases: list[FunctionCase]) -> Rows:
     for case in cases:
-        values: dict[str, list[str]] = {name: [] for name in LIBRARIES}
-        gradients = []
-        for dtype in ("float32", "float64"):
-            errors = {name: _errors_along_axis(case, name, dtype) for name in LIBRARIES}
-            for name, (value, _) in errors.items():
-                values[name].append(_figure(value))
-            gradients.append(_figure(max(gradient for _, gradient in errors.values())))
-        cells = [", ".join(pair) for pair in (*values.values(), gradients)]
-        yield f"| {case} | " + " | ".join(cells) + " |\n"
+        pairs = [
+            [_errors_along_axis(case, name, dtype) for dtype in ("float32", "float64")]
+            for name in LIBRARIES
+        ]
+        values = [value for of_library in pairs for value, _ in of_library]
+        gradients = [max(gradient for _, gradient in each) for each in zip(*pairs, strict=True)]
+        yield case, [*values, *gradients]
 
 
 def _errors_along_axis(
@@ -428,22 +388,7 @@ def _errors_along_axis(
     return of_value, of_vjp
 
 
-def fast(cases: list[FunctionCase], seed: int, pool: Any) -> Iterator[str]:
-    yield "\n## Fast\n\n"
-    yield (
-        'These are the largest errors in float32 at `precision("fast")`, the default, in\n'
-        "eps * max(abs(f(x)), min(abs(x), 1)): of our values and derivatives on each library, and\n"
-        "of the values of the functions that other libraries have. At most "
-        f"{ACCEPTED:g} is accepted, and\n"
-        f"{2 * ACCEPTED:g} for a derivative of a library's own kernel. A derivative on PyTorch and "
-        "JAX is\n"
-        "measured both as `f.derivative` and by the library's own differentiation. Along an axis\n"
-        "abs(x) is that of the largest element, and the derivative is `vjp`, in\n"
-        "eps * max(abs(g) @ abs(J), min(abs(x), 1)). Numbers over a quarter of the largest are\n"
-        "left out.\n\n"
-    )
-    columns = [*FAST, *(f"f', {name}" for name in FAST), *(f"{peer} itself" for peer in PEERS)]
-    yield "| function | " + " | ".join(columns) + " |\n|:--|" + "--:|" * len(columns) + "\n"
+def fast(cases: list[FunctionCase], seed: int, pool: Any) -> Rows:
     single = [case for case in cases if case.definition.output_axis is None]
     xs = [points(case, "float32", seed) for case in single]
     formulas = [case.formula for case in single]
@@ -459,39 +404,26 @@ def fast(cases: list[FunctionCase], seed: int, pool: Any) -> Iterator[str]:
         for library, engine in FAST.values():
             ax.set_engine(engine)
             y = ours(case, library, x, precision="fast")
-            errors.append(largest_fast_error(y, values, x))
+            errors.append(largest_fast_error(y, values, x).ulp)
             forms = [ours(case, library, x, derivative=True, precision="fast")]
             if library != "numpy":
                 forms.append(gradient(case, library, x))
             of_derivatives.append(
-                max(largest_fast_error(dy_dx, derivatives, x, smooth) for dy_dx in forms)
+                max(largest_fast_error(dy_dx, derivatives, x, smooth).ulp for dy_dx in forms)
             )
         of_peers = [error_of_peer(case, peer, x, values, largest_fast_error) for peer in PEERS]
-        yield f"| {case} | " + " | ".join(map(str, [*errors, *of_derivatives, *of_peers])) + " |\n"
+        yield case, [*errors, *of_derivatives, *of_peers]
     for case in cases:
         if case.definition.output_axis is not None:
             pairs = []
             for library, engine in FAST.values():
                 ax.set_engine(engine)
                 pairs.append(_errors_along_axis(case, library, "float32", "fast"))
-            cells = [
-                *map(_figure, itertools.chain(*zip(*pairs, strict=True))),
-                *("" for _ in PEERS),
-            ]
-            yield f"| {case} | " + " | ".join(cells) + " |\n"
+            yield case, [*itertools.chain(*zip(*pairs, strict=True)), *(None for _ in PEERS)]
     ax.set_engine("auto")
 
 
-def natives(cases: list[FunctionCase], seed: int, pool: Any) -> Iterator[str]:
-    yield "\n## PyTorch's own kernels\n\n"
-    yield (
-        "These are the largest errors on the CPU in eps * max(abs(f(x)), min(abs(x), 1)).\n"
-        f'`precision("fast")` runs a kernel if its error is at most {ACCEPTED:g} and its\n'
-        "derivatives are right. An error in brackets is that of a kernel that it does not run.\n"
-        "Numbers over a quarter of the largest one are left out; there PyTorch's gelu is\n"
-        "infinite.\n\n"
-        "| function | float32 | float64 | float16 | bfloat16 |\n|:--|--:|--:|--:|--:|\n"
-    )
+def natives(cases: list[FunctionCase], seed: int, pool: Any) -> Rows:
     backend = LIBRARIES["torch"]
     for case in cases:
         native = NATIVE.get(case.definition.name)
@@ -500,8 +432,8 @@ def natives(cases: list[FunctionCase], seed: int, pool: Any) -> Iterator[str]:
         if native is None or bound is None:
             continue
         kernel = bound.kernel if isinstance(bound, (ForwardOnly, ShortRows)) else bound
-        cells = []
-        for dtype in ("float32", "float64", "float16", "bfloat16"):
+        errors, not_run = [], []
+        for dtype in NATIVE_DTYPES:
             if dtype.endswith("16"):
                 x = patterns(dtype)
                 low, high = case.definition.properties.domain
@@ -513,58 +445,44 @@ def natives(cases: list[FunctionCase], seed: int, pool: Any) -> Iterator[str]:
             counted = np.abs(x.astype("f8")) < float(ml_dtypes.finfo(dtype).max) / 4
             x, exact = x[counted], exact[counted]
             got = backend.asnumpy(kernel(backend.asarray(x)))
-            error = difference(got, exact, x).max()
-            is_accurate = getattr(torch, dtype) not in native.inaccurate_dtypes
-            cells.append(_figure(error) if is_accurate else f"({_figure(error)})")
-        yield f"| {case} | " + " | ".join(cells) + " |\n"
+            errors.append(float(difference(got, exact, x).max()))
+            if getattr(torch, dtype) in native.inaccurate_dtypes:
+                not_run.append(dtype)
+        yield case, [*errors, not_run]
 
 
 def _values(formula: str, x: Any, parameters: dict[str, Any]) -> Any:
     return _exact_value_and_derivative(formula, x, parameters)[0]
 
 
-def sections(names: list[str], seed: int, pool: Any) -> dict[str, Iterator[str]]:
-    """Return the sections of the page by their titles, which are computed as they are read."""
+def sections(names: list[str], seed: int, pool: Any) -> dict[str, Section]:
+    """Return the sections by their titles; the rows are computed as they are read."""
     cases = [case for case in CASES if not names or case.definition.name in names]
     single = [case for case in cases if case.definition.output_axis is None]
     along = [case for case in cases if case.definition.output_axis is not None]
+    of_peers = [f"peer {peer}" for peer in PEERS]
+    details = ["at", "correct", "apart", "derivative", "derivative at"]
+    each = [*LIBRARIES, *details, *of_peers]
+    pattern = ["largest error", "correct", "different", *of_peers[:2]]
+    both = [f"{name} {dtype}" for name in (*LIBRARIES, "vjp") for dtype in ("float32", "float64")]
+    engines = [*FAST, *(f"f', {name}" for name in FAST), *of_peers]
     return {
-        "float32": elementwise("float32", single, seed, pool),
-        "float64": elementwise("float64", single, seed, pool),
-        "float16, every pattern": sixteen_bits("float16", single),
-        "bfloat16, every pattern": sixteen_bits("bfloat16", single),
-        "Along an axis": along_axis(along),
-        "Fast": fast(cases, seed, pool),
-        "PyTorch's own kernels": natives(single, seed, pool),
+        "float32": Section(each, elementwise("float32", single, seed, pool)),
+        "float64": Section(each, elementwise("float64", single, seed, pool)),
+        "float16": Section(pattern, sixteen_bits("float16", single)),
+        "bfloat16": Section(pattern, sixteen_bits("bfloat16", single)),
+        "Along an axis": Section(both, along_axis(along)),
+        "Fast": Section(engines, fast(cases, seed, pool)),
+        "PyTorch's own kernels": Section([*NATIVE_DTYPES, "not run"], natives(single, seed, pool)),
     }
 
 
-def page(names: list[str], seed: int | None) -> Iterator[str]:
-    seed = int(np.random.default_rng().integers(2**31)) if seed is None else seed
-    yield HEAD.format(
-        seed=seed,
-        day=datetime.date.today(),
-        numpy=np.__version__,
-        torch=version("torch"),
-        jax=jax.__version__,
-        scipy=version("scipy"),
-        machine=platform.machine(),
-        many=11 * MANY,
-    )
-    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
-        yield from itertools.chain.from_iterable(sections(names, seed, pool).values())
-
-
-def page_with(title: str) -> Iterator[str]:
-    """Yield the page as it is, but for one section, which is made anew at the same points."""
-    head, *rest = PAGE.read_text().split("\n## ")
-    kept = {text.partition("\n")[0]: f"\n## {text}" for text in rest}
-    seed = re.findall(r"seed (\d+)", head)[0]
-    yield head
-    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
-        made = sections([], int(seed), pool)
-        for name in made:
-            yield from made[name] if name == title else [kept[name]]
+def conditions(seed: int) -> dict[str, Any]:
+    """Return the seed, the day, the versions and the machine of a measurement."""
+    libraries = {"NumPy": "numpy", "PyTorch": "torch", "JAX": "jax", "SciPy": "scipy"}
+    versions = ", ".join(f"{name} {version(module)}" for name, module in libraries.items())
+    measured = f"{datetime.date.today()}, {versions} on {platform.machine()}"
+    return {"seed": seed, "measured": measured, "points": 11 * MANY, "accepted": ACCEPTED}
 
 
 if __name__ == "__main__":
@@ -573,9 +491,22 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int)
     titles = sections([], 0, None)
     parser.add_argument("--only", choices=titles, metavar="TITLE", help=", ".join(titles))
-    arguments = parser.parse_args()
+    asked = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
-    lines = page_with(arguments.only) if arguments.only else page(arguments.names, arguments.seed)
-    for line in lines:
-        sys.stdout.write(line)
-        sys.stdout.flush()
+    page = records.read("accuracy") if asked.only else {}
+    if asked.only:
+        asked.seed = page["conditions"]["seed"]
+    elif asked.seed is None:
+        asked.seed = int(np.random.default_rng().integers(2**31))
+    page.setdefault("conditions", conditions(asked.seed))
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+        for title, (columns, rows) in sections(asked.names, asked.seed, pool).items():
+            if asked.only not in (None, title):
+                continue
+            print(title, *columns, sep=" | ", file=sys.stderr)
+            page[title] = {"columns": columns, "rows": {}}
+            for case, cells in rows:
+                print(case, *cells, sep=" | ", file=sys.stderr, flush=True)
+                page[title]["rows"][str(case)] = cells
+    if not asked.names:
+        records.write("accuracy", page)

@@ -1,12 +1,12 @@
 """Measure the time of every function, and of the fastest alternative for the same array.
 
-``nox -s bench`` writes the page ``docs/performance.md`` and its pictures. With names of functions
-it prints the figures of these. All calls take turns in one process, and a ratio is the median of
-the alternative's time over ours: above 1 ours is faster. The alternatives on PyTorch and JAX are
-the library's functions that the definitions name, if they return the same values; functions with
-required parameters are left out. On NumPy they are the formula in NumPy's functions with SciPy's
-erf and erfc, SciPy's function, and PyTorch's on the same memory, with as many threads; without
-Numba they are the formula alone.
+``nox -s bench`` writes ``docs/data/performance.json``, which the site and ``nox -s tables`` make
+tables and pictures of. With names of functions it prints the figures of these. All calls take turns
+in one process, and a ratio is the median of the alternative's time over ours: above 1 ours is
+faster. The alternatives on PyTorch and JAX are the library's functions that the definitions name,
+if they return the same values; functions with required parameters are left out. On NumPy they are
+the formula in NumPy's functions with SciPy's erf and erfc, SciPy's function, and PyTorch's on the
+same memory, with as many threads; without Numba they are the formula alone.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ import numpy as np
 import scipy.special
 import torch
 from oracle import FUNCTIONS, peak_memory, peer_of, required_parameters
+from tools.records import format_time, write
 
 import activations_xp as ax
 
@@ -41,7 +42,6 @@ SIZES = {
     "bfloat16": [1_000_000],
 }
 LARGE = SIZES["float32"][-1]
-DOCS = Path(__file__).parents[2] / "docs"
 SECONDS = 0.15
 """The time to spend on each comparison. Small arrays have many rounds of many calls."""
 
@@ -68,11 +68,6 @@ class Figure(NamedTuple):
 
     def __str__(self) -> str:
         return f"{format_time(self.seconds)} | {self.ratio:.2f} {self.peer}"
-
-
-def format_time(seconds: float) -> str:
-    unit, factor = ("us", 1e6) if seconds < 1e-3 else ("ms", 1e3)
-    return f"{seconds * factor:.3g} {unit}"
 
 
 def measured(ours: Call, theirs: dict[str, Call]) -> Figure:
@@ -324,71 +319,7 @@ def conditions() -> str:
     libraries = "numpy", "numba", "torch", "jax", "scipy"
     versions = ", ".join(f"{n} {version(n)}" for n in libraries)
     threads = f"{ax.get_num_threads()} threads"
-    return f"{processor()}, {threads},\n{datetime.date.today()}, {versions}"
-
-
-def page(table: Table, threads: dict[str, ThreadFigure]) -> Iterator[str]:
-    yield "# Performance\n\nThe time of the fastest alternative divided by ours: above 1 ours is "
-    yield "faster.\n\n"
-    yield f"| float32, elements | {' | '.join(map(format_count, SIZES['float32']))} |\n"
-    yield f"|:--|{'--:|' * len(SIZES['float32'])}\n"
-    for kind, means in overview(table).items():
-        yield f"| {kind} | {' | '.join(f'{mean:.2f}' for mean in means.values())} |\n"
-    yield f"""
-![Time of the fastest alternative divided by ours, by library and size](performance/overview.svg)
-
-The figures are geometric means over all functions that have an alternative, measured by
-`nox -s bench` on {conditions()}.
-All calls take turns in one process, and times are medians. The alternatives on NumPy are the
-formula in NumPy's functions (with SciPy's erf), SciPy's function, and PyTorch's on the same memory,
-with as many threads; without Numba they are the formula alone. With Numba, arrays of 8 and of 1e3
-elements are measured with the engine "numba", larger ones with "auto". In the tables that follow,
-each time of ours is followed by the ratio.
-
-![Time of the fastest alternative divided by ours, each function](performance/numpy.svg)
-
-![Time by size](performance/sizes.svg)
-"""
-    for kind, rows in table.items():
-        sizes = sorted({size for row in rows.values() for size in row})
-        yield f"\n## {kind}\n\n"
-        for size in sizes:
-            ratios = [row[size].ratio for row in rows.values() if size in row]
-            mean = math.exp(statistics.fmean(map(math.log, ratios)))
-            yield f"* {format_count(size)} elements: geometric mean {mean:.2f}, "
-            yield f"least {min(ratios):.2f}\n"
-        heads = " | ".join(f"{format_count(size)} | fastest other" for size in sizes)
-        yield f"\n| function | {heads} |\n|:--{'|--:|:--' * len(sizes)}|\n"
-        for name, row in rows.items():
-            cells = " | ".join(str(row[size]) if size in row else " | " for size in sizes)
-            yield f"| {name} | {cells} |\n"
-    yield f"""
-## Threads and memory
-
-The table has the times for a NumPy array of {format_count(LARGE)} elements in float32 with one
-thread and with {ax.get_num_threads()}, their ratio, and the memory allocated beyond the result.
-
-| function | 1 | {ax.get_num_threads()} | speed-up | memory |
-|:--|--:|--:|--:|--:|
-"""
-    for name, figure in threads.items():
-        yield f"| {name} | {figure} |\n"
-
-
-def overview(table: Table) -> dict[str, dict[int, float]]:
-    """Return the geometric means of the ratios in float32, by kind of use and by size."""
-    means: dict[str, dict[int, float]] = {}
-    for kind, rows in table.items():
-        for size in SIZES["float32"]:
-            ratios = [row[size].ratio for row in rows.values() if size in row]
-            if ratios and not kind.endswith(tuple(SIZES)[1:]):
-                mean = math.exp(statistics.fmean(map(math.log, ratios)))
-                means.setdefault(kind, {})[size] = mean
-    return {kind: row for kind, row in means.items() if len(row) == len(SIZES["float32"])}
-
-
-def format_count(size: int) -> str:
-    return str(size) if size < 1000 else f"1e{round(math.log10(size))}"
+    return f"{processor()}, {threads}, {datetime.date.today()}, {versions}"
 
 
 def processor() -> str:
@@ -415,56 +346,6 @@ def growth() -> dict[str, dict[int, float]]:
     return table
 
 
-def pictures(table: Table) -> None:
-    import matplotlib
-
-    matplotlib.use("agg")
-    from matplotlib import pyplot
-
-    matplotlib.rcParams["svg.hashsalt"] = "activations_xp"
-    folder = DOCS / "performance"
-    folder.mkdir(exist_ok=True)
-    figure, axes = pyplot.subplots(figsize=(8, 4))
-    means = overview(table)
-    width = 0.8 / len(means)
-    for i, (kind, row) in enumerate(means.items()):
-        places = [j + i * width for j in range(len(row))]
-        axes.bar(places, [*row.values()], width, label=kind)
-    axes.axhline(1, color="black", linewidth=0.8)
-    axes.set_xticks([j + 0.4 - width / 2 for j in range(len(SIZES["float32"]))])
-    axes.set_xticklabels([f"{format_count(size)} elements" for size in SIZES["float32"]])
-    axes.set_ylabel("fastest alternative / ours")
-    axes.set_title("Above 1 ours is faster")
-    axes.legend()
-    figure.tight_layout()
-    figure.savefig(folder / "overview.svg", metadata={"Date": None})
-
-    rows = {n: row[LARGE] for n, row in table["NumPy with Numba"].items() if LARGE in row}
-    order = sorted(rows, key=lambda name: rows[name].ratio)
-    figure, axes = pyplot.subplots(figsize=(8, 0.2 * len(order) + 1))
-    colours = {"NumPy": "C0", "SciPy": "C1", "PyTorch": "C2"}
-    axes.barh(order, [rows[n].ratio for n in order], color=[colours[rows[n].peer] for n in order])
-    axes.axvline(1, color="black", linewidth=0.8)
-    axes.set_xscale("log")
-    axes.set_xlabel("time of the fastest alternative / ours, 1e7 float32; above 1 ours is faster")
-    for peer, colour in colours.items():
-        axes.barh(order[:1], [0], color=colour, label=peer)
-    axes.legend(title="the fastest other", loc="lower right")
-    axes.margins(y=0.01)
-    figure.tight_layout()
-    figure.savefig(folder / "numpy.svg", metadata={"Date": None})
-
-    figure, axes = pyplot.subplots(figsize=(8, 5))
-    for name, row in growth().items():
-        style = "k--" if name.startswith("copy") else "o-"
-        axes.loglog([*row], [*row.values()], style, label=name)
-    axes.set_xlabel("elements, float32")
-    axes.set_ylabel("seconds, NumPy with Numba")
-    axes.legend()
-    figure.tight_layout()
-    figure.savefig(folder / "sizes.svg", metadata={"Date": None})
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("names", nargs="*")
@@ -479,5 +360,6 @@ if __name__ == "__main__":
     every = [f.__name__ for f in FUNCTIONS if f.definition.keeps_shape]
     result = figures(asked.names or every, chosen)
     if asked == parser.parse_args([]):
-        (DOCS / "performance.md").write_text("".join(page(result, thread_figures(every, LARGE))))
-        pictures(result)
+        parts = {"conditions": conditions(), "threads": ax.get_num_threads(), "times": result}
+        parts |= {"memory": thread_figures(every, LARGE), "growth": growth()}
+        write("performance", parts)

@@ -11,6 +11,7 @@ import functools
 import itertools
 import sys
 from collections.abc import Iterator
+from textwrap import fill
 from typing import Any
 
 import jax
@@ -19,7 +20,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from oracle import peak_memory
-from tools.bench import DOCS, Entry, conditions, format_count, measured
+from tools.bench import Entry, conditions, measured
+from tools.records import DATA, format_count
 
 import activations_xp as ax
 import activations_xp.dropin.jax
@@ -156,7 +158,7 @@ def page() -> Iterator[str]:
     )
     yield f"""# Attention, adaptive softmax and random functions
 
-The times are in float32, measured by `nox -s bench` on {conditions()}.
+{fill(f"The times are in float32, measured by `nox -s bench` on {conditions()}.", 100)}
 The last column is the time of the named library divided by ours: above 1 ours is faster.
 Attention on NumPy arrays is compared with PyTorch's on tensors.
 
@@ -179,4 +181,4 @@ if __name__ == "__main__":
         for _ in rows(names):
             pass
     else:
-        (DOCS / "operations.md").write_text("".join(page()))
+        (DATA.parent / "operations.md").write_text("".join(page()))

@@ -1,0 +1,13 @@
+"""The extension of Sphinx that makes the site's pages from the registry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import docstrings, gallery, links, mathml, pages
+
+
+def setup(app: Any) -> dict[str, Any]:
+    for part in (docstrings, gallery, links, mathml, pages):
+        part.setup(app)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
