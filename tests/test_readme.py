@@ -34,17 +34,9 @@ def test_every_block_is_an_example():
 
 
 @pytest.mark.once
-def test_families_name_functions():
-    rows = re.findall(r"^\| [a-z].*\| (`.*) and others \|$", README, re.MULTILINE)
-    named = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
-    assert len(rows) == 12
-    assert [name for name in named if not hasattr(ax, name)] == []
-    assert len(set(named)) == len(named)
-
-
-@pytest.mark.once
 def test_links():
     links = re.findall(r"\]\(((?!https?:)[^)#]+)", README)
+    links += re.findall(r"""(?:src|srcset)="([^"]+)""", README)
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
