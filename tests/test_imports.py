@@ -39,6 +39,7 @@ ORDER = (
     "layers",
     "dropin",
     "",
+    "experiments",
     "_oracle",
     "cli",
     "__main__",

@@ -1,4 +1,4 @@
-"""Check the functions on the installed array libraries, or apply one to a file."""
+"""Check the functions on the installed array libraries, apply one to a file, or compare some."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__, precision
-from . import apply, show
+from . import apply, compare, show
 
 _REPORTED = (
     ArithmeticError,
@@ -61,8 +61,8 @@ def _run(argv: Sequence[str] | None) -> int:
         with _raising_signals(), precision(args.precision):
             status: int = args.run(args)
             return status
-    except KeyboardInterrupt:
-        print("activations_xp: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(" ".join(["activations_xp: interrupted", *error.args]), file=sys.stderr)
         return 128 + signal.SIGINT
     except _Stopped as stopped:
         return 128 + stopped.number
@@ -73,7 +73,9 @@ def _run(argv: Sequence[str] | None) -> int:
 
 
 def _report(error: Exception) -> int:
-    reason = " ".join(str(error).split()).removeprefix("get: ")
+    reason = " ".join(str(error).split())
+    for command in ("get", "compare"):
+        reason = reason.removeprefix(f"{command}: ")
     print(f"activations_xp: {reason or type(error).__name__}", file=sys.stderr)
     return 2
 
@@ -143,6 +145,8 @@ def _parser() -> argparse.ArgumentParser:
         "--force", action="store_true", help="overwrite OUT.npy, which may be IN.npy"
     )
     command.set_defaults(run=apply.run)
+
+    compare.add(commands)
 
     text = "list all functions"
     command = commands.add_parser("list", help=text, description=text)

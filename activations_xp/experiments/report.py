@@ -1,0 +1,411 @@
+"""The report of a comparison: its table, what it shows, and a page with pictures."""
+
+from __future__ import annotations
+
+import html
+import io
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import isfinite, isnan
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .candidates import DEFAULT as DEFAULT
+from .statistics import LEVEL, Estimate, Record, Runs, Summary
+from .training import FLAT
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D46")
+"""The colours of Okabe and Ito that are seen on white and on black, and a brown."""
+
+DASHES = ("-", "--", ":", "-.")
+
+INK = "#010203"
+"""The colour that becomes that of the page's text."""
+
+STYLE: dict[Any, Any] = {
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "font.size": 10,
+    "grid.alpha": 0.25,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "svg.fonttype": "none",
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+}
+
+# the table, in words
+
+
+def table(results: Runs, *, wide: bool = False) -> tuple[list[str], list[list[str]]]:
+    """Return the names of the columns and the rows of the table, which fit a terminal or not."""
+    columns: dict[str, Callable[[Summary], str]] = {
+        "function": lambda s: s.function,
+        "depth": lambda s: str(s.depth),
+        "lr": lambda s: f"{float(np.median(s.lrs)):g}",
+        "accuracy %": lambda s: percent(s.accuracy),
+        "difference": lambda s: "" if s.difference is None else percent(s.difference, "+"),
+        "p": lambda s: "" if isnan(s.p_holm) else _p(s.p_holm),
+        "loss": lambda s: number(s.loss),
+        "dead %": lambda s: f"{100 * s.dead:.1f}",
+        "flat %": lambda s: f"{100 * s.saturated:.1f}",
+        "ms/epoch": lambda s: f"{1000 * s.seconds_per_epoch:.1f}",
+    }
+    left_out = set() if wide else {"loss", "flat %"}
+    if len(results.depths) == 1:
+        left_out.add("depth")
+    if len(results.functions) == 1:
+        left_out |= {"difference", "p"}
+    shown = {name: cell for name, cell in columns.items() if name not in left_out}
+    return list(shown), [[cell(s) for cell in shown.values()] for s in results.summary()]
+
+
+def percent(estimate: Estimate, sign: str = "") -> str:
+    """Return a mean as a percentage, with half of its interval where that is known."""
+    half = "" if isnan(estimate.half) else f" ± {100 * estimate.half:.1f}"
+    return f"{100 * estimate.mean:{sign}.1f}{half}"
+
+
+def number(estimate: Estimate) -> str:
+    """Return a mean with half of its interval where that is known."""
+    if not isfinite(estimate.mean):
+        return "diverged"
+    return f"{estimate.mean:.2f}" + ("" if isnan(estimate.half) else f" ± {estimate.half:.2f}")
+
+
+def _p(p: float) -> str:
+    return "<0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+
+
+def caption(results: Runs) -> str:
+    """Return what the columns of the table are."""
+    n = len(results.seeds)
+    first = results.functions[0]
+    text = "accuracy: mean on the examples to test"
+    text += f" ± 95 % interval over {n} seeds" if n > 1 else " of one seed"
+    if len(results.functions) > 1:
+        text += f"; difference: of the accuracy to {first}, paired by seed"
+        if n > 1:
+            text += "; p: by t-test, Holm-corrected"
+    return text + "; lr: median of the chosen; dead: units flat at every example"
+
+
+def findings(results: Runs) -> list[str]:
+    """Return what the table shows, in sentences, and what to beware of."""
+    found, first = [], results.functions[0]
+    summaries = results.summary()
+    for depth in results.depths:
+        at = [s for s in summaries if s.depth == depth]
+        where = f"At depth {depth} " if len(results.depths) > 1 else ""
+        tested = [s for s in at if not isnan(s.p_holm)]
+        apart = [s for s in tested if s.p_holm <= LEVEL and s.difference is not None]
+        if apart:
+            differ = ", ".join(
+                f"{s.function} by {percent(s.difference, '+')} %" for s in apart if s.difference
+            )
+            found.append(f"{where}the accuracy differs from that of {first} for {differ}.")
+        if len(tested) > len(apart):
+            others = "the other differences are" if apart else f"no difference to {first} is"
+            noise = "within the noise" if apart else "beyond the noise"
+            found.append(f"{where}{others} {noise} of {len(results.seeds)} seeds.")
+        for s in at:
+            if s.n_diverged:
+                found.append(f"{where}{s.function} diverged at {s.n_diverged} seeds, at any rate.")
+            elif s.at_edge:
+                end = "largest" if np.median(s.lrs) == results.lrs[-1] else "smallest"
+                found.append(
+                    f"{where}{s.function} is best at the {end} learning rate;"
+                    " one beyond may suit it better."
+                )
+    return [text[0].upper() + text[1:] for text in found]
+
+
+# pictures
+
+
+def sections(results: Runs) -> Iterator[tuple[str, list[tuple[str, Any]]]]:
+    """Yield the titles of the sections, with captions and figures."""
+    accuracy = [
+        ("Accuracy on the examples to test: seeds, mean and interval", _accuracies(results))
+    ]
+    if len(results.depths) > 1:
+        accuracy = [("Accuracy on the examples to test, by depth", _by_depth(results))]
+    if len(results.lrs) > 1:
+        accuracy += [
+            (f"Accuracy on the examples to validate{at}, by learning rate", _by_lr(results, depth))
+            for at, depth in _depths(results)
+        ]
+    yield "Accuracy", accuracy
+    curves = []
+    for at, depth in _depths(results):
+        for name, title in (
+            ("train_loss", "Loss in training"),
+            ("validation_accuracy", "Accuracy on the examples to validate"),
+        ):
+            values = _means(results, depth, itemgetter(name))
+            axes = {"xlabel": "epoch", "yscale": "log" if name == "train_loss" else "linear"}
+            curves.append((f"{title}{at}", _lines(results, values, **axes)))
+    yield "Learning", curves
+    layers = []
+    for at, depth in _depths(results):
+        for name, title, scale, when in (
+            ("mean", "Mean of the results of each layer", "linear", ("start", "end")),
+            ("variance", "Variance of the results of each layer", "log", ("start", "end")),
+            ("gradient", "Norm of the gradient of each layer's weights", "log", ("start", "end")),
+            ("dead", "Share of dead units of each layer", "linear", ("end",)),
+            ("saturated", "Share of flat places of each layer", "linear", ("end",)),
+        ):
+            for moment in when:
+                values = _means(results, depth, lambda run: run[moment][name])  # noqa: B023
+                words = {"start": "before training", "end": "after training"}[moment]
+                figure = _lines(results, values, xlabel="layer", yscale=scale)
+                layers.append((f"{title}, {words}{at}", figure))
+    yield "Layer by layer", layers
+
+
+def _depths(results: Runs) -> list[tuple[str, int]]:
+    """Return the depths with what to add to a caption."""
+    several = len(results.depths) > 1
+    return [(f" at depth {depth}" if several else "", depth) for depth in results.depths]
+
+
+def _means(
+    results: Runs, depth: int, values: Callable[[Record], Sequence[float | None]]
+) -> dict[str, Any]:
+    """Return for each function the mean over seeds of a list of values."""
+    found = {}
+    for function in results.functions:
+        lists = [values(run) for run in results.chosen(function, depth)]
+        n = min(map(len, lists))
+        rows = np.array([[np.nan if v is None else v for v in row[:n]] for row in lists])
+        found[function] = np.mean(rows, axis=0)
+    return found
+
+
+def _new_figure(height: float = 3.0) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.4, height), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def _look(results: Runs, function: str) -> dict[str, str]:
+    i = results.functions.index(function)
+    dash = DASHES[i // len(COLOURS) % len(DASHES)]
+    return {"color": COLOURS[i % len(COLOURS)], "linestyle": dash}
+
+
+def _finish(figure: Any, results: Runs, handles: bool = True) -> Any:
+    (ax,) = figure.axes
+    ax.grid(True)
+    if handles and len(results.functions) > 1:
+        figure.legend(loc="outside lower center", ncols=4, handlelength=1.5, columnspacing=1.0)
+    return figure
+
+
+def _lines(results: Runs, values: Mapping[str, Any], *, xlabel: str, yscale: str) -> Any:
+    figure, ax = _new_figure()
+    for function, y in values.items():
+        marker = "." if len(y) < 20 else ""
+        x = np.arange(1, len(y) + 1)
+        if yscale == "log":
+            y = np.where(np.asarray(y) > 0, y, np.nan)
+        ax.plot(x, y, label=function, marker=marker, **_look(results, function))
+    drawn = np.concatenate([np.ravel(y) for y in values.values()])
+    ax.set(xlabel=xlabel)
+    if yscale == "log" and np.any(drawn > 0):
+        ax.set_yscale("log")
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    return _finish(figure, results)
+
+
+def _by_lr(results: Runs, depth: int) -> Any:
+    figure, ax = _new_figure()
+    for function in results.functions:
+        runs = [r for r in results.runs if (r["function"], r["depth"]) == (function, depth)]
+        y = [
+            np.mean([100 * r["validation_accuracy"][-1] for r in runs if r["lr"] == lr])
+            for lr in results.lrs
+        ]
+        ax.plot(results.lrs, y, label=function, marker=".", **_look(results, function))
+    ax.set(xscale="log", xlabel="learning rate", ylabel="%")
+    return _finish(figure, results)
+
+
+def _by_depth(results: Runs) -> Any:
+    figure, ax = _new_figure()
+    summaries = results.summary()
+    places = np.arange(len(results.depths))
+    for i, function in enumerate(results.functions):
+        at = [s.accuracy for s in summaries if s.function == function]
+        mean, half = (np.array([100 * getattr(e, n) for e in at]) for n in ("mean", "half"))
+        shift = 0.06 * (i - (len(results.functions) - 1) / 2)
+        look = _look(results, function)
+        ax.errorbar(places + shift, mean, np.nan_to_num(half), label=function, marker=".", **look)
+    ax.set(xlabel="depth", ylabel="%", xticks=places, xticklabels=map(str, results.depths))
+    return _finish(figure, results)
+
+
+def _accuracies(results: Runs) -> Any:
+    (depth,) = results.depths
+    figure, ax = _new_figure(1.0 + 0.32 * len(results.functions))
+    for i, summary in enumerate(results.summary()):
+        estimate, look = summary.accuracy, _look(results, summary.function)
+        seeds = [100 * run["test_accuracy"] for run in results.chosen(summary.function, depth)]
+        ax.plot(seeds, [i] * len(seeds), "o", color=look["color"], alpha=0.35, ms=4, mew=0)
+        half = [[0.0 if isnan(estimate.half) else 100 * estimate.half]] * 2
+        ax.errorbar(100 * estimate.mean, i, xerr=half, marker="o", ms=5, capsize=3, **look)
+    ax.set(yticks=range(len(results.functions)), yticklabels=results.functions, xlabel="%")
+    ax.invert_yaxis()
+    return _finish(figure, results, handles=False)
+
+
+def _svg(figure: Any, title: str, salt: str) -> str:
+    """Return a figure as an element of a page, in the colour of its text."""
+    import matplotlib
+
+    file = io.StringIO()
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": salt}):
+        figure.savefig(file, format="svg", metadata={"Date": None}, transparent=True)
+    text = file.getvalue()
+    text = text[text.index("<svg") :].replace(INK, "currentColor")
+    label = html.escape(title, quote=True)
+    return text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+
+
+# the page
+
+
+PAGE = """\
+<!DOCTYPE html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{title}</title>
+<style>
+:root {{ --page: #fff; --text: #1c1c1c; --quiet: #5c5c5c; --line: #d8d8d8; }}
+@media (prefers-color-scheme: dark) {{
+  :root {{ --page: #161616; --text: #e8e8e8; --quiet: #a8a8a8; --line: #3c3c3c; }}
+}}
+body {{ background: var(--page); color: var(--text); font: 16px/1.5 system-ui, sans-serif;
+  margin: 0 auto; max-width: 72rem; padding: 1rem; }}
+h1 {{ font-size: 1.6rem; line-height: 1.2; }}
+h2 {{ font-size: 1.25rem; margin: 2rem 0 0.5rem; }}
+.quiet, figcaption {{ color: var(--quiet); font-size: 0.9rem; }}
+.wide {{ overflow-x: auto; }}
+table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; white-space: nowrap; }}
+th, td {{ border-bottom: 1px solid var(--line); padding: 0.3rem 0.8rem 0.3rem 0;
+  text-align: right; }}
+th:first-child, td:first-child {{ text-align: left; }}
+.pictures {{ display: grid; gap: 1.5rem;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); }}
+figure {{ margin: 0; max-width: 34rem; }}
+svg {{ height: auto; width: 100%; }}
+dl {{ display: grid; gap: 0.2rem 1rem; grid-template-columns: max-content 1fr; }}
+dd {{ margin: 0; overflow-wrap: anywhere; }}
+</style>
+<h1>{title}</h1>
+<p>{summary}</p>
+<ul>{findings}</ul>
+<div class="wide" tabindex="0" role="region" aria-label="Table of results"><table>
+<thead><tr>{head}</tr></thead>
+<tbody>{body}</tbody>
+</table></div>
+<p class="quiet">{caption}.</p>
+{sections}
+<h2>Method</h2>
+<p>{method}</p>
+<dl>{settings}</dl>
+</html>
+"""
+
+METHOD = (
+    "Each seed is an experiment of its own: it splits the data into three fifths to train on, one"
+    " to validate and one to test, and draws the initial weights and the order of the examples,"
+    " which are the same for all functions. Each function has the learning rate that is best on the"
+    " examples to validate, of the same ones for all. Intervals and tests are about the mean over"
+    f" such seeds on these data. A function is flat where its derivative is at most {FLAT:g} of the"
+    " largest that it has at normal random numbers. A unit is dead if it is flat at every example"
+    " to validate; the share of flat places counts units and examples, so a relu has half by"
+    " nature."
+)
+
+
+def write(results: Runs, path: Path) -> None:
+    """Write the page to a file, whole or not at all."""
+    text = page(results)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def page(results: Runs) -> str:
+    """Return the page."""
+    import matplotlib
+
+    settings = results.settings
+    with matplotlib.rc_context(STYLE):
+        parts = [
+            f'<h2>{html.escape(title)}</h2>\n<div class="pictures">{_figures(title, figures)}</div>'
+            for title, figures in sections(results)
+        ]
+    columns, rows = table(results, wide=True)
+    n_weights = {s.function: s.n_parameters for s in results.summary()[: len(results.functions)]}
+    values = {
+        **settings,
+        "functions": ", ".join(results.functions),
+        "depth": ", ".join(map(str, results.depths)),
+        "learning rates": ", ".join(f"{lr:g}" for lr in results.lrs),
+        "seeds": ", ".join(map(str, results.seeds)),
+        f"weights at depth {results.depths[0]}": ", ".join(
+            f"{function} {n:,}" for function, n in n_weights.items()
+        ),
+        **{name: ", ".join(found) for name, found in results.versions.items()},
+    }
+    return PAGE.format(
+        title=f"Activation functions on {html.escape(settings['data'])}",
+        summary=f"{len(results.runs)} networks, {_network(results)}, trained on"
+        f" {settings['backend']} with {settings['optimizer']} for {settings['epochs']} epochs.",
+        findings="".join(f"<li>{html.escape(text)}</li>" for text in findings(results)),
+        head="".join(f"<th>{html.escape(name)}</th>" for name in columns),
+        body="\n".join(
+            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
+            for row in rows
+        ),
+        caption=html.escape(caption(results)),
+        sections="\n".join(parts),
+        method=METHOD,
+        settings="".join(
+            f"<dt>{html.escape(name)}</dt><dd>{html.escape(str(value))}</dd>"
+            for name, value in values.items()
+        ),
+    )
+
+
+def _network(results: Runs) -> str:
+    settings = results.settings
+    depths = ", ".join(map(str, results.depths))
+    if settings["network"] == "conv":
+        return f"{depths} convolutions of {settings['width']} channels"
+    return f"{depths} hidden layers of {settings['width']} units"
+
+
+def _figures(section: str, figures: Sequence[tuple[str, Any]]) -> str:
+    return "\n".join(
+        f"<figure>{_svg(figure, caption, section + caption)}"
+        f"<figcaption>{html.escape(caption)}</figcaption></figure>"
+        for caption, figure in figures
+    )

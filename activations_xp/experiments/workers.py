@@ -1,0 +1,63 @@
+"""Where runs are trained: in this process, in others here, or on the workers of a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from .data import Data
+from .training import Run, Settings, train, train_in_worker
+
+
+def train_all(
+    runs: Sequence[Run], settings: Settings, data: Data, jobs: int, scheduler: str | None
+) -> Iterator[dict[str, Any]]:
+    """Yield the records of runs as they finish."""
+    if scheduler is not None:
+        return _on_cluster(runs, settings, data, scheduler)
+    if jobs == 1 or len(runs) < 2:
+        return (train(run, settings, data) for run in runs)
+    return _in_processes(runs, settings, data, jobs)
+
+
+def _in_processes(
+    runs: Sequence[Run], settings: Settings, data: Data, jobs: int
+) -> Iterator[dict[str, Any]]:
+    try:
+        import joblib
+    except ImportError:
+        raise ImportError(
+            'jobs runs on joblib; run pip install "activations_xp[experiments]"'
+        ) from None
+    with joblib.parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1):
+        parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1)
+        yield from parallel(joblib.delayed(train_in_worker)(run, settings, data) for run in runs)
+
+
+def _on_cluster(
+    runs: Sequence[Run], settings: Settings, data: Data, address: str
+) -> Iterator[dict[str, Any]]:
+    """Yield the records from the workers of a Dask scheduler; what a dead one had runs again."""
+    try:
+        import distributed
+    except ImportError:
+        raise ImportError(
+            'scheduler needs dask.distributed; run pip install "activations_xp[distributed]"'
+        ) from None
+    try:
+        client = distributed.Client(address, timeout=10, set_as_default=False)
+    except (OSError, ValueError, TimeoutError) as error:
+        why = " ".join(str(error).split())
+        raise OSError(f"compare: no scheduler answers at {address}: {why}") from None
+    with client:
+        # a task, which is run again where its result is lost
+        there = client.submit(_same, data, pure=False)
+        futures = [client.submit(train, run, settings, there, pure=False) for run in runs]
+        completed = distributed.as_completed(futures)
+        del futures  # so that what has arrived is not kept, and not run again
+        for future in completed:
+            yield future.result()
+
+
+def _same(data: Data) -> Data:
+    return data
