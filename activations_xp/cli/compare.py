@@ -87,7 +87,11 @@ def run(args: argparse.Namespace) -> int:
             done = n
 
         results = compare(**{"jobs": cpu_count(), **given}, progress=tell)
-    print_table(*report.table(results), report.caption(results))
+    for depth in results.depths:
+        if len(results.depths) > 1:
+            print(f"depth {depth}")
+        is_last = depth == results.depths[-1]
+        print_table(*report.table(results, depth), report.caption(results) if is_last else "")
     for text in report.findings(results):
         print(text)
     if "out" in given:

@@ -39,7 +39,8 @@ class Data:
     def split(self, seed: int, dtype: Any) -> Split:
         """Return three fifths to train on, one to validate and one to test, of each class.
 
-        Features are standardized by the mean and the deviation of the examples to train on.
+        Features are standardized by the mean and the deviation of those to train on; images have
+        one mean and one deviation for all pixels.
         """
         from sklearn.model_selection import train_test_split
 
@@ -49,8 +50,10 @@ class Data:
         train, validation = train_test_split(
             rest, test_size=0.25, stratify=self.y[rest], random_state=seed
         )
-        mean = np.mean(self.x[train], axis=0)
-        deviation = np.std(self.x[train], axis=0)
+        # the pixels of an image are of one kind, and some have hardly any deviation of their own
+        axis = None if self.x.ndim > 2 else 0
+        mean = np.mean(self.x[train], axis=axis)
+        deviation = np.std(self.x[train], axis=axis)
         scaled = (self.x - mean) / np.where(deviation > 0, deviation, 1)
         one_hot = np.eye(len(self.classes), dtype=dtype)[self.y]
         x = scaled.astype(dtype)

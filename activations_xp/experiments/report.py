@@ -14,11 +14,16 @@ from typing import Any
 import numpy as np
 
 from .candidates import DEFAULT as DEFAULT
-from .statistics import LEVEL, Estimate, Record, Runs, Summary
+from .statistics import LEVEL, Estimate, Record, Runs, Summary, mean
 from .training import FLAT
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D46")
-"""The colours of Okabe and Ito that are seen on white and on black, and a brown."""
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5C3A")
+"""The colours of Okabe and Ito that are seen on white, and a brown."""
+
+ON_DARK = ("#3D9BE0", "#E8702A", "#1DB38A", "#D58DB5", "#E69F00", "#8CCBF2", "#B4936A")
+"""The same for a dark page."""
+
+LIBRARIES = {"numpy": "NumPy", "torch": "PyTorch", "jax": "JAX"}
 
 DASHES = ("-", "--", ":", "-.")
 
@@ -45,8 +50,11 @@ STYLE: dict[Any, Any] = {
 # the table, in words
 
 
-def table(results: Runs, *, wide: bool = False) -> tuple[list[str], list[list[str]]]:
-    """Return the names of the columns and the rows of the table, which fit a terminal or not."""
+def table(results: Runs, depth: int | None = None) -> tuple[list[str], list[list[str]]]:
+    """Return the names of the columns and the rows of the table.
+
+    That of one depth has the columns for which a terminal has room.
+    """
     columns: dict[str, Callable[[Summary], str]] = {
         "function": lambda s: s.function,
         "depth": lambda s: str(s.depth),
@@ -55,17 +63,18 @@ def table(results: Runs, *, wide: bool = False) -> tuple[list[str], list[list[st
         "difference": lambda s: "" if s.difference is None else percent(s.difference, "+"),
         "p": lambda s: "" if isnan(s.p_holm) else _p(s.p_holm),
         "loss": lambda s: number(s.loss),
-        "dead %": lambda s: f"{100 * s.dead:.1f}",
-        "flat %": lambda s: f"{100 * s.saturated:.1f}",
+        "dead %": lambda s: "" if isnan(s.dead) else f"{100 * s.dead:.1f}",
+        "flat %": lambda s: "" if isnan(s.saturated) else f"{100 * s.saturated:.1f}",
         "ms/epoch": lambda s: f"{1000 * s.seconds_per_epoch:.1f}",
     }
-    left_out = set() if wide else {"loss", "flat %"}
+    left_out = {"loss", "flat %", "depth"} if depth is not None else set()
     if len(results.depths) == 1:
         left_out.add("depth")
     if len(results.functions) == 1:
         left_out |= {"difference", "p"}
     shown = {name: cell for name, cell in columns.items() if name not in left_out}
-    return list(shown), [[cell(s) for cell in shown.values()] for s in results.summary()]
+    summaries = [s for s in results.summary() if depth in (None, s.depth)]
+    return list(shown), [[cell(s) for cell in shown.values()] for s in summaries]
 
 
 def percent(estimate: Estimate, sign: str = "") -> str:
@@ -118,7 +127,8 @@ def findings(results: Runs) -> list[str]:
             found.append(f"{where}{others} {noise} of {len(results.seeds)} seeds.")
         for s in at:
             if s.n_diverged:
-                found.append(f"{where}{s.function} diverged at {s.n_diverged} seeds, at any rate.")
+                share = f"{s.n_diverged} of {len(results.seeds)} seeds"
+                found.append(f"{where}{s.function} diverged at every learning rate for {share}.")
             elif s.at_edge:
                 end = "largest" if np.median(s.lrs) == results.lrs[-1] else "smallest"
                 found.append(
@@ -133,42 +143,49 @@ def findings(results: Runs) -> list[str]:
 
 def sections(results: Runs) -> Iterator[tuple[str, list[tuple[str, Any]]]]:
     """Yield the titles of the sections, with captions and figures."""
-    accuracy = [
-        ("Accuracy on the examples to test: seeds, mean and interval", _accuracies(results))
-    ]
-    if len(results.depths) > 1:
-        accuracy = [("Accuracy on the examples to test, by depth", _by_depth(results))]
+    if len(results.depths) == 1:
+        title, figure = "seeds, mean and interval", _accuracies(results)
+    else:
+        title, figure = "mean and interval by depth", _by_depth(results)
+    accuracy = [(f"Accuracy on the examples to test: {title}", figure)]
     if len(results.lrs) > 1:
-        accuracy += [
-            (f"Accuracy on the examples to validate{at}, by learning rate", _by_lr(results, depth))
-            for at, depth in _depths(results)
-        ]
+        for at, depth in _depths(results):
+            figure = _by_lr(results, depth, lambda run: run["validation_accuracy"][-1])
+            accuracy.append((f"Accuracy on the examples to validate{at}, by learning rate", figure))
     yield "Accuracy", accuracy
-    curves = []
     for at, depth in _depths(results):
-        for name, title in (
-            ("train_loss", "Loss in training"),
-            ("validation_accuracy", "Accuracy on the examples to validate"),
-        ):
-            values = _means(results, depth, itemgetter(name))
-            axes = {"xlabel": "epoch", "yscale": "log" if name == "train_loss" else "linear"}
-            curves.append((f"{title}{at}", _lines(results, values, **axes)))
-    yield "Learning", curves
-    layers = []
-    for at, depth in _depths(results):
-        for name, title, scale, when in (
-            ("mean", "Mean of the results of each layer", "linear", ("start", "end")),
-            ("variance", "Variance of the results of each layer", "log", ("start", "end")),
-            ("gradient", "Norm of the gradient of each layer's weights", "log", ("start", "end")),
-            ("dead", "Share of dead units of each layer", "linear", ("end",)),
-            ("saturated", "Share of flat places of each layer", "linear", ("end",)),
-        ):
-            for moment in when:
-                values = _means(results, depth, lambda run: run[moment][name])  # noqa: B023
-                words = {"start": "before training", "end": "after training"}[moment]
-                figure = _lines(results, values, xlabel="layer", yscale=scale)
-                layers.append((f"{title}, {words}{at}", figure))
-    yield "Layer by layer", layers
+        yield f"Learning{at}", _of_epochs(results, depth)
+        yield f"Layer by layer{at}", _of_layers(results, depth)
+
+
+def _of_epochs(results: Runs, depth: int) -> list[tuple[str, Any]]:
+    figures = []
+    for name, title, scale in (
+        ("train_loss", "Loss in training", "log"),
+        ("validation_accuracy", "Accuracy on the examples to validate", "%"),
+    ):
+        values = _means(results, depth, itemgetter(name))
+        figures.append((title, _lines(results, values, "epoch", scale)))
+    return figures
+
+
+def _of_layers(results: Runs, depth: int) -> list[tuple[str, Any]]:
+    figures = []
+    for name, title, scale, moments in (
+        ("mean", "Mean of the results", "symlog", ("start", "end")),
+        ("variance", "Variance of the results", "log", ("start", "end")),
+        ("gradient", "Norm of the gradient of the weights", "log", ("start", "end")),
+        ("dead", "Share of dead units", "%", ("end",)),
+        ("saturated", "Share of flat places", "%", ("end",)),
+    ):
+        for moment in moments:
+            values = _means(results, depth, lambda run: run[moment][name])  # noqa: B023
+            words = {"start": "before training", "end": "after training"}[moment]
+            figures.append((f"{title}, {words}", _lines(results, values, "layer", scale)))
+    if len(results.lrs) > 1:
+        figure = _by_lr(results, depth, lambda run: mean([run["end"]["dead"]]))
+        figures.append(("Share of dead units after training, by learning rate", figure))
+    return figures
 
 
 def _depths(results: Runs) -> list[tuple[str, int]]:
@@ -211,30 +228,42 @@ def _finish(figure: Any, results: Runs, handles: bool = True) -> Any:
     return figure
 
 
-def _lines(results: Runs, values: Mapping[str, Any], *, xlabel: str, yscale: str) -> Any:
+def _lines(results: Runs, values: Mapping[str, Any], xlabel: str, scale: str) -> Any:
+    """Draw lists of values as percentages, or on a scale, of which symlog is linear near 0."""
     figure, ax = _new_figure()
     for function, y in values.items():
         marker = "." if len(y) < 20 else ""
         x = np.arange(1, len(y) + 1)
-        if yscale == "log":
-            y = np.where(np.asarray(y) > 0, y, np.nan)
+        y = 100 * y if scale == "%" else np.where(y > 0, y, np.nan) if scale == "log" else y
         ax.plot(x, y, label=function, marker=marker, **_look(results, function))
-    drawn = np.concatenate([np.ravel(y) for y in values.values()])
-    ax.set(xlabel=xlabel)
-    if yscale == "log" and np.any(drawn > 0):
-        ax.set_yscale("log")
+    ax.set(xlabel=xlabel, ylabel="%" if scale == "%" else "")
     ax.xaxis.get_major_locator().set_params(integer=True)
+    sizes = np.abs(np.concatenate(list(values.values())))
+    sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
+    if scale == "log" and len(sizes):
+        _set_log_scale(ax, np.max(sizes) / np.min(sizes))
+    if scale == "symlog" and np.max(sizes, initial=0) > 10:
+        ax.set_yscale("symlog", linthresh=1)
+        ax.yaxis.get_major_locator().set_params(numticks=6)
     return _finish(figure, results)
 
 
-def _by_lr(results: Runs, depth: int) -> Any:
+def _set_log_scale(ax: Any, ratio: float) -> None:
+    """Set a logarithmic scale with plain numbers, also between powers of 10 if there are few."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    ax.set_yscale("log")
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_locator(LogLocator(subs=(2, 5) if ratio < 100 else (5,)))
+    ax.yaxis.set_minor_formatter("{x:g}" if ratio < 100 else NullFormatter())
+
+
+def _by_lr(results: Runs, depth: int, value: Callable[[Record], float]) -> Any:
+    """Draw the mean over seeds of a share at each learning rate."""
     figure, ax = _new_figure()
     for function in results.functions:
         runs = [r for r in results.runs if (r["function"], r["depth"]) == (function, depth)]
-        y = [
-            np.mean([100 * r["validation_accuracy"][-1] for r in runs if r["lr"] == lr])
-            for lr in results.lrs
-        ]
+        y = [100 * mean([[value(r) for r in runs if r["lr"] == lr]]) for lr in results.lrs]
         ax.plot(results.lrs, y, label=function, marker=".", **_look(results, function))
     ax.set(xscale="log", xlabel="learning rate", ylabel="%")
     return _finish(figure, results)
@@ -246,11 +275,13 @@ def _by_depth(results: Runs) -> Any:
     places = np.arange(len(results.depths))
     for i, function in enumerate(results.functions):
         at = [s.accuracy for s in summaries if s.function == function]
-        mean, half = (np.array([100 * getattr(e, n) for e in at]) for n in ("mean", "half"))
+        middle, half = (np.array([100 * getattr(e, n) for e in at]) for n in ("mean", "half"))
         shift = 0.06 * (i - (len(results.functions) - 1) / 2)
         look = _look(results, function)
-        ax.errorbar(places + shift, mean, np.nan_to_num(half), label=function, marker=".", **look)
+        ax.errorbar(places + shift, middle, np.nan_to_num(half), label=function, marker=".", **look)
     ax.set(xlabel="depth", ylabel="%", xticks=places, xticklabels=map(str, results.depths))
+    low, high = ax.get_ylim()
+    ax.set_ylim(max(low, -1), min(high, 101))
     return _finish(figure, results)
 
 
@@ -260,7 +291,7 @@ def _accuracies(results: Runs) -> Any:
     for i, summary in enumerate(results.summary()):
         estimate, look = summary.accuracy, _look(results, summary.function)
         seeds = [100 * run["test_accuracy"] for run in results.chosen(summary.function, depth)]
-        ax.plot(seeds, [i] * len(seeds), "o", color=look["color"], alpha=0.35, ms=4, mew=0)
+        ax.plot(seeds, [i - 0.2] * len(seeds), "o", color=look["color"], alpha=0.5, ms=4, mew=0)
         half = [[0.0 if isnan(estimate.half) else 100 * estimate.half]] * 2
         ax.errorbar(100 * estimate.mean, i, xerr=half, marker="o", ms=5, capsize=3, **look)
     ax.set(yticks=range(len(results.functions)), yticklabels=results.functions, xlabel="%")
@@ -277,6 +308,8 @@ def _svg(figure: Any, title: str, salt: str) -> str:
         figure.savefig(file, format="svg", metadata={"Date": None}, transparent=True)
     text = file.getvalue()
     text = text[text.index("<svg") :].replace(INK, "currentColor")
+    for i, colour in enumerate(COLOURS):
+        text = text.replace(colour.lower(), f"var(--c{i})")
     label = html.escape(title, quote=True)
     return text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
 
@@ -292,22 +325,23 @@ PAGE = """\
 <meta name="color-scheme" content="light dark">
 <title>{title}</title>
 <style>
-:root {{ --page: #fff; --text: #1c1c1c; --quiet: #5c5c5c; --line: #d8d8d8; }}
+:root {{ --page: #fff; --text: #1c1c1c; --quiet: #5c5c5c; --line: #d8d8d8; {colours} }}
 @media (prefers-color-scheme: dark) {{
-  :root {{ --page: #161616; --text: #e8e8e8; --quiet: #a8a8a8; --line: #3c3c3c; }}
+  :root {{ --page: #161616; --text: #e8e8e8; --quiet: #a8a8a8; --line: #3c3c3c; {on_dark} }}
 }}
 body {{ background: var(--page); color: var(--text); font: 16px/1.5 system-ui, sans-serif;
   margin: 0 auto; max-width: 72rem; padding: 1rem; }}
 h1 {{ font-size: 1.6rem; line-height: 1.2; }}
 h2 {{ font-size: 1.25rem; margin: 2rem 0 0.5rem; }}
 .quiet, figcaption {{ color: var(--quiet); font-size: 0.9rem; }}
+figcaption {{ margin-bottom: 0.4rem; }}
 .wide {{ overflow-x: auto; }}
 table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; white-space: nowrap; }}
 th, td {{ border-bottom: 1px solid var(--line); padding: 0.3rem 0.8rem 0.3rem 0;
   text-align: right; }}
 th:first-child, td:first-child {{ text-align: left; }}
 .pictures {{ display: grid; gap: 1.5rem;
-  grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); }}
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, 20rem), 1fr)); }}
 figure {{ margin: 0; max-width: 34rem; }}
 svg {{ height: auto; width: 100%; }}
 dl {{ display: grid; gap: 0.2rem 1rem; grid-template-columns: max-content 1fr; }}
@@ -362,7 +396,7 @@ def page(results: Runs) -> str:
             f'<h2>{html.escape(title)}</h2>\n<div class="pictures">{_figures(title, figures)}</div>'
             for title, figures in sections(results)
         ]
-    columns, rows = table(results, wide=True)
+    columns, rows = table(results)
     n_weights = {s.function: s.n_parameters for s in results.summary()[: len(results.functions)]}
     values = {
         **settings,
@@ -373,12 +407,16 @@ def page(results: Runs) -> str:
         f"weights at depth {results.depths[0]}": ", ".join(
             f"{function} {n:,}" for function, n in n_weights.items()
         ),
+        **_learned(results),
         **{name: ", ".join(found) for name, found in results.versions.items()},
     }
     return PAGE.format(
+        colours=_variables(COLOURS),
+        on_dark=_variables(ON_DARK),
         title=f"Activation functions on {html.escape(settings['data'])}",
         summary=f"{len(results.runs)} networks, {_network(results)}, trained on"
-        f" {settings['backend']} with {settings['optimizer']} for {settings['epochs']} epochs.",
+        f" {LIBRARIES[settings['backend']]} with {settings['optimizer']} for"
+        f" {settings['epochs']} epochs.",
         findings="".join(f"<li>{html.escape(text)}</li>" for text in findings(results)),
         head="".join(f"<th>{html.escape(name)}</th>" for name in columns),
         body="\n".join(
@@ -395,6 +433,26 @@ def page(results: Runs) -> str:
     )
 
 
+def _variables(colours: Sequence[str]) -> str:
+    return " ".join(f"--c{i}: {colour};" for i, colour in enumerate(colours))
+
+
+def _learned(results: Runs) -> dict[str, str]:
+    """Return what each function has learned, layer by layer, as the mean over seeds."""
+    found: dict[str, list[str]] = {}
+    for at, depth in _depths(results):
+        for function in results.functions:
+            runs = results.chosen(function, depth)
+            for name in runs[0]["learned"]:
+                rows = [run["learned"][name] for run in runs]
+                values = np.mean([[np.nan if v is None else v for v in row] for row in rows], 0)
+                parameter = name.rpartition(".")[2]
+                text = ", ".join(f"{v:.3g}" for v in values)
+                layers = found.setdefault(f"{parameter} of {function}{at}", [])
+                layers.append(text if len(values) == 1 else f"({text})")
+    return {title: ", ".join(layers) for title, layers in found.items()}
+
+
 def _network(results: Runs) -> str:
     settings = results.settings
     depths = ", ".join(map(str, results.depths))
@@ -405,7 +463,7 @@ def _network(results: Runs) -> str:
 
 def _figures(section: str, figures: Sequence[tuple[str, Any]]) -> str:
     return "\n".join(
-        f"<figure>{_svg(figure, caption, section + caption)}"
-        f"<figcaption>{html.escape(caption)}</figcaption></figure>"
+        f"<figure><figcaption>{html.escape(caption)}</figcaption>"
+        f"{_svg(figure, caption, section + caption)}</figure>"
         for caption, figure in figures
     )

@@ -56,8 +56,12 @@ class Results(Runs):
         )
 
     def figures(self) -> dict[str, Any]:
-        """Return the pictures of the report as Matplotlib's figures, by their captions."""
-        return {text: figure for _, parts in report.sections(self) for text, figure in parts}
+        """Return the pictures of the report as Matplotlib's figures, by section and caption."""
+        return {
+            f"{title}: {text}": figure
+            for title, parts in report.sections(self)
+            for text, figure in parts
+        }
 
     def report(self, path: str | Path) -> None:
         """Write the report to an HTML file, which holds all it needs.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import inf, nan, sqrt
+from math import inf, isnan, nan, sqrt
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,8 @@ class Summary:
     """The summary of a function at a depth, over all seeds.
 
     lrs : the learning rate that each seed has chosen
-    at_edge : whether most of them are the largest or the smallest of several
+    at_edge : whether most of them are the largest or the smallest that was tried, and the accuracy
+        to validate is lower by 1 % at the next one
     difference : that of the accuracy to the first function, paired by seed
     p : the probability of such a difference by chance, by a paired t-test
     p_holm : the same, corrected by Holm for the number of comparisons
@@ -123,27 +124,41 @@ class Runs:
             rows = self.chosen(function, depth)
             difference, loss_difference, p = tests.get((function, depth), (None, None, nan))
             lrs = tuple(row["lr"] for row in rows)
-            edges = {self.lrs[0], self.lrs[-1]} if len(self.lrs) > 1 else set()
             found.append(
                 Summary(
                     function,
                     depth,
                     lrs,
-                    sum(lr in edges for lr in lrs) > len(lrs) / 2,
+                    self._is_at_edge(function, depth, lrs),
                     estimate([row["test_accuracy"] for row in rows]),
                     estimate([_number(row["test_loss"]) for row in rows]),
                     difference,
                     loss_difference,
                     p,
                     corrected.get((function, depth), nan),
-                    _mean([row["end"]["dead"] for row in rows]),
-                    _mean([row["end"]["saturated"] for row in rows]),
+                    mean([row["end"]["dead"] for row in rows]),
+                    mean([row["end"]["saturated"] for row in rows]),
                     float(np.median([row["seconds_per_epoch"] for row in rows])),
                     rows[0]["n_parameters"],
                     sum(row["diverged"] for row in rows),
                 )
             )
         return found
+
+    def _is_at_edge(self, function: str, depth: int, chosen: tuple[float, ...]) -> bool:
+        """Return whether most seeds chose the first or the last rate, and it is better by 1 %."""
+        if len(self.lrs) < 2:
+            return False
+        runs = [r for r in self.runs if (r["function"], r["depth"]) == (function, depth)]
+        accuracy = {
+            lr: np.mean([r["validation_accuracy"][-1] for r in runs if r["lr"] == lr])
+            for lr in self.lrs
+        }
+        edges = (self.lrs[0], self.lrs[1]), (self.lrs[-1], self.lrs[-2])
+        return any(
+            chosen.count(edge) > len(chosen) / 2 and accuracy[edge] - accuracy[inner] > 0.01
+            for edge, inner in edges
+        )
 
     def _difference(self, function: str, depth: int) -> tuple[Estimate, Estimate, float]:
         rows, others = (self.chosen(f, depth) for f in (function, self.functions[0]))
@@ -164,9 +179,9 @@ def _number(value: float | None) -> float:
     return inf if value is None else value
 
 
-def _mean(values: Any) -> float:
-    """Return the mean of lists of numbers, of which those that are None do not count."""
-    known = [v for layers in values for v in layers if v is not None]
+def mean(values: Sequence[Sequence[float | None]]) -> float:
+    """Return the mean of lists of numbers, of which those that are None or NaN do not count."""
+    known = [v for layers in values for v in layers if v is not None and not isnan(v)]
     return float(np.mean(known)) if known else nan
 
 
@@ -177,12 +192,12 @@ def estimate(values: Sequence[float], step: float = 0.0) -> Estimate:
     """
     from scipy import stats
 
-    n, mean = len(values), float(np.mean(values))
+    n, middle = len(values), float(np.mean(values))
     if n < 2 or not np.all(np.isfinite(values)):
-        return Estimate(mean if np.all(np.isfinite(values)) else inf, nan, nan, nan)
+        return Estimate(middle if np.all(np.isfinite(values)) else inf, nan, nan, nan)
     sd = float(np.std(values, ddof=1))
     half = float(stats.t.ppf(1 - LEVEL / 2, n - 1)) * max(sd, _rounding(step)) / sqrt(n)
-    return Estimate(mean, sd, mean - half, mean + half)
+    return Estimate(middle, sd, middle - half, middle + half)
 
 
 def p_value(differences: Sequence[float], step: float) -> float:

@@ -300,9 +300,7 @@ def _train(
         if not isfinite(mean_loss):
             break
     test_loss, test_accuracy = evaluate(params, *split.test)
-    learned = {
-        name: np.asarray(p.tolist()).tolist() for name, p in params.items() if ".function." in name
-    }
+    learned = {n: [_finite(v) for v in p.tolist()] for n, p in params.items() if ".function." in n}
     return {
         "function": run.candidate.label,
         "depth": run.depth,
@@ -390,13 +388,14 @@ def _measure(
         which = f"{layer.name}.function"
         noises = [None if which not in n else asarray(n[which]) for n in (noise, at_normal)]
         largest = float(np.max(slopes(asarray(normal.astype(dtype)), layer, noises[1])))
-        is_flat = slopes(t, layer, noises[0]) <= FLAT * largest
+        slope = slopes(t, layer, noises[0])
+        is_flat = np.where(np.isfinite(slope), slope <= FLAT * largest, np.nan)
         y = np.asarray(y, np.float64)
         gradient = np.asarray(gradients[f"{layer.name}.weight"], np.float64)
         values = (
             np.mean(y),
             np.var(y),
-            np.mean(np.all(is_flat, axis=0)),
+            np.mean(np.min(is_flat, axis=0)),
             np.mean(is_flat),
             np.sqrt(np.sum(gradient**2)),
         )

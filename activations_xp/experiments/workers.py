@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -31,7 +32,13 @@ def _in_processes(
         ) from None
     with joblib.parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1):
         parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1)
-        yield from parallel(joblib.delayed(train_in_worker)(run, settings, data) for run in runs)
+        calls = (joblib.delayed(train_in_worker)(run, settings, data) for run in runs)
+        records = parallel(calls)
+        try:
+            yield from records
+        finally:
+            with warnings.catch_warnings(action="ignore"):  # of what it stops, as it shall
+                records.close()
 
 
 def _on_cluster(
