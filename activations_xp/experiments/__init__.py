@@ -192,14 +192,17 @@ def _count(name: str, value: Any) -> int:
 
 
 def _counts(name: str, value: Any) -> list[int]:
-    values = [value] if isinstance(value, int) else list(value)
+    values = list(value) if isinstance(value, (list, tuple, range)) else [value]
     return list(dict.fromkeys(_count(name, v) for v in values)) or [_count(name, 0)]
 
 
 def _seeds(value: Any) -> list[int]:
-    if isinstance(value, int):
+    if not isinstance(value, (list, tuple, range)):
         return list(range(_count("seeds", value)))
-    return [_count("seeds", v + 1) - 1 for v in dict.fromkeys(value)] or [_count("seeds", 0)]
+    if not value or any(isinstance(v, bool) or not isinstance(v, int) or v < 0 for v in value):
+        got = describe_value(value)
+        raise ValueError(f"compare: seeds must be integers from 0 up, got {got}")
+    return list(dict.fromkeys(value))
 
 
 def _lrs(value: Any) -> list[float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import io
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import isfinite, isnan
 from operator import itemgetter
@@ -308,6 +309,7 @@ def _svg(figure: Any, title: str, salt: str) -> str:
         figure.savefig(file, format="svg", metadata={"Date": None}, transparent=True)
     text = file.getvalue()
     text = text[text.index("<svg") :].replace(INK, "currentColor")
+    text = re.sub(r' id="[\w.]+_\d+"', "", text)  # which all figures have, and nothing refers to
     for i, colour in enumerate(COLOURS):
         text = text.replace(colour.lower(), f"var(--c{i})")
     label = html.escape(title, quote=True)

@@ -136,15 +136,21 @@ def _jax() -> Library:
 LIBRARIES = {"numpy": _numpy, "torch": _torch, "jax": _jax}
 
 
+@functools.cache
+def _blas() -> Any:
+    """Return what sets the number of threads of NumPy's products of matrices."""
+    import threadpoolctl
+
+    return threadpoolctl.ThreadpoolController()
+
+
 @contextmanager
 def _library(settings: Settings) -> Iterator[Library]:
     """Yield a library that computes on one thread: results do not depend on the number."""
     with ExitStack() as stack:
         stack.enter_context(np.errstate(all="ignore"))
         stack.enter_context(precision(settings.precision))
-        import threadpoolctl
-
-        stack.enter_context(threadpoolctl.threadpool_limits(1))
+        stack.enter_context(_blas().limit(limits=1))
         stack.callback(set_num_threads, get_num_threads())
         set_num_threads(1)
         if settings.backend == "torch":

@@ -9,6 +9,9 @@ from typing import Any
 from .data import Data
 from .training import Run, Settings, train, train_in_worker
 
+TIMEOUT = 10.0
+"""The seconds that a scheduler has to answer."""
+
 
 def train_all(
     runs: Sequence[Run], settings: Settings, data: Data, jobs: int, scheduler: str | None
@@ -52,7 +55,7 @@ def _on_cluster(
             'scheduler needs dask.distributed; run pip install "activations_xp[distributed]"'
         ) from None
     try:
-        client = distributed.Client(address, timeout=10, set_as_default=False)
+        client = distributed.Client(address, timeout=TIMEOUT, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
         why = " ".join(str(error).split())
         raise OSError(f"compare: no scheduler answers at {address}: {why}") from None
@@ -60,7 +63,7 @@ def _on_cluster(
         # a task, which is run again where its result is lost
         there = client.submit(_same, data, pure=False)
         futures = [client.submit(train, run, settings, there, pure=False) for run in runs]
-        completed = distributed.as_completed(futures)
+        completed = distributed.as_completed(futures, loop=client.loop)
         del futures  # so that what has arrived is not kept, and not run again
         for future in completed:
             yield future.result()
