@@ -19,6 +19,7 @@ from .._errors import describe_value
 from . import training, workers
 from .candidates import DEFAULT, candidates_of
 from .data import load
+from .libraries import library_of
 from .records import Records, key_of
 from .results import Results
 from .statistics import Estimate, Summary
@@ -113,7 +114,7 @@ def compare(
     lrs = GRIDS[common.optimizer] if lr == "auto" else _lrs(lr)
     jobs = _count("jobs", jobs)
     loaded = load(data)
-    training.check_backend(common)
+    library_of(common.backend)
     for candidate in candidates:
         training.network_of(candidate, depths[0], common, loaded)
     runs = [Run(c, d, r, s) for s in numbers for d in depths for c in candidates for r in lrs]

@@ -123,6 +123,10 @@ class Network:
         """Return the shape of what a function returns for n examples."""
         return (n, *(self.shape[:2] if self.kind == "conv" else ()), self.width)
 
+    def input_shape(self, n: int) -> tuple[int, ...]:
+        """Return the shape of what a function takes for n examples."""
+        return (*self.output_shape(n)[:-1], self.size)
+
     def initial(self, seed: int, gain: float, dtype: Any) -> dict[str, np.ndarray[Any, Any]]:
         """Return the first parameters, of which layers of one shape are the same for all."""
         params: dict[str, Any] = {}
@@ -145,9 +149,8 @@ class Network:
 
     def sample_noise(self, rng: Any, n: int, dtype: Any) -> dict[str, np.ndarray[Any, Any]]:
         """Return the uniform random numbers that n examples need in training."""
-        inputs = (*self.output_shape(n)[:-1], self.size)
         shapes = {}
-        if (shape := self.candidate.noise_shape(inputs)) is not None:
+        if (shape := self.candidate.noise_shape(self.input_shape(n))) is not None:
             shapes["function"] = shape
         if self.dropout:
             shapes["dropout"] = self.output_shape(n)

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from .candidates import DEFAULT as DEFAULT
+from .measures import FLAT
 from .statistics import LEVEL, Estimate, Record, Runs, Summary, mean
-from .training import FLAT
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5C3A")
 """The colours of Okabe and Ito that are seen on white, and a brown."""

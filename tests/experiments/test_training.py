@@ -13,6 +13,8 @@ import activations_xp as ax
 from activations_xp.experiments import compare, training
 from activations_xp.experiments.candidates import candidates_of
 from activations_xp.experiments.data import load
+from activations_xp.experiments.libraries import library_of
+from activations_xp.experiments.measures import measure_layers
 from activations_xp.experiments.network import Convolution
 from activations_xp.layers import numpy as layers
 
@@ -127,7 +129,7 @@ def test_as_torch_trains(optimizer, backend):
     losses = []
     for _ in range(20):
         loss = torch.nn.functional.cross_entropy(module(x), one_hot)
-        losses.append(float(loss))
+        losses.append(loss.item())
         step.zero_grad()
         loss.backward()
         step.step()
@@ -291,8 +293,7 @@ def measured(name, depth, change, **settings):
     params = network.initial(0, candidate.gain(network.size, None), np.float64)
     change(params)
     examples = data.split(0, np.float64).validation
-    library = training.LIBRARIES["numpy"]()
-    return training._measure(library, network, examples, np.float64, params)
+    return measure_layers(library_of("numpy"), network, params, *examples)
 
 
 @pytest.mark.once
