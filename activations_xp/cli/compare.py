@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
             f'compare needs {error.name}; run pip install "activations_xp[experiments]"'
         ) from None
     given = {name: value for name, value in vars(args).items() if name != "run"}
-    given["functions"] = given["functions"] or report.DEFAULT
+    given["functions"] = given.get("functions") or report.DEFAULT
     with ExitStack() as stack:
         done, advance = 0, None
 

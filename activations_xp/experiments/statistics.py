@@ -221,8 +221,10 @@ def _rounding(step: float) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return the p-values corrected by Holm, so that all hold together."""
+    """Return the p-values corrected by Holm, so that all hold together, if they are known."""
     corrected, largest = list(p_values), 0.0
+    if any(map(isnan, p_values)):
+        return corrected
     for rank, i in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
         corrected[i] = largest

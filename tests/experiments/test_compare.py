@@ -17,6 +17,7 @@ import pytest
 import activations_xp as ax
 from activations_xp import cli
 from activations_xp.experiments import Results, compare
+from activations_xp.experiments.candidates import DEFAULT
 from activations_xp.experiments.records import FILE
 from activations_xp.experiments.training import TIMES
 
@@ -240,6 +241,17 @@ def test_command(tmp_path, capsys):
     assert "swish" in out
     assert out.endswith(f"The report is {tmp_path / 'report.html'}.\n")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["report.html", FILE]
+
+
+def test_command_without_names_or_folder(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert command(*ARGUMENTS, "--seeds=1", "--jobs=1") == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert [name for name in DEFAULT if f" {name} " not in out] == []
+    assert " ± " not in out.partition("accuracy: ")[0]  # nor a p-value, of one seed
+    assert "1.00" not in out
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_table_fits_a_terminal(capsys):
