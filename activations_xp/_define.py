@@ -34,6 +34,7 @@ def activation(
     ulp: float = 2.0,
     constraints: tuple[str, ...] = (),
     aliases: tuple[str, ...] | Mapping[str, Mapping[str, Any]] = (),
+    relatives: Mapping[str, Mapping[str, Any]] | None = None,
     cases: tuple[Case, ...] = (),
     peers: Peers,
     output_axis: OutputAxis = None,
@@ -51,6 +52,7 @@ def activation(
     ulp : the largest error of our implementation in float32 and float64, in units in the last place
     constraints : conditions on the parameters, in Python
     aliases : further names for `get`, or a mapping from them to the parameters that they bind
+    relatives : the functions, by name or alias, that it is at these parameters
     cases : parameters to test it at
     peers : its names in other libraries
     output_axis : None for an elementwise function; otherwise the effect on the axis: "kept" (same
@@ -74,6 +76,7 @@ def activation(
             ulp=ulp,
             constraints=tuple(parse_constraint(text, parameters) for text in constraints),
             aliases=aliases if isinstance(aliases, Mapping) else {name: {} for name in aliases},
+            relatives=relatives or {},
             cases=tuple(
                 Case(c.parameters, c.formula or formula, c.ulp or ulp)
                 for c in (*at_defaults, *cases)

@@ -136,6 +136,7 @@ class Definition:
     ulp: float = 0.0
     constraints: tuple[Constraint, ...] = ()
     aliases: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    relatives: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     cases: tuple[Case, ...] = ()
     output_axis: OutputAxis = None
     preserves_integers: bool = False

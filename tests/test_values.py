@@ -34,7 +34,7 @@ def test_values(case, backend, transform, standard_dtype):
     there = backend.array(x, standard_dtype)
     call = transform(lambda x: accurate(case.function)(x, **case.parameters))
     assert_values(backend.asnumpy(call(there)), exact, bound)
-    if backend.library != "jax":  # where fast is the same computation, to be compiled once more
+    if backend.library != "jax":  # whose fast forms test_jax_compiled compiles by the family
         call = transform(lambda x: case.function(x, **case.parameters))
         got = backend.asnumpy(call(there))
         error = difference(got, exact, x if got.shape == x.shape else None)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 from contextlib import ExitStack
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +72,13 @@ def run(args: argparse.Namespace) -> int:
         from joblib import cpu_count
 
         from ..experiments import compare, report
+        from ..experiments.training import Settings
     except ImportError as error:
         raise ImportError(
             f'compare needs {error.name}; run pip install "activations_xp[experiments]"'
         ) from None
-    given = {name: value for name, value in vars(args).items() if name != "run"}
+    known = {*inspect.signature(compare).parameters, *(f.name for f in fields(Settings))}
+    given = {name: value for name, value in vars(args).items() if name in known}
     given["functions"] = given.get("functions") or report.DEFAULT
     with ExitStack() as stack:
         done, advance = 0, None

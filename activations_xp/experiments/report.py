@@ -7,6 +7,7 @@ import io
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from math import isfinite, isnan
 from operator import itemgetter
 from pathlib import Path
@@ -14,39 +15,22 @@ from typing import Any
 
 import numpy as np
 
+from ..plotting.drawing import COLOURS, RENDERED, looks
 from .candidates import DEFAULT as DEFAULT
 from .measures import FLAT
 from .statistics import LEVEL, Estimate, Record, Runs, Summary, mean
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5C3A")
-"""The colours of Okabe and Ito that are seen on white, and a brown."""
-
-ON_DARK = ("#3D9BE0", "#E8702A", "#1DB38A", "#D58DB5", "#E69F00", "#8CCBF2", "#B4936A")
-"""The same for a dark page."""
+ON_DARK = ("#3d9be0", "#e8702a", "#1db38a", "#d58db5", "#e69f00", "#8ccbf2")
+"""The colours of pictures, as they are on a dark page."""
 
 LIBRARIES = {"numpy": "NumPy", "torch": "PyTorch", "jax": "JAX"}
-
-DASHES = ("-", "--", ":", "-.")
 
 INK = "#010203"
 """The colour that becomes that of the page's text."""
 
-STYLE: dict[Any, Any] = {
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-    "font.size": 10,
-    "grid.alpha": 0.25,
-    "legend.frameon": False,
-    "legend.fontsize": 9,
-    "svg.fonttype": "none",
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-}
+STYLE = {name: INK if "color" in name else value for name, value in RENDERED.items()}
+STYLE |= {"figure.facecolor": "none", "axes.facecolor": "none", "font.size": 10, "grid.alpha": 0.25}
+"""The settings of matplotlib."""
 
 # the table, in words
 
@@ -215,17 +199,23 @@ def _new_figure(height: float = 3.0) -> tuple[Any, Any]:
     return figure, figure.add_subplot()
 
 
-def _look(results: Runs, function: str) -> dict[str, str]:
-    i = results.functions.index(function)
-    dash = DASHES[i // len(COLOURS) % len(DASHES)]
-    return {"color": COLOURS[i % len(COLOURS)], "linestyle": dash}
+def _look(results: Runs, function: str) -> dict[str, Any]:
+    colour, dashes = next(islice(looks(), results.functions.index(function), None))
+    return {"color": colour, "linestyle": dashes}
 
 
 def _finish(figure: Any, results: Runs, handles: bool = True) -> Any:
     (ax,) = figure.axes
     ax.grid(True)
     if handles and len(results.functions) > 1:
-        figure.legend(loc="outside lower center", ncols=4, handlelength=1.5, columnspacing=1.0)
+        figure.legend(
+            loc="outside lower center",
+            ncols=4,
+            fontsize=9,
+            frameon=False,
+            handlelength=2.5,
+            columnspacing=1.0,
+        )
     return figure
 
 
@@ -294,7 +284,9 @@ def _accuracies(results: Runs) -> Any:
         seeds = [100 * run["test_accuracy"] for run in results.chosen(summary.function, depth)]
         ax.plot(seeds, [i - 0.2] * len(seeds), "o", color=look["color"], alpha=0.5, ms=4, mew=0)
         half = [[0.0 if isnan(estimate.half) else 100 * estimate.half]] * 2
-        ax.errorbar(100 * estimate.mean, i, xerr=half, marker="o", ms=5, capsize=3, **look)
+        ax.errorbar(
+            100 * estimate.mean, i, xerr=half, fmt="o", ms=5, capsize=3, color=look["color"]
+        )
     ax.set(yticks=range(len(results.functions)), yticklabels=results.functions, xlabel="%")
     ax.invert_yaxis()
     return _finish(figure, results, handles=False)
@@ -311,7 +303,7 @@ def _svg(figure: Any, title: str, salt: str) -> str:
     text = text[text.index("<svg") :].replace(INK, "currentColor")
     text = re.sub(r' id="[\w.]+_\d+"', "", text)  # which all figures have, and nothing refers to
     for i, colour in enumerate(COLOURS):
-        text = text.replace(colour.lower(), f"var(--c{i})")
+        text = text.replace(colour, f"var(--c{i})")
     label = html.escape(title, quote=True)
     return text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
 

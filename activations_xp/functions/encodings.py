@@ -1,4 +1,4 @@
-"""Encodings of classes as vectors of zeros and ones."""
+"""Encodings: classes as vectors of zeros and ones."""
 
 from __future__ import annotations
 

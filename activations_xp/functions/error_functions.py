@@ -1,4 +1,4 @@
-"""Special functions of statistics, from which activation functions are made."""
+"""Error functions: special functions of statistics, from which activations are made."""
 
 from __future__ import annotations
 
@@ -411,6 +411,7 @@ def _(xp, x):
     source="Gauss, Tafel zur bequemern Berechnung des Logarithmen der Summe oder Differenz zweyer "
     "Groessen, 1812; as in NumPy 1.3.",
     cases=(case(y=0.5), case(y=2.0)),
+    relatives={"softplus": {"y": 0.0}, "identity": {"y": -inf}},
     peers={
         "torch": "torch.logaddexp",
         "jax": "jax.numpy.logaddexp",

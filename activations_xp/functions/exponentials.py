@@ -1,4 +1,4 @@
-"""Units that are linear above zero and curve below, most of them with an exponential."""
+"""Exponential units: linear above zero and curved below, most of them an exponential."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ _LOG_BY_ALPHA = tuple((k + 1) / (k + 2) for k in range(28))
     source="Clevert, Unterthiner & Hochreiter, Fast and accurate deep network learning by "
     "exponential linear units, arXiv:1511.07289.",
     cases=(case(alpha=0.5), case(alpha=2.0)),
+    relatives={"relu": {"alpha": 0.0}},
     peers={
         "torch": "torch.nn.functional.elu",
         "jax": "jax.nn.elu",
@@ -116,6 +117,7 @@ def _(xp, x):
     source="Barron, Continuously differentiable exponential linear units, arXiv:1704.07483.",
     constraints=("alpha != 0",),
     cases=(case(alpha=0.5), case(alpha=2.0), case(alpha=inf, formula="x")),
+    relatives={"elu": {"alpha": 1.0}, "identity": {"alpha": inf}},
     peers={
         "torch": "torch.nn.functional.celu",
         "jax": "jax.nn.celu",
@@ -269,6 +271,11 @@ def _(xp, x):
         case(alpha_p=0.8, alpha_n=0.8),
         case(alpha_p=0.25, alpha_n=0.5, beta=1.0, eps=0.0),
     ),
+    relatives={
+        "elu": {"alpha_p": 0.0, "alpha_n": 1.0, "beta": 1.0, "eps": 0.0},
+        "relu_squared": {"alpha_p": 1.0, "alpha_n": 0.0, "beta": 0.0, "eps": 0.0},
+        "identity": {"alpha_p": 0.0, "alpha_n": 0.0, "beta": 1.0, "eps": 0.0},
+    },
     peers={
         "transformers": Peer("xielu", note="before softplus"),
         "mlx": "mlx_lm.models.activations.xielu",
@@ -339,6 +346,7 @@ def _(xp, x, alpha_p, alpha_n, beta, eps):
     "and its potential to improve generalization in neural networks, arXiv:1602.01321.",
     ulp=8.0,  # beside the zero of the exponential side
     cases=(case(alpha=0.5), case(alpha=2.0), case(alpha=0.0, formula="x")),
+    relatives={"identity": {"alpha": 0.0}, "exponential": {"alpha": 1.0}},
     peers={
         "echoAI": "echoAI.Activation.Torch.soft_exponential.SoftExponential",
         "torch-activation": "torch_activation.SoftExponential",

@@ -1,4 +1,4 @@
-"""Functions of the channels along an axis, most of which halve their number."""
+"""Gates: functions of the channels along an axis, most of which halve their number."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rectifiers with learned parameters, and quotients of polynomials that are near them."""
+"""Learned rectifiers: their parameters are learned; quotients of polynomials are near them."""
 
 from __future__ import annotations
 
@@ -21,6 +21,11 @@ __all__ = ["prelu", "rational", "shilu", "srelu", "star_relu", "tlu"]
     formula="where(x > 0, x, weight * x)",
     source="He et al., Delving deep into rectifiers, arXiv:1502.01852.",
     cases=(case(weight=0.25), case(weight=0.25, axis=0)),
+    relatives={
+        "relu": {"weight": 0.0},
+        "leaky_relu": {"weight": 0.01},
+        "identity": {"weight": 1.0},
+    },
     peers={
         "torch": Peer("torch.nn.functional.prelu", axis=1),
         "keras": "keras.layers.PReLU",
@@ -74,6 +79,11 @@ def _(xp, x, weight, axis):
         case(tau=0.5, alpha=0.25, formula="maximum(x, alpha * x + tau)"),
         case(tau=-1.0, alpha=2.0, formula="maximum(x, alpha * x + tau)"),
     ),
+    relatives={
+        "relu": {"tau": 0.0},
+        "leaky_relu": {"tau": 0.0, "alpha": 0.01},
+        "identity": {"tau": -inf},
+    },
     peers={"tensorflow-addons": "tfa.layers.TLU"},
     range=(-1.0, inf),
     monotonic=True,
@@ -113,6 +123,7 @@ def _(xp, x, tau, alpha):
     source="Yu et al., MetaFormer baselines for vision, arXiv:2210.13452.",
     ulp=8.0,  # near its zero
     cases=(case(scale=1.0, bias=0.0), case(scale=0.5, bias=0.25)),
+    relatives={"relu_squared": {"scale": 1.0, "bias": 0.0}},
     peers={
         "timm": Peer("timm.models.metaformer.StarReLU", scale_value=1.0, bias_value=0.0),
         "torch-activation": "torch_activation.StarReLU",
@@ -165,6 +176,13 @@ def _(xp, x, scale, bias):
         case(t_left=-1.0, a_left=0.25, t_right=2.0, a_right=0.5),
         case(t_left=0.0, a_left=0.0, t_right=1.0, a_right=3.0),
     ),
+    relatives={
+        "relu": {"t_left": 0.0, "a_left": 0.0, "t_right": inf, "a_right": 1.0},
+        "leaky_relu": {"t_left": 0.0, "a_left": 0.01, "t_right": inf, "a_right": 1.0},
+        "relu6": {"t_left": 0.0, "a_left": 0.0, "t_right": 6.0, "a_right": 0.0},
+        "hard_tanh": {"t_left": -1.0, "a_left": 0.0, "t_right": 1.0, "a_right": 0.0},
+        "identity": {"t_left": 0.0, "a_left": 1.0, "t_right": 0.0, "a_right": 1.0},
+    },
     peers={"echoAI": "echoAI.Activation.Torch.srelu.SReLU"},
     monotonic=True,
     fixed_points=(-1.0, 0.0, 1.5),
@@ -230,6 +248,7 @@ def _line(x: Array, t: ArrayOrNumber, a: ArrayOrNumber) -> Any:
     formula="alpha * maximum(x, 0) + beta",
     source="Pishchik, Trainable activations for image classification, Preprints 2023, 2023010463.",
     cases=(case(alpha=0.5, beta=0.25), case(alpha=2.0, beta=-1.0)),
+    relatives={"relu": {"alpha": 1.0, "beta": 0.0}},
     peers={"torch-activation": "torch_activation.ShiLU"},
     range=(0.0, inf),
     monotonic=True,
@@ -286,6 +305,10 @@ def _(xp, x, alpha, beta):
             ulp=4.0,
         ),
     ),
+    relatives={
+        "softsign": {"numerator": (0.0, 1.0), "denominator": (1.0,)},
+        "identity": {"numerator": (0.0, 1.0), "denominator": (0.0,)},
+    },
     peers={"pau": "pau.utils.PAU"},
     limits=(-inf, inf),
     lipschitz=1.0351260452968397,

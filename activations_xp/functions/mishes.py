@@ -1,4 +1,4 @@
-"""Mish and its relatives: x times a tanh, error function or logarithm of an exponential."""
+"""Mish and relatives: x times a tanh, error function or logarithm of an exponential."""
 
 from __future__ import annotations
 
@@ -377,6 +377,7 @@ def _collapse(xp: Namespace, x: Array) -> tuple[Any, Any, Any, Any]:
     ulp=4.0,
     constraints=("alpha > 0",),
     cases=(case(alpha=0.75, beta=0.5), case(alpha=1.0, beta=2.0)),
+    relatives={"identity": {"alpha": inf, "beta": 0.0}},
     peers={"torch-activation": Peer("torch_activation.ErfAct", a=1.0, b=0.5)},
     range=(-0.60792126776018700, inf),
     fixed_points=(0.0,),
@@ -435,6 +436,7 @@ def _(xp, x, alpha, beta):
     ulp=4.0,
     constraints=("gamma > 0",),
     cases=(case(gamma=1.25, delta=0.5), case(gamma=0.75, delta=2.0), case(gamma=0.0625, delta=1.0)),
+    relatives={"serf": {"gamma": 1.0, "delta": 1.0}},
     peers={"torch-activation": Peer("torch_activation.PSerf", a=1.0, b=1.0)},
     range=(-0.86021168810674862, inf),
     fixed_points=(0.0,),

@@ -1,4 +1,4 @@
-"""Functions that normalize a slice along an axis to a fixed mean, variance or norm."""
+"""Normalizers: they bring a slice along an axis to a fixed mean, variance or norm."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ __all__ = ["layer_norm", "normalize", "rms_norm", "standardize"]
         case(variance=4.0, formula="(x - average(x)) / sqrt(variance + epsilon)"),
         case(epsilon=0.5),
     ),
+    relatives={"rms_norm": {"mean": 0.0, "epsilon": 1e-6}},
     peers={"jax": "jax.nn.standardize", "flax": "flax.nnx.standardize"},
     output_axis="kept",
 )
@@ -257,6 +258,7 @@ def _norm_derivative(xp: Namespace, y: Any, axis: Axes, order: float) -> Any:
             " + bias",
         ),
     ),
+    relatives={"standardize": {}},
     peers={
         "torch": Peer("torch.nn.functional.layer_norm", note="normalized_shape"),
         "keras": Peer("keras.ops.layer_normalization", epsilon=1e-7),

@@ -81,6 +81,12 @@ def _(xp, x):
             formula="minimum(where(x > threshold, x, negative_slope * (x - threshold)), max_value)",
         ),
     ),
+    relatives={
+        "leaky_relu": {"negative_slope": 0.01},
+        "relu6": {"max_value": 6.0},
+        "thresholded_relu": {"threshold": 1.0},
+        "identity": {"negative_slope": 1.0},
+    },
     peers={
         "torch": "torch.nn.functional.relu",
         "jax": "jax.nn.relu",
@@ -159,6 +165,7 @@ def _(xp, x, negative_slope, max_value, threshold):
     source="Maas, Hannun & Ng, Rectifier nonlinearities improve neural network acoustic models, "
     "ICML 2013.",
     cases=(case(negative_slope=0.2), case(negative_slope=3.0)),
+    relatives={"relu": {"negative_slope": 0.0}, "identity": {"negative_slope": 1.0}},
     peers={
         "torch": "torch.nn.functional.leaky_relu",
         "jax": "jax.nn.leaky_relu",
@@ -269,6 +276,7 @@ def _(xp, x):
     "features, arXiv:1402.3337.",
     ulp=0.0,
     cases=(case(theta=0.0), case(theta=-2.0)),
+    relatives={"relu": {"theta": 0.0}, "identity": {"theta": -inf}},
     peers={"tf_keras": "tf_keras.layers.ThresholdedReLU", "onnx": "ThresholdedRelu"},
     range=(0.0, inf),
     monotonic=True,
@@ -302,13 +310,18 @@ def _(xp, x, theta):
 
 @activation(
     formula="where(x > threshold, x, value)",
-    source="PyTorch 2.13, torch.nn.Threshold.",
+    source="PyTorch 2.13, torch.nn.Threshold; in Torch7 since 2012.",
     ulp=0.5,
     cases=(
         case(threshold=0.5, value=-0.25),
         case(threshold=0.0, value=0.0),
         case(threshold=-1.0, value=20.0),
     ),
+    relatives={
+        "relu": {"threshold": 0.0, "value": 0.0},
+        "thresholded_relu": {"threshold": 1.0, "value": 0.0},
+        "identity": {"threshold": -inf, "value": 0.0},
+    },
     peers={"torch": "torch.nn.functional.threshold", "keras": "keras.activations.threshold"},
     range=(-0.25, inf),
     monotonic=True,

@@ -1,4 +1,4 @@
-"""Logarithms of sums and means of exponentials along an axis."""
+"""Reductions: logarithms of sums and means of exponentials along an axis."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Functions that multiply x by a gate, a function of x."""
+"""Self-gates: x times a gate, which is a function of x."""
 
 from __future__ import annotations
 
@@ -55,6 +55,7 @@ _TANH_GELU_NAMES = (
     ulp=2.5,
     aliases=("swish",),
     cases=(case(beta=2.0), case(beta=-0.5)),
+    relatives={"quick_gelu": {"beta": 1.702}},
     peers={
         "torch": "torch.nn.functional.silu",
         "jax": "jax.nn.silu",
@@ -175,7 +176,7 @@ def gelu(
     if t is not None:
         return x_sigmoid(xp, x, t)
     near = xp.minimum(xp.maximum(x, -NORMAL_TAIL_CUTOFF), NORMAL_TAIL_CUTOFF)
-    tail = normal_tail(xp, xp.abs(near), near)
+    tail = normal_tail(xp, xp.abs(near), near, absolute=True)
     return xp.where(x >= 0, x - tail, tail)  # -0 at -0
 
 
@@ -184,7 +185,8 @@ def _(xp, x, approximate):
     t = gelu_sigmoid_argument(xp, x, approximate)
     if t is None:
         a = xp.minimum(xp.abs(x), NORMAL_TAIL_CUTOFF)
-        left = exp_neg_square(xp, a, factor=mills_ratio(xp, a).hi - a * (1 / sqrt(2 * pi)))
+        ratio = mills_ratio(xp, a, absolute=True).hi
+        left = exp_neg_square(xp, a, factor=ratio - a * (1 / sqrt(2 * pi)))
         return xp.where(x > 0, 1 - left, left)
     if approximate == "sigmoid":
         return silu_derivative(xp, t)
@@ -280,7 +282,7 @@ _TANH_64 = (
 
 @activation(
     formula="x / 2 * minimum(maximum(x + 2, 0), 2)",
-    source="Misra, H-Mish, github.com/digantamisra98/H-Mish; here as in timm 1.0.",
+    source="Misra, H-Mish, github.com/digantamisra98/H-Mish, 2020; here as in timm 1.0.",
     peers={"timm": "hard_mish"},
     range=(-0.5, inf),
     fixed_points=(0.0, 1.0, 7.5),
@@ -313,6 +315,7 @@ def _hard_gated(xp: Namespace, x: Array, start: float, width: float) -> Any:
     source="Alcaide, E-swish: adjusting activations to different network depths, arXiv:1801.07145.",
     ulp=3.0,
     cases=(case(beta=1.25),),
+    relatives={"silu": {"beta": 1.0}},
     peers={"echoAI": "echoAI.Activation.Torch.functional.eswish"},
     range=(-0.48731294983187914, inf),
     fixed_points=(0.0,),
@@ -348,6 +351,7 @@ def _(xp, x, beta):
     source="Ma et al., Activate or not: learning customized activation, arXiv:2009.04759.",
     ulp=3.0,
     cases=(case(p1=1.25, p2=0.25, beta=2.0), case(p1=0.0, p2=1.0, formula="x / (1 + exp(-x))")),
+    relatives={"silu": {"p1": 1.0, "p2": 0.0, "beta": 1.0}, "identity": {"p1": 1.0, "p2": 1.0}},
     peers={"torch-activation": "torch_activation.ACONC"},
     range=(-0.27846454276107380, inf),
     fixed_points=(0.0,),
@@ -517,6 +521,7 @@ def _(xp, x):
     constraints=("min_val <= max_val",),
     aliases=("gelu_10",),
     cases=(case(min_val=-0.125, max_val=6.0),),
+    relatives={"gelu": {"min_val": -inf, "max_val": inf}},
     peers={"transformers": "gelu_10"},
     range=(-0.16997120747990369, 10.0),
     fixed_points=(0.0, 10.0),
@@ -566,6 +571,7 @@ def _(xp, x, min_val, max_val):
     ulp=4.0,
     constraints=("alpha > 0",),
     cases=(case(alpha=0.5, beta=1.0), case(alpha=1.0, beta=-0.5)),
+    relatives={"silu": {"alpha": 1.0, "beta": 1.0}},
     peers={"torch-activation": Peer("torch_activation.ARiA", nu="1/alpha")},
     range=(-0.069977641319701427, inf),
     fixed_points=(0.0,),

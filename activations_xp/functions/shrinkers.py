@@ -1,7 +1,8 @@
-"""Shrinkage functions, which move x towards zero."""
+"""Shrinkers: they move x towards zero."""
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 from .._define import activation, case
@@ -17,7 +18,7 @@ __all__ = ["hard_shrink", "soft_shrink", "tanh_shrink"]
 
 @activation(
     formula="x - tanh(x)",
-    source="PyTorch 2.13, torch.nn.Tanhshrink.",
+    source="PyTorch 2.13, torch.nn.Tanhshrink; in Torch7 since 2013.",
     ulp=3.0,
     aliases=("tanhshrink",),
     peers={
@@ -80,6 +81,7 @@ def _(xp, x):
         case(lambd=2.0),
         case(lower=-0.25, upper=1.5, formula="maximum(x - upper, 0) - maximum(lower - x, 0)"),
     ),
+    relatives={"identity": {"lambd": 0.0}, "relu": {"lower": -inf, "upper": 0.0}},
     peers={
         "torch": "torch.nn.functional.softshrink",
         "keras": "keras.activations.soft_shrink",
@@ -151,6 +153,7 @@ def _(xp, x, lambd, lower, upper):
         case(lambd=-1.0, formula="x"),
         case(lower=-0.25, upper=1.5, formula="where(x > upper, x, where(x < lower, x, 0))"),
     ),
+    relatives={"identity": {"lambd": 0.0}, "relu": {"lower": -inf, "upper": 0.0}},
     peers={
         "torch": "torch.nn.functional.hardshrink",
         "keras": "keras.activations.hard_shrink",

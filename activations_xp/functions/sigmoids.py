@@ -1,4 +1,4 @@
-"""Functions with an S-shaped graph between two bounds."""
+"""Sigmoids: functions with an S-shaped graph between two bounds."""
 
 from __future__ import annotations
 
@@ -194,6 +194,7 @@ def _(xp, g, x):
     constraints=("slope > 0",),
     aliases=("hardsigmoid",),
     cases=(case(slope=0.25, offset=0.5, formula="minimum(maximum(slope * x + offset, 0), 1)"),),
+    relatives={"sparse_sigmoid": {"slope": 0.5, "offset": 0.5}},
     peers={
         "torch": "torch.nn.functional.hardsigmoid",
         "jax": "jax.nn.hard_sigmoid",
@@ -296,6 +297,7 @@ def _(xp, x, alpha):
     "arXiv:2408.00118.",
     constraints=("cap > 0",),
     cases=(case(cap=32.0), case(cap=0.5), case(cap=inf, formula="x")),
+    relatives={"tanh": {"cap": 1.0}, "identity": {"cap": inf}},
     peers={"keras": Peer("keras.ops.dot_product_attention", note="attn_logits_soft_cap")},
     range=(-32.0, 32.0),
     monotonic=True,
@@ -373,11 +375,16 @@ def _(xp, x):
 
 @activation(
     formula="minimum(maximum(x, min_val), max_val)",
-    source="PyTorch 2.13, torch.nn.Hardtanh.",
+    source="Collobert, Large scale machine learning, Universite Paris VI, 2004.",
     ulp=0.0,
     constraints=("min_val <= max_val",),
     aliases=("hardtanh",),
     cases=(case(min_val=-0.5, max_val=2.0), case(min_val=1.0, max_val=20.0)),
+    relatives={
+        "identity": {"min_val": -inf, "max_val": inf},
+        "relu": {"min_val": 0.0, "max_val": inf},
+        "relu6": {"min_val": 0.0, "max_val": 6.0},
+    },
     peers={
         "torch": "torch.nn.functional.hardtanh",
         "jax": "jax.nn.hard_tanh",
@@ -430,6 +437,7 @@ def _(xp, x, min_val, max_val):
     ulp=4.0,
     constraints=("sigma > 0", "sigma < float('inf')"),
     cases=(case(mu=0.0, sigma=1.0), case(mu=-1.5, sigma=2.3)),
+    relatives={"ndtr": {"mu": 0.0, "sigma": 1.0}},
     peers={"transformers": "laplace"},
     range=(0.0, 1.0),
     monotonic=True,

@@ -1,4 +1,4 @@
-"""Functions that map a slice along an axis to weights that sum to 1."""
+"""Softmax and relatives: they map a slice along an axis to weights that sum to 1."""
 
 from __future__ import annotations
 
@@ -291,6 +291,7 @@ def _sqrt_weights(xp: Namespace, x: Array, axis: Axes, where: Mask | None) -> An
         case(alpha=2.0),
         case(alpha=3.0),
     ),
+    relatives={"softmax": {"alpha": 1.0}, "entmax15": {"alpha": 1.5}, "sparsemax": {"alpha": 2.0}},
     peers={"entmax": "entmax.entmax_bisect"},
     output_axis="kept",
     range=(0.0, 1.0),

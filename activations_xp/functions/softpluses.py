@@ -1,4 +1,4 @@
-"""Smooth versions of the rectifier, and rectifiers with a smooth positive side."""
+"""Softplus and relatives: smooth versions of the rectifier, or of its positive side."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ _WITH_THRESHOLD = "where(beta * x > threshold, x, log(1 + exp(beta * x)) / beta)
         case(threshold=20.0, formula=_WITH_THRESHOLD),
         case(beta=2.0, threshold=20.3, formula=_WITH_THRESHOLD),
     ),
+    relatives={"log_sigmoid": {"beta": -1.0}},
     peers={
         "torch": Peer("torch.nn.functional.softplus", threshold=20),
         "jax": "jax.nn.softplus",
@@ -212,7 +213,7 @@ def _(xp, x):
 
 @activation(
     formula="sqrt(log1p(exp(x)))",
-    source="transformers 5.23, the scores of DeepSeek V4's router.",
+    source="DeepSeek-AI, DeepSeek V4, 2026, the scores of its router; as in transformers 5.23.",
     ulp=3.0,
     aliases=("sqrtsoftplus",),
     peers={"transformers": "sqrtsoftplus"},

@@ -1,4 +1,4 @@
-"""Random functions.
+"""Random functions: dropout, a random slope, and samples of a softmax.
 
 An implementation takes its random numbers, uniform from 0 to 1, as `noise`. The public function
 draws them from `rng` where they are not given.
@@ -60,6 +60,11 @@ def _channel_shape(x: Array, **_: Any) -> tuple[int, ...]:
             formula="where(x > 0, x, (lower + (upper - lower) * noise) * x)",
         ),
     ),
+    relatives={
+        "relu": {"lower": 0.0, "upper": 0.0},
+        "leaky_relu": {"lower": 0.01, "upper": 0.01},
+        "identity": {"lower": 1.0, "upper": 1.0},
+    },
     peers={"torch": "torch.nn.functional.rrelu", "tensorflow-addons": "tfa.activations.rrelu"},
     monotonic=True,
     fixed_points=(0.0, 1.0, 7.5),
@@ -131,6 +136,7 @@ def _negative_slope(
         case(noise=0.75, training=True, formula="x / (1 - p)"),
         case(noise=0.25, p=0.0, training=True),
     ),
+    relatives={"identity": {"training": False}},
     peers={
         "torch": Peer("torch.nn.functional.dropout", training=True),
         "keras": "keras.layers.Dropout",
@@ -199,6 +205,7 @@ def _kept(xp: Namespace, p: ArrayOrNumber) -> Any:
         case(noise=0.75, training=True, formula=_RETAINED),
         case(noise=0.25, p=0.0, training=True),
     ),
+    relatives={"identity": {"training": False}},
     peers={"torch": "torch.nn.functional.alpha_dropout", "keras": "keras.layers.AlphaDropout"},
     monotonic=True,
     parity="odd",
@@ -248,6 +255,7 @@ def _(xp, x, p, training, *, noise):
         case(noise=0.75, training=True, formula=_RETAINED),
         case(noise=0.25, p=0.0, training=True),
     ),
+    relatives={"identity": {"training": False}},
     peers={"torch": "torch.nn.functional.feature_alpha_dropout"},
     monotonic=True,
     parity="odd",

@@ -1,4 +1,4 @@
-"""Functions that oscillate, or rise and fall."""
+"""Waves: functions that oscillate, or rise and fall."""
 
 from __future__ import annotations
 

@@ -101,16 +101,19 @@ def scaled_exp(xp: Namespace, factor: DoubleWord, t: DoubleWord) -> Any:
     return (factor.hi + (factor.hi * t.lo + factor.lo)) * xp.exp(t.hi)
 
 
-def mills_ratio(xp: Namespace, a: Array, x: Array | None = None, k: float = 2.0) -> DoubleWord:
+def mills_ratio(
+    xp: Namespace, a: Array, x: Array | None = None, k: float = 2.0, *, absolute: bool = False
+) -> DoubleWord:
     """Return the upper tail of the standard normal distribution over exp(-a*a/2), for a >= 0.
 
     It is multiplied by x, which is a or -a, if that is given. With another k than 2 it is the
-    ratio at a*2/k.
+    ratio at a*2/k. `absolute` says that of the product with exp(-a*a/2) the absolute error counts
+    in "fast", times a where a is over 1.
     """
     if is_uncompensated(xp):
         ratio = (k / 2 if x is None else x) / (a + k)
         t = 1 - 4 * ratio if x is None else 2 * xp.abs(ratio) - 1
-        first, *others = c.ERFCX_32
+        first, *others = c.NORMAL_TAIL_32 if absolute and is_fast(xp, a) else c.ERFCX_32
         y = xp.astype(polynomial(xp.astype(t, xp.float32), tuple(others)), t.dtype)
         return DoubleWord(xp, ratio * (first + t * y))
     denominator, err = two_sum(a, k)
@@ -129,12 +132,12 @@ def mills_ratio(xp: Namespace, a: Array, x: Array | None = None, k: float = 2.0)
     return DoubleWord(xp, hi, ratio * (lo + (first - first_hi)) - hi * err)
 
 
-def normal_tail(xp: Namespace, a: Array, x: Array | None = None) -> Any:
+def normal_tail(xp: Namespace, a: Array, x: Array | None = None, *, absolute: bool = False) -> Any:
     """Return the upper tail of the standard normal distribution, for 0 <= a <= 1e10.
 
-    It is multiplied by x, which is a or -a, if that is given.
+    It is multiplied by x, which is a or -a, if that is given. `absolute` is that of `mills_ratio`.
     """
-    return scaled_exp(xp, mills_ratio(xp, a, x), neg_square(xp, a))
+    return scaled_exp(xp, mills_ratio(xp, a, x, absolute=absolute), neg_square(xp, a))
 
 
 def erfc(xp: Namespace, x: Array) -> Any:
@@ -143,9 +146,9 @@ def erfc(xp: Namespace, x: Array) -> Any:
     return xp.where(x > 0, tail, 2 - tail)
 
 
-def _erfc(xp: Namespace, a: Array) -> Any:
+def _erfc(xp: Namespace, a: Array, *, absolute: bool = False) -> Any:
     a = xp.minimum(a, NORMAL_TAIL_CUTOFF / sqrt(2))
-    hi, lo = hi_lo(mills_ratio(xp, a, k=sqrt(2)))
+    hi, lo = hi_lo(mills_ratio(xp, a, k=sqrt(2), absolute=absolute))
     twice = DoubleWord(xp, 2 * hi, None if lo is None else 2 * lo)  # 1 at 0
     return scaled_exp(xp, twice, neg_square(xp, a, 1.0))
 
@@ -156,7 +159,7 @@ def erf(xp: Namespace, x: Array) -> Any:
     near = xp.minimum(a, 1.0)
     first, *others = c.ERF_32 if is_single(xp, a) else c.ERF_64
     core = x + x * polynomial(near * near, (first - 1, *others))
-    size = 1 - _erfc(xp, xp.maximum(a, 1.0))
+    size = 1 - _erfc(xp, xp.maximum(a, 1.0), absolute=True)
     return xp.where(a <= 1.0, core, xp.where(x > 0, size, -size))
 
 

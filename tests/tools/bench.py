@@ -45,6 +45,8 @@ DOCS = Path(__file__).parents[2] / "docs"
 SECONDS = 0.15
 """The time to spend on each comparison. Small arrays have many rounds of many calls."""
 
+PAUSE = 0.004
+
 Call = Callable[[], Any]
 
 
@@ -74,7 +76,11 @@ def format_time(seconds: float) -> str:
 
 
 def measured(ours: Call, theirs: dict[str, Call]) -> Figure:
-    """Measure calls that take turns, so that other load on the machine slows all of them."""
+    """Measure calls that take turns, so that other load on the machine slows all of them.
+
+    Between turns is a pause where several threads may compute: those of OpenMP look for work for
+    milliseconds after a call, and would take the processor of the next one's threads.
+    """
     calls = [ours, *theirs.values()]
     once = []
     for call in calls:
@@ -83,10 +89,12 @@ def measured(ours: Call, theirs: dict[str, Call]) -> Figure:
         call()
         once.append(time.perf_counter() - start)
     number = max(1, int(1e-3 / max(once)))
-    rounds = min(max(5, int(SECONDS / (number * sum(once)))), 100)
+    pause = PAUSE if max(once) > 1e-5 else 0.0
+    rounds = min(max(5, int(SECONDS / (number * sum(once) + pause * len(calls)))), 100)
     times: list[list[float]] = [[] for _ in calls]
     for _ in range(rounds):
         for call, column in zip(calls, times, strict=True):
+            time.sleep(pause)
             start = time.perf_counter()
             for _ in range(number):
                 call()

@@ -32,6 +32,31 @@ class Fit(NamedTuple):
             return _powers(self.scaled, *self.interval(), mpf(2) ** -self.bits)
 
 
+class WeightedFit(NamedTuple):
+    """A table for -1 < t < 1, by least squares, for an error that will be multiplied by a weight.
+
+    bits : of the largest error times the weight
+    """
+
+    doc: str
+    scaled: Callable[[Any], Any]
+    weight: Callable[[Any], Any]
+    size: int
+    bits: int
+
+    def coefficients(self) -> list[float]:
+        """Return the coefficients, lowest first."""
+        with mp.workdps(40):
+            nodes = [cos(pi * (2 * j + 1) / (2 * NODES)) for j in range(NODES)]
+            weights = [self.weight(t) for t in nodes]
+            matrix = [
+                [w * t**n for n in range(self.size)] for w, t in zip(weights, nodes, strict=True)
+            ]
+            values = [w * self.scaled(t) for w, t in zip(weights, nodes, strict=True)]
+            solution, _ = mp.qr_solve(mp.matrix(matrix), mp.matrix(values))
+            return [float(c) for c in solution]
+
+
 class Disc(NamedTuple):
     """A table: a Taylor series for the disc with radius 1, from the values on its edge."""
 
@@ -85,6 +110,11 @@ def _erfcx(t: Any) -> Any:
     return (a + 2) * exp(a * a / 2) * erfc(a / sqrt(2)) / 2
 
 
+def _tail_weight(t: Any) -> Any:
+    a = 2 * (1 + t) / (1 - t)
+    return max(a, mpf(1)) * exp(-a * a / 2) / (a + 2)
+
+
 def _erf(x2: Any) -> Any:
     x = sqrt(x2)
     return erf(x) / x
@@ -118,6 +148,10 @@ def _expm1(x: Any) -> Any:
     return (exp(x) - 1 - x) / (x * x)
 
 
+def _log1p(f: Any) -> Any:
+    return (log(1 + f) - f + f * f / 2) / f**3
+
+
 def _sin2_over_x(v: Any) -> Any:
     a = SIN2_OVER_X_PEAK + v
     return 1 - sin(a) ** 2 / a
@@ -133,6 +167,10 @@ def _on(low: float, high: float) -> Callable[[], tuple[Any, Any]]:
 
 
 _ERFCX = "(a + 2)*Q(a)/exp(-a*a/2) for a >= 0, in t = (a - 2)/(a + 2)"
+_NORMAL_TAIL = (
+    "The same by fewer terms, where (a + 2)/exp(-a*a/2) divides it again and max(a, 1) may be a\n"
+    "factor; the error of that is"
+)
 _ERF = "erf(x)/x for 0 <= x <= 1, in x*x"
 _ERFCINV = (
     "(s + 1/2)*y/w for 0 <= w <= {upper:g}, erfc(y) = exp(-w), s = sqrt(w + log(2)),\n"
@@ -140,6 +178,8 @@ _ERFCINV = (
 )
 _TANHC = "(x - tanh(x))/x**3 for 0 <= x <= 1, in x*x"
 _EXPM1 = "(exp(x) - 1 - x)/x**2 for -1 <= x <= 1"
+_EXP = "(exp(x) - 1 - x)/x**2 for abs(x) <= log(2)/2"
+_LOG1P = "(log(1 + f) - f + f*f/2)/f**3 for sqrt(1/2) <= 1 + f <= sqrt(2)"
 _SIN2_OVER_X = "1 - sin(a)**2/a, in a - SIN2_OVER_X_PEAK between -1 and 1"
 
 _FADDEEVA = (
@@ -147,9 +187,10 @@ _FADDEEVA = (
     "Computation of the complex error function, 1994, s = FADDEEVA_SCALE"
 )
 
-_FITS: dict[str, Fit | Disc] = {
+_FITS: dict[str, Fit | WeightedFit | Disc] = {
     "ERFCX_32": Fit(_ERFCX, _erfcx, _on(-1, 1), 27),
     "ERFCX_64": Fit(_ERFCX, _erfcx, _on(-1, 1), 57),
+    "NORMAL_TAIL_32": WeightedFit(_NORMAL_TAIL, _erfcx, _tail_weight, 7, 24),
     "ERF_32": Fit(_ERF, _erf, _on(0, 1), 27),
     "ERF_64": Fit(_ERF, _erf, _on(0, 1), 57),
     "ERFCINV_32": Fit(_ERFCINV.format(k=1.5, upper=104), *_erfcinv(1.5, 104.0), 27),
@@ -158,6 +199,8 @@ _FITS: dict[str, Fit | Disc] = {
     "TANHC_64": Fit(_TANHC, _tanhc, _on(0, 1), 57),
     "EXPM1_32": Fit(_EXPM1, _expm1, _on(-1, 1), 27),
     "EXPM1_64": Fit(_EXPM1, _expm1, _on(-1, 1), 57),
+    "EXP_32": Fit(_EXP, _expm1, _on(-0.3466, 0.3466), 22),
+    "LOG1P_32": Fit(_LOG1P, _log1p, _on(-0.2929, 0.4143), 21),
     "SIN2_OVER_X_32": Fit(_SIN2_OVER_X, _sin2_over_x, _on(-1, 1), 27),
     "SIN2_OVER_X_64": Fit(_SIN2_OVER_X, _sin2_over_x, _on(-1, 1), 57),
     "FADDEEVA": Disc(_FADDEEVA, _faddeeva, 40, 50),
@@ -183,12 +226,16 @@ FADDEEVA_SCALE = {FADDEEVA_SCALE}
 '''
 
 
+def _error(fit: Fit | WeightedFit | Disc) -> str:
+    return "" if isinstance(fit, WeightedFit) else "; error"
+
+
 def module() -> str:
     """Return the text of the module of coefficients."""
     parts = [_HEADER]
     for name, fit in _FITS.items():
         table = "".join(f"    {c!r},\n" for c in fit.coefficients())
-        parts.append(f'{name} = (\n{table})\n"""{fit.doc}; error below 2**-{fit.bits}."""\n')
+        parts.append(f'{name} = (\n{table})\n"""{fit.doc}{_error(fit)} below 2**-{fit.bits}."""\n')
     return "\n".join(parts)
 
 

@@ -81,14 +81,25 @@ SUMMED_AT_ONCE = 256
 """So many elements are summed by vector code; their sums are added with their rounding errors."""
 
 
-def lower(trace: Trace, is_fast: bool) -> tuple[Trace, Tracer | None]:
+class Lowered(NamedTuple):
+    """A trace in the instructions above.
+
+    rare : whether an element needs a function that is no vector code, if that may be
+    kept : the first exponential of a row, if the result may hold it until it is written
+    """
+
+    trace: Trace
+    rare: Tracer | None
+    kept: int | None
+
+
+def lower(trace: Trace, is_fast: bool) -> Lowered:
     """Rewrite a trace in the instructions above, with numbers in one dtype in between.
 
     That is float64 if there is an elementary function. If is_fast, elements may be float32 all the
-    same; what a row has in common, sums among it, is float64. Returned is also, if that may be,
-    whether an element needs a function that is no vector code.
+    same; what a row has in common, sums among it, is float64.
     """
-    lowered = Trace(trace.shape)
+    lowered, exponentials = Trace(trace.shape), []
     called = {instruction.function for instruction in trace.instructions.values()}
     results = generic.tree_leaves(trace.results)
     digits = 24 if all(r.dtype == np.float32 for r in results) else 53
@@ -125,6 +136,8 @@ def lower(trace: Trace, is_fast: bool) -> tuple[Trace, Tracer | None]:
             new[target] = _cast(arguments[0], number)
         elif function in elementary.RULES:
             new[target] = elementary.RULES[function](*arguments, digits)
+            if function is np.exp and value.is_row:
+                exponentials.append(new[target])
         elif function is np.add and digits == 24 and value.dtype.kind == "f":
             fused = _fused(arguments, [uses[n] == 1 for n in sources])
             new[target] = lowered.add(function, *arguments) if fused is None else fused
@@ -133,7 +146,23 @@ def lower(trace: Trace, is_fast: bool) -> tuple[Trace, Tracer | None]:
             new[target] = lowered.add(function, *arguments, dtype=dtype)
     lowered.results = [as_argument(r.number, r.dtype) for r in results]
     rare = [lowered.values[i.sources[0]] for i in lowered.instructions.values() if i[0] is unless]
-    return lowered, functools.reduce(operator.or_, rare) if rare else None
+    kept = _kept(lowered, exponentials[:1], may_be_input=not isinstance(trace.results, dict))
+    return Lowered(lowered, functools.reduce(operator.or_, rare) if rare else None, kept)
+
+
+def _kept(trace: Trace, exponentials: list[Tracer], may_be_input: bool) -> int | None:
+    """Return the exponential that the only result of a row may hold, until it is written.
+
+    A result may be written to the memory of an input of its dtype, whose elements are then lost.
+    """
+    rows = [r for r in trace.results if r.is_row]
+    if len(rows) != 1 or [e.dtype for e in exponentials] != [rows[0].dtype]:
+        return None
+    (kept,) = exponentials
+    live = trace.live_instructions([r.number for r in trace.results], [kept.number])
+    read = [trace.values[s] for i in live.values() for s in i.sources if s in trace.inputs]
+    is_lost = may_be_input and any(v.is_row and v.dtype == kept.dtype for v in read)
+    return None if is_lost else kept.number
 
 
 def _fused(terms: Sequence[Tracer], are_free: Sequence[bool]) -> Any:
@@ -152,9 +181,10 @@ def _lower_reduction(function: Any, x: Tracer, keepdims: bool) -> Any:
     if function is np.sum:
         return x.trace.reduce(np.sum, _cast(x, float64), keepdims)
     sign = 1 if function is np.max else -1
-    largest = x.trace.reduce(np.max, _cast(x * sign, float64), keepdims)
-    nans = x.trace.reduce(np.sum, elementary.where(x == x, 0.0, 1.0), keepdims)
-    return sign * elementary.where(nans > 0, np.nan, largest)
+    largest = x.trace.reduce(np.max, x if sign == 1 else -x, keepdims)
+    is_nan = x.trace.add(np.where, x == x, 0.0, 1.0, dtype=x.dtype)
+    nans = x.trace.reduce(np.sum, is_nan, keepdims, dtype=float64)
+    return sign * elementary.where(nans > 0, np.nan, _cast(largest, float64))
 
 
 def _cast(value: Tracer, dtype: Any) -> Tracer:
@@ -220,11 +250,12 @@ def body(
 ) -> Any:
     """Return a function of a tuple of totals and of given values, for Numba's code.
 
-    It returns a tuple of the wanted values, or of the totals of reductions after the next step.
+    It returns a tuple of the wanted values, where the first ones are those that the totals of
+    reductions are taken of, and are then these after the next step.
     """
     live = trace.live_instructions(wanted, given)
     numbers = [*totals, *given]
-    result = types.Tuple([_TYPES[trace.values[n].dtype.name][1] for n in (totals or wanted)])
+    result = types.Tuple([_TYPES[trace.values[n].dtype.name][1] for n in wanted])
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         parts = [builder.extract_value(arguments[0], i) for i in range(len(numbers))]
@@ -245,12 +276,14 @@ def body(
     return evaluate
 
 
-def _source(trace: Trace, kinds: dict[int, str], rare: Tracer | None) -> tuple[str, dict[str, Any]]:
+def _source(lowered: Lowered, kinds: dict[int, str]) -> tuple[str, dict[str, Any]]:
     """Return the code of a kernel, and the functions that it calls.
 
-    A row is walked once for the reductions of each stage, and once for the results; what a walk
-    needs of an earlier one is computed anew, which takes less time than memory does.
+    A row is walked once for the reductions of each stage, and once for the results. An exponential
+    is kept where the result will be; what else a walk needs of an earlier one is computed anew,
+    which takes less time than memory does.
     """
+    trace, rare, kept = lowered
     bodies: dict[str, Any] = {}
     at = "r, i" if trace.shape else "i"
     access = {"elements": f"x{{}}[{at}]", "number": "x{}"}
@@ -261,6 +294,7 @@ def _source(trace: Trace, kinds: dict[int, str], rare: Tracer | None) -> tuple[s
         known[trace.length.number] = "float(size)"
     stages = _stages(trace)
     results = dict(enumerate(trace.results))
+    row = next((k for k, r in results.items() if r.is_row), None)
     lines: list[str] = []
 
     def call(name: str, wanted: Sequence[int], given: dict[int, str], **options: Any) -> str:
@@ -284,16 +318,31 @@ def _source(trace: Trace, kinds: dict[int, str], rare: Tracer | None) -> tuple[s
         if totals:
             sums = [n for n in totals if trace.instructions[n].function is np.sum]
             sources = [trace.instructions[n].sources[0] for n in totals]
+            starts = {
+                n: f"{trace.values[s].dtype.name}({_STARTS[trace.instructions[n].function]})"
+                for n, s in zip(totals, sources, strict=True)
+            }
             lines += [f"v{n} = e{n} = 0.0" for n in sums]
-            lines += [f"t{n} = {_STARTS[trace.instructions[n].function]}" for n in totals]
+            lines += [f"t{n} = {starts[n]}" for n in totals]
             lines.append(f"for j in range(0, size, {SUMMED_AT_ONCE}):")
-            lines += [f"    t{n} = 0.0" for n in sums]
-            parts = {n: f"c{n}" for n in kinds if n not in numbers}
-            lines += [f"    {c} = x{n}[r, j : j + {SUMMED_AT_ONCE}]" for n, c in parts.items()]
-            lines.append(f"    for i in range(c{trace.inputs[0]}.size):")
-            in_part = {n: f"{c}[i]" for n, c in parts.items()}
+            lines += [f"    t{n} = {starts[n]}" for n in sums]
+            cut = f"r, j : j + {SUMMED_AT_ONCE}"
+            lines += [f"    c{n} = x{n}[{cut}]" for n in kinds if n not in numbers]
+            in_part = {n: f"c{n}[i]" for n in elements if n not in numbers}
+            targets = [f"t{n}" for n in totals]
+            loop = f"    for i in range(c{trace.inputs[0]}.size):"
+            if kept is not None:
+                lines.append(f"    c{kept} = y{row}[{cut}]")
+                if kept not in elements and kept in trace.live_instructions(sources, elements):
+                    # the result may be the input: elements of one become those of the other later
+                    lines += [loop, f"        kept[i], = {call('keep', [kept], in_part | known)}"]
+                    in_part[kept], elements[kept] = "kept[i]", f"y{row}[{at}]"
+                    sources.append(kept)
+                    targets.append(f"c{kept}[i]")
+            lines.append(loop)
             walk = call(f"reduce{stage}", sources, in_part | known, totals=totals)
-            lines.append(f"        {', '.join(f't{n}' for n in totals)}, = {walk}")
+            lines.append(f"        {', '.join(targets)}, = {walk}")
+            given = elements | known
             for n in sums:  # Neumaier
                 v, t = f"v{n}", f"t{n}"
                 lines.append(f"    s = {v} + {t}")
@@ -329,6 +378,8 @@ def _source(trace: Trace, kinds: dict[int, str], rare: Tracer | None) -> tuple[s
     if trace.shape:
         head.append(f"size = known[{len(arrays)}]")
         start, shape = "start * size", "(stop - start, size)"
+        if kept is not None:
+            head.append(f"kept = empty({SUMMED_AT_ONCE}, {trace.values[kept].dtype.name})")
         lines = ["for r in range(stop - start):", *(f"    {line}" for line in lines)]
     for i, (name, (dtype, are_elements)) in enumerate(arrays.items()):
         where = start if are_elements else "start"
@@ -470,12 +521,14 @@ def _compile(xp: Any, *arguments: Any, is_row: bool, is_fast: bool) -> tuple[Tra
 
 
 def _kernel(trace: Trace, kinds: Sequence[str], is_fast: bool = False) -> Kernel:
-    trace, rare = lower(trace, is_fast)
+    lowered = lower(trace, is_fast)
+    trace = lowered.trace
     kind_of = dict(zip(trace.inputs, kinds, strict=True))
-    source, bodies = _source(trace, kind_of, rare)
+    source, bodies = _source(lowered, kind_of)
     names = {f"{name}_at": _pointer(kind) for name, (_, kind) in _TYPES.items()}
+    names |= {name: kind for name, (_, kind) in _TYPES.items()}
     names |= {"float_status": float_status, "set_float_status": set_float_status}
-    names |= {**bodies, "inf": np.inf, "carray": numba.carray}
+    names |= {**bodies, "inf": np.inf, "carray": numba.carray, "empty": np.empty}
     signature = types.void(*[types.int64] * 3)
     ndim = 2 if trace.shape else 1
     arrays = [(trace.values[n].dtype, ndim) for n, kind in kind_of.items() if kind == "elements"]

@@ -2,9 +2,10 @@
 
 An engine that compiles rewrites a trace by these rules. Arguments and results are tracers, and
 `digits` are those of the dtype that results will be rounded to, 24 or 53. The methods are in
-Muller, Elementary functions, 3rd edition, 2016: the reduction of Cody & Waite, and Taylor's
-polynomials with as many terms as the digits need. In float64 an error is below 1.1 units in the
-last place (log1p: 1.5), or 2**-33 where the digits are 24; in float32 it is below 2.5 units.
+Muller, Elementary functions, 3rd edition, 2016: the reduction of Cody & Waite, and polynomials of
+Taylor, or of Chebyshev in float32, with as many terms as the digits need. In float64 an error is
+below 1.1 units in the last place (log1p: 1.5), or 2**-33 where the digits are 24; in float32 it is
+below 2.5 units.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...numerics.coefficients import EXP_32, LOG1P_32
 from ...numerics.double_word import fast_two_sum, two_diff, two_sum
 from .trace import Tracer
 
@@ -95,31 +97,37 @@ def _polynomial(t: Any, coefficients: list[float]) -> Any:
     return y
 
 
-def _power_of_2(k: Any) -> Any:
-    """Return 2**k, of which 2 to the power of the bias + 1 is inf, and to that of -bias is 0."""
+def _power_of_2(k: Any, less: float = 0.0) -> Any:
+    """Return 2**(k - less), which is inf for the bias + 1, and 0 for -bias."""
     form = _FORMATS[k.dtype.name]
-    return from_bits(to_bits(k + (form.integer + form.bias)) << form.mantissa)
+    return from_bits(to_bits(k + (form.integer + form.bias - less)) << form.mantissa)
 
 
 def _exp_parts(x: Any, digits: int) -> tuple[Any, Any, Any]:
-    """Return k, and a + b such that exp(x) - 1 is (1 + a + b)*2**k - 1, with abs(a) < 0.35."""
+    """Return k, and a + b such that exp(x) - 1 is (1 + a + b)*2**k - 1, with abs(a) < 0.35.
+
+    b is None, and a has what there is of it, where the digits are 24.
+    """
     form = _FORMATS[x.dtype.name]
     k = fma(x, 1 / _LN2[0], form.integer) - form.integer
     high = fma(k, -form.ln2[0], x)
     r = fma(k, -form.ln2[1], high)
-    terms = 8 if x.dtype == np.float32 else 10 if digits == 24 else 14
-    b = (r * r) * _polynomial(r, [1 / math.factorial(n) for n in range(2, terms)])
-    return k, r, b if digits == 24 else b + fma(k, -form.ln2[1], high - r)
+    terms = 10 if digits == 24 else 14
+    taylor = [1 / math.factorial(n) for n in range(2, terms)]
+    fit = _polynomial(r, list(EXP_32) if x.dtype == np.float32 else taylor)
+    if digits == 24:
+        return k, fma(r * r, fit, r), None
+    return k, r, (r * r) * fit + fma(k, -form.ln2[1], high - r)
 
 
 def exp(x: Any, digits: int) -> Any:
     """Return exp(x)."""
     if x.dtype == np.float32:  # what is subnormal may be 0
-        k, a, b = _exp_parts(_clamp(x, -87.3, 89.0), digits)
-        return (1 + (a + b)) * _power_of_2(k - 1) * 2
+        k, a, _ = _exp_parts(_clamp(x, -87.3, 89.0), digits)
+        return fma(2.0, a, 2.0) * _power_of_2(k, 1)
     if digits == 24:
-        k, a, b = _exp_parts(_clamp(x, -708.0, 709.8), digits)
-        return where(x < -745.2, 0.0, (1 + (a + b)) * _power_of_2(k))
+        k, a, _ = _exp_parts(_clamp(x, -708.0, 709.8), digits)
+        return where(x < -745.2, 0.0, (1 + a) * _power_of_2(k))
     k, a, b = _exp_parts(_clamp(x, -746.0, 710.0), digits)
     y, err = fast_two_sum(1.0, a)
     near = _clamp(k, -1000.0, 1000.0)  # what is subnormal is rounded once, by the last product
@@ -129,9 +137,9 @@ def exp(x: Any, digits: int) -> Any:
 def _expm1_parts(x: Any, digits: int) -> tuple[Any, Any]:
     """Return half of exp(x) - 1 in two parts, for x >= -40 whose exponential does not overflow."""
     k, a, b = _exp_parts(x, digits)
-    half = _power_of_2(k - 1)
+    half = _power_of_2(k, 1)
     if digits == 24:
-        return fma(half, a + b, half - 0.5), 0.0
+        return fma(half, a, half - 0.5), 0.0
     a, b = fast_two_sum(a, b)
     y, err = two_sum(half * a, half - 0.5)
     return y, fma(half, b, err)
@@ -159,27 +167,22 @@ def tanh(x: Any, digits: int) -> Any:
 def log1p(x: Any, digits: int) -> Any:
     """Return log(1 + x)."""
     y = 1 + x
-    near = np.minimum(x, 1e9)
-    z = _log(y, digits) + ((1 - (1 + near)) + near) / np.maximum(y, 0.5)
-    return where(x == 0, x, z)
+    return np.copysign(_log(y, digits, (1 - y) + x), x)
 
 
 def log(x: Any, digits: int) -> Any:
     """Return log(x)."""
     if x.dtype == np.float64 and digits == 24:  # where a subnormal number may be 0
         return _log(x, digits)
-    is_subnormal = x < _FORMATS[x.dtype.name].smallest_normal
-    return _log(where(is_subnormal, x * _scale(x), x), digits, is_subnormal)
+    form = _FORMATS[x.dtype.name]
+    is_subnormal, scale = x < form.smallest_normal, 2.0 ** (form.mantissa + 2)
+    return _log(where(is_subnormal, x * scale, x), digits, scaled=(is_subnormal, scale))
 
 
-def _scale(x: Any) -> float:
-    return 2.0 ** (_FORMATS[x.dtype.name].mantissa + 2)
+def _log(x: Any, digits: int, lo: Any = None, scaled: Any = None) -> Any:
+    """Return log(x + lo), where lo is less than a unit of x.
 
-
-def _log(x: Any, digits: int, is_scaled: Any = None) -> Any:
-    """Return log(x), by the series of the inverse hyperbolic tangent.
-
-    x is not subnormal; it is a number times `_scale` where `is_scaled`.
+    x is not subnormal; it is a number times a power of 2 where `scaled` says.
     """
     form, is_single = _FORMATS[x.dtype.name], x.dtype == np.float32
     # x is m times a power of 2, and m at least sqrt(1/2)
@@ -189,17 +192,24 @@ def _log(x: Any, digits: int, is_scaled: Any = None) -> Any:
     k = from_bits((offset >> form.mantissa) | _bits(whole, x.dtype)) - (whole + form.bias + 1)
     m = from_bits((offset & ((1 << form.mantissa) - 1)) + sqrt_half)
     f = m - 1
-    s = f / (2 + f)
-    z = s * s
-    terms = 5 if is_single else 7 if digits == 24 else 12
-    series = z * _polynomial(z, [2 / (2 * n + 3) for n in range(terms)])
-    if is_scaled is not None:
-        k = where(is_scaled, k - math.log2(_scale(x)), k)
-    if is_single or digits == 53:
-        half = 0.5 * f * f
-        y = fma(k, form.ln2[0], f - (half - fma(s, half + series, k * form.ln2[1])))
+    if lo is not None:
+        f = fma(lo, _power_of_2(-np.minimum(k, form.bias)), f)  # lo is 0 for a larger k
+    if scaled is not None:
+        is_scaled, scale = scaled
+        k = where(is_scaled, k - math.log2(scale), k)
+    if is_single:
+        y = fma(f * f, _polynomial(f, [-0.5, *LOG1P_32]), f)
+        y = fma(k, form.ln2[0], fma(k, form.ln2[1], y))
     else:
-        y = fma(k, form.ln2[0], s * (2 + series))
+        s = f / (2 + f)
+        z = s * s
+        terms = 7 if digits == 24 else 12
+        series = z * _polynomial(z, [2 / (2 * n + 3) for n in range(terms)])
+        if digits == 24:
+            y = fma(k, form.ln2[0], s * (2 + series))
+        else:
+            half = 0.5 * f * f
+            y = fma(k, form.ln2[0], f - (half - fma(s, half + series, k * form.ln2[1])))
     y = where(x > 0, y, where(x == 0, x - math.inf, x * math.nan))
     return where(x < math.inf, y, x)
 

@@ -159,10 +159,12 @@ class Trace:
             self.length = self._new_value(dtype)
         return self.length
 
-    def reduce(self, function: Callable[..., Any], x: Tracer, keepdims: bool = False) -> Tracer:
-        """Return the value of a reduction of a row."""
+    def reduce(
+        self, function: Callable[..., Any], x: Tracer, keepdims: bool = False, dtype: Any = None
+    ) -> Tracer:
+        """Return the value of a reduction of a row, in the dtype of x or in another one."""
         instruction = Instruction(function, (x.number,))
-        return self._define(instruction, x.dtype, (1,) if keepdims else ())
+        return self._define(instruction, dtype or x.dtype, (1,) if keepdims else ())
 
     def live_instructions(
         self, results: Iterable[int], given: Container[int] = ()
