@@ -30,7 +30,12 @@ def add(commands: Any) -> None:
     def option(name: str, metavar: str, text: str, kind: Any = int) -> None:
         command.add_argument(f"--{name}", type=kind, metavar=metavar, help=text)
 
-    option("data", "NAME", "digits (the default), wine, breast_cancer, or a file .npz", str)
+    option(
+        "data",
+        "NAME",
+        "digits (the default), wine, breast_cancer, or an .npz file with X and y",
+        str,
+    )
     option("depth", "N,...", "hidden layers, or several numbers of them (4)", integers)
     option("width", "N", "outputs of a layer (64, and 16 of a convolution)")
     option("network", "mlp|conv", "a perceptron (the default), or convolutions on images", str)

@@ -106,6 +106,8 @@ def compare(
         holds another experiment.
     OSError
         If a file or a folder cannot be read or written, or the scheduler does not answer.
+    RuntimeError
+        If the processes or the workers of the cluster are killed.
     """
     candidates = candidates_of(functions)
     common = _settings(settings)
@@ -148,13 +150,16 @@ def _train(
                 if records is not None:
                     records.append(record)
                 report(len(done), len(runs))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, workers.WorkersLostError) as error:
         kept = (
             "an out folder would have kept them"
             if records is None
             else f"{records.path.parent} keeps them, and the same command goes on from there"
         )
-        raise KeyboardInterrupt(f"after {len(done)} of {len(runs)} runs; {kept}") from None
+        state = f"after {len(done)} of {len(runs)} runs; {kept}"
+        if isinstance(error, KeyboardInterrupt):
+            raise KeyboardInterrupt(state) from None
+        raise workers.WorkersLostError(f"compare: {error}, {state}") from None
     return [done[run.key] for run in runs]
 
 

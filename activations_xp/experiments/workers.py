@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from .data import Data
@@ -11,6 +13,10 @@ from .training import Run, Settings, train, train_in_worker
 
 TIMEOUT = 10.0
 """The seconds that a scheduler has to answer."""
+
+
+class WorkersLostError(RuntimeError):
+    """The processes or the cluster that trained are gone."""
 
 
 def train_all(
@@ -39,6 +45,8 @@ def _in_processes(
         records = parallel(calls)
         try:
             yield from records
+        except BrokenProcessPool:
+            raise WorkersLostError("a process was killed, perhaps for want of memory") from None
         finally:
             with warnings.catch_warnings(action="ignore"):  # of what it stops, as it shall
                 records.close()
@@ -65,8 +73,12 @@ def _on_cluster(
         futures = [client.submit(train, run, settings, there, pure=False) for run in runs]
         completed = distributed.as_completed(futures, loop=client.loop)
         del futures  # so that what has arrived is not kept, and not run again
-        for future in completed:
-            yield future.result()
+        try:
+            for future in completed:
+                yield future.result()
+        except (distributed.KilledWorker, CancelledError) as error:
+            why = " ".join(str(error).split())
+            raise WorkersLostError(f"the workers of {address} were lost: {why}") from None
 
 
 def _same(data: Data) -> Data:
