@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -143,13 +144,14 @@ def _train(
     report = progress or (lambda done, size: None)
     report(len(done), len(runs))
     try:
-        for record in workers.train_all(missing, settings, data, jobs, scheduler):
-            key = key_of(record)
-            if key in wanted and key not in done:
-                done[key] = record
-                if records is not None:
-                    records.append(record)
-                report(len(done), len(runs))
+        with closing(workers.train_all(missing, settings, data, jobs, scheduler)) as trained:
+            for record in trained:
+                key = key_of(record)
+                if key in wanted and key not in done:
+                    done[key] = record
+                    if records is not None:
+                        records.append(record)
+                    report(len(done), len(runs))
     except (KeyboardInterrupt, workers.WorkersLostError) as error:
         kept = (
             "an out folder would have kept them"

@@ -8,6 +8,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from math import inf, sqrt
 from typing import Any
@@ -19,7 +20,7 @@ from .._dispatch import backend_of
 from .._errors import describe_value
 from .._registry import get, name_of
 from ..initializers import gain
-from ..layers._layers import Activation
+from ..layers._layers import Activation, PReLU
 
 DEFAULT = ("relu", "leaky_relu", "elu", "selu", "gelu", "silu", "tanh", "sigmoid")
 """The functions that are compared where none is named."""
@@ -133,10 +134,12 @@ class Candidate:
     def gain(self, size: int, call: Callable[[Any], Any]) -> float:
         """Return the factor of the weights that keeps the variance, as `activations_xp.gain`.
 
-        That of a function along an axis, or of a user's, is found from a sample.
+        That of a function along an axis, or of a user's, is found from a sample, as is one that
+        learns a parameter for each channel.
         """
-        definition = self.definition
-        if definition is not None and definition.is_elementwise:
+        definition, values = self.definition, self.learned.values()
+        has_channels = any(isinstance(value, list) for value in values)
+        if definition is not None and definition.is_elementwise and not has_channels:
             return gain(self.function, **self.constants, **self.learned)
         y = call(np.random.default_rng(0).standard_normal((256, size)))
         moment = float(np.mean(np.square(y, dtype=np.float64)))
@@ -172,9 +175,7 @@ def candidates_of(functions: Any) -> list[Candidate]:
 
 def _candidate(given: Any, label: str) -> Candidate:
     if isinstance(given, Activation):
-        learned = {n: np.asarray(v.tolist()).tolist() for n, v in given._named_parameters().items()}
-        constants = {n: getattr(given, n) for n in given._constants}
-        return Candidate(label or repr(given), given.function, constants, learned)
+        return _candidate_of_layer(given, label)
     parameters: dict[str, Any] = {}
     learned_names: list[str] = []
     if isinstance(given, str):
@@ -196,12 +197,19 @@ def _candidate(given: Any, label: str) -> Candidate:
     if isinstance(given, functools.partial) and not given.args:
         given, bound = given.func, dict(given.keywords)
     definition = getattr(given, "definition", None)
-    if not isinstance(definition, Definition):
-        return Candidate(
-            label or _label(given), functools.partial(given, **bound) if bound else given
-        )
     label = label or _label(given, bound)
+    if not isinstance(definition, Definition):
+        return Candidate(label, given, bound)
     return _with_learned(label, given, definition, bound, learned_names)
+
+
+def _candidate_of_layer(layer: Activation, label: str) -> Candidate:
+    values = {name: v.tolist() for name, v in layer._named_parameters().items()}
+    learned = {n: v[0] if isinstance(v, list) and len(v) == 1 else v for n, v in values.items()}
+    constants = {name: getattr(layer, name) for name in layer._constants}
+    if isinstance(layer, PReLU):  # the channels of a network are last
+        constants["axis"] = -1 if isinstance(learned["weight"], list) else None
+    return Candidate(label or repr(layer), layer.function, constants, learned)
 
 
 def _with_learned(
@@ -227,7 +235,9 @@ def _with_learned(
             learned[name] = bound.pop(name)
     for name, start in learned.items():
         if start is None or not np.all(np.isfinite(start)):
-            raise ValueError(f"compare: {label} needs a start to learn {name}, as in {name}=1.0")
+            raise ValueError(
+                f"compare: {label} needs a start to learn {name}, as in {name}=1.0:{name}"
+            )
     return Candidate(label, function, bound, learned)
 
 
@@ -238,20 +248,20 @@ def _value(text: str) -> Any:
         return text
 
 
-def _label(function: Any, bound: Mapping[str, Any] | None = None) -> str:
-    if bound:
-        name = name_of(functools.partial(function, **bound))
+def _label(function: Any, bound: Mapping[str, Any]) -> str:
+    with suppress(TypeError):  # of a user's function
+        name = name_of(functools.partial(function, **bound) if bound else function)
         if isinstance(name, str):
             return name
     name = getattr(function, "__name__", type(function).__name__)
-    return ":".join([name, *(f"{k}={v}" for k, v in (bound or {}).items())])
+    return ":".join([name, *(f"{k}={v}" for k, v in bound.items())])
 
 
 def _fingerprint(function: Any) -> str:
     """Return the name of a user's function and a hash of its source."""
-    name = f"{getattr(function, '__module__', '')}.{_label(function)}"
+    name = f"{getattr(function, '__module__', '')}.{_label(function, {})}"
     try:
-        source = inspect.getsource(getattr(function, "func", function))
+        source = inspect.getsource(function if inspect.isroutine(function) else type(function))
     except (OSError, TypeError):
         return name
     return f"{name} {hashlib.sha256(source.encode()).hexdigest()[:16]}"

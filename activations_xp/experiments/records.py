@@ -28,6 +28,7 @@ class Records:
             raise NotADirectoryError(f"compare: out must be a folder, and {folder} is a file")
         if (folder / "report.html").exists() and not (folder / FILE).exists():
             raise FileExistsError(f"compare: {folder} holds a report.html of something else")
+        self._is_new = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / FILE
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
@@ -51,7 +52,8 @@ class Records:
         with suppress(OSError):  # nothing was run, so nothing is kept
             if not self.path.stat().st_size:
                 self.path.unlink()
-                self.path.parent.rmdir()
+                if self._is_new:
+                    self.path.parent.rmdir()
 
     def _lock(self) -> None:
         with suppress(ImportError):  # which Windows does not have

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
@@ -21,7 +21,7 @@ class WorkersLostError(RuntimeError):
 
 def train_all(
     runs: Sequence[Run], settings: Settings, data: Data, jobs: int, scheduler: str | None
-) -> Iterator[dict[str, Any]]:
+) -> Generator[dict[str, Any]]:
     """Yield the records of runs as they finish."""
     if scheduler is not None:
         return _on_cluster(runs, settings, data, scheduler)
@@ -32,7 +32,7 @@ def train_all(
 
 def _in_processes(
     runs: Sequence[Run], settings: Settings, data: Data, jobs: int
-) -> Iterator[dict[str, Any]]:
+) -> Generator[dict[str, Any]]:
     try:
         import joblib
     except ImportError:
@@ -44,17 +44,19 @@ def _in_processes(
         calls = (joblib.delayed(train_in_worker)(run, settings, data) for run in runs)
         records = parallel(calls)
         try:
-            yield from records
+            # yield from would close them, with a warning of what stops
+            while (record := next(records, None)) is not None:
+                yield record
         except BrokenProcessPool:
             raise WorkersLostError("a process was killed, perhaps for want of memory") from None
         finally:
-            with warnings.catch_warnings(action="ignore"):  # of what it stops, as it shall
+            with warnings.catch_warnings(action="ignore"):
                 records.close()
 
 
 def _on_cluster(
     runs: Sequence[Run], settings: Settings, data: Data, address: str
-) -> Iterator[dict[str, Any]]:
+) -> Generator[dict[str, Any]]:
     """Yield the records from the workers of a Dask scheduler; what a dead one had runs again."""
     try:
         import distributed

@@ -225,9 +225,33 @@ def test_names_with_parameters():
     assert len(e.learned["numerator"]) == 6
     partial = functools.partial(ax.leaky_relu, negative_slope=0.2)
     assert candidates_of([partial])[0].constants == {"negative_slope": 0.2}
+    assert candidates_of([partial])[0].label == "leaky_relu:negative_slope=0.2"
+    (own,) = candidates_of([functools.partial(Cube(), power=2)])
+    assert (own.label, own.constants) == ("cube:power=2", {"power": 2})
+    assert candidates_of(["relu:max_value=6.0:max_value"])[0].learned == {"max_value": 6.0}
     (f,) = candidates_of({"mine": layers.Swish(beta=2.0)})
     assert (f.label, f.learned) == ("mine", {"beta": 2.0})
     assert (a == f, a == candidates_of({"x": "silu:beta"})[0]) == (False, True)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("layer", "sizes"),
+    [
+        (layers.PReLU(), [1, 1]),
+        (layers.PReLU(6, axis=1), [6, 6]),
+        (layers.Activation("silu", learned=["beta"]), [1, 1]),
+        (layers.Maxout(6), []),
+        (layers.AlphaDropout(0.1), []),
+    ],
+    ids=repr,
+)
+def test_layers_as_functions(layer, sizes):
+    settings = {"lr": 0.05, "seeds": 1, "depth": 2, "width": 6, "epochs": 2}
+    for data in ({"data": "wine"}, {"data": IMAGES, "network": "conv"}):
+        (run,) = compare([layer], **settings, **data).runs
+        assert run["function"] == repr(layer)
+        assert list(map(len, run["learned"].values())) == sizes
 
 
 @pytest.mark.once
