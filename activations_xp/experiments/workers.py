@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Generator, Sequence
 from concurrent.futures import CancelledError
@@ -64,9 +65,12 @@ def _on_cluster(
         raise ImportError(
             'scheduler needs dask.distributed; run pip install "activations_xp[distributed]"'
         ) from None
+    if not re.fullmatch(r"inproc://\S+|(\w+://)?[^/\s]+:\d+", address):
+        wanted = "an address such as tcp://127.0.0.1:8786"
+        raise ValueError(f"compare: scheduler must be {wanted}, got {address!r}")
     try:
         client = distributed.Client(address, timeout=TIMEOUT, set_as_default=False)
-    except (OSError, ValueError, TimeoutError) as error:
+    except OSError as error:  # which a timeout is
         why = " ".join(str(error).split())
         raise OSError(f"compare: no scheduler answers at {address}: {why}") from None
     with client:

@@ -406,7 +406,7 @@ BAD_ARGUMENTS = [
     (["relu", "--optimizer=best"], "optimizer must be one of 'sgd', 'adam', got 'best'"),
     (["relu", "--network=conv", "--data=wine"], "network 'conv' needs images"),
     (["relu", "--backend=nonesuch"], "backend must be one of 'numpy', 'torch', 'jax'"),
-    (["relu", "--scheduler=nonesuch"], "no scheduler answers at nonesuch"),
+    (["relu", "--scheduler=nonesuch"], "scheduler must be an address such as tcp://127.0.0.1:8786"),
 ]
 
 
