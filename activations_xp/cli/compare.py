@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import inspect
 from contextlib import ExitStack
 from dataclasses import fields
@@ -73,15 +74,16 @@ def numbers(text: str) -> Any:
 
 def run(args: argparse.Namespace) -> int:
     """Train the networks, print the table, and write the report into the folder."""
-    try:
-        from joblib import cpu_count
+    for name in ("joblib", "matplotlib", "sklearn"):
+        if importlib.util.find_spec(name) is None:
+            raise ImportError(
+                f'compare needs {name}; run pip install "activations_xp[experiments]"'
+            )
+    from joblib import cpu_count
 
-        from ..experiments import compare, report
-        from ..experiments.training import Settings
-    except ImportError as error:
-        raise ImportError(
-            f'compare needs {error.name}; run pip install "activations_xp[experiments]"'
-        ) from None
+    from ..experiments import compare, report
+    from ..experiments.training import Settings
+
     known = {*inspect.signature(compare).parameters, *(f.name for f in fields(Settings))}
     given = {name: value for name, value in vars(args).items() if name in known}
     given["functions"] = given.get("functions") or report.DEFAULT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -18,6 +19,7 @@ import activations_xp as ax
 from activations_xp import cli
 from activations_xp.experiments import Results, compare
 from activations_xp.experiments.candidates import DEFAULT
+from activations_xp.experiments.libraries import library_of
 from activations_xp.experiments.records import FILE
 from activations_xp.experiments.training import TIMES
 
@@ -423,6 +425,22 @@ def test_bad_data(tmp_path, capsys, arrays, message):
     data = write_data(tmp_path / "data.npz", **arrays)
     assert message in refused(capsys, "relu", data, f"--out={out}")
     assert not out.exists()
+
+
+@pytest.mark.parametrize("missing", ["joblib", "matplotlib", "sklearn"])
+def test_missing_extra(monkeypatch, capsys, missing):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name, *a: None if name == missing else find(name, *a)
+    )
+    expected = f'compare needs {missing}; run pip install "activations_xp[experiments]"'
+    assert expected in refused(capsys, "relu")
+
+
+def test_missing_backend(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    library_of.cache_clear()
+    assert "backend 'torch' needs torch" in refused(capsys, "relu", "--backend=torch")
 
 
 def test_scheduler_that_does_not_answer(tmp_path, capsys, monkeypatch):
