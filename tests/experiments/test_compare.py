@@ -438,7 +438,10 @@ def test_missing_extra(monkeypatch, capsys, missing):
 
 
 def test_missing_backend(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "torch", None)
+    def missing():
+        raise ImportError
+
+    monkeypatch.setattr("activations_xp.experiments.libraries._torch", missing)
     library_of.cache_clear()
     assert "backend 'torch' needs torch" in refused(capsys, "relu", "--backend=torch")
 
