@@ -42,6 +42,7 @@ ORDER = (
     "",
     "_oracle",
     "plotting",
+    "experiments",
     "cli",
     "__main__",
 )

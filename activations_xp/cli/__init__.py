@@ -1,4 +1,4 @@
-"""Check the functions on the installed array libraries, show, draw or apply one."""
+"""Check the functions on the installed array libraries; show, draw, apply or compare some."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 from .. import __version__, precision
 from .._catalog import TRAITS
-from . import apply, plot, show
+from . import apply, compare, plot, show
 
 _REPORTED = (
     ArithmeticError,
@@ -62,8 +62,8 @@ def _run(argv: Sequence[str] | None) -> int:
         with _raising_signals(), precision(args.precision):
             status: int = args.run(args)
             return status
-    except KeyboardInterrupt:
-        print("activations_xp: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(" ".join(["activations_xp: interrupted", *error.args]), file=sys.stderr)
         return 128 + signal.SIGINT
     except _Stopped as stopped:
         return 128 + stopped.number
@@ -74,7 +74,9 @@ def _run(argv: Sequence[str] | None) -> int:
 
 
 def _report(error: Exception) -> int:
-    reason = " ".join(str(error).split()).removeprefix("get: ")
+    reason = " ".join(str(error).split())
+    for command in ("get", "compare"):
+        reason = reason.removeprefix(f"{command}: ")
     print(f"activations_xp: {reason or type(error).__name__}", file=sys.stderr)
     return 2
 
@@ -150,6 +152,8 @@ def _parser() -> argparse.ArgumentParser:
         "--force", action="store_true", help="overwrite OUT.npy, which may be IN.npy"
     )
     command.set_defaults(run=apply.run)
+
+    compare.add(commands)
 
     text = "list the functions by family"
     command = commands.add_parser("list", help=text, description=f"{text}, those with all of:")

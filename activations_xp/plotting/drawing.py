@@ -207,7 +207,7 @@ def _variants(
     return variants
 
 
-def _looks() -> Iterator[tuple[str, Any]]:
+def looks() -> Iterator[tuple[str, Any]]:
     """Yield colours with dashes, which pair anew when all colours have been used."""
     for i in itertools.count():
         yield COLOURS[i % len(COLOURS)], STYLES[(i + i // len(COLOURS)) % len(STYLES)]
@@ -216,7 +216,7 @@ def _looks() -> Iterator[tuple[str, Any]]:
 def _draw_curves(ax: Any, curves: Sequence[Curve], derivative: bool) -> None:
     """Draw curves, each with a colour and dashes of its own, above what explains them."""
     is_alone, has_others = len(curves) == 1, ax.has_data()
-    for curve, (colour, dashes) in zip(curves, _looks(), strict=False):
+    for curve, (colour, dashes) in zip(curves, looks(), strict=False):
         own = {"color": colour, "linestyle": dashes}
         for label, line in curve.context.items():
             ax.plot(curve.x, line, color=NEUTRAL, linewidth=0.8, gid=label)
@@ -264,10 +264,10 @@ def _draw_kinks(ax: Any, curve: Curve, colour: str) -> None:
 
 def _draw_errors(ax: Any, pictures: Sequence[Errors]) -> None:
     """Draw the largest errors as steps on a logarithmic axis, and the declared bounds."""
-    looks = _looks()
+    free = looks()
     for errors in pictures:
         for label, values in errors.values.items():
-            colour, dashes = next(looks)
+            colour, dashes = next(free)
             look = {"color": colour, "linestyle": dashes, "linewidth": 1.5, "gid": "error"}
             values = np.maximum(values, FLOOR)
             ax.stairs(values, errors.edges, baseline=None, label=label, **look)

@@ -883,6 +883,16 @@ def test_tensors_of_the_cpu_are_computed_as_numpy_arrays(function, dtype):
     np.testing.assert_array_equal(gradient.numpy(), expected)
 
 
+@over("function", [f for f in FUNCTIONS if "gate" in f.definition.parameters])
+def test_gradient_of_halves_that_machine_code_computes(function):
+    """Where Numba is installed, it computes this many elements, and autograd asks for x alone."""
+    x = torch.linspace(-3, 3, 80_000, dtype=torch.float64).reshape(-1, 16).requires_grad_()
+    y = function(x)
+    (gradient,) = torch.autograd.grad(y, x, torch.ones_like(y))
+    expected = function.vjp(np.ones(y.shape), x.detach().numpy())["x"]
+    np.testing.assert_allclose(gradient, expected, rtol=1e-12, atol=1e-12)
+
+
 @over("name", ["gelu", "silu", "mish", "softplus", "log_softmax", "leaky_relu", "log_sigmoid"])
 def test_compiled_graph_has_torchs_own_operator(name):
     graphs = []

@@ -83,7 +83,10 @@ def _kernel(definition: Definition) -> Kernel:
 @functools.cache
 def _vjp_kernel(definition: Definition, wrt: tuple[str, ...]) -> Kernel:
     def impl(xp: Any, x: Any, g: Any, *values: Any) -> Any:
-        return gradients(definition, xp, g, x, values, wrt)
+        # machine code has the halves of x as two arrays
+        is_half = not isinstance(definition.bind(values).get("gate", ""), str)
+        names = (*wrt, "gate") if is_half and "gate" not in wrt else wrt
+        return gradients(definition, xp, g, x, values, names)
 
     return BACKEND.bind(definition.part("vjp", impl, g=COTANGENT), "fast", np.ndarray)
 
