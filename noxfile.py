@@ -216,7 +216,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check the package with mypy, and examples of its use with mypy and pyright."""
-    install(session, "-e", ".[cli]", *group("types", "torch", "jax"))
+    install(session, "-e", ".[cli,plot]", *group("types", "torch", "jax"))
     session.run("mypy")
     session.run("mypy", "--strict", "tests/tools/typing_examples.py")
     session.run("pyright", "tests/tools/typing_examples.py")

@@ -25,8 +25,9 @@ extensions = [
     "sphinx_design",
     "sphinx_copybutton",
     "_extension",
+    "explorer",
 ]
-exclude_patterns = ["_build", "_static", "_templates", "explorer/**"]
+exclude_patterns = ["_build", "_static", "_templates", "explorer/node_modules"]
 nitpicky = True
 # a name in single backticks is code, and a link where it is that of a public object
 default_role = "any"
@@ -49,6 +50,7 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_logo = "_static/logo.svg"
 html_favicon = "_static/logo.svg"
+html_context = {"default_mode": "auto"}
 html_theme_options = {
     "logo": {"text": "activations_xp"},
     "show_toc_level": 2,
@@ -58,5 +60,6 @@ html_theme_options = {
     "footer_end": [],
     "secondary_sidebar_items": ["page-toc"],
 }
+html_sidebars = {"explorer/index": []}  # which takes the whole width
 html_copy_source = False
 html_show_sourcelink = False

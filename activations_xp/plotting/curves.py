@@ -181,7 +181,7 @@ def view(curves: Sequence[Curve], *, derivative: bool = True) -> tuple[float, fl
     Where they leave it, as exponentials do, it is about as long as the x axis.
     """
     largest = max(6.0, *(float(abs(curve.x[[0, -1]]).max()) for curve in curves))
-    lines = [curve.y for curve in curves]
+    lines = [line for curve in curves for line in (curve.y, *curve.context.values())]
     lines += [curve.dy for curve in curves if derivative and curve.dy is not None]
     y = np.concatenate(lines)
     y = np.clip(y[np.isfinite(y)], -largest, largest)

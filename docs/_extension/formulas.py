@@ -121,7 +121,7 @@ class _Printer(ast.NodeVisitor):
         if isinstance(node.slice, ast.Constant):
             return Text(f"{self.visit(node.value).latex}_{{{node.slice.value}}}")
         index = self._index()
-        self.legend[r"x_{(1)} \ge x_{(2)} \ge \dots"] = "the elements of x in falling order"
+        self.legend[r"x_{(1)}, x_{(2)}, \dots"] = "the elements of x in falling order"
         return Text(rf"x_{{({index})}}")
 
     def visit_Tuple(self, node: ast.Tuple) -> Text:

@@ -53,7 +53,9 @@ def _forms(entry: _catalog.Entry) -> Iterator[tuple[str, str]]:
     definition = entry.definition
     seen = {definition.formula}
     for case in definition.cases:
-        if case.formula not in seen and "gate" not in case.parameters and ":" not in case.formula:
+        is_plain = not any(isinstance(value, tuple) for value in case.parameters.values())
+        is_plain &= "gate" not in case.parameters and ":" not in case.formula
+        if is_plain and case.formula not in seen:
             seen.add(case.formula)
             given = ", ".join(f"`{name}={value!r}`" for name, value in case.parameters.items())
             yield given, formulas.formula(definition.changed(formula=case.formula)).latex

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 import matplotlib
-from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from activations_xp.plotting import plot, render, sample
@@ -41,9 +40,10 @@ def svg(draw: Callable[[Figure], None], size: tuple[float, float], scheme: str =
     with matplotlib.rc_context(style):
         figure = Figure(size, layout="constrained")
         draw(figure)
-        text = io.StringIO()
-        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"
+        file = io.StringIO()
+        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+    text = file.getvalue().replace(COLOURS[0], OURS)
+    return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
 
 
 # measured figures
@@ -158,7 +158,7 @@ def _dots(
 
 def graph(name: str) -> str:
     """Return the picture of a function and of its derivative, for its page."""
-    return render(name, size=(6.4, 3.8)).decode()
+    return render(name, size=(5.4, 3.4)).decode().replace(COLOURS[0], OURS)
 
 
 def small_graph(axes: Any, name: str) -> None:
@@ -172,10 +172,7 @@ def small_graph(axes: Any, name: str) -> None:
     axes.spines[:].set_visible(False)
     for line in axes.lines:
         if line.get_color() == COLOURS[0]:
-            line.set(linewidth=2.2, color=OURS)
-    for bar in axes.patches:
-        if bar.get_facecolor() == to_rgba(COLOURS[0]):
-            bar.set_facecolor(OURS)
+            line.set_linewidth(2.2)
 
 
 def thumbnail(name: str) -> str:
