@@ -7,6 +7,7 @@ import importlib
 import itertools
 import math
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -56,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     )
     print()
     for library in makers:
-        print(_summary(library, results))
+        print(textwrap.fill(_summary(library, results), 80, subsequent_indent="  "))
     versions = f"array_api_compat {array_api_compat.__version__}, mpmath {mpmath.__version__}"
     print(f"\nactivations_xp {__version__}, {versions}")
     print(f"{len(results)} functions in {seconds:.1f} s")
