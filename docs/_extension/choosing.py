@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import doctest
+import functools
 import io
-import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from examples import blocks
 from matplotlib.figure import Figure
 
 from activations_xp.plotting import plot, sample
@@ -31,22 +31,21 @@ USES = {
 }
 
 
-def numbers(page: str) -> dict[str, Any]:
+def numbers(page: Path) -> dict[str, Any]:
     """Run the examples of a page, and return their variables."""
     variables: dict[str, Any] = {}
-    parser = doctest.DocTestParser()
     with contextlib.redirect_stdout(io.StringIO()):
-        for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
-            for example in parser.get_examples(block):
+        for block in blocks(page):
+            for example in doctest.DocTestParser().get_examples(block):
                 exec(example.source, variables)
     return variables
 
 
-def functions(figure: Figure, _: Any) -> None:
+def functions(figure: Figure, found: Any) -> None:
     plot(*SHOWN, derivative=False, range=(-5, 5), ax=figure.subplots())
 
 
-def derivatives(figure: Figure, _: Any) -> None:
+def derivatives(figure: Figure, found: Any) -> None:
     axes = figure.subplots()
     for name, colour, dashes in zip(SHOWN, COLOURS, STYLES, strict=False):
         (curve,) = sample(name, range=(-5.0, 5.0))
@@ -56,12 +55,12 @@ def derivatives(figure: Figure, _: Any) -> None:
     axes.legend()
 
 
-def gradients(figure: Figure, found: dict[str, Any]) -> None:
+def gradients(figure: Figure, found: Any) -> None:
     axes = _by_layer(figure, found["norms"])
     axes.set(xlabel="layers that the gradient has passed", ylabel="norm of the gradient")
 
 
-def variances(figure: Figure, found: dict[str, Any]) -> None:
+def variances(figure: Figure, found: Any) -> None:
     axes = _by_layer(figure, found["by_layer"])
     axes.set(xlabel="layer", ylabel="variance of the outputs", ylim=(1e-10, 1e4))
 
@@ -77,7 +76,7 @@ def _by_layer(figure: Figure, series: dict[str, Any]) -> Any:
     return axes
 
 
-def cost(figure: Figure, _: Any) -> None:
+def cost(figure: Figure, found: Any) -> None:
     axes = figure.subplots()
     size = measured.FLOAT32[-1]
     width = 0.8 / len(USES)
@@ -93,16 +92,16 @@ def cost(figure: Figure, _: Any) -> None:
     figure.legend(loc="outside upper center", ncols=3)
 
 
-def weights(figure: Figure, _: Any) -> None:
+def weights(figure: Figure, found: Any) -> None:
     plot("softmax", "entmax15", "sparsemax", ax=figure.subplots())
 
 
-def beta(figure: Figure, _: Any) -> None:
+def beta(figure: Figure, found: Any) -> None:
     values = {"beta": [0.25, 1.0, 3.0]}
     plot("silu", parameters=values, derivative=False, range=(-5, 5), ax=figure.subplots())
 
 
-PICTURES: dict[Callable[[Figure, Any], None], tuple[float, float]] = {
+PICTURES: dict[Any, tuple[float, float]] = {
     functions: (4.4, 3.6),
     derivatives: (4.4, 3.6),
     gradients: (6.4, 3.6),
@@ -114,13 +113,13 @@ PICTURES: dict[Callable[[Figure, Any], None], tuple[float, float]] = {
 """What draws each picture, and its size in inches."""
 
 
-def write_all(app: Any) -> None:
-    docs = Path(app.srcdir)
-    found = numbers((docs / "choosing.md").read_text())
+def write_all(docs: Path) -> None:
+    """Write all pictures."""
+    found = numbers(docs / "choosing.md")
     for draw, size in PICTURES.items():
-        picture = svg(lambda figure, draw=draw: draw(figure, found), size)
+        picture = svg(functools.partial(draw, found=found), size)
         write(docs / "choosing" / f"{draw.__name__}.svg", picture)
 
 
 def setup(app: Any) -> None:
-    app.connect("builder-inited", write_all)
+    app.connect("builder-inited", lambda app: write_all(Path(app.srcdir)))
