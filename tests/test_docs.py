@@ -78,7 +78,6 @@ def test_pictures(name):
 def test_pictures_of_choosing(tmp_path):
     page = (DOCS / "choosing.md").read_text()
     (tmp_path / "choosing.md").write_text(page)
-    (tmp_path / "choosing").mkdir()
     choosing.write_all(tmp_path)
     shown = re.findall(r"\((choosing/\w+\.svg)\)", page)
     assert sorted(shown) == sorted(f"choosing/{draw.__name__}.svg" for draw in choosing.PICTURES)
