@@ -21,7 +21,7 @@ from activations_xp._parameters import ArrayOrNumber
 from activations_xp._typing import Array, Namespace
 
 sys.path.append(str(ROOT / "docs"))
-from _extension import formulas, links, measured, pages, pictures, words
+from _extension import choosing, formulas, links, measured, pages, pictures, words
 from tools import overviews
 
 DOCS = ROOT / "docs"
@@ -72,6 +72,18 @@ def test_pictures(name):
     for picture in (pictures.graph(name), pictures.thumbnail(name)):
         shapes = ("}path", "}image", "}rect")
         assert sum(e.tag.endswith(shapes) for e in ElementTree.fromstring(picture).iter()) > 1
+
+
+@pytest.mark.once
+def test_pictures_of_choosing(tmp_path):
+    page = (DOCS / "choosing.md").read_text()
+    (tmp_path / "choosing.md").write_text(page)
+    choosing.write_all(tmp_path)
+    shown = re.findall(r"\((choosing/\w+\.svg)\)", page)
+    assert sorted(shown) == sorted(f"choosing/{draw.__name__}.svg" for draw in choosing.PICTURES)
+    for path in shown:
+        lines = ElementTree.parse(tmp_path / path).iter()
+        assert sum(e.tag.endswith(("}path", "}rect")) for e in lines) > 1
 
 
 @pytest.fixture
