@@ -219,7 +219,8 @@ const explorer = (() => {
 
   /** Return the range of values, without the few largest of a pole. */
   function fit(values) {
-    const sorted = values.filter(Number.isFinite).sort((a, b) => a - b);
+    const sizes = view.ylog ? values.map(Math.abs).filter((y) => y > 0) : values;
+    const sorted = sizes.filter(Number.isFinite).sort((a, b) => a - b);
     if (!sorted.length) return view.ylog ? [0.1, 10] : [-1, 1];
     let [low, high] = [sorted[0], sorted.at(-1)];
     if (view.ylog) return low < high ? [low, high] : [low / 10, high * 10];
@@ -238,18 +239,17 @@ const explorer = (() => {
     const breaks = view.curves.flatMap(breaksOf).filter((x) => view.x[0] <= x && x <= view.x[1]);
     const xs = Array.from({ length: width - MARGINS.left - MARGINS.right + 1 },
       (_, i) => scale.invert(MARGINS.left + i));
-    const drawn = lines.map(({ c, g }) => ({ c, points: points(g, xs, [...new Set(breaks)]) }));
     const isSet = domain && !(view.ylog && domain[0] <= 0);
-    const y = isSet ? domain : fit(drawn.flatMap((line) => line.points.map(([, value]) => value)));
-    return Plot.plot({
+    const y = isSet ? domain : fit(lines.flatMap(({ g }) => xs.map(g)));
+    const graph = Plot.plot({
       width,
       height,
       marginLeft: MARGINS.left,
       marginRight: MARGINS.right,
       marginTop: 26,
-      ariaLabel: title,
+      ariaLabel: [title, ...lines.map(({ c }) => (c ? labelOf(c) : "")).filter(Boolean)].join(", "),
       style: { background: "none", color: "inherit", fontSize: "13px", overflow: "hidden" },
-      x: { domain: view.x, type: view.xlog ? "symlog" : "linear", label: "x", grid: true, ...ticks() },
+      x: { domain: view.x, type: view.xlog ? "symlog" : "linear", label: null, grid: true, ...ticks() },
       y: {
         domain: y,
         type: view.ylog ? "log" : "linear",
@@ -261,15 +261,18 @@ const explorer = (() => {
       marks: [
         Plot.ruleX([0].filter(() => view.x[0] <= 0 && 0 <= view.x[1]), { strokeOpacity: 0.4 }),
         Plot.ruleY([0].filter(() => !view.ylog && y[0] <= 0 && 0 <= y[1]), { strokeOpacity: 0.4 }),
-        ...drawn.map(({ c, points: found }) => Plot.line(found, {
+        ...lines.map(({ c, g }) => Plot.line(points(g, xs, [...new Set(breaks)]), {
           stroke: c ? colours[c.slot] : "currentColor",
           strokeDasharray: c ? dashes[c.slot] : "",
           strokeWidth: 2.2,
-          ariaLabel: c ? labelOf(c) : title,
+          title: () => (c ? labelOf(c) : title),
           clip: true,
         })),
       ],
     });
+    graph.setAttribute("role", "img");
+    for (const group of graph.querySelectorAll("g[aria-label]")) group.removeAttribute("aria-label");
+    return graph;
   }
 
   /** Return the ticks of a symmetric logarithmic axis: 0 and powers of ten, if it shows some. */
@@ -367,7 +370,7 @@ const explorer = (() => {
   function card(chosen) {
     const { summary, grids, required } = functions.get(chosen.name);
     const remove = element("button", { type: "button", textContent: "×", title: "Remove" });
-    remove.setAttribute("aria-label", `Remove ${labelOf(chosen)}`);
+    remove.setAttribute("aria-label", `Remove ${chosen.name}`);
     remove.onclick = async () => {
       const at = view.curves.indexOf(chosen);
       await update({ curves: view.curves.filter((c) => c !== chosen), pair: [0, 1] });
@@ -391,7 +394,7 @@ const explorer = (() => {
   }
 
   function control(chosen, parameter, values, done) {
-    const output = element("output", { textContent: text(chosen.given[parameter]) });
+    const output = element("span");
     const isNumber = values.some((value) => typeof value === "number");
     const input = isNumber
       ? element("input", { type: "range", min: 0, max: values.length - 1, step: 1 })
