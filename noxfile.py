@@ -55,8 +55,8 @@ QUICK = {
     " --xla_llvm_disable_expensive_passes=true",
 }
 
-TOOLS = {"PYTHONPATH": os.pathsep.join([".", "tests"])}
-"""The path on which the tools find the oracle and the backends of the tests."""
+TOOLS = {"PYTHONPATH": os.pathsep.join([".", "tests", "docs"])}
+"""The path on which the tools find the oracle, the backends of the tests and the pages."""
 
 
 def group(*names: str) -> list[str]:
@@ -216,7 +216,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check the package with mypy, and examples of its use with mypy and pyright."""
-    install(session, "-e", ".[cli]", *group("types", "torch", "jax"))
+    install(session, "-e", ".[cli,plot]", *group("types", "torch", "jax"))
     session.run("mypy")
     session.run("mypy", "--strict", "tests/tools/typing_examples.py")
     session.run("pyright", "tests/tools/typing_examples.py")
@@ -233,12 +233,13 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def tables(session: nox.Session) -> None:
-    """Write the generated pages docs/functions.md and docs/conventions.md."""
-    install(session, "-e", ".", *group("torch"))
+    """Write the generated pages, tables and pictures in docs/ that the repository keeps."""
+    install(session, "-e", ".[plot]", *group("docs", "torch"))
     page = session.run("python", "-m", "activations_xp", "list", "--markdown", silent=True)
     Path("docs/functions.md").write_text(page)
     page = session.run("python", "tests/tools/conventions.py", silent=True)
     Path("docs/conventions.md").write_text(page)
+    session.run("python", "tests/tools/overviews.py", env=TOOLS)
 
 
 @nox.session(default=False)

@@ -31,7 +31,7 @@ exclude_patterns = ["_build", "_static", "_templates", "explorer/node_modules"]
 nitpicky = True
 # a name in single backticks is code, and a link where it is that of a public object
 default_role = "any"
-nitpick_ignore_regex = [("py:.*", r".*")]
+nitpick_ignore_regex = [("py:obj", r".*")]
 suppress_warnings = ["ref.any"]
 
 myst_enable_extensions = ["attrs_inline", "colon_fence", "dollarmath"]
@@ -48,8 +48,11 @@ html_math_renderer = "mathml"
 html_theme = "pydata_sphinx_theme"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_logo = "_static/logo.svg"
+html_favicon = "_static/logo.svg"
 html_context = {"default_mode": "auto"}
 html_theme_options = {
+    "logo": {"text": "activations_xp"},
     "show_toc_level": 2,
     "navbar_align": "left",
     "header_links_before_dropdown": 6,

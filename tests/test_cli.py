@@ -6,6 +6,7 @@ import functools
 import importlib.util
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,8 +20,10 @@ import pytest
 
 from activations_xp import cli, gelu, get, names
 from activations_xp import prelu as prelu_function
+from activations_xp._catalog import families
 from activations_xp.cli import check, show
 from activations_xp.cli.apply import BLOCK_SIZE
+from activations_xp.plotting.terminal import graph
 
 LIBRARIES = [name for name in ("numpy", "torch", "jax") if importlib.util.find_spec(name)]
 
@@ -257,6 +260,7 @@ def test_apply_peak_memory(tmp_path, order):
     x.flush()
     del x
     np.save(tmp_path / "w.npy", np.linspace(0, 1, 4096, dtype=np.float32))
+    prelu_function(np.ones(BLOCK_SIZE, np.float32), np.ones(BLOCK_SIZE, np.float32))  # with Numba
     argv = ["apply", "prelu", str(tmp_path / "in.npy"), str(tmp_path / "out.npy")]
     tracemalloc.start()
     status = cli.main([*argv, "--param", f"weight=@{tmp_path / 'w.npy'}"])
@@ -560,11 +564,13 @@ def test_check_lists_functions_and_libraries(capsys, monkeypatch, precision, few
     assert cli.main(["check", "--precision", precision]) == 0
     out, err = capsys.readouterr()
     assert err == ""
-    assert max(map(len, out.splitlines())) <= 120
+    assert max(map(len, out.splitlines())) <= 80
     activations = [name for name in check.names() if get(name).definition.is_activation]
     for word in [*activations, *LIBRARIES, f"mpmath {mpmath.__version__}"]:
         assert word in out
-    assert f"numpy {np.__version__}\n" in out
+    assert f"numpy {np.__version__}: largest " in out
+    assert all(out.count(f"\n{name} ") + out.count(f"\n {name} ") == 1 for name in activations)
+    assert f"\n{len(activations)} functions in " in out
 
 
 @pytest.mark.parametrize("factor", [1.00001, math.nan, math.inf])
@@ -625,7 +631,7 @@ def test_check_without_rich(capsys, monkeypatch, without_rich):
     assert err == ""
     header = next(line for line in out.splitlines() if line.startswith("function"))
     row = next(line for line in out.splitlines() if line.startswith("silu"))
-    assert row[header.index("formula") :].startswith("x / (1 + exp(-beta * x))")
+    assert "exp" not in row  # the formula is shown by show
     assert float(row[header.index("numpy") :].split()[0]) < 4
 
 
@@ -668,28 +674,80 @@ def test_module_runs_as_command(tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), [0.0, 2.0])
 
 
-# list and show
+def test_check_worst_first(capsys, monkeypatch):
+    monkeypatch.setattr(check, "names", lambda: ["identity", "relu", "tanh"])
+    replace_on_numpy(monkeypatch, "check", "tanh", lambda x: np.tanh(x) * 1.0001)
+    for argv in (["--worst-first"], ["check", "--worst-first"]):
+        assert cli.main(argv) == 1
+        out = capsys.readouterr().out
+        assert out.index("tanh") < out.index("identity") < out.index("relu")
+        assert re.search(r"^numpy .*: largest \d+ ! of tanh, 1 over$", out, re.MULTILINE)
+    assert cli.main([]) == 1
+    out = capsys.readouterr().out
+    assert out.index("identity") < out.index("relu") < out.index("tanh")
+
+
+# list
 
 
 @pytest.mark.parametrize("extras", [True, False])
-def test_list_has_every_name(capsys, request, extras):
+@pytest.mark.parametrize("width", [80, 120])
+def test_list_has_every_name(capsys, monkeypatch, request, extras, width):
+    monkeypatch.setenv("COLUMNS", str(width))
     if not extras:
         request.getfixturevalue("without_extras")
     assert cli.main(["list"]) == 0
     out = capsys.readouterr().out
     assert all(name in out for name in names(aliases=True))
-    assert max(map(len, out.splitlines())) <= 130
+    assert max(map(len, out.splitlines())) <= width
     assert "[0, 1]" in out
+    assert "\nSigmoids: functions with an S-shaped graph between two bounds.\n" in out
+    assert out.endswith(f"\n{len(names())} of {len(names())} functions\n")
+
+
+def listed(capsys, *argv):
+    assert cli.main(["list", *argv]) == 0
+    out = capsys.readouterr().out
+    return {name for name in names() if re.search(rf"^  {name} ", out, re.MULTILINE)}
+
+
+def test_list_filters(capsys):
+    rectifiers = listed(capsys, "--family", "rectifiers")
+    assert {"relu", "relu6", "identity"} <= rectifiers
+    assert not {"gelu", "softmax"} & rectifiers
+    assert "relu6" in listed(capsys, "--in", "torch")
+    assert "relu_squared" not in listed(capsys, "--in", "jax")
+    found = listed(capsys, "--smooth", "--monotonic", "--bounded", "--zero-centred")
+    assert found == {"erf", "isru", "softcap", "tanh"}
+    assert listed(capsys, "--learned", "--family", "waves") == {"sine", "snake"}
+    assert listed(capsys, "--odd", "--even") == set()
+
+
+def test_list_unknown_values(capsys):
+    line = refused(capsys, "list", "--family", "trees")
+    assert "'trees'; the families: adaptive, attention, " in line
+    assert "simplex" in line
+    line = refused(capsys, "list", "--in", "fortran")
+    assert "'fortran'; the libraries: " in line
+    assert "torch" in line
+    assert "--wobbly" in refused(capsys, "list", "--wobbly")
 
 
 def test_list_markdown(capsys):
     assert cli.main(["list", "--markdown"]) == 0
     page = capsys.readouterr().out
     assert page == show.markdown_page()
-    header, rule, *rows = page[page.index("|") :].splitlines()
-    assert header == "| function | formula | range | other libraries | aliases |"
-    assert rule == "| --- | --- | --- | --- | --- |"
-    assert [row.split("`")[1] for row in rows] == names()
+    tables = re.findall(r"^## .+\n\n[A-Zx].+\.\n\n((?:\|.*\n)+)", page, re.MULTILINE)
+    assert len(tables) == page.count("\n## ") == len(families())
+    rows = []
+    for table in tables:
+        header, rule, *found = table.splitlines()
+        assert header == "| function | formula | range | other libraries | aliases |"
+        assert rule == "| --- | --- | --- | --- | --- |"
+        of_table = [row.split("`")[1] for row in found]
+        assert of_table == sorted(of_table)
+        rows += found
+    assert sorted(row.split("`")[1] for row in rows) == names()
     assert all(row.replace(r"\|", "").count("|") == 6 for row in rows)
     (row,) = [row for row in rows if row.startswith("| `softsign` |")]
     assert row.startswith("| `softsign` | `x / (1 + abs(x))` | [-1, 1] | torch `softsign`, jax ")
@@ -700,16 +758,26 @@ def test_list_markdown_escapes_bar():
     assert show._code("a | b") == r"`a \| b`"
 
 
-def test_show_signature_and_documentation(capsys):
+# show
+
+
+@pytest.fixture
+def without_plotext(monkeypatch):
+    hide(monkeypatch, "plotext")
+
+
+def test_show_signature_and_documentation(capsys, without_plotext):
     assert cli.main(["show", "gelu"]) == 0
     out = capsys.readouterr().out
     opening = "gelu(x, /, approximate='none', *, out=None)\n\nGaussian error linear unit"
     assert out.startswith(opening)
     assert "formula: ``x * erfc(-x / sqrt(2)) / 2``" in out
     assert gelu.__doc__ in out
+    assert "\nRelatives\n---------\n" in out
+    assert "* silu with beta=1.702 is quick_gelu\n" in out
 
 
-def test_show_alias(capsys):
+def test_show_alias(capsys, without_plotext):
     assert cli.main(["show", "gelu_new"]) == 0
     assert capsys.readouterr().out.startswith(
         "gelu_new is gelu with approximate='tanh'.\n\ngelu(x,"
@@ -722,3 +790,172 @@ def test_show_alias(capsys):
 
 def test_show_unknown_name(capsys):
     assert "gelu" in refused(capsys, "show", "geluu")
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+@pytest.mark.parametrize("name", names())
+def test_graph(name, width):
+    lines = graph(name, width=width).splitlines()
+    assert max(map(len, lines), default=0) <= (
+        width if "_attention" not in name else max(width, 90)
+    )
+    is_drawn = name != "adaptive_predict"  # a plane, which characters show badly
+    assert (name in "".join(lines)) == is_drawn
+    assert graph(name, width=width, ascii=True).isascii() or not is_drawn
+
+
+@pytest.mark.parametrize(
+    ("name", "rows"), [("step", {-1: 0.0, 1: 1.0}), ("relu", {-6: 0.0, 6: 6.0, 3: 3.0})]
+)
+def test_graph_is_of_the_function(name, rows):
+    """The stars lie in the row that the labels of the axis say."""
+    lines = graph(name, width=80, ascii=True).splitlines()
+    ticks = {
+        i: float(line.split("+")[0])
+        for i, line in enumerate(lines)
+        if re.match(r" *-?[\d.]+\+", line)
+    }
+    (top, high), *_, (bottom, low) = ticks.items()
+    left = lines[0].index("+") + 1
+    size = len(lines[0].strip()) - 2
+    for x, y in rows.items():
+        row = round(bottom + (y - low) / (high - low) * (top - bottom))
+        column = left + min(size - 1, int((x + 6) / 12 * size))
+        near = [line[column - 1 : column + 2] for line in lines[row - 1 : row + 2]]
+        assert "*" in "".join(near)
+
+
+def test_show_draws_in_the_width_of_the_terminal(capsys, monkeypatch):
+    for width in (80, 100):
+        monkeypatch.setenv("COLUMNS", str(width))
+        assert cli.main(["show", "tanh"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert len(lines[0]) == width
+        assert "tanh(x, /, *, out=None)" in lines
+
+
+@pytest.mark.parametrize("name", ["relu", "adaptive_log_prob"])
+def test_show_where_output_is_ascii(name):
+    argv = [sys.executable, "-W", "error", "-m", "activations_xp", "show", name]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(argv, env=environment, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"+-----" in done.stdout
+    assert done.stdout.isascii()
+
+
+# plot
+
+
+@pytest.mark.parametrize(
+    ("suffix", "start"), [("svg", b"<?xml"), ("png", b"\x89PNG"), ("pdf", b"%PDF")]
+)
+def test_plot_writes_file(tmp_path, capsys, suffix, start):
+    file = tmp_path / f"picture.{suffix}"
+    assert cli.main(["plot", "relu", "tanh", "-o", str(file)]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert file.read_bytes().startswith(start)
+    assert [f.name for f in tmp_path.iterdir()] == [file.name]
+
+
+def test_plot_options(tmp_path):
+    file = tmp_path / "picture.svg"
+    options = ["--param", "beta=0.5,1,2", "--no-derivative", "--range", "-4", "1e1"]
+    assert cli.main(["plot", "silu", "relu", *options, "-o", str(file)]) == 0
+    svg = file.read_text()
+    assert all(f">{text}<" in svg for text in ["silu, beta=0.5", "silu, beta=2", "relu", "10"])
+    assert ">derivative<" not in svg
+    both = ["--param", "lower=None,-1", "--param", "upper=inf"]
+    assert cli.main(["plot", "soft_shrink", *both, "-o", str(file), "--force"]) == 0
+    assert ">soft_shrink, lower=-1, upper=inf<" in file.read_text()
+    words = ["--param", "approximate=none,tanh"]
+    assert cli.main(["plot", "gelu", *words, "-o", str(file), "--force"]) == 0
+    assert ">gelu, approximate=tanh<" in file.read_text()
+
+
+def test_plot_accuracy(tmp_path):
+    file = tmp_path / "picture.svg"
+    assert cli.main(["plot", "relu", "--accuracy", "-o", str(file)]) == 0
+    assert ">relu, accurate<" in file.read_text()
+
+
+def test_plot_existing_file_needs_force(tmp_path, capsys):
+    file = tmp_path / "picture.svg"
+    file.write_text("precious")
+    assert "exists; --force replaces it" in refused(capsys, "plot", "relu", "-o", file)
+    assert file.read_text() == "precious"
+    assert cli.main(["plot", "relu", "-o", str(file), "--force"]) == 0
+    assert file.read_text().startswith("<?xml")
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["silly"], ["silly", "silu"]),
+        (["relu", "--range", "1", "1"], ["range must be two finite numbers"]),
+        (["relu", "--range", "nan", "1"], ["range must be two finite numbers", "nan"]),
+        (["relu", "--range", "2", "-2"], ["the smaller one first"]),
+        (["relu", "--range", "a", "1"], ["--range", "'a'"]),
+        (["logit", "--range", "5", "6"], ["outside the domain of logit"]),
+        (["relu", "--param", "beta=1"], ["relu has no parameter 'beta'", "negative_slope"]),
+        (["relu", "--param", "threshold"], ["KEY=VALUE", "'threshold'"]),
+        (["elu", "--param", "alpha=high"], ["elu: alpha", "'high'"]),
+        (["elu", "--param", "alpha="], ["elu: alpha"]),
+        (["relu", "softmax"], ["relu, softmax cannot share a picture"]),
+        (["softmax", "--accuracy"], ["accuracy of softmax"]),
+    ],
+)
+def test_plot_bad_argument(tmp_path, capsys, argv, words):
+    line = refused(capsys, "plot", *argv, "-o", tmp_path / "picture.svg")
+    assert all(word in line for word in words), line
+    assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize("name", ["picture", "picture.bmpp", "picture.txt"])
+def test_plot_unknown_suffix(tmp_path, capsys, name):
+    line = refused(capsys, "plot", "relu", "-o", tmp_path / name)
+    assert "must end in one of .svg, .png, .pdf" in line
+
+
+def test_plot_unwritable_file(tmp_path, capsys):
+    missing = tmp_path / "missing"
+    line = refused(capsys, "plot", "relu", "-o", missing / "picture.svg")
+    assert f"cannot write to the folder {missing}: " in line
+    (tmp_path / "folder.svg").mkdir()
+    assert "is a directory" in refused(capsys, "plot", "relu", "-o", tmp_path / "folder.svg")
+
+
+def test_plot_without_matplotlib(tmp_path, capsys, monkeypatch):
+    hide(monkeypatch, "matplotlib")
+    for rest in ([], ["-o", tmp_path / "picture.svg"]):
+        line = refused(capsys, "plot", "relu", *rest)
+        assert 'pip install "activations_xp[plot]"' in line
+
+
+@pytest.mark.parametrize("backend_of_matplotlib", ["agg", "tkagg"])
+def test_plot_without_display(backend_of_matplotlib):
+    argv = [sys.executable, "-m", "activations_xp", "plot", "relu"]
+    hidden = {"DISPLAY", "WAYLAND_DISPLAY"}
+    environment = {n: v for n, v in os.environ.items() if n not in hidden}
+    environment["MPLBACKEND"] = backend_of_matplotlib
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert "; -o FILE.svg saves the picture\n" in done.stderr
+
+
+def test_plot_opens_a_window(monkeypatch):
+    import matplotlib.pyplot as plt
+
+    plt.switch_backend("agg")
+    monkeypatch.setattr(
+        "matplotlib.backends.backend_agg.FigureCanvasAgg.required_interactive_framework", "tk"
+    )
+    shown = []
+    monkeypatch.setattr(plt, "show", lambda: shown.extend(plt.gcf().axes))
+    try:
+        assert cli.main(["plot", "relu"]) == 0
+    finally:
+        plt.close("all")
+    (ax,) = shown
+    assert ax.get_legend() is not None

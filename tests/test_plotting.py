@@ -121,6 +121,17 @@ def test_a_jump_is_broken(name):
     assert any(len(mark.get_xdata()) == 2 for mark in marked(own, "kink"))
 
 
+@pytest.mark.parametrize("ends", [(-1.0, 0.0), (0.0, 1.0), (-0.5, 0.5), (1.0, 3.0), (-9.0, -7.0)])
+@pytest.mark.parametrize("name", ["step", "hard_shrink", "relu", "erf", "dropout", "swiglu"])
+def test_range_that_ends_at_a_kink(name, ends):
+    own = axes()
+    plot(name, range=ends, ax=own)
+    (line,) = marked(own, "function")
+    assert (line.get_xdata()[0], line.get_xdata()[-1]) == ends
+    for mark in marked(own, "kink"):
+        assert ends[0] <= mark.get_xdata()[0] <= ends[1]
+
+
 @pytest.mark.parametrize("function", CURVES, ids=by_name)
 def test_asymptotes(function):
     """A finite limit has a dashed line there, unless the curve lies on it."""
@@ -161,6 +172,14 @@ def test_slanting_asymptotes():
     assert sample("leaky_relu")[0].asymptotes == ()  # which lies on its own
 
 
+@pytest.mark.parametrize("name", ["gelu", "softmax", "one_hot"])
+def test_without_legend(name):
+    own = axes()
+    plot(name, legend=False, ax=own)
+    assert own.get_legend() is None
+    assert own.get_title() == ""
+
+
 def test_parameters_are_curves():
     own = axes()
     plot("silu", "relu", parameters={"beta": [0.5, 2.0]}, derivative=False, ax=own)
@@ -169,6 +188,8 @@ def test_parameters_are_curves():
     first = marked(own, "function")[0]
     np.testing.assert_array_equal(first.get_ydata(), ax.silu(first.get_xdata(), beta=0.5))
     assert marked(own, "derivative") == []
+    plot("silu", "relu", ax=own)
+    assert own.get_legend().get_texts()[-1].get_text() == "derivatives, thin"
 
 
 def test_kinks_move_with_parameters():
@@ -201,10 +222,13 @@ def test_weights_along_an_axis():
     assert isinstance(bars, Bars)
     np.testing.assert_allclose(bars.values.sum(axis=1), 1)
     np.testing.assert_allclose(bars.values[0], bars.values[2])  # a shift does not matter
-    own = axes()
+    own = Figure(figsize=(6, 3)).subplots()
     plot("softmax", "sparsemax", ax=own)
     assert [bar.get_height() for bar in own.containers[0]] == pytest.approx([*bars.values.flat])
     assert [t.get_text() for t in own.get_xticklabels()][:4] == ["1", "0.5", "0", "-0.5"]
+    small = axes()
+    plot("softmax", ax=small)
+    assert {text.get_text() for text in small.get_xticklabels()} == {""}  # for want of room
 
 
 def test_gated():
@@ -307,6 +331,13 @@ def test_colours_are_legible_on_light_and_dark():
     assert len(set(map(str, drawing.STYLES))) == len(drawing.COLOURS)
 
 
+def test_lines_look_different():
+    own = axes()
+    plot("elu", parameters={"alpha": [*range(1, 13)]}, ax=own)
+    looks = {(line.get_color(), str(line._dash_pattern)) for line in marked(own, "function")}
+    assert len(looks) == 12
+
+
 def test_files_are_reproducible():
     for suffix in ("svg", "png", "pdf"):
         assert render("gelu", format=suffix, size=(2, 2)) == render(
@@ -369,6 +400,7 @@ def test_a_new_figure_of_pyplot(monkeypatch):
             "plot: relu has no parameter",
         ),
         (lambda a: plot("elu", parameters={"alpha": "a"}, ax=a), TypeError, "elu: alpha must be"),
+        (lambda a: plot("elu", parameters={"alpha": []}, ax=a), ValueError, "plot: alpha has no"),
         (lambda a: plot("relu", "softmax", ax=a), ValueError, "plot: relu, softmax cannot share"),
         (
             lambda a: plot("softmax", accuracy=True, ax=a),

@@ -2,37 +2,29 @@
 
 from __future__ import annotations
 
-import doctest
 import re
 from pathlib import Path
 
 import pytest
+from examples import ROOT, blocks, is_for, run
 
 import activations_xp as ax
 from activations_xp.cli.show import markdown_page
 
-ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-IMPORTS = {"strict": "array_api_strict", "dask": "numpy"}
-
-
-def run_example(block, name):
-    test = doctest.DocTestParser().get_doctest(block, {}, name, "README.md", 0)
-    assert doctest.DocTestRunner().run(test).failed == 0
+BLOCKS = blocks(ROOT / "README.md")
 
 
 def test_examples(backend):
-    module = IMPORTS.get(backend.library, backend.library)
-    blocks = [b for b in BLOCKS if re.match(rf">>> import {module}\b(?!\.)", b)]
-    assert blocks
-    for block in blocks:
-        run_example(block, module)
+    examples = [b for b in BLOCKS if is_for(b, backend.library)]
+    assert examples
+    for block in examples:
+        run(block, "README.md")
 
 
 def test_dropin_example():
     (block,) = [b for b in BLOCKS if b.startswith(">>> import activations_xp.dropin")]
-    run_example(block, "dropin")
+    run(block, "README.md")
 
 
 @pytest.mark.once
@@ -63,7 +55,6 @@ def test_functions_page_is_current():
 
 @pytest.mark.once
 def test_contributing_has_a_definition_of_ours():
-    contributing = (ROOT / "CONTRIBUTING.md").read_text()
-    (block,) = re.findall(r"```python\n(.*?)```", contributing, re.DOTALL)
+    (block,) = blocks(ROOT / "CONTRIBUTING.md")
     families = Path(ax.functions.__file__).parent.glob("*.py")
     assert any(block in path.read_text() for path in families)

@@ -1,4 +1,4 @@
-"""Check the functions on the installed array libraries, or apply one to a file."""
+"""Check the functions on the installed array libraries, show, draw or apply one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__, precision
-from . import apply, show
+from .._catalog import TRAITS
+from . import apply, plot, show
 
 _REPORTED = (
     ArithmeticError,
@@ -111,12 +112,18 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="activations_xp", description=__doc__)
     parser.add_argument("--version", action="version", version=__version__)
     parser.add_argument("--precision", default="fast", **levels)
+    worst_first: dict[str, Any] = {
+        "action": "store_true",
+        "help": "list the largest errors first",
+    }
+    parser.add_argument("--worst-first", **worst_first)
     parser.set_defaults(run=_check)
     commands = parser.add_subparsers(metavar="COMMAND")
 
     text = "compare every function on every installed library with exact values (the default)"
     command = commands.add_parser("check", help=text, description=text)
     command.add_argument("--precision", default=argparse.SUPPRESS, **levels)
+    command.add_argument("--worst-first", default=argparse.SUPPRESS, **worst_first)
 
     text = "apply a function to the array in a .npy file"
     command = commands.add_parser(
@@ -144,15 +151,42 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(run=apply.run)
 
-    text = "list all functions"
-    command = commands.add_parser("list", help=text, description=text)
+    text = "list the functions by family"
+    command = commands.add_parser("list", help=text, description=f"{text}, those with all of:")
+    command.add_argument("--family", metavar="NAME", help="a family, such as rectifiers")
+    command.add_argument(
+        "--in", dest="library", metavar="LIBRARY", help="another library that has it, such as torch"
+    )
+    for trait, (meaning, _) in TRAITS.items():
+        command.add_argument(f"--{trait}", action="store_true", help=meaning)
     command.add_argument("--markdown", action="store_true", help="print the page docs/functions.md")
     command.set_defaults(run=show.run_list)
 
-    text = "show the documentation of a function"
+    text = "show the graph and the documentation of a function"
     command = commands.add_parser("show", help=text, description=text)
     command.add_argument("name", metavar="NAME")
     command.set_defaults(run=show.run_show)
+
+    text = "draw functions and their derivatives"
+    command = commands.add_parser(
+        "plot", help=text, description=f"{text}, in a window or to a file."
+    )
+    command.add_argument("names", metavar="NAME", nargs="+", help="names or aliases")
+    command.add_argument("--derivative", action=argparse.BooleanOptionalAction, default=True)
+    command.add_argument(
+        "--param",
+        metavar="KEY=VALUE[,VALUE...]",
+        action="append",
+        default=[],
+        help="values of a parameter, one curve each; may be repeated",
+    )
+    command.add_argument("--range", nargs=2, type=float, metavar=("LOW", "HIGH"))
+    command.add_argument(
+        "--accuracy", action="store_true", help="draw errors beside those of other libraries"
+    )
+    command.add_argument("-o", "--output", metavar="FILE.svg|png|pdf", type=Path)
+    command.add_argument("--force", action="store_true", help="overwrite FILE")
+    command.set_defaults(run=plot.run)
     return parser
 
 

@@ -7,10 +7,8 @@ import ast
 import codecs
 import importlib
 import math
-import os
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,7 +18,7 @@ from .._definition import Definition
 from .._dispatch import backend_of
 from ..numerics.arrays import broadcast_along
 from .libraries import array_maker
-from .output import progress
+from .output import check_writable, progress, replacing
 from .show import lookup
 
 BLOCK_SIZE = 2**18
@@ -51,17 +49,12 @@ def run(args: argparse.Namespace) -> int:
     x = _open(args.input)
     if x.dtype == "V2":
         raise TypeError(f"{args.input}: .npy cannot represent bfloat16 (|V2); save float32")
-    if args.output.is_dir():
-        raise IsADirectoryError(f"{args.output} is a directory")
-    if args.output.exists() and not args.output.is_file():
-        raise OSError(f"{args.output} is not a regular file")
-    if args.output.exists() and not args.force:
-        raise FileExistsError(f"{args.output} exists; --force replaces it")
+    check_writable(args.output, force=args.force)
     values = tuple(given[name] for name in definition.parameters)
     backend = backend_of(x)
     assert backend is not None  # that of NumPy
     parameters = definition.bind(definition.check(x, values, backend))
-    with _replacing(args.output) as file:
+    with replacing(args.output) as file:
         _write_result(file, function, x, parameters, make)
     return 0
 
@@ -111,23 +104,6 @@ def _is_text(start: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return all(letter.isprintable() or letter.isspace() for letter in text)
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file that replaces `path` on success and is removed on failure."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        file = temporary.open("wb")
-    except OSError as error:
-        raise type(error)(f"cannot write to the folder {path.parent}: {error.strerror}") from None
-    try:
-        with file:
-            yield file
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _write_result(

@@ -7,9 +7,13 @@ import importlib
 import itertools
 import math
 import sys
-from collections.abc import Callable, Mapping
+import textwrap
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import array_api_compat
 import mpmath
 import numpy as np
 
@@ -36,33 +40,74 @@ def run(args: argparse.Namespace) -> int:
     # an operation of several arrays has no formula to compare with
     functions = [lookup(name)[0] for name in names()]
     functions = [f for f in functions if f.definition.is_activation]
-    rows, faults = [], []
+    started = time.perf_counter()
+    results = []
     with progress("checking", len(functions)) as advance:
         for function in functions:
-            cells, wrong = _check_function(function, makers, accurate)
-            rows.append([function.__name__, function.definition.formula, *cells])
-            faults += wrong
+            results.append(_check_function(function, makers, accurate))
             advance(1)
+    seconds = time.perf_counter() - started
+    shown = sorted(results, key=_Result.worst, reverse=True) if args.worst_first else results
     unit = "ulp" if accurate else "eps * max(|f|, min(|x|, 1))"
     bound = "the function's own bound" if accurate else f"{ACCEPTED:g} and its own bound"
     print_table(
-        ["function", "formula", *makers],
-        rows,
+        ["function", *makers],
+        [[result.name, *map(result.cell, makers)] for result in shown],
         f"Largest error for float32, in {unit}; ! is over {bound}.",
     )
-    print(f"\nactivations_xp {__version__}, exact values by mpmath {mpmath.__version__}")
-    for library in ("array_api_compat", *makers):
-        version = importlib.import_module(library).__version__
-        print(f"{library} {version}{_devices(library)}")
+    print()
+    for library in makers:
+        print(textwrap.fill(_summary(library, results), 80, subsequent_indent="  "))
+    versions = f"array_api_compat {array_api_compat.__version__}, mpmath {mpmath.__version__}"
+    print(f"\nactivations_xp {__version__}, {versions}")
+    print(f"{len(results)} functions in {seconds:.1f} s")
+    faults = [fault for result in results for fault in result.faults]
     if faults:
         print(f"activations_xp: {'; '.join(faults)}", file=sys.stderr)
     return int(bool(faults))
 
 
+@dataclass(frozen=True)
+class _Result:
+    """The largest error of a function on each library, or the name of what it raised."""
+
+    name: str
+    bound: float
+    errors: Mapping[str, float | str]
+    faults: Sequence[str]
+
+    def worst(self) -> float:
+        """Return the largest error; an exception and NaN are larger than any."""
+        return max(map(_size, self.errors.values()), default=0.0)
+
+    def is_within(self, library: str) -> bool:
+        return _size(self.errors[library]) <= self.bound
+
+    def cell(self, library: str) -> str:
+        error = self.errors[library]
+        text = error if isinstance(error, str) else f"{error:.3g}"
+        return text if self.is_within(library) else f"{text} !"
+
+
+def _size(error: float | str) -> float:
+    return math.inf if isinstance(error, str) or math.isnan(error) else error
+
+
+def _summary(library: str, results: Sequence[_Result]) -> str:
+    """Return the version of a library, its devices, its largest error and how many are over."""
+    worst = max(results, key=lambda result: _size(result.errors[library]))
+    over = sum(not result.is_within(library) for result in results)
+    version = importlib.import_module(library).__version__
+    return (
+        f"{library} {version}{_devices(library)}: largest {worst.cell(library)} of {worst.name}, "
+        f"{over or 'none'} over"
+    )
+
+
 def _check_function(
     function: Any, makers: Mapping[str, Callable[[Any], Any]], accurate: bool
-) -> tuple[list[str], list[str]]:
-    """Return the cells of a function's row, one for each library, and its faults."""
+) -> _Result:
+    """Return the errors of a function on each library, and its faults."""
     definition: Definition = function.definition
     name, case = definition.name, definition.cases[0]
     x = _sample_points(definition)
@@ -79,21 +124,20 @@ def _check_function(
             errors = difference(result, expected, None if in_ulp else x)[compared]
         return float(np.max(errors, initial=0.0))
 
-    cells, faults, excesses = [], [], []
+    errors: dict[str, float | str] = {}
+    faults, excesses = [], []
     results: dict[str, Any] = {}
     for library, make in makers.items():
         try:
             with np.errstate(all="ignore"):
                 result = _to_numpy(function(make(x), **case.parameters))
-            error = largest_error(result, exact)
+            errors[library] = error = largest_error(result, exact)
         except Exception as exception:
-            cells.append(f"{type(exception).__name__} !")
+            errors[library] = type(exception).__name__
             faults.append(f"{name}: {library} raised {type(exception).__name__}")
             continue
         results[library] = result
-        is_within = error <= bound  # False if the error is NaN
-        cells.append(f"{error:.3g}" if is_within else f"{error:.3g} !")
-        if not is_within:
+        if not error <= bound:  # also if it is NaN
             excesses.append(f"{library} is off by {error:.3g} ulp")
     for (a, result), (b, other) in itertools.combinations(results.items(), 2):
         apart = largest_error(result, other.astype(object))
@@ -101,7 +145,7 @@ def _check_function(
             excesses.append(f"{a} and {b} differ by {apart:.3g} ulp")
     if excesses:
         faults.append(f"{name}: {', '.join(excesses)}")
-    return cells, faults
+    return _Result(name, bound, errors, faults)
 
 
 def _sample_points(definition: Definition) -> np.ndarray[Any, Any]:

@@ -1,17 +1,21 @@
-"""List all functions, or show the documentation of one."""
+"""List all functions by family, or show the graph and the documentation of one."""
 
 from __future__ import annotations
 
 import argparse
 import functools
 import inspect
+import itertools
+import shutil
+import sys
+import textwrap
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
-from .. import get, names
+from .. import get
+from .._catalog import TRAITS, Entry, Family, entries, families
 from .._docstring import interval
-from .output import print_table
+from .output import print_encodable
 
 _HEADING = """\
 # Functions
@@ -20,20 +24,7 @@ _HEADING = """\
 `help` in Python, prints the documentation of a function. The formula and the range are those for
 the default parameters. `ax.get` finds a function by its name or by an alias, and binds the
 parameters that the alias implies.
-
 """
-
-
-@dataclass(frozen=True)
-class _Entry:
-    """The cells of one function in a list."""
-
-    name: str
-    formula: str | None
-    summary: str
-    range: str
-    peers: dict[str, list[str]]
-    aliases: list[str]
 
 
 def lookup(name: str) -> tuple[Any, dict[str, Any]]:
@@ -45,56 +36,115 @@ def lookup(name: str) -> tuple[Any, dict[str, Any]]:
 
 
 def run_list(args: argparse.Namespace) -> int:
-    """Print all functions, as a table or as the page docs/functions.md."""
+    """Print the functions by family, as text or as the page docs/functions.md."""
     if args.markdown:
         print(markdown_page(), end="")
-    else:
-        rows = [(e.name, e.formula or e.summary, e.range, ", ".join(e.aliases)) for e in _entries()]
-        print_table(["function", "formula", "range", "aliases"], rows)
+        return 0
+    found = _chosen(args)
+    width = shutil.get_terminal_size().columns
+    for family, members in _by_family(found):
+        print(textwrap.fill(f"{family.title}: {family.text}", width), end="\n\n")
+        size = max(len(entry.name) for entry in members)
+        for entry in members:
+            print(_line(entry, size, width))
+        print()
+    print(f"{len(found)} of {len(entries())} functions")
     return 0
 
 
 def run_show(args: argparse.Namespace) -> int:
-    """Print the signature and the documentation of a function."""
+    """Print the graph, the signature, the documentation and the relatives of a function."""
     function, bound = lookup(args.name)
     name = function.__name__
+    _print_graph(args.name)
     if args.name != name:
         parameters = ", ".join(f"{key}={value!r}" for key, value in bound.items())
         print(f"{args.name} is {name}{f' with {parameters}' if bound else ''}.\n")
     signature = inspect.signature(function)
     plain = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
     print(f"{name}{signature.replace(parameters=plain, return_annotation=signature.empty)}\n")
-    print(function.__doc__, end="")
+    print_encodable(function.__doc__)
+    (entry,) = (entry for entry in entries() if entry.name == name)
+    if entry.relatives:
+        print("\nRelatives\n---------")
+        for relation in entry.relatives:
+            print(f"* {relation}")
     return 0
 
 
+def _print_graph(name: str) -> None:
+    """Print the graph of a function in the width of the terminal, if plotext is installed."""
+    from ..plotting.terminal import graph
+
+    width = min(shutil.get_terminal_size().columns, 120)
+    encoding = getattr(sys.stdout, "encoding", None) or "ascii"
+    is_utf8 = encoding.lower().replace("-", "") == "utf8"
+    try:
+        text = graph(name, width=width, ascii=not is_utf8)
+    except ImportError:
+        return
+    print(text, end="\n" if text else "")
+
+
+def _chosen(args: argparse.Namespace) -> list[Entry]:
+    """Return the entries that pass all filters of the command line."""
+    found = entries()
+    if args.family is not None:
+        keys = {family.key: family for family in families()}
+        if args.family not in keys:
+            raise ValueError(f"no family is named {args.family!r}; the families: {', '.join(keys)}")
+        found = [entry for entry in found if entry.family.key == args.family]
+    if args.library is not None:
+        known = sorted({library for entry in entries() for library in entry.libraries})
+        if args.library not in known:
+            raise ValueError(
+                f"no library is named {args.library!r}; the libraries: {', '.join(known)}"
+            )
+        found = [entry for entry in found if args.library in entry.libraries]
+    traits = {trait for trait in TRAITS if getattr(args, trait.replace("-", "_"))}
+    return [entry for entry in found if traits <= {*entry.traits}]
+
+
+def _by_family(found: list[Entry]) -> Iterator[tuple[Family, list[Entry]]]:
+    """Yield each family with its entries, by title."""
+    ordered = sorted(found, key=lambda entry: (entry.family.title, entry.name))
+    for family, members in itertools.groupby(ordered, key=lambda entry: entry.family):
+        yield family, [*members]
+
+
+def _line(entry: Entry, size: int, width: int) -> str:
+    """Return the name, year, range, summary and aliases of a function, in as many lines."""
+    head = f"  {entry.name:<{size}}  {entry.year or '':4}  {_range(entry):<15}  "
+    also = f" Also {', '.join(entry.aliases)}." if entry.aliases else ""
+    indent = " " * len(head)
+    return textwrap.fill(entry.summary + also, width, initial_indent=head, subsequent_indent=indent)
+
+
+def _range(entry: Entry) -> str:
+    return interval(entry.definition.properties.range) if entry.formula else ""
+
+
 def markdown_page() -> str:
-    """Return the page docs/functions.md: a table of all functions."""
+    """Return the page docs/functions.md: a table of the functions of each family."""
+    return _HEADING + "".join(
+        _section(family, members) for family, members in _by_family(entries())
+    )
+
+
+def _section(family: Family, members: list[Entry]) -> str:
     lines = [("function", "formula", "range", "other libraries", "aliases"), ("---",) * 5]
-    for entry in _entries():
+    for entry in members:
         formula = _code(entry.formula) if entry.formula else entry.summary
         peers = ", ".join(
-            f"{library} {', '.join(map(_code, paths))}" for library, paths in entry.peers.items()
+            f"{library} {', '.join(dict.fromkeys(_code(p.name.rpartition('.')[2]) for p in peers))}"
+            for library, peers in entry.definition.peers.items()
         )
-        aliases = ", ".join(map(_code, entry.aliases))
-        lines.append((_code(entry.name), formula, entry.range, peers, aliases))
-    return _HEADING + "".join(f"| {' | '.join(line)} |\n" for line in lines)
+        lines.append(
+            (_code(entry.name), formula, _range(entry), peers, ", ".join(map(_code, entry.aliases)))
+        )
+    table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return f"\n## {family.title}\n\n{family.text[:1].upper()}{family.text[1:]}\n\n{table}"
 
 
 def _code(text: str) -> str:
     return "`" + text.replace("|", r"\|") + "`"
-
-
-def _entries() -> Iterator[_Entry]:
-    """Yield an entry for each function, in alphabetical order."""
-    for name in names():
-        function: Any = get(name)
-        definition = function.definition
-        formula = definition.formula
-        summary = (function.__doc__ or "").partition("\n")[0]
-        span = interval(definition.properties.range) if formula else ""
-        peers = {
-            library: [*dict.fromkeys(peer.name.rpartition(".")[2] for peer in peers)]
-            for library, peers in definition.peers.items()
-        }
-        yield _Entry(name, formula, summary, span, peers, [*definition.aliases])

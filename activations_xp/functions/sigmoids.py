@@ -375,7 +375,7 @@ def _(xp, x):
 
 @activation(
     formula="minimum(maximum(x, min_val), max_val)",
-    source="Collobert, Large scale machine learning, Université de Paris VI, 2004.",
+    source="Collobert, Large scale machine learning, Universite Paris VI, 2004.",
     ulp=0.0,
     constraints=("min_val <= max_val",),
     aliases=("hardtanh",),

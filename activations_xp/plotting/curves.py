@@ -175,6 +175,24 @@ def _asymptotes(
     return tuple(found)
 
 
+def view(curves: Sequence[Curve], *, derivative: bool = True) -> tuple[float, float]:
+    """Return the ends of a y axis that shows the curves.
+
+    Where they leave it, as exponentials do, it is about as long as the x axis.
+    """
+    largest = max(6.0, *(float(abs(curve.x[[0, -1]]).max()) for curve in curves))
+    lines = [line for curve in curves for line in (curve.y, *curve.context.values())]
+    lines += [curve.dy for curve in curves if derivative and curve.dy is not None]
+    y = np.concatenate(lines)
+    y = np.clip(y[np.isfinite(y)], -largest, largest)
+    horizontal = [a.intercept for c in curves for a in c.asymptotes if a.slope == 0 and a.x is None]
+    bands = [b for curve in curves for b in (curve.low, curve.high) if b is not None]
+    y = np.concatenate([y, np.array(horizontal), *bands])
+    low, high = (float(y.min()), float(y.max())) if y.size else (-1.0, 1.0)
+    margin = 0.05 * (high - low) or 1.0
+    return low - margin, high + margin
+
+
 def curve_of_gate(function: Any, label: str, given: Mapping[str, Any], x: Floats) -> Curve:
     """Return the curve of the gate b, for a half a of ones."""
     given = {n: v for n, v in given.items() if n not in ("gate", "axis", "interleaved")}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from .accuracy import Errors, errors_of
-from .curves import Asymptote, Curve, Floats
+from .curves import Asymptote, Curve, Floats, view
 from .sampling import check_parameters, check_range, label_of, pictures_of, resolve
 from .tables import Bars, Grid
 
@@ -60,6 +60,7 @@ def plot(
     parameters: Mapping[str, Any] | None = None,
     range: tuple[float, float] | None = None,
     accuracy: bool = False,
+    legend: bool = True,
     ax: Any = None,
 ) -> Any:
     """Draw functions and their derivatives.
@@ -83,6 +84,8 @@ def plot(
     accuracy : bool, optional
         Whether the largest errors in float32, in units in the last place, are drawn instead, beside
         those of torch, JAX and SciPy where they are installed and have the function.
+    legend : bool, optional
+        Whether the functions are named in the picture, which small ones have no room for.
     ax : matplotlib.axes.Axes, optional
         Where to draw. By default it is the Axes of a new figure of pyplot.
 
@@ -112,7 +115,11 @@ def plot(
     if accuracy:
         ends = check_range("plot", range)
         errors = [errors_of(function, given, label, ends) for function, given, label in variants]
-        return _draw_errors(_axes(ax), errors)
+        ax = _axes(ax)
+        _draw_errors(ax, errors)
+        if legend:
+            ax.legend()
+        return ax
     ends = check_range("plot", range, *(function.definition for function, *_ in variants))
     pictures: list[Any] = []
     for function, given, label in variants:
@@ -128,6 +135,12 @@ def plot(
         _draw_bars(ax, pictures)
     else:
         _draw_grid(ax, *pictures)
+    if legend and len(pictures) == 1 and kinds != {Curve}:
+        ax.set_title(pictures[0].label)
+    elif legend:
+        # bars fill the Axes, curves leave a corner
+        above = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": 3}
+        ax.legend(**(above if kinds == {Bars} else {}))
     return ax
 
 
@@ -184,6 +197,8 @@ def _variants(
     for function, bound, label in resolved:
         own = {n: v for n, v in parameters.items() if n in function.definition.parameters}
         values = [v if isinstance(v, list) else [v] for v in own.values()]
+        if [] in values:
+            raise ValueError(f"plot: {', '.join(n for n in own if own[n] == [])} has no values")
         for choice in itertools.product(*values):
             given = dict(zip(own, choice, strict=True))
             # an alias says what it binds
@@ -192,11 +207,16 @@ def _variants(
     return variants
 
 
+def _looks() -> Iterator[tuple[str, Any]]:
+    """Yield colours with dashes, which pair anew when all colours have been used."""
+    for i in itertools.count():
+        yield COLOURS[i % len(COLOURS)], STYLES[(i + i // len(COLOURS)) % len(STYLES)]
+
+
 def _draw_curves(ax: Any, curves: Sequence[Curve], derivative: bool) -> None:
     """Draw curves, each with a colour and dashes of its own, above what explains them."""
-    looks = zip(itertools.cycle(COLOURS), itertools.cycle(STYLES), strict=False)
-    is_alone = len(curves) == 1
-    for curve, (colour, dashes) in zip(curves, looks, strict=False):
+    is_alone, has_others = len(curves) == 1, ax.has_data()
+    for curve, (colour, dashes) in zip(curves, _looks(), strict=False):
         own = {"color": colour, "linestyle": dashes}
         for label, line in curve.context.items():
             ax.plot(curve.x, line, color=NEUTRAL, linewidth=0.8, gid=label)
@@ -212,10 +232,12 @@ def _draw_curves(ax: Any, curves: Sequence[Curve], derivative: bool) -> None:
                 own = {"color": COLOURS[1], "linestyle": STYLES[1], "label": "derivative"}
             ax.plot(curve.x, curve.dy, **own, linewidth=1.2, gid="derivative")
         _draw_kinks(ax, curve, colour)
-    _limit(ax, curves)
+    if derivative and not is_alone and any(curve.dy is not None for curve in curves):
+        ax.plot([], [], color=NEUTRAL, linewidth=1.2, label="derivatives, thin")
+    if not has_others:
+        ax.set_ylim(*view(curves, derivative=derivative))
     ax.set_xlabel(", ".join(dict.fromkeys(curve.xlabel for curve in curves)))
     ax.axhline(0, color=NEUTRAL, linewidth=0.5, zorder=0.5)
-    ax.legend()
 
 
 def _draw_asymptote(ax: Any, curve: Curve, asymptote: Asymptote) -> None:
@@ -234,29 +256,15 @@ def _draw_kinks(ax: Any, curve: Curve, colour: str) -> None:
     for kink in curve.kinks:
         at = np.searchsorted(curve.x, kink)
         y = curve.y[at]
-        heights = [y] if np.isfinite(y) else [curve.y[at - 1], curve.y[at + 1]]
+        heights = [y] if np.isfinite(y) else [*curve.y[max(at - 1, 0) : at + 2 : 2]]
         ax.plot(
             [kink] * len(heights), heights, "o", color=colour, markersize=4, gid="kink", zorder=3
         )
 
 
-def _limit(ax: Any, curves: Sequence[Curve]) -> None:
-    """Keep the y axis to about the size of the x axis, which exponentials would leave."""
-    largest = max(6.0, *(float(abs(curve.x[[0, -1]]).max()) for curve in curves))
-    lines = [
-        line.get_ydata() for line in ax.get_lines() if line.get_gid() in ("function", "derivative")
-    ]
-    y = np.concatenate(lines)
-    y = y[np.isfinite(y)]
-    if not y.size or abs(y).max() <= largest or abs(y).min() > largest:
-        return
-    low, high = np.clip([y.min(), y.max()], -largest, largest)
-    ax.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
-
-
-def _draw_errors(ax: Any, pictures: Sequence[Errors]) -> Any:
+def _draw_errors(ax: Any, pictures: Sequence[Errors]) -> None:
     """Draw the largest errors as steps on a logarithmic axis, and the declared bounds."""
-    looks = zip(itertools.cycle(COLOURS), itertools.cycle(STYLES), strict=False)
+    looks = _looks()
     for errors in pictures:
         for label, values in errors.values.items():
             colour, dashes = next(looks)
@@ -267,8 +275,6 @@ def _draw_errors(ax: Any, pictures: Sequence[Errors]) -> Any:
         look = {"color": NEUTRAL, "linestyle": DASHED, "linewidth": 0.9, "gid": "bound"}
         ax.axhline(bound, label=f"bound of accurate, {bound:g}", **look)
     ax.set(yscale="log", xlabel="x", ylabel="largest error in float32, ulp")
-    ax.legend()
-    return ax
 
 
 def _draw_bars(ax: Any, pictures: Sequence[Bars]) -> None:
@@ -288,8 +294,9 @@ def _draw_bars(ax: Any, pictures: Sequence[Bars]) -> None:
         hatch = (None, "///", "...", "xxx")[i % 4]
         ax.bar(at, values, width, yerr=errors, color=colour, label=bars.label, hatch=hatch, **look)
     ax.axhline(0, color=NEUTRAL, linewidth=0.5, zorder=0.5)
-    ticks = [text for row in first.rows.values() for text in row]
-    ax.set_xticks(places, ticks, fontsize="small")
+    has_room = ax.get_window_extent().width / ax.figure.dpi > 0.2 * len(places)
+    inputs = [text if has_room else "" for row in first.rows.values() for text in row]
+    ax.set_xticks(places, inputs, fontsize="small")
     ax.tick_params(axis="x", length=0)
     for start, name in zip(starts, first.rows, strict=True):
         middle = start + (size - 1) / 2
@@ -304,10 +311,6 @@ def _draw_bars(ax: Any, pictures: Sequence[Bars]) -> None:
         )
     ax.set_xlabel(" ", labelpad=12)  # room for the names of the rows
     ax.set_ylabel(first.ylabel)
-    if len(pictures) == 1:
-        ax.set_title(first.label)
-    else:
-        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
 
 
 def _draw_grid(ax: Any, grid: Grid) -> None:
@@ -319,7 +322,7 @@ def _draw_grid(ax: Any, grid: Grid) -> None:
         extent=grid.extent,
         aspect="auto" if grid.values.shape[1] > 10 else "equal",
     )
-    ax.set(xlabel=grid.xlabel, ylabel=grid.ylabel, title=grid.label)
+    ax.set(xlabel=grid.xlabel, ylabel=grid.ylabel)
     if grid.extent is not None:
         for value in np.unique(grid.values):
             y, x = np.argwhere(grid.values == value).mean(axis=0) / (len(grid.values) - 1)

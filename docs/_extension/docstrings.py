@@ -1,8 +1,10 @@
-"""The docstrings of functions on their pages, without what the pages say themselves."""
+"""The docstrings as reStructuredText, without what the pages of functions say themselves."""
 
 from __future__ import annotations
 
+import inspect
 import re
+from collections.abc import Collection
 from typing import Any
 
 _ON_PAGE = ("Equivalents", "References")
@@ -22,5 +24,22 @@ def _shorten(app: Any, what: str, name: str, obj: Any, options: Any, lines: list
     lines[:] = "\n".join(kept).splitlines()
 
 
+def _parameters(obj: Any) -> Collection[str]:
+    try:
+        return inspect.signature(obj).parameters
+    except (TypeError, ValueError):
+        return ()
+
+
+def _escape(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Keep bars for absolute values, and names of parameters from being links to functions."""
+    names = _parameters(obj)
+    for i, line in enumerate(lines):
+        line = re.sub(r"(?<!`)`(\w+)`(?!`)", lambda m: f"*{m[1]}*" if m[1] in names else m[0], line)
+        if not line.lstrip().startswith(">>>"):
+            lines[i] = re.sub(r"(`.*?`)|\|([^|`]+)\|", lambda m: m[1] or rf"\|{m[2]}\|", line)
+
+
 def setup(app: Any) -> None:
     app.connect("autodoc-process-docstring", _shorten, priority=100)  # before numpydoc
+    app.connect("autodoc-process-docstring", _escape, priority=200)

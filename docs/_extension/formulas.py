@@ -121,7 +121,7 @@ class _Printer(ast.NodeVisitor):
         if isinstance(node.slice, ast.Constant):
             return Text(f"{self.visit(node.value).latex}_{{{node.slice.value}}}")
         index = self._index()
-        self.legend[r"x_{(1)} \ge x_{(2)} \ge \dots"] = "the elements of x in falling order"
+        self.legend[r"x_{(1)}, x_{(2)}, \dots"] = "the elements of x in falling order"
         return Text(rf"x_{{({index})}}")
 
     def visit_Tuple(self, node: ast.Tuple) -> Text:
@@ -256,7 +256,8 @@ class _Printer(ast.NodeVisitor):
             return Text(INDICES[1])
         if name == "reshape":
             return self._reshape(node)
-        was, self.is_exponent = self.is_exponent, False
+        is_quotient = name == "sqrt" and "Call" not in ast.dump(node.args[0])
+        was, self.is_exponent = self.is_exponent, is_quotient
         arguments = [self.visit(argument) for argument in node.args]
         self.is_exponent = was
         listed = ", ".join(argument.latex for argument in arguments)
@@ -382,7 +383,7 @@ def formula(definition: Definition) -> Formula:
 
 class _DerivativePrinter(LatexPrinter):
     def _print_Symbol(self, expr: Any, style: str = "") -> str:  # noqa: N802
-        return r"\sqrt{2}" if expr == _ROOT else symbol(expr.name)
+        return r"\sqrt{2}" if expr == ROOT else symbol(expr.name)
 
     def _print_Float(self, expr: Any) -> str:  # noqa: N802
         return f"{float(expr):.5g}"
@@ -394,7 +395,7 @@ class _DerivativePrinter(LatexPrinter):
         return super()._print_Piecewise(expr).replace(r"\text{for}\: ", "")
 
 
-_ROOT = sympy.Symbol("root", positive=True)
+ROOT = sympy.Symbol("root", positive=True)
 """The square root of 2, which SymPy would multiply out of every denominator."""
 
 
@@ -416,7 +417,7 @@ _SYMPY = {
     **{name: getattr(sympy, name) for name in ("exp", "log", "tanh", "sin", "cos", "pi")},
     **{name: getattr(sympy, name) for name in ("erf", "erfinv")},
     "erfc": _erfc,
-    "sqrt": lambda x: _ROOT if x == 2 else sympy.sqrt(x),
+    "sqrt": lambda x: ROOT if x == 2 else sympy.sqrt(x),
     "abs": sympy.Abs,
     "expm1": lambda x: sympy.exp(x) - 1,
     "log1p": lambda x: sympy.log(1 + x),
@@ -434,7 +435,7 @@ def slope(definition: Definition) -> Any:
     names = {name: sympy.Symbol(name, real=True) for name in set(code.co_names) - set(_SYMPY)}
     derivative = sympy.diff(eval(code, _SYMPY | names | {"x": x}), x)
     return derivative.subs(x * sympy.sign(x), sympy.Abs(x)).replace(
-        lambda part: part.is_Pow and part.base == _ROOT and part.exp in (2, -2),
+        lambda part: part.is_Pow and part.base == ROOT and part.exp in (2, -2),
         lambda part: sympy.Integer(2) ** (part.exp / 2),
     )
 

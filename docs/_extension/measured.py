@@ -131,12 +131,12 @@ def times_of(name: str) -> str:
         found = performance()["times"].get(kind, {}).get(name, {})
         cells = []
         for size in FLOAT32:
-            seconds, peer, ratio = found.get(size, (None, "", None))
-            cells += [format_time(seconds), f"{ratio:.2f} {peer}"] if seconds else ["", ""]
+            seconds, peer, ratio = found.get(size, (0.0, "", 0.0))
+            cells.append(f"{format_time(seconds)}<br>{ratio:.2f} {peer}" if seconds else "")
         if any(cells):
             rows.append([title, *cells])
-    heads = [head for size in FLOAT32 for head in (f"{format_count(int(size))}", "other / ours")]
-    return table(["float32, elements", *heads], rows) if rows else ""
+    heads = ["float32, elements", *(format_count(int(size)) for size in FLOAT32)]
+    return table(heads, rows) if rows else ""
 
 
 def errors_of(name: str) -> str:

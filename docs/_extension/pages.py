@@ -12,7 +12,7 @@ import jinja2
 from activations_xp import _catalog
 
 from . import formulas, measured, words
-from .pictures import curve
+from .pictures import graph, thumbnail
 
 DOCS = Path(__file__).parents[1]
 
@@ -21,7 +21,9 @@ _environment = jinja2.Environment(
 )
 _environment.filters |= {
     "code": lambda items: ", ".join(f"`{item}`" for item in items),
-    "literals": lambda text: text.replace("``", "`"),
+    "objects": lambda names: ", ".join(f"{{py:obj}}`{name}`" for name in names),
+    # the docstring's first line: in Markdown stars and underscores stand for themselves
+    "markdown": lambda text: re.sub(r"(``?.*?``?)|([*_|])", lambda m: m[1] or "\\" + m[2], text),
     "capitalize_first": lambda text: text[:1].upper() + text[1:],
 }
 
@@ -51,7 +53,9 @@ def _forms(entry: _catalog.Entry) -> Iterator[tuple[str, str]]:
     definition = entry.definition
     seen = {definition.formula}
     for case in definition.cases:
-        if case.formula not in seen and "gate" not in case.parameters and ":" not in case.formula:
+        is_plain = not any(isinstance(value, tuple) for value in case.parameters.values())
+        is_plain &= "gate" not in case.parameters and ":" not in case.formula
+        if is_plain and case.formula not in seen:
             seen.add(case.formula)
             given = ", ".join(f"`{name}={value!r}`" for name, value in case.parameters.items())
             yield given, formulas.formula(definition.changed(formula=case.formula)).latex
@@ -77,8 +81,8 @@ def write_all(docs: Path) -> None:
         picture = page.with_suffix(".svg")
         small = docs / "_static" / "gallery" / picture.name
         write(page, function_page(entry))
-        write(picture, curve(entry))
-        write(small, curve(entry, small=True))
+        write(picture, graph(entry.name))
+        write(small, thumbnail(entry.name))
         kept |= {page, picture, small}
     for family in _catalog.families():
         page = docs / "families" / f"{family.key}.md"

@@ -10,15 +10,16 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from activations_xp._catalog import Entry
+from activations_xp.plotting import plot, render, sample
+from activations_xp.plotting.drawing import COLOURS, NEUTRAL
 
 from . import measured
 
 INK = {"light": "#24292f", "dark": "#e6edf3", "both": "#7d8590"}
 """The colours of text and axes on a light page, on a dark one, and on either."""
 
-OURS, TORCH, JAX, SCIPY, GREY = "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#7d8590"
-"""Colours that colour-blind people tell apart (Okabe and Ito)."""
+OURS, TORCH, JAX, SCIPY, GREY = "#2f8fd0", "#e69f00", "#009e73", "#cc79a7", "#7d8590"
+"""Colours that colour-blind people tell apart (Okabe and Ito), on light and on dark pages."""
 
 
 def svg(draw: Callable[[Figure], None], size: tuple[float, float], scheme: str = "both") -> str:
@@ -39,9 +40,10 @@ def svg(draw: Callable[[Figure], None], size: tuple[float, float], scheme: str =
     with matplotlib.rc_context(style):
         figure = Figure(size, layout="constrained")
         draw(figure)
-        text = io.StringIO()
-        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"
+        file = io.StringIO()
+        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+    text = file.getvalue().replace(COLOURS[0], OURS)
+    return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
 
 
 # measured figures
@@ -56,7 +58,9 @@ def overview(figure: Figure) -> None:
         axes.bar([j + i * width for j in range(len(row))], [*row.values()], width, label=kind)
     sizes = [measured.format_count(int(size)) for size in measured.FLOAT32]
     axes.axhline(1, color=GREY, linewidth=0.8)
-    axes.set_xticks([j + 0.4 - width / 2 for j in range(len(sizes))], [f"{s} elements" for s in sizes])
+    axes.set_xticks(
+        [j + 0.4 - width / 2 for j in range(len(sizes))], [f"{s} elements" for s in sizes]
+    )
     axes.set_ylabel("fastest alternative / ours")
     axes.set_title("Above 1 ours is faster")
     axes.legend()
@@ -135,7 +139,7 @@ def _dots(
     for i, (group, colour) in enumerate(zip(groups, colours, strict=True)):
         shown = [min(max(v, low), high) for v in group]
         spread = [-i + 0.12 * ((7 * j) % 5 - 2) for j in range(len(group))]
-        axes.scatter(shown, spread, s=22, color=colour, alpha=0.65, linewidth=0)
+        axes.scatter(shown, spread, s=22, color=colour, alpha=0.75, linewidth=0)
         axes.annotate(
             text.format(summary(group)).replace("inf", "infinite"),
             (1, -i + 0.36),
@@ -152,17 +156,50 @@ def _dots(
 # functions
 
 
-def curve(entry: Entry, *, small: bool = False) -> str:
-    """Return the picture of a function as SVG."""
-    import numpy as np
-    if not entry.definition.is_elementwise or not entry.definition.cases:
-        return "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 160 110'></svg>\n"
-    low, high = (max(-6, entry.definition.properties.domain[0]), min(6, entry.definition.properties.domain[1]))
-    x = np.linspace(low, high, 100)
-    try:
-        y = entry.function(x, **entry.definition.cases[0].parameters)
-    except Exception:
-        y = x
-    y = np.nan_to_num(np.clip(y, -3, 5))
-    points = " ".join(f"{80 + a * 13:.1f},{70 - b * 13:.1f}" for a, b in zip(x, y))
-    return f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 160 110'><polyline points='{points}' fill='none' stroke='#3b82c4' stroke-width='3'/></svg>\n"
+def graph(name: str) -> str:
+    """Return the picture of a function and of its derivative, for its page."""
+    return render(name, size=(5.4, 3.4)).decode().replace(COLOURS[0], OURS)
+
+
+def small_graph(axes: Any, name: str) -> None:
+    """Draw a function without words, for the gallery."""
+    plot(name, derivative=False, ax=axes)
+    legend = axes.get_legend()
+    asymptotes = [line for line in axes.lines if line.is_dashed() and line.get_color() == NEUTRAL]
+    for part in (*axes.texts, *asymptotes, *([legend] if legend else [])):
+        part.remove()
+    axes.set(xlabel="", ylabel="", title="", xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+    for line in axes.lines:
+        if line.get_color() == COLOURS[0]:
+            line.set_linewidth(2.2)
+
+
+def thumbnail(name: str) -> str:
+    """Return the small picture of a function."""
+    return svg(lambda figure: small_graph(figure.subplots(), name), (1.6, 1.1))
+
+
+STRIP = ("relu", "gelu", "mish", "hard_swish", "tanh", "softmax")
+"""The functions at the top of README, each of another kind."""
+
+
+def strip(figure: Figure) -> None:
+    """Draw six functions side by side, with their names."""
+    for axes, name in zip(figure.subplots(1, len(STRIP)), STRIP, strict=True):
+        small_graph(axes, name)
+        axes.set_title(name, fontsize=11)
+
+
+def logo() -> str:
+    """Return the logo: the curves of three functions in a square."""
+    lines = []
+    for name, colour in (("tanh", TORCH), ("relu", JAX), ("gelu", OURS)):
+        (curve,) = sample(name, range=(-3.0, 3.0), num=41)
+        points = " ".join(
+            f"{32 + 9 * x:.1f},{40 - 9 * y:.1f}" for x, y in zip(curve.x, curve.y, strict=True)
+        )
+        lines.append(f'  <polyline points="{points}" stroke="{colour}"/>\n')
+    look = 'fill="none" stroke-width="5" stroke-linecap="round" stroke-linejoin="round"'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 64 64" {look}>\n'
+    return head + "".join(lines) + "</svg>\n"

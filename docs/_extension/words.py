@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from math import inf
 from typing import Any, NamedTuple
 from urllib.parse import quote_plus
@@ -72,7 +73,7 @@ def properties(entry: Entry) -> Iterator[tuple[str, str]]:
     if p.fixed_points is None:
         yield "fixed points", "every x"
     elif p.fixed_points:
-        yield "fixed points", ", ".join(map(number, p.fixed_points))
+        yield "fixed points", _fixed_points(entry)
     if p.zero_centred:
         yield "zero-centred", "yes: 0 at 0, with values of both signs"
     if p.lipschitz != inf:
@@ -80,6 +81,40 @@ def properties(entry: Entry) -> Iterator[tuple[str, str]]:
     if p.sums_to is not None:
         yield "sum along the axis", number(p.sums_to)
     yield "declared error", f"at most {number(definition.ulp)} ulp in the accurate form"
+
+
+FAR = 8.0
+"""Farther out, x*sigmoid(x) is rounded to x."""
+
+
+def _fixed_points(entry: Entry) -> str:
+    """Return the fixed points of the definition, and the intervals all of which are fixed."""
+    p = entry.definition.properties
+
+    def are_fixed(*points: float) -> bool:
+        x = np.asarray(points)
+        return bool(np.all(entry.function(x, **entry.definition.cases[0].parameters) == x))
+
+    runs: list[list[float]] = []
+    parts = pairwise(sorted({*p.domain, *p.kinks, *(p.fixed_points or ())}))
+    for ends in parts if p.kinks else ():
+        low, high = (min(max(end, -FAR), FAR) for end in ends)
+        if are_fixed(*np.linspace(low, high, 7)[1:-1]):
+            if runs and runs[-1][1] == ends[0]:
+                runs[-1][1] = ends[1]
+            else:
+                runs.append([*ends])
+    alone = [x for x in p.fixed_points or () if not any(low <= x <= high for low, high in runs)]
+    texts = list(map(number, alone))
+    for low, high in runs:
+        left, right = ("[" if are_fixed(low) else "("), ("]" if are_fixed(high) else ")")
+        if low == -inf:
+            texts.append(f"x {'≤' if right == ']' else '<'} {number(high)}")
+        elif high == inf:
+            texts.append(f"x {'≥' if left == '[' else '>'} {number(low)}")
+        else:
+            texts.append(f"all of {left}{number(low)}, {number(high)}{right}")
+    return ", ".join(texts)
 
 
 def kinks(entry: Entry) -> Iterator[tuple[str, str, str, str]]:
@@ -108,13 +143,13 @@ def tabs(entry: Entry) -> Iterator[Tab]:
         "PyTorch": ("torch", "torch.linspace(-3, 3, 6)", ""),
         "JAX": ("jax", "jax.numpy.linspace(-3, 3, 6)", "rng=jax.random.key(0)"),
     }
-    libraries = {"PyTorch": "torch", "JAX": "jax", "NumPy": "numpy", "Keras": "keras"}
-    libraries |= {"SciPy": "scipy"}
-    for title, (module, array, rng) in arrays.items():
-        yield Tab(title, _code(entry, module, array, rng), *_peers(entry, libraries[title]))
-    for title in ("Keras", "SciPy"):
-        if entry.definition.peers.get(libraries[title]):
-            yield Tab(title, "", *_peers(entry, libraries[title]))
+    libraries = {"NumPy": "numpy", "PyTorch": "torch", "JAX": "jax"}
+    libraries |= {"Keras": "keras", "SciPy": "scipy"}
+    for title, library in libraries.items():
+        code = _code(entry, *arrays[title]) if title in arrays else ""
+        peers, dropins = _peers(entry, library)
+        if code or peers:
+            yield Tab(title, code, peers, dropins)
 
 
 def _code(entry: Entry, module: str, array: str, rng: str) -> str:
@@ -131,8 +166,10 @@ def _code(entry: Entry, module: str, array: str, rng: str) -> str:
     if definition.properties.domain != (-inf, inf):
         low, high = definition.properties.domain
         values = array.replace("-3, 3", f"{max(low, 0):g}, {min(high, 3):g}")
-    if entry.name in ("one_hot", "multi_hot"):
+    if definition.compares_integers:  # they are classes
         values = array.split(".linspace")[0] + ".arange(3)"
+    elif definition.output_axis or definition.noise:
+        values += ".reshape(3, 2)"
     return "\n".join(
         [
             f"import {module}",
