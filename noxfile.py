@@ -226,9 +226,12 @@ def types(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Build the site in build/site, check its links, and run the examples of its pages."""
     install(session, "-e", ".[cli,plot]", *group("docs", "test", "torch", "jax"))
-    # every page anew, and a warning is an error
-    session.run("sphinx-build", "-E", "-W", "--keep-going", "-q", "docs", "build/site")
-    session.run("pytest", "-q", "tests/test_docs.py", env=ENVIRONMENT)
+    shutil.rmtree("build/site", ignore_errors=True)
+    options = ("-W", "--keep-going", "-q", "-d", "build/doctrees")  # a warning is an error
+    session.run("sphinx-build", *options, "docs", "build/site", env=ENVIRONMENT)
+    backends = ("--backend", "numpy", "--backend", "torch", "--backend", "jax")
+    examples = ("-k", "examples or lines", "tests/test_docs.py")
+    session.run("pytest", "-q", *backends, *examples, env=QUICK)
 
 
 @nox.session(default=False)

@@ -58,7 +58,8 @@ html_theme_options = {
     "header_links_before_dropdown": 6,
     "footer_start": [],
     "footer_end": [],
-    "secondary_sidebar_items": ["page-toc"],
+    # wide tables take the whole width
+    "secondary_sidebar_items": {"**": ["page-toc"], "functions": [], "tables/*": []},
 }
 html_sidebars = {"explorer/index": []}  # which takes the whole width
 html_copy_source = False

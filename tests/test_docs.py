@@ -130,7 +130,7 @@ def test_every_formula_is_mathematics(definition):
     ("name", "latex"),
     [
         ("silu", r"\frac{x}{1 + e^{-\beta x}}"),
-        ("gelu", r"\frac{x}{2} \operatorname{erfc}\left(-\frac{x}{\sqrt{2}}\right)"),
+        ("gelu", r"\frac{x}{2} \, \operatorname{erfc}\left(-\frac{x}{\sqrt{2}}\right)"),
         ("relu6", r"\min\left(\max\left(x, 0\right), 6\right)"),
         ("elish", r"\begin{cases}\frac{x}{1 + e^{-x}} & x > 0 \\ \frac{e^{x} - 1}{1 + e^{-x}} & "),
         ("snake", r"x + \frac{1}{\mathrm{frequency}} \, \sin^{2}\left(\mathrm{frequency} \, x"),

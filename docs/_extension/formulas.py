@@ -340,7 +340,7 @@ def _is_arange(node: ast.expr) -> bool:
 
 
 def _times(factors: list[Text], *, alone: bool = False) -> str:
-    """Return a product: with a dot between numbers, with a space beside words."""
+    """Return a product: with a dot before a number, with a space beside words and functions."""
     if alone and len(factors) == 1:
         return factors[0].latex
     text = ""
@@ -349,7 +349,7 @@ def _times(factors: list[Text], *, alone: bool = False) -> str:
         if text and shown[0].isdigit():
             text += r" \cdot "
         elif text:
-            text += r" \, " if "mathrm" in text + shown else " "
+            text += r" \, " if factor.is_call or "mathrm" in text + shown else " "
         text += shown
     return text
 

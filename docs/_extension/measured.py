@@ -172,7 +172,9 @@ def _is_of(case: str, name: str) -> bool:
 
 def performance_tables() -> Iterator[str]:
     yield "# All times\n\n"
-    yield f"Each time of ours is followed by the ratio; {_measured()}.\n"
+    yield "Each time of ours is followed by the ratio; measured by `nox -s bench` on "
+    yield f"{performance()['conditions']}.\n\n"
+    yield "![The ratio of each function](each_function.svg)\n\n![Time by size](growth.svg)\n"
     for kind, rows in performance()["times"].items():
         sizes = sorted({size for row in rows.values() for size in row}, key=int)
         yield f"\n## {kind}\n\n"
@@ -205,10 +207,6 @@ def performance_tables() -> Iterator[str]:
             for name, (alone, together, memory) in performance()["memory"].items()
         ),
     )
-
-
-def _measured() -> str:
-    return f"measured by `nox -s bench` on {performance()['conditions']}"
 
 
 def accuracy_tables() -> Iterator[str]:

@@ -12,7 +12,7 @@ import jinja2
 from activations_xp import _catalog
 
 from . import formulas, measured, words
-from .pictures import graph, thumbnail
+from .pictures import each_function, graph, growth, svg, thumbnail
 
 DOCS = Path(__file__).parents[1]
 
@@ -88,6 +88,8 @@ def write_all(docs: Path) -> None:
         page = docs / "families" / f"{family.key}.md"
         write(page, family_page(family, [e for e in entries if e.family.key == family.key]))
         kept.add(page)
+    for picture, size in ((each_function, (8, 18)), (growth, (7, 4.5))):
+        write(docs / "tables" / f"{picture.__name__}.svg", svg(picture, size))
     write(docs / "tables" / "times.md", "".join(measured.performance_tables()))
     write(docs / "tables" / "errors.md", "".join(measured.accuracy_tables()))
     for folder in ("functions", "families", "_static/gallery"):

@@ -188,7 +188,7 @@ def strip(figure: Figure) -> None:
     """Draw six functions side by side, with their names."""
     for axes, name in zip(figure.subplots(1, len(STRIP)), STRIP, strict=True):
         small_graph(axes, name)
-        axes.set_title(name, fontsize=11)
+        axes.set_title(name, fontsize=12)
 
 
 def logo() -> str:

@@ -32,7 +32,7 @@ if __name__ == "__main__":
         (DOCS / name).write_text(with_table(name))
     folder = DOCS / "pictures"
     for scheme in ("light", "dark"):
-        for draw, size in ((pictures.strip, (9, 1.5)), (pictures.beside_peers, (9, 3.6))):
+        for draw, size in ((pictures.strip, (8, 1.5)), (pictures.beside_peers, (9, 3.6))):
             picture = pictures.svg(draw, size, scheme)
             (folder / f"{draw.__name__}_{scheme}.svg").write_text(picture)
     (folder / "overview.svg").write_text(pictures.svg(pictures.overview, (8, 4)))
