@@ -157,7 +157,10 @@ def _segments(evaluate: Callable[..., Any], low: float, high: float, edges: set[
 
 
 def _ends(evaluate: Callable[..., Any], a: Any, b: Any) -> Any:
-    """Return f, f' and f'' at both ends of segments, as limits from inside: ends, rows, segments."""
+    """Return f, f' and f'' at both ends of segments, as limits from inside.
+
+    The axes are those of ends, of the three, and of segments.
+    """
     x = np.stack([np.nextafter(a, b), np.nextafter(b, a)])
     step = np.stack([b - a, a - b]) * 1e-4
     (f, *_), (here, near, far) = evaluate(np.stack([x, x + step, x + 2 * step]))
@@ -223,7 +226,7 @@ def _row(values: Iterable[float], digits: int) -> str:
 def _number(value: float, digits: int) -> str:
     if not isfinite(value):
         return "null"
-    if abs(value) < TINY:
+    if abs(value) < 1e-322:  # which is the neighbour of 0
         return "0"
     mantissa, _, exponent = f"{value:.{digits}g}".partition("e")
     return f"{mantissa}e{int(exponent)}" if exponent else mantissa

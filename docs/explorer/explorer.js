@@ -249,7 +249,7 @@ const explorer = (() => {
       marginTop: 26,
       ariaLabel: [title, ...lines.map(({ c }) => (c ? labelOf(c) : "")).filter(Boolean)].join(", "),
       style: { background: "none", color: "inherit", fontSize: "13px", overflow: "hidden" },
-      x: { domain: view.x, type: view.xlog ? "symlog" : "linear", label: null, grid: true, ...ticks() },
+      x: { domain: view.x, type: view.xlog ? "symlog" : "linear", label: null, grid: true, ticks: ticks(width) },
       y: {
         domain: y,
         type: view.ylog ? "log" : "linear",
@@ -276,10 +276,10 @@ const explorer = (() => {
   }
 
   /** Return the ticks of a symmetric logarithmic axis: 0 and powers of ten, if it shows some. */
-  function ticks() {
+  function ticks(width) {
     const powers = [-1000, -100, -10, -1, 0, 1, 10, 100, 1000];
     const seen = powers.filter((x) => view.x[0] <= x && x <= view.x[1]);
-    return view.xlog && seen.length > 3 ? { ticks: seen } : { ticks: 8 };
+    return view.xlog && seen.length > 3 ? seen : Math.min(8, Math.round(width / 80));
   }
 
   function pictures(width) {

@@ -31,7 +31,7 @@ SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 def browser() -> Iterator[Browser]:
     path = next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:
-        pytest.exit("these tests need Chromium: apt-get install chromium, or the like", 1)
+        pytest.exit("these tests need Chromium: on Debian, apt-get install chromium", 1)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=OPTIONS)
         yield browser
@@ -72,11 +72,15 @@ def page(context: BrowserContext) -> Iterator[Page]:
         if urlsplit(address).hostname not in (None, "", "localhost"):
             problems.append(f"a request to another host, {address}")
 
+    def fail(address: str, why: str | None) -> None:
+        if why != "net::ERR_ABORTED":  # for the page was left
+            problems.append(f"{address}: {why}")
+
     page = context.new_page()
     page.on("console", lambda m: m.type in ("error", "warning") and problems.append(m.text))
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on("request", lambda request: check(request.url))
-    page.on("requestfailed", lambda request: problems.append(f"{request.url} failed"))
+    page.on("requestfailed", lambda r: fail(r.url, r.failure))
     page.on("response", lambda r: r.status >= 400 and problems.append(f"{r.url}: {r.status}"))
     yield page
     assert problems == []

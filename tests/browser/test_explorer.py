@@ -59,7 +59,9 @@ def snapshot(page: Page) -> dict[str, object]:
     """Return what a view shows: the lines of all graphs, the readings and the positions."""
     page.wait_for_timeout(300)
     return {
-        "lines": page.eval_on_selector_all("#ex-chart path:has(title)", "all => all.map(p => p.outerHTML)"),
+        "lines": page.eval_on_selector_all(
+            "#ex-chart path:has(title)", "all => all.map(p => p.outerHTML)"
+        ),
         "reading": reading(page),
         "sliders": page.eval_on_selector_all("#ex-chosen input", "all => all.map(i => i.value)"),
         "boxes": page.eval_on_selector_all("[type=checkbox]", "all => all.map(i => i.checked)"),
