@@ -59,8 +59,7 @@ html_theme_options = {
     "header_links_before_dropdown": 6,
     "footer_start": [],
     "footer_end": [],
-    # wide tables take the whole width
-    "secondary_sidebar_items": {"**": ["page-toc"], "functions": [], "tables/*": []},
+    "secondary_sidebar_items": {"**": ["page-toc"], "functions": []},  # a wide table
 }
 html_sidebars = {"explorer/index": []}  # which takes the whole width
 html_copy_source = False

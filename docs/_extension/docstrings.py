@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Collection
+from dataclasses import is_dataclass
 from typing import Any
 
 _ON_PAGE = ("Equivalents", "References")
@@ -33,6 +34,8 @@ def _parameters(obj: Any) -> Collection[str]:
 
 def _escape(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """Keep bars for absolute values, and names of parameters from being links to functions."""
+    if is_dataclass(obj):  # whose fields are listed without a header
+        lines[:] = [re.sub(r"^ +", "  ", re.sub(r"^([\w, ]+) : ", r"* \1: ", s)) for s in lines]
     names = _parameters(obj)
     for i, line in enumerate(lines):
         line = re.sub(r"(?<!`)`(\w+)`(?!`)", lambda m: f"*{m[1]}*" if m[1] in names else m[0], line)

@@ -169,9 +169,12 @@ def _is_of(case: str, name: str) -> bool:
 
 # the pages of all tables
 
+WIDE = "---\nhtml_theme.sidebar_secondary.remove: true\n---\n\n"
+"""The head of a page whose tables need the whole width."""
+
 
 def performance_tables() -> Iterator[str]:
-    yield "# All times\n\n"
+    yield f"{WIDE}# All times\n\n"
     yield "Each time of ours is followed by the ratio; measured by `nox -s bench` on "
     yield f"{performance()['conditions']}.\n\n"
     yield "![The ratio of each function](each_function.svg)\n\n![Time by size](growth.svg)\n"
@@ -211,7 +214,7 @@ def performance_tables() -> Iterator[str]:
 
 def accuracy_tables() -> Iterator[str]:
     facts = accuracy()["conditions"]
-    yield "# All errors\n\n"
+    yield f"{WIDE}# All errors\n\n"
     yield f"Measured by `nox -s accuracy`: seed {facts['seed']}, {facts['measured']}.\n"
     for title, text in TEXTS.items():
         rows = accuracy()[title]["rows"].items()
