@@ -233,6 +233,14 @@ def docs(session: nox.Session) -> None:
     session.run("pytest", "-q", *backends, "tests/site", env=QUICK)
 
 
+@nox.session(requires=["docs"])
+def browser(session: nox.Session) -> None:
+    """Use the site in the Chromium of the machine: what it shows, and that all can read it."""
+    install(session, "-e", ".", *group("browser"))
+    options = ("-q", "-c", "tests/browser/pytest.ini")
+    session.run("pytest", *options, "tests/browser", *session.posargs, env=ENVIRONMENT)
+
+
 @nox.session(default=False)
 def tables(session: nox.Session) -> None:
     """Write the generated pages, tables and pictures in docs/ that the repository keeps."""

@@ -38,8 +38,8 @@ ERROR = 1e-6
 DIGITS = (12, 7, 7, 5)
 """Those of x, f, f' and f'' that are written."""
 
-HUGE = 1e100
-"""The size from which on values count as infinite."""
+TINY, HUGE = 1e-300, 1e100
+"""The sizes of values below and above which they count as 0 and as infinite."""
 
 STEEP, TOO_STEEP = 1.4, 100.0
 """The logarithms of the ratio of two values between which logarithms are interpolated."""
@@ -142,7 +142,7 @@ def _segments(evaluate: Callable[..., Any], low: float, high: float, edges: set[
         ends = _ends(evaluate, a, b)
         found = np.stack([_between(inside, a, b, ends[:, i : i + 2]) for i in (0, 1)])
         size = np.abs(exact)
-        tolerance = np.minimum(ERROR * np.maximum(size, 0.1), 1e-3 * size) + 1e-300
+        tolerance = np.minimum(ERROR * np.maximum(size, 0.1), 1e-3 * size) + TINY
         right = np.all(np.abs(found - exact) <= tolerance, axis=(0, 1))
         right &= np.all(np.isfinite(ends), axis=(0, 1))
         done.append(np.stack([a, b])[:, right])
@@ -157,7 +157,10 @@ def _segments(evaluate: Callable[..., Any], low: float, high: float, edges: set[
 
 
 def _ends(evaluate: Callable[..., Any], a: Any, b: Any) -> Any:
-    """Return f, f' and f'' at both ends of segments, as limits from inside: ends, rows, segments."""
+    """Return f, f' and f'' at both ends of segments, as limits from inside.
+
+    The axes are those of ends, of the three, and of segments.
+    """
     x = np.stack([np.nextafter(a, b), np.nextafter(b, a)])
     step = np.stack([b - a, a - b]) * 1e-4
     (f, *_), (here, near, far) = evaluate(np.stack([x, x + step, x + 2 * step]))
@@ -223,6 +226,8 @@ def _row(values: Iterable[float], digits: int) -> str:
 def _number(value: float, digits: int) -> str:
     if not isfinite(value):
         return "null"
+    if abs(value) < 1e-322:  # which is the neighbour of 0
+        return "0"
     mantissa, _, exponent = f"{value:.{digits}g}".partition("e")
     return f"{mantissa}e{int(exponent)}" if exponent else mantissa
 

@@ -9,6 +9,7 @@ const explorer = (() => {
   const MAX_CURVES = 6;
   const LIMIT = 1000; // of x, as in curves.py
   const DEFAULT = "f=gelu&f=silu&f=relu";
+  const ERROR = 2e-6; // of values between knots
   const STEEP = 1.4, TOO_STEEP = 100; // as in curves.py
   const MARGINS = { left: 64, right: 12 };
 
@@ -84,6 +85,12 @@ const explorer = (() => {
     return between(x, xs[i], xs[i + 1], y[i], m[i], y[i + 1], m[i + 1]);
   }
 
+  /** Return the difference of two values, 0 where it is less than what their digits tell. */
+  function differenceAt(a, b, x, order = 0) {
+    const [y, z] = [valueAt(a, x, order), valueAt(b, x, order)];
+    return Math.abs(y - z) < ERROR * Math.max(Math.abs(y), Math.abs(z)) ? 0 : y - z;
+  }
+
   const breaksOf = ({ knots: [xs] }) => xs.filter((x, i) => x === xs[i - 1] && x === xs[i + 1]);
 
   // The view and its address
@@ -122,11 +129,8 @@ const explorer = (() => {
   }
 
   function write() {
-    const parts = view.curves.map(({ name, given }) => {
-      const { start } = functions.get(name);
-      const changed = Object.entries(given).filter(([key, value]) => value !== start[key]);
-      return `f=${[name, ...changed.map(([key, value]) => `${key}:${value}`)].join(",")}`;
-    });
+    const parts = view.curves.map((c) =>
+      `f=${[c.name, ...told(c).map(([key, value]) => `${key}:${value}`)].join(",")}`);
     parts.push(`x=${view.x.map(short)}`);
     if (view.y) parts.push(`y=${view.y.map(short)}`);
     parts.push(`at=${view.at}`);
@@ -172,21 +176,30 @@ const explorer = (() => {
   }
 
   const short = (x) => Number(x.toPrecision(6));
-  const digits = (y) => (Number.isFinite(y) ? String(short(y)).replace("-", "−") : "–");
-
-  function labelOf({ name, given }) {
-    const { start, required } = functions.get(name);
-    const told = Object.entries(given).filter(
-      ([key, value]) => value !== start[key] || required.includes(key));
-    return [name, ...told.map(([key, value]) => `${key}=${text(value)}`)].join(", ");
+  function digits(y) {
+    if (!Number.isFinite(y)) return "–";
+    const isSmall = y !== 0 && Math.abs(y) < 1e-3;
+    return (isSmall ? short(y).toExponential() : String(short(y))).replaceAll("-", "−");
   }
 
-  const text = (value) => (value === null ? "None" : typeof value === "number" ? short(value) : value);
+  /** Return the parameters that are not at their defaults. */
+  function told({ name, given }) {
+    const { start, required } = functions.get(name);
+    return Object.entries(given).filter(
+      ([key, value]) => value !== start[key] || required.includes(key));
+  }
+
+  const labelOf = (c) =>
+    [c.name, ...told(c).map(([key, value]) => `${key}=${text(value)}`)].join(", ");
+
+  const text = (value) => (typeof value === "number" ? short(value) : value ?? "None");
 
   // Drawing
 
+  const xOptions = () => ({ type: view.xlog ? "symlog" : "linear", domain: view.x });
+
   const axis = (width) => Plot.scale({
-    x: { type: view.xlog ? "symlog" : "linear", domain: view.x, range: [MARGINS.left, width - MARGINS.right] },
+    x: { ...xOptions(), range: [MARGINS.left, width - MARGINS.right] },
   });
 
   /** Return what is drawn: the title and the lines of each panel. */
@@ -196,7 +209,7 @@ const explorer = (() => {
     if (view.derivative) found.push({ title: "f′(x)", lines: lines(1) });
     const [a, b] = pair();
     if (view.difference && b) {
-      const g = (x) => valueAt(a, x) - valueAt(b, x);
+      const g = (x) => differenceAt(a, b, x);
       found.push({ title: `${labelOf(a)} − ${labelOf(b)}`, lines: [{ g }] });
     }
     return found;
@@ -219,7 +232,8 @@ const explorer = (() => {
 
   /** Return the range of values, without the few largest of a pole. */
   function fit(values) {
-    const sorted = values.filter(Number.isFinite).sort((a, b) => a - b);
+    const sizes = view.ylog ? values.map(Math.abs).filter((y) => y > 0) : values;
+    const sorted = sizes.filter(Number.isFinite).sort((a, b) => a - b);
     if (!sorted.length) return view.ylog ? [0.1, 10] : [-1, 1];
     let [low, high] = [sorted[0], sorted.at(-1)];
     if (view.ylog) return low < high ? [low, high] : [low / 10, high * 10];
@@ -238,18 +252,17 @@ const explorer = (() => {
     const breaks = view.curves.flatMap(breaksOf).filter((x) => view.x[0] <= x && x <= view.x[1]);
     const xs = Array.from({ length: width - MARGINS.left - MARGINS.right + 1 },
       (_, i) => scale.invert(MARGINS.left + i));
-    const drawn = lines.map(({ c, g }) => ({ c, points: points(g, xs, [...new Set(breaks)]) }));
     const isSet = domain && !(view.ylog && domain[0] <= 0);
-    const y = isSet ? domain : fit(drawn.flatMap((line) => line.points.map(([, value]) => value)));
-    return Plot.plot({
+    const y = isSet ? domain : fit(lines.flatMap(({ g }) => xs.map(g)));
+    const graph = Plot.plot({
       width,
       height,
       marginLeft: MARGINS.left,
       marginRight: MARGINS.right,
       marginTop: 26,
-      ariaLabel: title,
+      ariaLabel: [title, ...lines.map(({ c }) => (c ? labelOf(c) : "")).filter(Boolean)].join(", "),
       style: { background: "none", color: "inherit", fontSize: "13px", overflow: "hidden" },
-      x: { domain: view.x, type: view.xlog ? "symlog" : "linear", label: "x", grid: true, ...ticks() },
+      x: { ...xOptions(), label: null, grid: true, ticks: ticks(width) },
       y: {
         domain: y,
         type: view.ylog ? "log" : "linear",
@@ -261,22 +274,25 @@ const explorer = (() => {
       marks: [
         Plot.ruleX([0].filter(() => view.x[0] <= 0 && 0 <= view.x[1]), { strokeOpacity: 0.4 }),
         Plot.ruleY([0].filter(() => !view.ylog && y[0] <= 0 && 0 <= y[1]), { strokeOpacity: 0.4 }),
-        ...drawn.map(({ c, points: found }) => Plot.line(found, {
+        ...lines.map(({ c, g }) => Plot.line(points(g, xs, [...new Set(breaks)]), {
           stroke: c ? colours[c.slot] : "currentColor",
           strokeDasharray: c ? dashes[c.slot] : "",
           strokeWidth: 2.2,
-          ariaLabel: c ? labelOf(c) : title,
+          title: () => (c ? labelOf(c) : title),
           clip: true,
         })),
       ],
     });
+    graph.setAttribute("role", "img");
+    for (const part of graph.querySelectorAll("g[aria-label]")) part.removeAttribute("aria-label");
+    return graph;
   }
 
   /** Return the ticks of a symmetric logarithmic axis: 0 and powers of ten, if it shows some. */
-  function ticks() {
+  function ticks(width) {
     const powers = [-1000, -100, -10, -1, 0, 1, 10, 100, 1000];
     const seen = powers.filter((x) => view.x[0] <= x && x <= view.x[1]);
-    return view.xlog && seen.length > 3 ? { ticks: seen } : { ticks: 8 };
+    return view.xlog && seen.length > 3 ? seen : Math.min(8, Math.round(width / 80));
   }
 
   function pictures(width) {
@@ -314,7 +330,7 @@ const explorer = (() => {
     const rows = view.curves.map((c) => [labelOf(c), valueAt(c, at), valueAt(c, at, 1), c.slot]);
     const [a, b] = pair();
     if (view.difference && b) {
-      const [f, d] = [0, 1].map((order) => valueAt(a, at, order) - valueAt(b, at, order));
+      const [f, d] = [0, 1].map((order) => differenceAt(a, b, at, order));
       rows.push([`${labelOf(a)} − ${labelOf(b)}`, f, d]);
     }
     $("reading").caption.textContent = `At x = ${digits(at)}`;
@@ -322,7 +338,8 @@ const explorer = (() => {
       element("th", { scope: "row" }, swatch(slot), label),
       element("td", { textContent: digits(f) }), element("td", { textContent: digits(d) }))));
     const spoken = rows.map(([label, f, d]) => `${label}: ${digits(f)}, slope ${digits(d)}`);
-    $("at").value = Math.round((left - MARGINS.left) / (width - MARGINS.left - MARGINS.right) * 1000);
+    const share = (left - MARGINS.left) / (width - MARGINS.left - MARGINS.right);
+    $("at").value = Math.round(share * 1000);
     $("at").setAttribute("aria-valuetext", `x = ${digits(at)}; ${spoken.join("; ")}`);
   }
 
@@ -349,9 +366,11 @@ const explorer = (() => {
     const width = $("chart").clientWidth, scale = axis(width);
     const xs = Array.from({ length: 21 }, (_, i) =>
       rounded(scale, MARGINS.left + (width - MARGINS.left - MARGINS.right) * i / 20));
-    const head = element("tr", {}, ...["x", ...view.curves.flatMap((c) => [labelOf(c), `${labelOf(c)}, f′`])]
-      .map((label) => element("th", { scope: "col", textContent: label })));
-    const rows = xs.map((x) => element("tr", {}, element("th", { scope: "row", textContent: digits(x) }),
+    const labels = view.curves.flatMap((c) => [labelOf(c), `${labelOf(c)}, f′`]);
+    const head = element("tr", {}, ...["x", ...labels].map((label) =>
+      element("th", { scope: "col", textContent: label })));
+    const rows = xs.map((x) => element("tr", {},
+      element("th", { scope: "row", textContent: digits(x) }),
       ...view.curves.flatMap((c) => [0, 1].map((order) =>
         element("td", { textContent: digits(valueAt(c, x, order)) })))));
     table.replaceChildren(element("thead", {}, head), element("tbody", {}, ...rows));
@@ -360,14 +379,15 @@ const explorer = (() => {
   /** Rebuild the cards, which is not done while a slider moves: it would lose the focus. */
   function showChosen() {
     $("chosen").replaceChildren(...view.curves.map(card));
-    $("add").querySelector("button").disabled = view.curves.length >= MAX_CURVES;
-    $("add").querySelector("button").textContent = view.curves.length >= MAX_CURVES ? "Six at most" : "Add";
+    const button = $("add").querySelector("button");
+    button.disabled = view.curves.length >= MAX_CURVES;
+    button.textContent = button.disabled ? "Six at most" : "Add";
   }
 
   function card(chosen) {
-    const { summary, grids, required } = functions.get(chosen.name);
+    const { summary, grids } = functions.get(chosen.name);
     const remove = element("button", { type: "button", textContent: "×", title: "Remove" });
-    remove.setAttribute("aria-label", `Remove ${labelOf(chosen)}`);
+    remove.setAttribute("aria-label", `Remove ${chosen.name}`);
     remove.onclick = async () => {
       const at = view.curves.indexOf(chosen);
       await update({ curves: view.curves.filter((c) => c !== chosen), pair: [0, 1] });
@@ -375,7 +395,7 @@ const explorer = (() => {
       say(`${chosen.name} removed`);
       ($("chosen").querySelectorAll("legend button")[at] ?? $("name")).focus();
     };
-    const link = element("a", { href: `../functions/${chosen.name}.html`, textContent: chosen.name });
+    const link = element("a", { href: `../functions/${chosen.name}.html` }, chosen.name);
     const problem = element("p", { className: "ex-problem" });
     const controls = Object.entries(grids).map(([parameter, values]) =>
       control(chosen, parameter, values, () => tell(chosen, problem)));
@@ -391,11 +411,12 @@ const explorer = (() => {
   }
 
   function control(chosen, parameter, values, done) {
-    const output = element("output", { textContent: text(chosen.given[parameter]) });
+    const output = element("span");
     const isNumber = values.some((value) => typeof value === "number");
+    const options = values.map((value, i) => element("option", { value: i }, text(value)));
     const input = isNumber
       ? element("input", { type: "range", min: 0, max: values.length - 1, step: 1 })
-      : element("select", {}, ...values.map((value, i) => element("option", { value: i }, String(value))));
+      : element("select", {}, ...options);
     input.value = values.indexOf(chosen.given[parameter]);
     const describe = () => {
       output.textContent = isNumber ? text(chosen.given[parameter]) : "";
@@ -408,7 +429,8 @@ const explorer = (() => {
       await update({});
       done();
     };
-    return element("label", { className: "ex-parameter" }, element("span", {}, parameter), input, output);
+    const name = element("span", {}, parameter);
+    return element("label", { className: "ex-parameter" }, name, input, output);
   }
 
   const say = (message) => { $("status").textContent = message; };
@@ -485,13 +507,11 @@ const explorer = (() => {
   // What leaves the page
 
   const python = () => {
-    const value = (v) => v === null ? "None" : typeof v === "boolean" ? (v ? "True" : "False")
-      : typeof v === "number" ? (Number.isInteger(v) ? v.toFixed(1) : String(v)) : JSON.stringify(v);
-    const calls = view.curves.map(({ name, given }) => {
-      const { start, required } = functions.get(name);
-      const told = Object.entries(given).filter(([k, v]) => v !== start[k] || required.includes(k));
-      const settings = told.map(([k, v]) => `, ${k}=${value(v)}`).join("");
-      return settings ? `partial(activations_xp.${name}${settings})` : `activations_xp.${name}`;
+    const words = new Map([[null, "None"], [true, "True"], [false, "False"]]);
+    const value = (v) => words.get(v) ?? (Number.isInteger(v) ? v.toFixed(1) : JSON.stringify(v));
+    const calls = view.curves.map((c) => {
+      const settings = told(c).map(([key, v]) => `, ${key}=${value(v)}`).join("");
+      return settings ? `partial(activations_xp.${c.name}${settings})` : `activations_xp.${c.name}`;
     });
     const [low, high] = view.x.map((x) => value(short(x)));
     const isPair = view.difference && pair()[1];
@@ -539,9 +559,11 @@ const explorer = (() => {
       node.append(...children);
       return node;
     };
-    const names = view.curves.map((c, i) => made("g", { transform: `translate(${MARGINS.left}, ${12 + 20 * i})` },
-      made("line", { x2: 40, stroke: colours[c.slot], "stroke-width": 2.2, "stroke-dasharray": dashes[c.slot] }),
-      made("text", { x: 50, dy: "0.35em", "font-size": 13, fill: "currentColor" }, labelOf(c))));
+    const look = (c) => ({ stroke: colours[c.slot], "stroke-dasharray": dashes[c.slot] });
+    const names = view.curves.map((c, i) =>
+      made("g", { transform: `translate(${MARGINS.left}, ${12 + 20 * i})` },
+        made("line", { x2: 40, "stroke-width": 2.2, ...look(c) }),
+        made("text", { x: 50, dy: "0.35em", "font-size": 13, fill: "currentColor" }, labelOf(c))));
     let top = 20 * names.length + 8;
     const graphs = pictures(width);
     for (const graph of graphs) {
@@ -625,8 +647,9 @@ const explorer = (() => {
       $(key).onchange = () => update({ [key]: $(key).checked });
     }
     for (const id of ["x0", "x1", "y0", "y1"]) $(id).onchange = setRanges;
-    for (const id of ["first", "second"]) {
-      $(id).onchange = () => update({ pair: [Number($("first").value), Number($("second").value)] });
+    const selects = [$("first"), $("second")];
+    for (const select of selects) {
+      select.onchange = () => update({ pair: selects.map(({ value }) => Number(value)) });
     }
     $("at").oninput = () => {
       const width = $("chart").clientWidth - MARGINS.left - MARGINS.right;
@@ -639,7 +662,8 @@ const explorer = (() => {
     $("copy-python").onclick = () => copy("Python", python());
     $("save").onclick = save;
     Plot.select($("chart")).call(zoom).on("dblclick.zoom", null);
-    new ResizeObserver(() => view?.curves.every(({ knots }) => knots) && show()).observe($("chart"));
+    const isLoaded = () => view?.curves.every(({ knots }) => knots);
+    new ResizeObserver(() => isLoaded() && show()).observe($("chart"));
     window.onhashchange = restore;
     restore();
   }
