@@ -225,7 +225,7 @@ def types(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the site in build/site, check its links, and run the examples of its pages."""
-    install(session, "-e", ".[cli,plot]", *group("docs", "test", "torch", "jax"))
+    install(session, "-e", ".[cli,experiments,plot]", *group("docs", "test", "torch", "jax"))
     shutil.rmtree("build/site", ignore_errors=True)
     options = ("-W", "--keep-going", "-q", "-d", "build/doctrees")  # a warning is an error
     session.run("sphinx-build", *options, "docs", "build/site", env=ENVIRONMENT)
@@ -244,12 +244,19 @@ def browser(session: nox.Session) -> None:
 @nox.session(default=False)
 def tables(session: nox.Session) -> None:
     """Write the generated pages, tables and pictures in docs/ that the repository keeps."""
-    install(session, "-e", ".[plot]", *group("docs", "torch"))
+    install(session, "-e", ".[experiments,plot]", *group("docs", "torch"))
     page = session.run("python", "-m", "activations_xp", "list", "--markdown", silent=True)
     Path("docs/functions.md").write_text(page)
     page = session.run("python", "tests/tools/conventions.py", silent=True)
     Path("docs/conventions.md").write_text(page)
     session.run("python", "tests/tools/overviews.py", env=TOOLS)
+
+
+@nox.session(default=False)
+def which(session: nox.Session) -> None:
+    """Run the experiments of docs/which.md; ``nox -s tables`` writes what the page shows."""
+    install(session, "-e", ".[experiments]")
+    session.run("python", "tests/tools/which.py", env={**ENVIRONMENT, **TOOLS})
 
 
 @nox.session(default=False)

@@ -188,7 +188,7 @@ def test_derivative_that_is_shown(definition):
 @pytest.mark.once
 @pytest.mark.parametrize("name", overviews.TABLES)
 def test_overview_is_current(name):
-    assert (DOCS / name).read_text() == overviews.with_table(name), "run nox -s tables"
+    assert (DOCS / name).read_text() == overviews.with_tables(name), "run nox -s tables"
 
 
 @pytest.mark.once
