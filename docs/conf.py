@@ -61,6 +61,10 @@ html_theme_options = {
     "footer_end": [],
     "secondary_sidebar_items": {"**": ["page-toc"], "functions": []},  # a wide table
 }
-html_sidebars = {"choosing": [], "which": [], "explorer/index": []}  # which have no pages beside them
+html_sidebars = {
+    "choosing": [],
+    "which": [],
+    "explorer/index": [],
+}  # which have no pages beside them
 html_copy_source = False
 html_show_sourcelink = False

@@ -1446,6 +1446,22 @@ def test_rows_with_gaps(name, dtype, by_numba):
         assert_same_bits(got, call(x.copy()))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="processors are those of Linux")
+def test_threads_keep_off_the_processor_of_the_caller(by_numba):
+    allowed = os.sched_getaffinity(0)
+    ax.set_num_threads(3)
+    x = np.ones(2**20, np.float32)
+    for _ in range(20):
+        ax.gelu(x)
+        time.sleep(0.01)  # so that they fall asleep
+    threads = [t for t in threading.enumerate() if t.name.startswith("activations_xp_")]
+    assert len(threads) >= 2
+    for thread in threads:
+        # all but one processor, unless there is no other
+        assert len(allowed - os.sched_getaffinity(thread.native_id)) == (len(allowed) > 1)
+    assert os.sched_getaffinity(0) == allowed
+
+
 def test_threads_of_a_team_that_is_over_end(by_numba):
     ax.set_num_threads(1)
     before = other_threads()

@@ -3,6 +3,9 @@
 A thread of Python takes up work some 20 microseconds after it was told to, in which a processor
 computes 50 000 elements. Those of a team wait in machine code: a little while by looking, then
 asleep. The caller works, too, and waits for nothing that has not begun.
+
+The system may wake a thread on the processor of the caller, where it waits for the caller, or the
+caller for it. On Linux a thread therefore keeps off the processor that its last work came from.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import ctypes
 import functools
 import os
 import platform
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -32,12 +36,19 @@ _LARGEST_BLOCK = 2**16
 LONGEST_TABLE = 24
 """The most entries of a table of a row."""
 
+_SHORT = 2**18
+"""Fewer elements are computed before a thread that sleeps has taken up work."""
+
 _BLOCKS = 4
 """So many blocks for each thread, or more if they would be larger, let all end at once."""
 
 # the places of a team's 64-bit integers, and those of objects of POSIX
 _START, _STOP, _STEP, _RUNNING, _CALLS, _FUNCTION, _TABLE, _THREADS, _IS_OVER = range(9)
+_PROCESSOR, _AWAKE, _WOKEN = range(9, 12)
 _MUTEX, _HAS_WORK, _IS_DONE, _SIZE = 16, 32, 48, 64
+
+_PROCESSORS = 16
+"""The 64-bit integers of a set of 1024 processors."""
 
 
 def _posix(name: str, arguments: int) -> Any:
@@ -46,6 +57,49 @@ def _posix(name: str, arguments: int) -> Any:
 
 _lock, _unlock = _posix("pthread_mutex_lock", 1), _posix("pthread_mutex_unlock", 1)
 _wait, _wake_all = _posix("pthread_cond_wait", 2), _posix("pthread_cond_broadcast", 1)
+_get_processor = _posix("sched_getcpu", 0)
+_get_affinity, _set_affinity = _posix("sched_getaffinity", 3), _posix("sched_setaffinity", 3)
+
+
+@numba.njit  # type: ignore[untyped-decorator]
+def _processor_on_linux() -> int:
+    return _get_processor()  # type: ignore[no-any-return]
+
+
+@numba.njit  # type: ignore[untyped-decorator]
+def _avoid_on_linux(processor: int, sets: int) -> None:
+    """Keep this thread off a processor, if there is another one.
+
+    There is memory for two sets: that of all that it may use, which is empty at first, and another.
+    """
+    size = 8 * _PROCESSORS
+    allowed, others = _integers(sets), _integers(sets + size)
+    left = 0
+    for i in range(_PROCESSORS):
+        left |= allowed[i]
+    if left == 0 and _get_affinity(0, size, sets) < 0:
+        return
+    left = 0
+    for i in range(_PROCESSORS):
+        others[i] = allowed[i] & ~(1 << (processor & 63)) if i == processor >> 6 else allowed[i]
+        left |= others[i]
+    if processor >= 0 and left != 0:
+        _set_affinity(0, size, sets + size)
+
+
+@numba.njit  # type: ignore[untyped-decorator]
+def _no_processor() -> int:
+    return -1
+
+
+@numba.njit  # type: ignore[untyped-decorator]
+def _avoid_nothing(processor: int, sets: int) -> None:
+    pass
+
+
+IS_LINUX = sys.platform == "linux"
+_processor = _processor_on_linux if IS_LINUX else _no_processor
+_avoid = _avoid_on_linux if IS_LINUX else _avoid_nothing
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -131,7 +185,11 @@ def _share(team: int, function: int, table: int, count: int, width: int) -> None
         return
     state, mutex = _integers(team), team + 8 * _MUTEX
     _lock(mutex)
-    if state[_RUNNING] > 0:
+    is_asleep = state[_AWAKE] == 0 and count * width < _SHORT
+    if state[_RUNNING] > 0 or is_asleep:
+        if is_asleep:  # for the next call
+            state[_PROCESSOR], state[_WOKEN] = _processor(), 1
+            _wake_all(team + 8 * _HAS_WORK)
         _unlock(mutex)
         _run(function, table, 0, count)
         return
@@ -140,6 +198,7 @@ def _share(team: int, function: int, table: int, count: int, width: int) -> None
         step = (step + 63) & ~63  # no two threads write to one line of the cache
     state[_FUNCTION], state[_TABLE], state[_STEP] = function, table, step
     state[_START], state[_STOP] = 0, count
+    state[_PROCESSOR] = _processor()
     state[_CALLS] += 1
     call, looks = state[_CALLS], 0
     _wake_all(team + 8 * _HAS_WORK)
@@ -164,11 +223,13 @@ share = _share if os.name == "posix" else _run_alone
 
 
 @numba.njit  # type: ignore[untyped-decorator]
-def _serve(team: int) -> None:
-    """Run what is shared, until the team is over."""
+def _serve(team: int, sets: int) -> None:
+    """Run what is shared, until the team is over; there is memory for two sets of processors."""
     state, mutex = _integers(team), team + 8 * _MUTEX
+    avoided = -1
     _lock(mutex)
     while state[_IS_OVER] == 0:
+        state[_AWAKE] += 1
         if state[_START] < state[_STOP]:
             _work(team, False)
             _wake_all(team + 8 * _IS_DONE)
@@ -176,9 +237,14 @@ def _serve(team: int) -> None:
         looks = 0
         while looks < _LOOKS and _look(team + 8 * _START) >= _look(team + 8 * _STOP):
             looks += 1
+        if _look(team + 8 * _PROCESSOR) != avoided:
+            avoided = _look(team + 8 * _PROCESSOR)
+            _avoid(avoided, sets)
         _lock(mutex)
-        while state[_START] >= state[_STOP] and state[_IS_OVER] == 0:
+        state[_AWAKE] -= 1
+        while state[_START] >= state[_STOP] and state[_IS_OVER] == 0 and state[_WOKEN] == 0:
             _wait(team + 8 * _HAS_WORK, mutex)
+        state[_WOKEN] = 0
     _unlock(mutex)
 
 
@@ -230,9 +296,10 @@ def _start() -> None:
     number, state = threads.get_num_threads(), np.zeros(_SIZE, np.int64)
     if number > 1:
         state[_THREADS] = number
-        source = "def call(team):\n    serve(team)\n"
-        run = jit.entry_point(source, {"serve": _serve}, types.void(types.int64))
+        source = "def call(team, sets):\n    serve(team, sets)\n"
+        run = jit.entry_point(source, {"serve": _serve}, types.void(*[types.int64] * 2))
         c = ctypes.CDLL(None)
+        state[_PROCESSOR] = c.sched_getcpu() if IS_LINUX else -1
         c.pthread_mutex_init(_place(state, _MUTEX), None)
         for condition in (_HAS_WORK, _IS_DONE):
             c.pthread_cond_init(_place(state, condition), None)
@@ -242,8 +309,9 @@ def _start() -> None:
     _state, _made_for = state, (os.getpid(), threads.generation)
 
 
-def _keep(run: Callable[[int], None], state: Any) -> None:
-    run(state.ctypes.data)  # the memory of a team lives as long as its threads
+def _keep(run: Callable[[int, int], None], state: Any) -> None:
+    sets = np.zeros(2 * _PROCESSORS, np.int64)
+    run(state.ctypes.data, sets.ctypes.data)  # memory lives as long as the threads
 
 
 def _place(state: Any, index: int) -> ctypes.c_void_p:
