@@ -77,6 +77,9 @@ SHARED_WORK = 2**20
 ALONE = 2**17
 """More elements than this are worth another thread for their memory alone."""
 
+SHORT = 8
+"""So many times the elements that are worth another thread are computed before one wakes up."""
+
 SUMMED_AT_ONCE = 256
 """So many elements are summed by vector code; their sums are added with their rounding errors."""
 
@@ -453,17 +456,18 @@ class Kernel(NamedTuple):
     def alone(self) -> Callable[..., None]:
         """The function of contiguous arrays, by the thread of the caller."""
         enter = _entry(self.arrays, len(self.numbers))
-        return functools.partial(enter, self.address, 0, *self.numbers)
+        return functools.partial(enter, self.address, 0, 0, *self.numbers)
 
     def share(self, *arrays: Any) -> None:
         """Run on contiguous arrays, with the other threads of the team."""
         enter = _entry(self.arrays, len(self.numbers))
-        enter(self.address, team.address(), *self.numbers, *arrays)
+        enter(self.address, team.address(), SHORT * self.alone_to, *self.numbers, *arrays)
 
     def share_rows(self, *arrays: Any) -> None:
         """Run on matrices whose rows are contiguous."""
         enter = _entry_of_rows(self.arrays, len(self.numbers), self.is_row)
-        enter(self.address, team.rows(), team.address(), *self.numbers, *arrays)
+        short = SHORT * self.alone_to
+        enter(self.address, team.rows(), team.address(), short, *self.numbers, *arrays)
 
 
 def program_of(
@@ -548,10 +552,10 @@ def _entry(arrays: tuple[tuple[Any, int], ...], numbers: int) -> Callable[..., N
     width = "a0.shape[1]" if arrays[0][1] == 2 else "1"
     table = [*(f"{a}.ctypes.data" for a in names), width, *given]
     source = f"""\
-def call(function, team, {", ".join([*given, *names])}):
-    share(team, function, on_stack(({", ".join(table)})), a0.shape[0], {width})
+def call(function, team, short, {", ".join([*given, *names])}):
+    share(team, short, function, on_stack(({", ".join(table)})), a0.shape[0], {width})
 """
-    return _compile_entry(source, 2, arrays, numbers, "C")
+    return _compile_entry(source, 3, arrays, numbers, "C")
 
 
 @functools.cache
@@ -565,12 +569,12 @@ def _entry_of_rows(
     head = ["function", str(len(names)), str(len(table)), size]
     steps = [f"{a}.strides[0]" for a in names]
     source = f"""\
-def call(function, rows, team, {", ".join([*given, *names])}):
+def call(function, rows, team, short, {", ".join([*given, *names])}):
     table = on_stack(({", ".join([*head, *table, *steps])}))
-    share(team, rows, table, a0.shape[0], a0.shape[1])
+    share(team, short, rows, table, a0.shape[0], a0.shape[1])
 """
     arrays = arrays if is_row else tuple((dtype, 2) for dtype, _ in arrays)
-    return _compile_entry(source, 3, arrays, numbers, "A")
+    return _compile_entry(source, 4, arrays, numbers, "A")
 
 
 def _names(arrays: tuple[Any, ...], numbers: int) -> tuple[list[str], list[str]]:

@@ -140,7 +140,7 @@ class Plan:
             is_alone = engine.numba_from <= size <= alone_to
             if is_alone and out is None and x.ndim == 1 and x.flags.c_contiguous:
                 y = empty(size, result)
-                enter(address, 0, x, y)
+                enter(address, 0, 0, x, y)
                 return y
             if size < engine.numba_from:
                 small = native or plan.small
@@ -161,7 +161,7 @@ class Plan:
                 if kernel is not None and size and x.flags.c_contiguous:
                     if enter is None and ndim == 1:
                         enter, alone_to = plan.kernel.func, plan.alone_to
-                        address, _ = plan.kernel.args
+                        address, *_ = plan.kernel.args
                     if out is None:
                         y = empty(x.shape, result)
                     elif can_hold(out, x):

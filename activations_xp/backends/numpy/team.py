@@ -36,9 +36,6 @@ _LARGEST_BLOCK = 2**16
 LONGEST_TABLE = 24
 """The most entries of a table of a row."""
 
-_SHORT = 2**18
-"""Fewer elements are computed before a thread that sleeps has taken up work."""
-
 _BLOCKS = 4
 """So many blocks for each thread, or more if they would be larger, let all end at once."""
 
@@ -174,18 +171,19 @@ def _work(team: Any, is_caller: bool) -> None:
 
 
 @numba.njit  # type: ignore[untyped-decorator]
-def _share(team: int, function: int, table: int, count: int, width: int) -> None:
+def _share(team: int, short: int, function: int, table: int, count: int, width: int) -> None:
     """Call ``function(table, start, stop)`` so that all numbers below the count are between once.
 
-    An address of 0 for a team is that of no other thread. A team that has work gets none. The
-    width is the number of elements that each number stands for.
+    An address of 0 for a team is that of no other thread. A team that has work gets none, nor does
+    one that sleeps if there are less than `short` elements. The width is the number of elements
+    that each number stands for.
     """
     if team == 0:
         _run(function, table, 0, count)
         return
     state, mutex = _integers(team), team + 8 * _MUTEX
     _lock(mutex)
-    is_asleep = state[_AWAKE] == 0 and count * width < _SHORT
+    is_asleep = state[_AWAKE] == 0 and count * width < short
     if state[_RUNNING] > 0 or is_asleep:
         if is_asleep:  # for the next call
             state[_PROCESSOR], state[_WOKEN] = _processor(), 1
@@ -215,7 +213,7 @@ def _share(team: int, function: int, table: int, count: int, width: int) -> None
 
 
 @numba.njit  # type: ignore[untyped-decorator]
-def _run_alone(team: int, function: int, table: int, count: int, width: int) -> None:
+def _run_alone(team: int, short: int, function: int, table: int, count: int, width: int) -> None:
     _run(function, table, 0, count)
 
 
