@@ -932,6 +932,10 @@ def test_plot_without_matplotlib(tmp_path, capsys, monkeypatch):
         assert 'pip install "activations_xp[plot]"' in line
 
 
+def test_plot_of_an_unknown_name_opens_no_window(capsys):
+    assert "no activation is named 'nosuch'" in refused(capsys, "plot", "relu", "nosuch")
+
+
 @pytest.mark.parametrize("backend_of_matplotlib", ["agg", "tkagg"])
 def test_plot_without_display(backend_of_matplotlib):
     argv = [sys.executable, "-m", "activations_xp", "plot", "relu"]

@@ -7,6 +7,7 @@ import ast
 from typing import Any
 
 from .output import check_writable, replacing
+from .show import lookup
 
 FORMATS = ("svg", "png", "pdf")
 
@@ -21,6 +22,8 @@ def run(args: argparse.Namespace) -> int:
         ) from None
     from ..plotting import plot, render
 
+    for name in args.names:  # before a window opens
+        lookup(name)
     options = {
         "derivative": args.derivative,
         "parameters": dict(_parse_values(text) for text in args.param),
