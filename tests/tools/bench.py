@@ -21,6 +21,7 @@ import re
 import statistics
 import sys
 import time
+import timeit
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -300,16 +301,13 @@ def thread_figures(names: list[str], size: int) -> dict[str, ThreadFigure]:
     for name in names:
         function = functools.partial(ax.get(name), **required_parameters(ax.get(name)))
         x = inputs(ax.get(name), "float32", size, everything)
-        y = function(x)
-
-        def alone(function: Any = function, x: Any = x) -> None:
-            ax.set_num_threads(1)
-            function(x)
-            ax.set_num_threads(threads)
-
-        figure = measured(functools.partial(function, x), {"1": alone})
-        memory = max(0, peak_memory(functools.partial(function, x)) - y.nbytes)
-        table[name] = ThreadFigure(figure.seconds * figure.ratio, figure.seconds, memory)
+        call = functools.partial(function, x)
+        times = {}
+        for number in (1, threads):  # in one block each: a change of their number starts others
+            ax.set_num_threads(number)
+            times[number] = timeit.repeat(call, number=1, repeat=10)[1:]
+        memory = max(0, peak_memory(call) - function(x).nbytes)
+        table[name] = ThreadFigure(*map(statistics.median, times.values()), memory)
         print(f"{name:16} {table[name]}", file=sys.stderr, flush=True)
     return table
 
