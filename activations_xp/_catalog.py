@@ -12,7 +12,7 @@ from typing import Any
 
 from ._definition import Definition
 from ._parameters import ParameterSpec
-from ._registry import get, names
+from ._registry import get, names, parts
 
 TRAITS: dict[str, tuple[str, Callable[[Definition], bool]]] = {
     "smooth": (
@@ -164,8 +164,7 @@ def _relatives(definitions: list[Definition]) -> dict[str, list[Relation]]:
         for other, parameters in [*definition.relatives.items(), *bound.values()]:
             relation = Relation(definition.name, parameters, other)
             found[definition.name].append(relation)
-            function: Any = get(other)
-            base = getattr(function, "func", function).__name__
+            base = parts(get(other))[0].__name__
             if base != definition.name:
                 found[base].append(relation)
     return found

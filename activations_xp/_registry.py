@@ -31,7 +31,7 @@ def register(function: Any) -> None:
     for name, bound in {definition.name: {}, **definition.aliases}.items():
         entry = functools.partial(function, **bound) if bound else function
         other = _names.get(_spellings.get(_spelling(name), name), entry)
-        if name in _names or _parts(other) != _parts(entry):
+        if name in _names or parts(other) != parts(entry):
             raise ValueError(f"two functions are named {name!r}")
         _spellings.setdefault(_spelling(name), name)
         _names[name] = entry
@@ -89,7 +89,7 @@ def get(identifier: str | Mapping[str, Any]) -> Callable[..., Any]:
         raise ValueError(f"get: no activation is named {name!r}; the closest are {close}")
     if not given:
         return function
-    parameters = _parts(function)[0].definition.parameters
+    parameters = parts(function)[0].definition.parameters
     for parameter in given:
         if parameter not in parameters:
             known = ", ".join(parameters) or "none"
@@ -122,7 +122,7 @@ def name_of(function: Callable[..., Any]) -> str | dict[str, Any]:
     >>> ax.name_of(functools.partial(ax.leaky_relu, negative_slope=0.5))
     {'name': 'leaky_relu', 'negative_slope': 0.5}
     """
-    base, keywords, positional = _parts(function)
+    base, keywords, positional = parts(function)
     bound = {k: v.item() if isinstance(v, np.generic) else v for k, v in keywords.items()}
     name = getattr(base, "__name__", "")
     if base is None or _functions.get(name) is not base or positional:
@@ -133,7 +133,7 @@ def name_of(function: Callable[..., Any]) -> str | dict[str, Any]:
     return _alias_of.get((name, repr(bound)), {"name": name, **bound}) if bound else name
 
 
-def _parts(function: Any) -> tuple[Any, dict[str, Any], tuple[Any, ...]]:
+def parts(function: Any) -> tuple[Any, dict[str, Any], tuple[Any, ...]]:
     """Return a function without what a partial binds, and that by name and by position."""
     if isinstance(function, functools.partial):
         return function.func, function.keywords, function.args

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import functools
 import inspect
 import itertools
 import shutil
@@ -15,6 +14,7 @@ from typing import Any
 from .. import get
 from .._catalog import TRAITS, Entry, Family, entries, families
 from .._docstring import interval
+from .._registry import parts
 from .output import print_encodable
 
 _HEADING = """\
@@ -29,10 +29,8 @@ parameters that the alias implies.
 
 def lookup(name: str) -> tuple[Any, dict[str, Any]]:
     """Return the function with this name or alias and the parameters that the name binds."""
-    function = get(name)
-    if isinstance(function, functools.partial):
-        return function.func, function.keywords
-    return function, {}
+    function, bound, _ = parts(get(name))
+    return function, bound
 
 
 def run_list(args: argparse.Namespace) -> int:

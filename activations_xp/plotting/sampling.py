@@ -15,7 +15,7 @@ import numpy as np
 
 from .._definition import Definition
 from .._errors import describe_value
-from .._registry import get, name_of
+from .._registry import get, name_of, parts
 from .curves import Curve, curve_of, curve_of_gate, curves_of_channels
 from .tables import OPERATIONS, Bars, Grid, bars_of, grid_of_classes
 
@@ -32,10 +32,10 @@ def resolve(function: Any, caller: str = "plot") -> tuple[Any, dict[str, Any], s
     """
     if isinstance(function, str):
         try:
-            found: Any = get(function)
+            base, bound, _ = parts(get(function))
         except ValueError as error:
             raise ValueError(f"{caller}: {str(error).removeprefix('get: ')}") from None
-        return getattr(found, "func", found), dict(getattr(found, "keywords", {})), function
+        return base, dict(bound), function
     layer: Any = getattr(function, "function", None)
     if hasattr(layer, "definition"):  # a layer's attributes are its parameters
         known = {n: getattr(function, n) for n in layer.definition.parameters if n in dir(function)}
@@ -48,9 +48,8 @@ def resolve(function: Any, caller: str = "plot") -> tuple[Any, dict[str, Any], s
         raise TypeError(
             f"{caller}: each function must be {wanted}, got {describe_value(function)}"
         ) from None
-    base = getattr(function, "func", function)
-    keywords = dict(getattr(function, "keywords", {}))
-    return base, keywords, name if isinstance(name, str) else base.__name__
+    base, keywords, _ = parts(function)
+    return base, dict(keywords), name if isinstance(name, str) else base.__name__
 
 
 def _as_number(value: Any) -> Any:
