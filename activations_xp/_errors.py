@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,15 @@ def describe_value(value: Any) -> str:
     module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
     dtype = f" of dtype {value.dtype}" if hasattr(value, "dtype") else ""
     return f"{module}{kind.__qualname__}{dtype}"
+
+
+@contextmanager
+def needs_extra(why: str, extra: str) -> Iterator[None]:
+    """Say why a module is imported here, and the extra that installs it, if it is missing."""
+    try:
+        yield
+    except ImportError:
+        raise ImportError(f'{why}; run pip install "activations_xp[{extra}]"') from None
 
 
 _CONVERSIONS = {

@@ -14,6 +14,7 @@ from typing import Any
 
 from .. import __version__, precision
 from .._catalog import TRAITS
+from .._errors import needs_extra
 from . import apply, compare, plot, show
 
 _REPORTED = (
@@ -195,12 +196,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check(args: argparse.Namespace) -> int:
-    try:
+    with needs_extra("check computes exact values with mpmath", "cli"):
         import mpmath  # noqa: F401
-    except ImportError:
-        raise ImportError(
-            'check computes exact values with mpmath; run pip install "activations_xp[cli]"'
-        ) from None
     from . import check
 
     return check.run(args)

@@ -6,6 +6,7 @@ import argparse
 import ast
 from typing import Any
 
+from .._errors import needs_extra
 from .output import check_writable, replacing
 from .show import lookup
 
@@ -14,12 +15,8 @@ FORMATS = ("svg", "png", "pdf")
 
 def run(args: argparse.Namespace) -> int:
     """Draw the functions, and write the file or open a window."""
-    try:
+    with needs_extra("plot draws with matplotlib", "plot"):
         import matplotlib as mpl
-    except ImportError:
-        raise ImportError(
-            'plot draws with matplotlib; run pip install "activations_xp[plot]"'
-        ) from None
     from ..plotting import plot, render
 
     for name in args.names:  # before a window opens

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .._errors import describe_value
+from .._errors import describe_value, needs_extra
 
 NAMES = ("digits", "wine", "breast_cancer")
 """The data sets of scikit-learn that come with it."""
@@ -91,12 +91,8 @@ def load(data: Any) -> Data:
 
 
 def _load_named(name: str) -> Data:
-    try:
+    with needs_extra(f"data {name!r} comes with scikit-learn", "experiments"):
         from sklearn import datasets
-    except ImportError:
-        raise ImportError(
-            f'data {name!r} comes with scikit-learn; run pip install "activations_xp[experiments]"'
-        ) from None
     found = getattr(datasets, f"load_{name}")()
     x = found.images[..., None] if name == "digits" else found.data
     return _check(name, x, found.target)

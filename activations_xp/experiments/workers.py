@@ -9,6 +9,7 @@ from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
+from .._errors import needs_extra
 from .data import Data
 from .training import Run, Settings, train, train_in_worker
 
@@ -34,12 +35,8 @@ def train_all(
 def _in_processes(
     runs: Sequence[Run], settings: Settings, data: Data, jobs: int
 ) -> Generator[dict[str, Any]]:
-    try:
+    with needs_extra("jobs runs on joblib", "experiments"):
         import joblib
-    except ImportError:
-        raise ImportError(
-            'jobs runs on joblib; run pip install "activations_xp[experiments]"'
-        ) from None
     with joblib.parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1):
         parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1)
         calls = (joblib.delayed(train_in_worker)(run, settings, data) for run in runs)
@@ -59,12 +56,8 @@ def _on_cluster(
     runs: Sequence[Run], settings: Settings, data: Data, address: str
 ) -> Generator[dict[str, Any]]:
     """Yield the records from the workers of a Dask scheduler; what a dead one had runs again."""
-    try:
+    with needs_extra("scheduler needs dask.distributed", "distributed"):
         import distributed
-    except ImportError:
-        raise ImportError(
-            'scheduler needs dask.distributed; run pip install "activations_xp[distributed]"'
-        ) from None
     if not re.fullmatch(r"inproc://\S+|(\w+://)?[^/\s]+:\d+", address):
         wanted = "an address such as tcp://127.0.0.1:8786"
         raise ValueError(f"compare: scheduler must be {wanted}, got {address!r}")

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .._definition import Definition
+from .._errors import needs_extra
 from .curves import Floats
 
 NUM_BINS = 80
@@ -48,12 +49,8 @@ def errors_of(
         raise ValueError(
             f"plot: {label} is not known exactly; accuracy is drawn at tested parameters"
         )
-    try:
+    with needs_extra("plot: accuracy needs mpmath", "cli"):
         from .._oracle import difference, truth
-    except ImportError:
-        raise ImportError(
-            'plot: accuracy needs mpmath; run pip install "activations_xp[cli]"'
-        ) from None
     start, stop = definition.properties.domain
     edges = np.linspace(max(ends[0], start), min(ends[1], stop), NUM_BINS + 1)
     x = np.linspace(edges[0], edges[-1], NUM_BINS * POINTS_IN_BIN + 2)[1:-1].astype(np.float32)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .._errors import needs_extra
 from .accuracy import Errors, errors_of
 from .curves import Asymptote, Curve, Floats, view
 from .sampling import check_parameters, check_range, label_of, pictures_of, resolve
@@ -174,12 +175,8 @@ def render(
 def _axes(ax: Any) -> Any:
     if ax is not None:
         return ax
-    try:
+    with needs_extra("plot draws with matplotlib", "plot"):
         import matplotlib.pyplot as plt
-    except ImportError:
-        raise ImportError(
-            'plot draws with matplotlib; run pip install "activations_xp[plot]"'
-        ) from None
     return plt.subplots(layout="constrained")[1]
 
 
