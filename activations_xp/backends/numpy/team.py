@@ -54,34 +54,6 @@ def _posix(name: str, arguments: int) -> Any:
 
 _lock, _unlock = _posix("pthread_mutex_lock", 1), _posix("pthread_mutex_unlock", 1)
 _wait, _wake_all = _posix("pthread_cond_wait", 2), _posix("pthread_cond_broadcast", 1)
-_get_processor = _posix("sched_getcpu", 0)
-_get_affinity, _set_affinity = _posix("sched_getaffinity", 3), _posix("sched_setaffinity", 3)
-
-
-@numba.njit  # type: ignore[untyped-decorator]
-def _processor_on_linux() -> int:
-    return _get_processor()  # type: ignore[no-any-return]
-
-
-@numba.njit  # type: ignore[untyped-decorator]
-def _avoid_on_linux(processor: int, sets: int) -> None:
-    """Keep this thread off a processor, if there is another one.
-
-    There is memory for two sets: that of all that it may use, which is empty at first, and another.
-    """
-    size = 8 * _PROCESSORS
-    allowed, others = _integers(sets), _integers(sets + size)
-    left = 0
-    for i in range(_PROCESSORS):
-        left |= allowed[i]
-    if left == 0 and _get_affinity(0, size, sets) < 0:
-        return
-    left = 0
-    for i in range(_PROCESSORS):
-        others[i] = allowed[i] & ~(1 << (processor & 63)) if i == processor >> 6 else allowed[i]
-        left |= others[i]
-    if processor >= 0 and left != 0:
-        _set_affinity(0, size, sets + size)
 
 
 @numba.njit  # type: ignore[untyped-decorator]
@@ -89,13 +61,32 @@ def _no_processor() -> int:
     return -1
 
 
+IS_LINUX = sys.platform == "linux"
+_processor = _posix("sched_getcpu", 0) if IS_LINUX else _no_processor
+_set_affinity = _posix("sched_setaffinity", 3)
+
+
 @numba.njit  # type: ignore[untyped-decorator]
-def _avoid_nothing(processor: int, sets: int) -> None:
+def _avoid_on_linux(processor: int, allowed: int) -> None:
+    """Keep this thread off a processor, if there is another one in the set that is allowed.
+
+    Behind that set is memory for another.
+    """
+    size = 8 * _PROCESSORS
+    mine, others = _integers(allowed), _integers(allowed + size)
+    left = 0
+    for i in range(_PROCESSORS):
+        others[i] = mine[i] & ~(1 << (processor & 63)) if i == processor >> 6 else mine[i]
+        left |= others[i]
+    if processor >= 0 and left != 0:
+        _set_affinity(0, size, allowed + size)
+
+
+@numba.njit  # type: ignore[untyped-decorator]
+def _avoid_nothing(processor: int, allowed: int) -> None:
     pass
 
 
-IS_LINUX = sys.platform == "linux"
-_processor = _processor_on_linux if IS_LINUX else _no_processor
 _avoid = _avoid_on_linux if IS_LINUX else _avoid_nothing
 
 
@@ -221,8 +212,8 @@ share = _share if os.name == "posix" else _run_alone
 
 
 @numba.njit  # type: ignore[untyped-decorator]
-def _serve(team: int, sets: int) -> None:
-    """Run what is shared, until the team is over; there is memory for two sets of processors."""
+def _serve(team: int, allowed: int) -> None:
+    """Run what is shared, until the team is over, on a set of processors."""
     state, mutex = _integers(team), team + 8 * _MUTEX
     avoided = -1
     _lock(mutex)
@@ -235,9 +226,10 @@ def _serve(team: int, sets: int) -> None:
         looks = 0
         while looks < _LOOKS and _look(team + 8 * _START) >= _look(team + 8 * _STOP):
             looks += 1
-        if _look(team + 8 * _PROCESSOR) != avoided:
-            avoided = _look(team + 8 * _PROCESSOR)
-            _avoid(avoided, sets)
+        processor = _look(team + 8 * _PROCESSOR)
+        if processor != avoided:
+            _avoid(processor, allowed)
+            avoided = processor
         _lock(mutex)
         state[_AWAKE] -= 1
         while state[_START] >= state[_STOP] and state[_IS_OVER] == 0 and state[_WOKEN] == 0:
@@ -294,7 +286,7 @@ def _start() -> None:
     number, state = threads.get_num_threads(), np.zeros(_SIZE, np.int64)
     if number > 1:
         state[_THREADS] = number
-        source = "def call(team, sets):\n    serve(team, sets)\n"
+        source = "def call(team, allowed):\n    serve(team, allowed)\n"
         run = jit.entry_point(source, {"serve": _serve}, types.void(*[types.int64] * 2))
         c = ctypes.CDLL(None)
         state[_PROCESSOR] = c.sched_getcpu() if IS_LINUX else -1
@@ -308,8 +300,11 @@ def _start() -> None:
 
 
 def _keep(run: Callable[[int, int], None], state: Any) -> None:
-    sets = np.zeros(2 * _PROCESSORS, np.int64)
-    run(state.ctypes.data, sets.ctypes.data)  # memory lives as long as the threads
+    allowed = np.zeros(2 * _PROCESSORS, np.uint64)
+    for processor in os.sched_getaffinity(0) if IS_LINUX else ():
+        if processor < 64 * _PROCESSORS:
+            allowed[processor // 64] |= np.uint64(1 << processor % 64)
+    run(state.ctypes.data, allowed.ctypes.data)  # memory lives as long as the threads
 
 
 def _place(state: Any, index: int) -> ctypes.c_void_p:
