@@ -11,7 +11,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from activations_xp.plotting import plot, render, sample
-from activations_xp.plotting.drawing import COLOURS, NEUTRAL
+from activations_xp.plotting.drawing import COLOURS, NEUTRAL, RENDERED
 
 from . import measured
 
@@ -24,19 +24,10 @@ OURS, TORCH, JAX, SCIPY, GREY = "#2f8fd0", "#e69f00", "#009e73", "#cc79a7", "#7d
 
 def svg(draw: Callable[[Figure], None], size: tuple[float, float], scheme: str = "both") -> str:
     """Return what a function draws on a transparent figure, as SVG that is always the same."""
-    ink = INK[scheme]
-    style = {
-        **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor"), ink),
-        **dict.fromkeys(("xtick.color", "ytick.color"), ink),
-        "axes.facecolor": "none",
-        "axes.spines.right": False,
-        "axes.spines.top": False,
-        "figure.facecolor": "none",
-        "font.size": 10,
-        "legend.frameon": False,
-        "svg.fonttype": "path" if scheme in ("light", "dark") else "none",
-        "svg.hashsalt": "activations_xp",
-    }
+    style = {name: INK[scheme] if "color" in name else v for name, v in RENDERED.items()}
+    style |= {"axes.facecolor": "none", "figure.facecolor": "none", "font.size": 10}
+    if scheme != "both":  # where the text has the colour of one scheme, it has its shape, too
+        style["svg.fonttype"] = "path"
     with matplotlib.rc_context(style):
         figure = Figure(size, layout="constrained")
         draw(figure)

@@ -86,17 +86,13 @@ def main() -> None:
             if done % 50 == 0 or done == size:
                 print(f"{name}: {done} of {size} runs", file=sys.stderr, flush=True)
 
-        results = compare(given["functions"], jobs=2, out=out, progress=report, **_others(given))
+        results = compare(**given, jobs=2, out=out, progress=report)
         data[name] = {
             "settings": results.settings,
             "versions": {key: ", ".join(value) for key, value in results.versions.items()},
             "runs": {str(i): reduced(run, name) for i, run in enumerate(results.runs)},
         }
     write("which", data)
-
-
-def _others(given: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in given.items() if key != "functions"}
 
 
 if __name__ == "__main__":
