@@ -54,7 +54,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import activations_xp as ax
 from activations_xp import _oracle
 from activations_xp.backends.torch import BACKEND
-from activations_xp.backends.torch.native import NATIVE, ForwardOnly, ShortRows
+from activations_xp.backends.torch.native import NATIVE, ForwardOnly, ShortRows, SmallOnly
 
 DTYPES = [torch.bfloat16, torch.float16, torch.float32, torch.float64]
 ACCURATE_GRADIENT = 16.0
@@ -66,7 +66,7 @@ def _native_kernel(definition, parameters, x):
     values = tuple({**definition.defaults, **parameters}.values())
     values = definition.check(x, values, BACKEND)
     kernel = NATIVE[definition.name].bind(*values)
-    kernel = kernel.kernel if isinstance(kernel, ShortRows) else kernel
+    kernel = kernel.kernel if isinstance(kernel, (ShortRows, SmallOnly)) else kernel
     if isinstance(kernel, ForwardOnly):
         return kernel.kernel, 1
     return kernel, 2
@@ -721,7 +721,7 @@ def test_input_is_neither_written_nor_returned_as_a_view(function):
     assert function.definition.formula == "x" or y.data_ptr() != x.data_ptr()
 
 
-FIRST_CALL = """
+AFTER_A_PRODUCT = """
 import torch, activations_xp as ax
 a = torch.randn(1024, 1024)
 a @ a
@@ -738,7 +738,7 @@ for f in (ax.exponential, ax.erfc):
 def test_first_call_after_a_product_of_matrices(process):
     """MKL may not be ready on one of several threads."""
     environment = {**os.environ, "OMP_NUM_THREADS": "2"}
-    subprocess.run([sys.executable, "-c", FIRST_CALL], check=True, env=environment)
+    subprocess.run([sys.executable, "-c", AFTER_A_PRODUCT], check=True, env=environment)
 
 
 # tensors whose elements are not what they mean

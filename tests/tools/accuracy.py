@@ -42,7 +42,7 @@ from tools import records
 
 import activations_xp as ax
 from activations_xp._oracle import ACCEPTED, difference, truth
-from activations_xp.backends.torch.native import NATIVE, ForwardOnly, ShortRows
+from activations_xp.backends.torch.native import NATIVE
 from conftest import BACKENDS, DTYPES
 
 LIBRARIES = {name: BACKENDS[name]() for name in ("numpy", "torch", "jax")}
@@ -431,7 +431,7 @@ def natives(cases: list[FunctionCase], seed: int, pool: Any) -> Rows:
         bound = None if native is None else native.bind(*values)
         if native is None or bound is None:
             continue
-        kernel = bound.kernel if isinstance(bound, (ForwardOnly, ShortRows)) else bound
+        kernel = getattr(bound, "kernel", bound)
         errors, not_run = [], []
         for dtype in NATIVE_DTYPES:
             if dtype.endswith("16"):

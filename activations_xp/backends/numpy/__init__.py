@@ -57,7 +57,7 @@ class NumpyBackend(Backend):
 
     def bind(self, definition: Definition, precision: Precision, array_type: type) -> Kernel:
         if array_type is np.ndarray:
-            return _kernel(definition, precision)
+            return kernel_of(definition, precision)
         kernel = self.bind(definition, precision, np.ndarray)
         if issubclass(array_type, (np.generic, *NUMBER, complex)):
             return _on_scalars(kernel)
@@ -81,8 +81,13 @@ class NumpyBackend(Backend):
 BACKEND = NumpyBackend()
 
 
-def _kernel(definition: Definition, precision: Precision) -> Kernel:
-    """Return the kernel for arrays."""
+def kernel_of(
+    definition: Definition, precision: Precision, team: Callable[[], int] | None = None
+) -> Kernel:
+    """Return the kernel for arrays; machine code runs on the team at the address that is returned.
+
+    Without one it runs on our own.
+    """
     native = NATIVE.get(definition.name) if precision == "fast" else None
 
     def make(x: Any, parameters: tuple[Any, ...]) -> tuple[Callable[..., Any], bool]:
@@ -100,7 +105,7 @@ def _kernel(definition: Definition, precision: Precision) -> Kernel:
         function = native(*values) if native and is_plain else None
         compute = np.dtype(compute).newbyteorder("=")
         is_fast = precision == "fast"
-        plan = Plan(form, arguments, x.dtype, compute, result, function, is_fast)
+        plan = Plan(form, arguments, x.dtype, compute, result, function, is_fast, team)
         is_16_bit = x.dtype == result and result.itemsize == 2
         if form.is_elementwise and is_constant and is_16_bit:
             return _table_kernel(plan.run, result.newbyteorder("=")), True

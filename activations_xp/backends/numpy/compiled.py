@@ -77,6 +77,9 @@ SHARED_WORK = 2**20
 ALONE = 2**17
 """More elements than this are worth another thread for their memory alone."""
 
+OF_OTHERS = 4
+"""The threads of another library, which look for work meanwhile, pay for so much less."""
+
 SHORT = 8
 """So many times the elements that are worth another thread are computed before one wakes up."""
 
@@ -444,6 +447,7 @@ class Kernel(NamedTuple):
 
     arrays : the dtypes and dimensions of inputs and results
     alone_to : the number of elements to which another thread costs more than it does
+    team : returns the address of the team that shares the others
     """
 
     address: int
@@ -451,6 +455,7 @@ class Kernel(NamedTuple):
     is_row: bool
     alone_to: int
     numbers: tuple[float, ...] = ()
+    team: Callable[[], int] = team.address
 
     @property
     def alone(self) -> Callable[..., None]:
@@ -461,13 +466,13 @@ class Kernel(NamedTuple):
     def share(self, *arrays: Any) -> None:
         """Run on contiguous arrays, with the other threads of the team."""
         enter = _entry(self.arrays, len(self.numbers))
-        enter(self.address, team.address(), SHORT * self.alone_to, *self.numbers, *arrays)
+        enter(self.address, self.team(), SHORT * self.alone_to, *self.numbers, *arrays)
 
     def share_rows(self, *arrays: Any) -> None:
         """Run on matrices whose rows are contiguous."""
         enter = _entry_of_rows(self.arrays, len(self.numbers), self.is_row)
         short = SHORT * self.alone_to
-        enter(self.address, team.rows(), team.address(), short, *self.numbers, *arrays)
+        enter(self.address, team.rows(), self.team(), short, *self.numbers, *arrays)
 
 
 def program_of(
@@ -480,11 +485,13 @@ def program_of(
     numbers: tuple[float, ...],
     is_row: bool = False,
     is_fast: bool = False,
+    other_team: Callable[[], int] | None = None,
 ) -> blocks.Program | blocks.RowProgram | None:
     """Return the program of an implementation, or None if it cannot be compiled.
 
-    The arguments are those of `record`, the numbers for which `float` stands among the values, and
-    whether float32 may compute elementary functions.
+    The arguments are those of `record`, the numbers for which `float` stands among the values,
+    whether float32 may compute elementary functions, and what returns the address of a team that is
+    not our own.
     """
     dtypes = [dtype, result, *(value for value in values if isinstance(value, np.dtype))]
     if not all(d.isnative and d.name in _TYPES for d in dtypes):
@@ -496,6 +503,8 @@ def program_of(
         return None
     trace, kernel = found
     kernel = kernel._replace(numbers=numbers)
+    if other_team is not None:
+        kernel = kernel._replace(team=other_team, alone_to=kernel.alone_to // OF_OTHERS)
     kind = blocks.RowProgram if is_row else blocks.Program
     program = kind(trace.results, len(trace.inputs) - len(numbers), kernel.alone)
     if os.name == "posix":

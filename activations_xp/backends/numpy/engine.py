@@ -24,6 +24,9 @@ _FROM = {"auto": LARGE, "numba": 0, "numpy": sys.maxsize}
 numba_from = 0
 """The number of elements from which on `compiler` is asked, also for the first time."""
 
+is_loaded = False
+"""Whether `compiler` has found one, which it has at any size from `numba_from` on."""
+
 _setting: str | None = None
 
 
@@ -78,15 +81,17 @@ def get_engine() -> str:
 
 def compiler(size: int) -> ModuleType | None:
     """Return the module that compiles, or None if NumPy's functions compute so many elements."""
-    global numba_from
+    global numba_from, is_loaded
     setting = get_engine()
     if size < numba_from:
         return None
-    if setting == "numba":
-        return _load()
     try:
-        return _load()
+        found = _load()
+        is_loaded = True
+        return found
     except ImportError as error:
+        if setting == "numba":
+            raise
         numba_from = sys.maxsize
         if not isinstance(error, ModuleNotFoundError):
             warn_once(f"NumPy computes large arrays, for {error}")

@@ -47,6 +47,7 @@ class Plan:
     dtype, compute, result : the dtypes of x, of the computation, and of the result
     native : NumPy's own function of x and out, if one may be called
     is_fast : whether float32 may compute float32 where that keeps the promise of "fast"
+    team : returns the address of the team that machine code runs on, if it is not our own
     """
 
     def __init__(
@@ -58,10 +59,11 @@ class Plan:
         result: Any,
         native: Callable[..., Any] | None = None,
         is_fast: bool = False,
+        team: Callable[[], int] | None = None,
     ):
         self.definition, self.values = definition, values
         self.dtype, self.compute, self.result = dtype, compute, result
-        self.native, self.is_fast = native, is_fast
+        self.native, self.is_fast, self.team = native, is_fast, team
         self.positions = tuple(i for i, v in enumerate(values) if isinstance(v, np.dtype))
         axes = definition.bind(values).get("axis", ())
         self.axes: tuple[int, ...] = axes if isinstance(axes, tuple) else (axes,)
@@ -319,6 +321,7 @@ class Plan:
             tuple(numbers.values()),
             is_row=self.has_rows,
             is_fast=xp is UNCOMPENSATED and compute == np.float32,
+            other_team=self.team,
         )
 
     def _are_halves_fast(self) -> bool:

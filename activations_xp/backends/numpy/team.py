@@ -6,6 +6,9 @@ asleep. The caller works, too, and waits for nothing that has not begun.
 
 The system may wake a thread on the processor of the caller, where it waits for the caller, or the
 caller for it. On Linux a thread therefore keeps off the processor that its last work came from.
+
+Where a library keeps threads of OpenMP, such as torch, they are the team of its arrays: they look
+for work for milliseconds after each call of that library, which others would have to wait for.
 """
 
 from __future__ import annotations
@@ -42,6 +45,7 @@ _BLOCKS = 4
 # the places of a team's 64-bit integers, and those of objects of POSIX
 _START, _STOP, _STEP, _RUNNING, _CALLS, _FUNCTION, _TABLE, _THREADS, _IS_OVER = range(9)
 _PROCESSOR, _AWAKE, _WOKEN = range(9, 12)
+_FORK, _PART, _NUMBER, _COUNT = range(12, 16)
 _MUTEX, _HAS_WORK, _IS_DONE, _SIZE = 16, 32, 48, 64
 
 _PROCESSORS = 16
@@ -117,6 +121,33 @@ def _run(context: Any, function: Any, table: Any, start: Any, stop: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
+def _fork(context: Any, function: Any, part: Any, job: Any, threads: Any) -> Any:
+    """Call GOMP_parallel, at an address, so that each thread calls ``part(job)``."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        long, unsigned = ir.IntType(64), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [long, long, unsigned, unsigned])
+        function, part, job, threads = arguments
+        values = [part, job, builder.trunc(threads, unsigned), ir.Constant(unsigned, 0)]
+        builder.call(builder.inttoptr(function, kind.as_pointer()), values)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 4), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _ask(context: Any, function: Any) -> Any:
+    """Return the number that a function of nothing returns, which is at an address."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = ir.FunctionType(ir.IntType(32), [])
+        number = builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), [])
+        return builder.sext(number, ir.IntType(64))
+
+    return types.int64(types.int64), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
 def _integers(context: Any, address: Any) -> Any:
     """Return an address as a pointer to integers."""
 
@@ -162,6 +193,21 @@ def _work(team: Any, is_caller: bool) -> None:
 
 
 @numba.njit  # type: ignore[untyped-decorator]
+def _run_part(job: int) -> None:
+    """Run the part of a job of this thread of OpenMP."""
+    known = _integers(job)
+    function, table, count, width = known[1], known[2], known[3], known[4]
+    state = _integers(known[0])
+    thread, threads = _ask(state[_NUMBER]), _ask(state[_COUNT])
+    start, stop = count * thread // threads, count * (thread + 1) // threads
+    if width == 1:
+        start = start & ~63
+        stop = stop & ~63 if thread + 1 < threads else stop
+    if start < stop:
+        _run(function, table, start, stop)
+
+
+@numba.njit  # type: ignore[untyped-decorator]
 def _share(team: int, short: int, function: int, table: int, count: int, width: int) -> None:
     """Call ``function(table, start, stop)`` so that all numbers below the count are between once.
 
@@ -173,6 +219,10 @@ def _share(team: int, short: int, function: int, table: int, count: int, width: 
         _run(function, table, 0, count)
         return
     state, mutex = _integers(team), team + 8 * _MUTEX
+    if state[_FORK] != 0:
+        job = on_stack((team, function, table, count, width))
+        _fork(state[_FORK], state[_PART], job, state[_THREADS])
+        return
     _lock(mutex)
     is_asleep = state[_AWAKE] == 0 and count * width < short
     if state[_RUNNING] > 0 or is_asleep:
@@ -265,6 +315,8 @@ def call(table, start, stop):
 _state = np.zeros(_SIZE, np.int64)
 """The integers of the present team."""
 
+_process = os.getpid()
+
 _made_for: tuple[int, int] | None = None
 """The process in which they were started, and the generation of the number of threads."""
 
@@ -276,6 +328,38 @@ def address() -> int:
             if _made_for != (os.getpid(), threads.generation):
                 _start()
     return int(_state.ctypes.data) if _state[_THREADS] > 1 else 0
+
+
+@functools.cache
+def _openmp(library: str) -> Any:
+    """Return the integers of a team of OpenMP's threads and their address, or None."""
+    functions = ctypes.CDLL(library)
+    state = np.zeros(_SIZE, np.int64)
+    names = {_FORK: "GOMP_parallel", _NUMBER: "omp_get_thread_num", _COUNT: "omp_get_num_threads"}
+    for place, name in names.items():
+        function = getattr(functions, name, None)
+        if function is None:
+            return None
+        state[place] = ctypes.cast(function, ctypes.c_void_p).value or 0
+    source = "def call(job):\n    run_part(job)\n"
+    state[_PART] = jit.address(source, {"run_part": _run_part}, types.void(types.int64), "")
+    return state, state.ctypes.data
+
+
+def address_of_openmp(library: str, number: int) -> int:
+    """Return the address of a team of threads of the OpenMP that a library is linked with.
+
+    It is our own team where there is none, and in a process that was forked, whose OpenMP waits for
+    threads that it has not.
+    """
+    if number == 1:
+        return 0
+    found = _openmp(library) if os.getpid() == _process else None
+    if found is None:
+        return address()
+    state, place = found
+    state[_THREADS] = number
+    return int(place)
 
 
 def _start() -> None:

@@ -12,9 +12,11 @@ from ..._definition import Definition
 from ..._typing import Kernel, Precision
 from .. import generic
 from ..base import Backend
+from ..numpy import engine
 from .autograd import Call, NativeGraph
 from .namespace import NAMESPACES, PLAIN, is_mapping, is_other, is_tracing, is_transformed
-from .native import NATIVE, OPERATIONS, ForwardOnly, ShortRows, at_dtype
+from .native import NATIVE, OPERATIONS, ForwardOnly, ShortRows, SmallOnly, at_dtype
+from .shared import has_machine_code
 
 
 class TorchBackend(Backend):
@@ -55,6 +57,10 @@ class TorchBackend(Backend):
                 is_accepted &= dtype not in native.inaccurate_dtypes
                 kernel = native.bind(*values) if is_accepted else None
             short = kernel if isinstance(kernel, ShortRows) else None
+            small = kernel if isinstance(kernel, SmallOnly) else None
+            if small is not None:
+                is_large = result is torch.float32 and not is_tracing()
+                kernel = small.others if is_large else small.kernel
             kernel = at_dtype(kernel if short is None else short.others, result)
             if kernel is not None and not isinstance(kernel, ForwardOnly):
                 if x.dtype == result:
@@ -67,16 +73,25 @@ class TorchBackend(Backend):
             if kernel is None or not is_constant:
                 return run, is_constant
             forward = kernel.kernel if short is None else call.value
-            least, is_once = kernel.least, kernel.is_once
+            least, is_once, value_from = kernel.least, kernel.is_once, kernel.value_from
 
             def run_native(x: Any) -> Any:
                 if x.requires_grad or forward_ad._current_level >= 0:
                     if x.numel() >= least or forward_ad._current_level >= 0:
                         return call.differentiable(x)
-                    if is_once:
-                        return call.with_native_node(x)
-                return forward(x)
+                    return call.with_native_node(x) if is_once else forward(x)
+                return forward(x) if x.numel() < value_from else call.value(x)
 
+            if small is not None:
+                run_small = small.kernel
+
+                def run_by_size(x: Any) -> Any:
+                    is_large = x.numel() >= engine.numba_from
+                    return (
+                        run_native if is_large and has_machine_code(x, value_from) else run_small
+                    )(x)
+
+                return run_by_size, True
             if short is None:
                 return run_native, True
             run_short, axis, longest = short.kernel, short.axis, short.longest(result, x.ndim)

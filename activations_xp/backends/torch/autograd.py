@@ -89,9 +89,11 @@ class Call:
         if native is not None:
             if x.dtype != self.result:
                 return native.kernel(x.to(self.compute)).to(self.result)  # integers
-            if native.axis is None or not shared.has_fast_rows(x, native.axis):
+            if not shared.has_machine_code(x, native.value_from, native.axis):
                 return native.kernel(x)
-            return shared.plain_value(self.definition, x)  # by default along the last axis
+            if self.is_plain or native.axis is not None:  # by default along the last one
+                return shared.plain_value(self.definition, x)
+            return shared.value(self.definition, x, self.values)
         if self.is_shared and shared.can_share(x, *arrays):
             if self.is_plain:
                 return shared.plain_value(self.definition, x)
@@ -100,14 +102,26 @@ class Call:
 
     def vjp(self, needed: Sequence[bool], g: Any, x: Any, *arrays: Any) -> list[Any]:
         """Return the gradients of the tensors, or None where none is needed."""
-        if self.native is not None and not torch.is_grad_enabled():
-            return [self.native.vjp(g, x)]
+        native = self.native
+        if native is not None and not torch.is_grad_enabled():
+            if shared.has_machine_code(x, native.vjp_from, None, g):
+                return [shared.vjp(self.definition, self.names, g, x, self.values)[self.names[0]]]
+            return [native.vjp(g, x)]
         wrt = [name for name, need in zip(self.names, needed, strict=True) if need]
         if self.is_shared and shared.can_share(x, g, *arrays):
             found = shared.vjp(self.definition, tuple(wrt), g, x, self._merge(arrays))
         else:
             found = self._evaluate(x, arrays, partial(gradients, wrt=wrt), g)
         return [found.get(name) for name in self.names]
+
+    def vjp_at_result(self, g: Any, y: Any) -> Any:
+        """Return the gradient of x from the result."""
+        native = cast(ForwardOnly, self.native)
+        impl = native.impl_at_result
+        is_graph = torch.is_grad_enabled()  # the gradient will be differentiated
+        if impl and not is_graph and shared.has_machine_code(y, 0, native.axis, g):
+            return shared.vjp_at_result(self.definition, impl, g, y)
+        return cast(Any, native.vjp_at_result)(g, y)
 
     def jvp(self, tangents: Sequence[Any], x: Any, *arrays: Any) -> Any:
         """Return the tangent of the result."""
@@ -217,7 +231,7 @@ class NodeOfResult(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, g: Any) -> Any:
-        return None, ctx.call.native.vjp_at_result(g, *ctx.saved_tensors)
+        return None, ctx.call.vjp_at_result(g, *ctx.saved_tensors)
 
 
 class NodeWithForwardAD(Node):

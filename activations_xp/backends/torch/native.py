@@ -22,8 +22,10 @@ class ForwardOnly(NamedTuple):
     ``vjp(g, x)`` is that of the plain backward pass; a gradient that will be differentiated again
     is ours. Of fewer than `least` elements torch's own graph is taken, which is faster there; if
     `is_once`, its gradient has a wrong gradient. It is then one node that saves x, ``_saved_self``.
-    ``vjp_at_result(g, y)``, if there is one, is that at the result, which is then saved for x.
-    Along `axis`, if it is the last one of a large array, NumPy's plans may be faster.
+    ``vjp_at_result(g, y)``, if there is one, is that at the result, which is then saved for x, and
+    ``impl_at_result(xp, y, g, axis)`` the same on `xp`. The kernel works along `axis`. Where there
+    is machine code, it is faster than the kernel from `value_from` elements on, and than `vjp` from
+    `vjp_from` on.
     """
 
     kernel: Callable[[Any], Any]
@@ -31,7 +33,29 @@ class ForwardOnly(NamedTuple):
     least: float = 0
     is_once: bool = False
     vjp_at_result: Callable[[Any, Any], Any] | None = None
+    impl_at_result: Callable[..., Any] | None = None
     axis: int | None = None
+    value_from: float = 0
+    vjp_from: float = 0
+
+
+class SmallOnly(NamedTuple):
+    """A kernel, and another one that machine code computes faster, where there is some."""
+
+    kernel: Callable[[Any], Any]
+    others: ForwardOnly
+
+
+def _small_only(
+    kernel: Callable[[Any], Any], vjp: Callable[[Any, Any], Any], **others: Any
+) -> SmallOnly:
+    return SmallOnly(kernel, ForwardOnly(kernel, vjp, 2**18, **others))
+
+
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
+
+LARGE = 2**21
+"""So many elements take more time to read and write than to compute."""
 
 
 _VECTOR = 64 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 32
@@ -66,7 +90,7 @@ class Native(NamedTuple):
     is_mapped : whether it can be mapped by torch.func.vmap
     """
 
-    bind: Callable[..., Callable[[Any], Any] | ForwardOnly | ShortRows | None]
+    bind: Callable[..., Callable[[Any], Any] | ForwardOnly | ShortRows | SmallOnly | None]
     inaccurate_dtypes: frozenset[torch.dtype] = frozenset()
     samples: bool = False
     is_mapped: bool = True
@@ -165,6 +189,32 @@ def _normal_vjp(rate: float, scale: float) -> Callable[[Any, Any], Any]:
     return lambda g, x: g * (scale * torch.exp(-rate * (x * x)))
 
 
+def _at_result(
+    kernel: Callable[[Any], Any], vjp_at_result: Callable[[Any, Any], Any], least: float = 0
+) -> SmallOnly:
+    return _small_only(
+        kernel,
+        lambda g, x: vjp_at_result(g, kernel(x)),
+        vjp_at_result=vjp_at_result,
+        value_from=least,
+        vjp_from=inf,
+    )
+
+
+def _elu_vjp(alpha: float, scale: float, rate: float) -> Callable[[Any, Any], Any]:
+    return lambda g, x: torch.ops.aten.elu_backward(g, alpha, scale, rate, False, x)
+
+
+def _softplus(beta: float, threshold: float) -> SmallOnly:
+    """Return F.softplus; its own threshold of 20 cuts off what float64 still sees."""
+    beta = 1 if beta == 1 else beta  # torch reads an int faster than a float
+
+    def vjp(g: Any, x: Any) -> Any:
+        return torch.ops.aten.softplus_backward(g, x, beta, threshold)
+
+    return _small_only(lambda x: F.softplus(x, beta, threshold), vjp)
+
+
 def _identity(x: Any) -> Any:
     return x
 
@@ -225,6 +275,10 @@ def _long_log_softmax(axis: int, x: Any) -> Any:
     return y if _is_1(total) else y.sub_(total.log())
 
 
+def _softmax_vjp_on(xp: Any, y: Any, g: Any, axis: Any) -> Any:
+    return y * (g - xp.sum(g * y, axis=axis, keepdims=True))
+
+
 def _log_softmax_vjp(axis: int, g: Any, y: Any) -> Any:
     weights, total = y.exp(), g.sum(axis, keepdim=True)
     is_free = not torch.is_grad_enabled() and is_concrete(g) and is_concrete(y)
@@ -232,8 +286,15 @@ def _log_softmax_vjp(axis: int, g: Any, y: Any) -> Any:
     return torch.addcmul(g, weights, total, value=-1, **out)
 
 
+def _log_softmax_vjp_on(xp: Any, y: Any, g: Any, axis: Any) -> Any:
+    return g - xp.exp(y) * xp.sum(g, axis=axis, keepdims=True)
+
+
 def _along_one_axis(
-    kernel: Callable[..., Any], long: Callable[..., Any], vjp_at_result: Callable[..., Any]
+    kernel: Callable[..., Any],
+    long: Callable[..., Any],
+    vjp_at_result: Callable[..., Any],
+    impl_at_result: Callable[..., Any],
 ) -> Callable[..., ShortRows | None]:
     def bind(axes: tuple[int, ...], where: Any) -> ShortRows | None:
         if where is not None or len(axes) != 1:
@@ -246,7 +307,14 @@ def _along_one_axis(
             return long(axis, x)
 
         run, vjp = _in_32_bits(at_length), _in_32_bits(partial(vjp_at_result, axis))
-        others = ForwardOnly(run, lambda g, x: vjp(g, run(x)), vjp_at_result=vjp, axis=axis)
+        others = ForwardOnly(
+            run,
+            lambda g, x: vjp(g, run(x)),
+            vjp_at_result=vjp,
+            impl_at_result=impl_at_result,
+            axis=axis,
+            vjp_from=inf,
+        )
         return ShortRows(lambda x: kernel(x, axis), axis, others)
 
     return bind
@@ -266,7 +334,12 @@ NATIVE: dict[str, Native] = {
         lambda: ForwardOnly(_erf, _normal_vjp(1.0, 2 / sqrt(pi)), 2**14, True)
     ),
     "exponential": Native(lambda: torch.exp),
-    "erfc": Native(lambda: ForwardOnly(torch.erfc, _normal_vjp(1.0, -2 / sqrt(pi)), 2**14, True)),
+    "erfc": Native(
+        # it has more digits in the tail
+        lambda: ForwardOnly(
+            torch.erfc, _normal_vjp(1.0, -2 / sqrt(pi)), 2**14, True, value_from=inf
+        )
+    ),
     "erfinv": Native(lambda: ForwardOnly(torch.erfinv, _erfinv_vjp)),
     "logit": Native(
         lambda eps: ForwardOnly(
@@ -276,8 +349,8 @@ NATIVE: dict[str, Native] = {
         )
     ),
     "ndtr": Native(lambda: ForwardOnly(_ndtr, _normal_vjp(0.5, 1 / sqrt(2 * pi)))),
-    "sigmoid": Native(lambda: torch.sigmoid),
-    "tanh": Native(lambda: torch.tanh),
+    "sigmoid": Native(lambda: _at_result(torch.sigmoid, torch.ops.aten.sigmoid_backward, 2**18)),
+    "tanh": Native(lambda: _at_result(torch.tanh, torch.ops.aten.tanh_backward)),
     "relu": Native(
         lambda negative_slope, max_value, threshold: (
             torch.relu if (negative_slope, max_value, threshold) == (0, None, 0) else None
@@ -289,7 +362,13 @@ NATIVE: dict[str, Native] = {
     "dropout": Native(_dropout(F.dropout), samples=True),
     "alpha_dropout": Native(_dropout(F.alpha_dropout), samples=True),
     "feature_alpha_dropout": Native(_dropout(F.feature_alpha_dropout), samples=True),
-    "celu": Native(lambda alpha: _at(torch.celu, alpha, defaults=(1,)) if alpha < inf else None),
+    "celu": Native(
+        lambda alpha: (
+            _small_only(_at(torch.celu, alpha, defaults=(1,)), _elu_vjp(alpha, 1, 1 / alpha))
+            if 1e-38 < abs(alpha) < inf  # torch divides by it
+            else None
+        )
+    ),
     "relu6": Native(lambda: nn.relu6),
     "hard_tanh": Native(lambda low, high: _at(nn.hardtanh, low, high, defaults=(-1, 1))),
     "hard_swish": Native(lambda: nn.hardswish),
@@ -298,7 +377,7 @@ NATIVE: dict[str, Native] = {
     "threshold": Native(lambda least, value: lambda x: F.threshold(x, least, value)),
     "log_sigmoid": Native(lambda: ForwardOnly(_log_sigmoid, _log_sigmoid_vjp, 2**12)),
     # its gradient's is NaN where the square overflows
-    "mish": Native(lambda: ForwardOnly(nn.mish, torch.ops.aten.mish_backward, inf, True)),
+    "mish": Native(lambda: ForwardOnly(nn.mish, torch.ops.aten.mish_backward, 2**15, True)),
     # it keeps two arrays
     "softsign": Native(lambda: ForwardOnly(F.softsign, _softsign_vjp)),
     # its gradient 1 - (1 - tanh(x)**2) loses all digits near 0
@@ -309,23 +388,29 @@ NATIVE: dict[str, Native] = {
             lambda x, axis, dtype=None: torch.softmax(-x, axis, dtype=dtype),
             lambda axis, x: _long_softmax(axis, -x),
             lambda axis, g, y: _softmax_vjp(axis, -g, y),
+            lambda xp, y, g, axis: -_softmax_vjp_on(xp, y, g, axis),
         )
     ),
-    "elu": Native(lambda alpha: _at(nn.elu, alpha, defaults=(1,))),
-    "selu": Native(lambda: torch.selu),
-    "silu": Native(lambda beta: nn.silu if beta == 1 else None),
-    "softplus": Native(
-        # its own threshold of 20 cuts off what float64 still sees
-        lambda beta, threshold: (
-            (lambda x: F.softplus(x, 1, 40))  # it reads an int faster than a float
-            if (beta, threshold) == (1, None)
-            else (lambda x: F.softplus(x, beta, 40 if threshold is None else threshold))
+    "elu": Native(
+        lambda alpha: _small_only(_at(nn.elu, alpha, defaults=(1,)), _elu_vjp(alpha, 1, 1))
+    ),
+    "selu": Native(lambda: _small_only(torch.selu, _elu_vjp(SELU_ALPHA, SELU_SCALE, 1))),
+    "silu": Native(
+        lambda beta: (
+            _small_only(nn.silu, torch.ops.aten.silu_backward, value_from=2**18, vjp_from=2**18)
+            if beta == 1
+            else None
         )
+    ),
+    "softplus": Native(
+        lambda beta, threshold: _softplus(beta, 40 if threshold is None else threshold)
     ),
     "hard_sigmoid": Native(
         lambda slope, offset: (
             # torch cannot differentiate its gradient
-            ForwardOnly(nn.hardsigmoid, torch.ops.aten.hardsigmoid_backward, inf, True)
+            ForwardOnly(
+                nn.hardsigmoid, torch.ops.aten.hardsigmoid_backward, LARGE, True, value_from=LARGE
+            )
             if (slope, offset) == (1 / 6, 0.5)
             else None
         ),
@@ -339,12 +424,14 @@ NATIVE: dict[str, Native] = {
             else ForwardOnly(partial(F.gelu, approximate="tanh"), partial(_gelu_vjp, "tanh"))
             if approximate in ("tanh", True)
             # and here that of the gradient is, where the square does
-            else ForwardOnly(F.gelu, torch.ops.aten.gelu_backward, inf, True)
+            else ForwardOnly(F.gelu, torch.ops.aten.gelu_backward, 2**17, True, value_from=LARGE)
         )
     ),
     "identity": Native(lambda: _identity),
-    "softmax": Native(_along_one_axis(torch.softmax, _long_softmax, _softmax_vjp)),
-    "log_softmax": Native(_along_one_axis(torch.log_softmax, _long_log_softmax, _log_softmax_vjp)),
+    "softmax": Native(_along_one_axis(torch.softmax, _long_softmax, _softmax_vjp, _softmax_vjp_on)),
+    "log_softmax": Native(
+        _along_one_axis(torch.log_softmax, _long_log_softmax, _log_softmax_vjp, _log_softmax_vjp_on)
+    ),
 }
 
 

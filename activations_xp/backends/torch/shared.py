@@ -7,9 +7,9 @@ it block by block, or by machine code.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from torch.autograd import forward_ad
 
@@ -18,14 +18,8 @@ from ..._gradients import gradients
 from ..._parameters import COTANGENT
 from ..._typing import Kernel
 from .. import generic
-from ..numpy import BACKEND, engine
+from ..numpy import engine, kernel_of
 from .namespace import PLAIN, is_tracing, is_transformed
-
-LARGE = 2**21
-"""The elements from which on machine code computes rows faster than torch's kernel and a check.
-
-Below, what it waits for is the threads of torch, which keep the cores for a while.
-"""
 
 
 def can_share(x: Any, *others: Any) -> bool:
@@ -33,28 +27,40 @@ def can_share(x: Any, *others: Any) -> bool:
 
     It cannot where something records or transforms the operations.
     """
+    if torch.is_grad_enabled() and any(t.requires_grad for t in (x, *others)):
+        return False
+    return _is_unseen() and _have_memory(x, *others)
+
+
+def has_machine_code(x: Any, least: float, axis: int | None = None, *others: Any) -> bool:
+    """Return whether machine code computes float32 of so many elements, or rows along the axis.
+
+    The caller tells autograd.
+    """
+    size = x.numel()
+    if size < engine.numba_from or size < least or x.dtype is not torch.float32:
+        return False
+    if not (_is_unseen() and _have_memory(x, *others) and x.is_contiguous()):
+        return False
+    return axis in (None, x.ndim - 1) and (engine.is_loaded or engine.compiler(size) is not None)
+
+
+def _is_unseen() -> bool:
     if is_tracing() or is_transformed() or forward_ad._current_level >= 0:
         return False
-    if torch._C._len_torch_dispatch_stack() or torch._C._get_tracing_state() is not None:
-        return False
-    if x.dtype is not torch.float32 and x.dtype is not torch.float64:
-        return False
-    is_recorded = torch.is_grad_enabled()
-    return all(
-        type(t) in PLAIN
-        and (t.dtype is x.dtype or t.dtype is torch.bool)
-        and t.is_cpu
-        and t.layout is torch.strided
-        and not (t.is_nested or (is_recorded and t.requires_grad))
-        for t in (x, *others)
-    )
+    return not torch._C._len_torch_dispatch_stack() and torch._C._get_tracing_state() is None
 
 
-def has_fast_rows(x: Any, axis: int) -> bool:
-    """Return whether machine code computes rows of float32, whose sums it makes in float64."""
-    size = x.numel()
-    is_large = size >= LARGE and axis == x.ndim - 1 and x.dtype is torch.float32
-    return is_large and x.is_contiguous() and can_share(x) and engine.compiler(size) is not None
+def _have_memory(x: Any, *others: Any) -> bool:
+    dtype = x.dtype
+    if dtype is not torch.float32 and dtype is not torch.float64:
+        return False
+    for t in (x, *others):
+        if type(t) not in PLAIN or not t.is_cpu or t.layout is not torch.strided or t.is_nested:
+            return False
+        if t.dtype is not dtype and t.dtype is not torch.bool:
+            return False
+    return True
 
 
 def value(definition: Definition, x: Any, values: tuple[Any, ...]) -> Any:
@@ -75,9 +81,22 @@ def vjp(
     return _run(_vjp_kernel(definition, wrt), x, (g, *values))
 
 
+def vjp_at_result(definition: Definition, impl: Callable[..., Any], g: Any, y: Any) -> Any:
+    """Return the gradient of a function along the last axis from its result."""
+    return _run(_kernel_at_result(definition, impl), y, (g, *definition.defaults.values()))
+
+
+@functools.cache
+def _kernel_at_result(definition: Definition, impl: Callable[..., Any]) -> Kernel:
+    def vjp(xp: Any, y: Any, g: Any, axis: Any, *_: Any) -> Any:
+        return impl(xp, y, g, axis)
+
+    return kernel_of(definition.part("vjp_at_result", vjp, g=COTANGENT), "fast", _team)
+
+
 @functools.cache
 def _kernel(definition: Definition) -> Kernel:
-    return BACKEND.bind(definition, "fast", np.ndarray)
+    return kernel_of(definition, "fast", _team)
 
 
 @functools.cache
@@ -88,7 +107,20 @@ def _vjp_kernel(definition: Definition, wrt: tuple[str, ...]) -> Kernel:
         names = (*wrt, "gate") if is_half and "gate" not in wrt else wrt
         return gradients(definition, xp, g, x, values, names)
 
-    return BACKEND.bind(definition.part("vjp", impl, g=COTANGENT), "fast", np.ndarray)
+    return kernel_of(definition.part("vjp", impl, g=COTANGENT), "fast", _team)
+
+
+def _team() -> int:
+    """Return the address of the team of torch's own threads."""
+    address: int = _address_of_openmp()(torch._C.__file__, torch.get_num_threads())
+    return address
+
+
+@functools.cache
+def _address_of_openmp() -> Any:
+    from ..numpy.team import address_of_openmp  # which needs Numba
+
+    return address_of_openmp
 
 
 def _run(kernel: Kernel, x: Any, values: tuple[Any, ...]) -> Any:
