@@ -17,6 +17,12 @@ def is_concrete(xp: Namespace, *arrays: Array) -> bool:
     return check is not None and all(check(array) for array in arrays)
 
 
+def is_known(xp: Namespace, *sizes: Any) -> bool:
+    """Return whether sizes are numbers, and not symbols of a compiler."""
+    check = getattr(xp, "is_known", lambda size: isinstance(size, int))
+    return all(check(size) for size in sizes)
+
+
 def ones_like_nan(xp: Namespace, x: Array) -> Any:
     """Return 1 everywhere, and NaN where x is NaN."""
     return xp.where(x <= inf, 1.0, x)

@@ -99,7 +99,8 @@ class TorchBackend(Backend):
         is_floating = like.dtype.is_floating_point
         dtype = like.dtype if is_floating else torch.get_default_dtype()
         dtype = dtype if dtype.itemsize > 2 else torch.float32
-        return torch.rand(shape, generator=rng, dtype=dtype, device=like.device)
+        given = {} if rng is None else {"generator": rng}  # None is an error of torch's compiler
+        return torch.rand(shape, dtype=dtype, device=like.device, **given)
 
     def empty_for(self, rng: Any, dtype: Any) -> Any:
         if not isinstance(rng, torch.Generator):
