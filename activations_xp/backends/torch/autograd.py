@@ -12,7 +12,7 @@ from torch.autograd import forward_ad
 from ..._definition import Definition
 from ..._gradients import derivative, gradients, parameter_derivatives, tangent_of_parameter
 from .. import generic
-from . import shared
+from . import autocast, shared
 from .namespace import PLAIN, is_tracing, is_transformed
 from .native import ForwardOnly
 
@@ -149,7 +149,11 @@ class Call:
         dtype: Any = None,
     ) -> Any:
         values, result = self._merge(arrays), self.result if dtype is None else dtype
-        return generic.evaluate(self.definition, self.xp, x, values, self.compute, result, impl, g)
+        given = self.definition, self.xp, x, values, self.compute, result, impl, g
+        if self.definition.is_activation:  # without products of matrices, which autocast rounds
+            return generic.evaluate(*given)
+        with autocast.switched_off(x):
+            return generic.evaluate(*given)
 
     def _merge(self, arrays: Sequence[Any]) -> tuple[Any, ...]:
         """Return the parameters."""

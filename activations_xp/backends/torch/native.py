@@ -454,3 +454,19 @@ def _mask_of_unknown(mask: Any, scores: tuple[Any, ...], key: Any, value: Any) -
 
 OPERATIONS: dict[str, Callable[..., Any]] = {"scaled_dot_product_attention": _attention}
 """torch's kernels of several tensors: of all arguments; None is no result."""
+
+
+_AS_FLOAT32 = (
+    *("erfinv", "exponential", "gumbel_softmax", "layer_norm", "log_softmax", "logsumexp"),
+    *("normalize", "rms_norm", "softmax", "softmin", "softplus"),
+)
+
+AUTOCAST: dict[str, str] = {
+    **dict.fromkeys(("multi_head_attention", "prelu", "scaled_dot_product_attention"), "lower"),
+    **dict.fromkeys(
+        ("adaptive_log_prob", "adaptive_log_softmax_with_loss", "adaptive_predict"), "first"
+    ),
+    **dict.fromkeys(_AS_FLOAT32, "float32"),
+}
+"""What torch casts all arrays to under autocast: the dtype of autocast ("lower"), that of the first
+array, or, on other devices than the CPU, float32 if they have 16 bits. Other functions keep it."""
