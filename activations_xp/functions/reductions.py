@@ -12,6 +12,7 @@ from .._parameters import ArrayOrNumber, Axes, Axis, Mask
 from .._typing import NUMBER, Array, Namespace
 from ..numerics import cmath
 from ..numerics.arrays import (
+    LARGEST_SIZE,
     arange,
     axes_size,
     clip_to_finite,
@@ -28,9 +29,6 @@ from ..numerics.arrays import (
 from ..numerics.cmath import make_complex
 
 __all__ = ["logcumsumexp", "logmeanexp", "logsumexp"]
-
-LARGEST_SIZE = 2**31
-"""More than the elements along an axis of a size that a compiler does not know."""
 
 
 @activation(
@@ -210,6 +208,8 @@ def _(xp, x, axis, where, keepdims):
     if where is not None:
         real = xp.real(x)
         count = count_true(xp, xp.broadcast_to(where, x.shape), real, axis)
+    elif not is_known(xp, count):
+        count = xp.sum(xp.ones_like(xp.real(x)), axis=axis, keepdims=True)
     y = _complex_logsumexp(xp, x, axis, None, True, False, where)
     log_count = log(count) if isinstance(count, int) else xp.log(count)
     y = make_complex(xp, xp.real(y) - log_count, xp.imag(y))

@@ -7,6 +7,9 @@ from typing import Any
 
 from .._typing import NUMBER, Array, Namespace
 
+LARGEST_SIZE = 2**31
+"""More than the elements along an axis of a size that a compiler does not know."""
+
 FLOAT32_MAX = (2 - 2.0**-23) * 2.0**127
 FLOAT64_MAX = (2 - 2.0**-52) * 2.0**1023
 

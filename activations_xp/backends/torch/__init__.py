@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch.autograd import forward_ad
+from torch.utils._python_dispatch import _disable_current_modes
 
 from ..._definition import Definition
 from ..._typing import Kernel, Precision
@@ -146,10 +147,11 @@ def _prepare_mkl() -> None:
     may find it not ready: half of the elements were 1253 units in the last place off in about one
     process of ten with torch 2.13, and in none of 140 after such a call.
     """
-    for dtype in (torch.float32, torch.float64):
-        one = torch.ones(1, dtype=dtype, device="cpu")
-        torch.exp(one)
-        torch.erfc(one)
+    with _disable_current_modes():  # the first call of a process may be one that is recorded
+        for dtype in (torch.float32, torch.float64):
+            one = torch.ones(1, dtype=dtype, device="cpu")
+            torch.exp(one)
+            torch.erfc(one)
 
 
 _prepare_mkl()
