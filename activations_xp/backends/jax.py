@@ -373,8 +373,10 @@ class _Call:
             def evaluate(x: Any, values: tuple[Any, ...], g: Any) -> Any:
                 return generic.evaluate(definition, xp, x, values, compute, result, impl, g)
 
-            axes = _explicitly_sharded(x, definition.bind(values).get("axis", ()))
-            if not axes or definition.output_axis != "kept":
+            is_along_axis = definition.output_axis == "kept"
+            axis = definition.bind(values).get("axis") if is_along_axis else None
+            axes = _explicitly_sharded(x, axis)
+            if not axes:
                 return evaluate(x, values, g)
             try:
                 return evaluate(x, values, g)
@@ -386,7 +388,9 @@ def _explicitly_sharded(x: Any, axis: Any) -> tuple[int, ...]:
     """Return which of the axes are sharded by a type: in JAX's explicit mode."""
     sharding = jax.typeof(x).sharding
     axes = axis if isinstance(axis, tuple) else () if axis is None else (axis,)
-    return tuple(i for i in axes if sharding.spec[i] is not None)
+    if jax.sharding.AxisType.Explicit not in sharding.mesh.axis_types:
+        return ()
+    return tuple(i for i in axes if sharding.spec.partitions[i] is not None)
 
 
 def _evaluate_gathered(
@@ -399,7 +403,7 @@ def _evaluate_gathered(
     def gather(value: Any) -> Any:
         if not isinstance(value, jax.Array):
             return value
-        spec = list(jax.typeof(value).sharding.spec)
+        spec = list(jax.typeof(value).sharding.spec.partitions)
         for i in axes:
             if i >= x.ndim - value.ndim:
                 spec[i - x.ndim + value.ndim] = None
