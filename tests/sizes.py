@@ -183,6 +183,6 @@ RANDOM_CALLS = [
         {},
     ),
 ]
-"""Those that draw random numbers."""
+"""Calls that draw random numbers."""
 
 assert {call.function for call in OPERATION_CALLS} == set(OPERATIONS)

@@ -53,7 +53,7 @@ THEIR_ARGUMENTS = {
     "prelu": {"weight": _like_ones(0.25)},
     "logaddexp": {"other": _like_ones(0.5)},
 }
-"""What torch's functions need besides x, by our names."""
+"""The arguments that torch's functions need besides x, by our names."""
 
 THEIR_KERNELS_LACK = {
     ("prelu", "cpu", torch.float64),  # it takes no float64 under autocast

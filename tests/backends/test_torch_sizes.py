@@ -19,7 +19,7 @@ import activations_xp as ax
 sdpa = ax.scaled_dot_product_attention
 
 SIZES = [(3, 4), (5, 7), (9, 6), (4, 12), (6, 5)]
-"""Of the batch and of the length, which both vary."""
+"""The sizes of the batch and of the length, which both vary."""
 
 
 @pytest.fixture(autouse=True)

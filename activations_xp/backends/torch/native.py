@@ -456,17 +456,24 @@ OPERATIONS: dict[str, Callable[..., Any]] = {"scaled_dot_product_attention": _at
 """torch's kernels of several tensors: of all arguments; None is no result."""
 
 
-_AS_FLOAT32 = (
-    *("erfinv", "exponential", "gumbel_softmax", "layer_norm", "log_softmax", "logsumexp"),
-    *("normalize", "rms_norm", "softmax", "softmin", "softplus"),
-)
-
 AUTOCAST: dict[str, str] = {
-    **dict.fromkeys(("multi_head_attention", "prelu", "scaled_dot_product_attention"), "lower"),
-    **dict.fromkeys(
-        ("adaptive_log_prob", "adaptive_log_softmax_with_loss", "adaptive_predict"), "first"
-    ),
-    **dict.fromkeys(_AS_FLOAT32, "float32"),
+    "adaptive_log_prob": "first",
+    "adaptive_log_softmax_with_loss": "first",
+    "adaptive_predict": "first",
+    "erfinv": "float32",
+    "exponential": "float32",
+    "gumbel_softmax": "float32",
+    "layer_norm": "float32",
+    "log_softmax": "float32",
+    "logsumexp": "float32",
+    "multi_head_attention": "lower",
+    "normalize": "float32",
+    "prelu": "lower",
+    "rms_norm": "float32",
+    "scaled_dot_product_attention": "lower",
+    "softmax": "float32",
+    "softmin": "float32",
+    "softplus": "float32",
 }
-"""What torch casts all arrays to under autocast: the dtype of autocast ("lower"), that of the first
-array, or, on other devices than the CPU, float32 if they have 16 bits. Other functions keep it."""
+"""The dtype that torch casts arrays to under autocast: its own ("lower"), that of the first array,
+or, on other devices than the CPU, float32 if they have 16 bits. Other functions keep it."""
