@@ -265,3 +265,18 @@ def test_transforms_inside_the_compiler(call):
     (expected,) = torch.autograd.grad(torch.cos(_first(f(leaf, *others))).sum(), leaf)
     compiled = torch.compile(gradient, fullgraph=True, backend="eager")
     torch.testing.assert_close(compiled(leaf, *others), expected, rtol=1e-10, atol=1e-10)
+
+
+@over("function", [ax.prelu, ax.silu, ax.softplus])
+def test_transforms_inside_the_compiler_with_a_learned_parameter(function):
+    """Both gradients are ours, whichever the transform asks for."""
+    x = torch.linspace(-2, 2, 6, dtype=torch.float64, requires_grad=True)
+    parameter = torch.full((6,), 0.5, dtype=torch.float64, requires_grad=True)
+
+    def loss(x, parameter):
+        return torch.cos(function(x, parameter)).sum()
+
+    expected = torch.autograd.grad(loss(x, parameter), (x, parameter))
+    for argnums in (0, 1):
+        gradient = torch.compile(torch.func.grad(loss, argnums), fullgraph=True, backend="eager")
+        torch.testing.assert_close(gradient(x, parameter), expected[argnums])
