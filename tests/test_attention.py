@@ -630,3 +630,17 @@ def test_multi_head_invalid_input(backend):
     check(ValueError, ["mask", "(3, 4)", "(2, 2, 3, 3)"], mask=np.ones((3, 4), bool))
     check(TypeError, ["mask", "True attends"], mask=np.ones((3, 3)))
     check(ValueError, ["dropout", "1.5"], dropout=1.5, noise=np.ones((2, 2, 3, 3)))
+
+
+def test_weights_under_a_causal_mask(backend):
+    """They are the quotients of exponentials, of the keys up to each query."""
+    rng = np.random.default_rng(0)
+    x, eye = rng.normal(size=(2, 5, 4)), np.eye(4)
+    there, eye_there = backend.array(x), backend.array(eye)
+    packed = backend.array(np.concatenate([eye, eye, eye]))
+    _, weights = ax.multi_head_attention(
+        *(there,) * 3, 1, eye_there, in_proj_weight=packed, is_causal=True, need_weights=True
+    )
+    e = np.exp(x @ np.swapaxes(x, 1, 2) / 2) * np.tri(5)
+    expected = e / e.sum(-1, keepdims=True)
+    np.testing.assert_allclose(backend.asnumpy(weights), expected, rtol=1e-12)

@@ -35,6 +35,10 @@ def _replace(function: Callable[..., Any], dy_dx: Callable[[Any, Any], Any]) -> 
     return ours
 
 
+def _is_known(size: Any) -> bool:
+    return isinstance(size, int)
+
+
 def _isdtype(dtype: Any, kinds: Any) -> bool:
     is_key = jnp.issubdtype(dtype, jax.dtypes.extended)
     is_float8 = jnp.issubdtype(dtype, jnp.floating) and dtype.itemsize == 1
@@ -42,7 +46,11 @@ def _isdtype(dtype: Any, kinds: Any) -> bool:
 
 
 _PLAIN = generic.extend_namespace(
-    _one_sided, complex=jax.lax.complex, conjugates_cotangents=False, isdtype=_isdtype
+    _one_sided,
+    complex=jax.lax.complex,
+    conjugates_cotangents=False,
+    isdtype=_isdtype,
+    is_known=_is_known,
 )
 _XP = generic.extend_namespace(
     _PLAIN,

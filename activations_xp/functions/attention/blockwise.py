@@ -220,7 +220,7 @@ class BlockwiseAttention:
             masks.append(self.block("bias", q, kv) != -inf)
         offset = self.causal_offset
         if offset is not None:
-            is_block = is_known(xp, q.start, kv.stop, offset)
+            is_block = ALL not in (q, kv) and is_known(xp, kv.stop, offset)
             if not (is_block and kv.stop <= q.start + offset + 1):
                 q, kv = (
                     slice(0, length) if block == ALL else block
