@@ -7,6 +7,7 @@ library that follows the array API standard needs none.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import Any
 
 from .._definition import Definition
@@ -64,6 +65,10 @@ class Backend(ABC):
         self, definition: Definition, precision: Precision, array_type: type
     ) -> bool:
         """Return whether the kernel of a random function draws its numbers itself."""
+        return False
+
+    def hands_over(self, values: Iterable[Any]) -> bool:
+        """Return whether one of the parameters takes over the call before it is computed."""
         return False
 
     def write(self, target: Any, value: Any) -> None:
