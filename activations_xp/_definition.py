@@ -122,6 +122,7 @@ class Definition:
     keyword_only : the parameters that the implementation takes by name only; they are the last
     complex : the definition for complex numbers, if the function takes them
     is_complex : whether this is such a definition
+    function : the public function, by which a call is recorded
     """
 
     name: str
@@ -149,6 +150,7 @@ class Definition:
     vjp: Callable[..., Any] | None = field(default=None, repr=False)
     complex: Definition | None = field(default=None, repr=False)
     is_complex: bool = False
+    function: Any = field(default=None, repr=False)
 
     @property
     def is_activation(self) -> bool:

@@ -19,7 +19,7 @@ from ..._parameters import COTANGENT
 from ..._typing import Kernel
 from .. import generic
 from ..numpy import engine, kernel_of
-from .namespace import PLAIN, is_tracing, is_transformed
+from .namespace import PLAIN, is_recorded, is_transformed
 
 
 def can_share(x: Any, *others: Any) -> bool:
@@ -37,18 +37,18 @@ def has_machine_code(x: Any, least: float, axis: int | None = None, *others: Any
 
     The caller tells autograd.
     """
+    if x.dtype is not torch.float32 or not _is_unseen():
+        return False
     size = x.numel()
-    if size < engine.numba_from or size < least or x.dtype is not torch.float32:
+    if size < engine.numba_from or size < least:
         return False
-    if not (_is_unseen() and _have_memory(x, *others) and x.is_contiguous()):
+    if axis not in (None, x.ndim - 1) or not (_have_memory(x, *others) and x.is_contiguous()):
         return False
-    return axis in (None, x.ndim - 1) and (engine.is_loaded or engine.compiler(size) is not None)
+    return engine.is_loaded or engine.compiler(size) is not None
 
 
 def _is_unseen() -> bool:
-    if is_tracing() or is_transformed() or forward_ad._current_level >= 0:
-        return False
-    return not torch._C._len_torch_dispatch_stack() and torch._C._get_tracing_state() is None
+    return not (is_recorded() or is_transformed() or forward_ad._current_level >= 0)
 
 
 def _have_memory(x: Any, *others: Any) -> bool:
