@@ -221,7 +221,8 @@ def _with_gradient(
             if is_once and (is_tracing() or is_transformed()):
                 return call.differentiable(x)
             is_hooked, has_graph = is_once, True
-        is_large = is_read and not has_graph and large <= x.nbytes >= 4 * engine.numba_from
+        is_seen = has_graph or not is_read or is_tracing()
+        is_large = not is_seen and large <= x.nbytes >= 4 * engine.numba_from
         # from one line with a gradient and without, as in `generic`
         y = (call.value if is_large else forward)(x)
         if is_hooked and y.requires_grad:
@@ -234,7 +235,9 @@ def _with_gradient(
         run_small = few.kernel
 
         def run_by_size(x: Any) -> Any:
-            if x.nbytes < 4 * engine.numba_from or not has_machine_code(x, kernel.value_from):
+            if is_tracing() or x.nbytes < 4 * engine.numba_from:
+                return run_small(x)
+            if not has_machine_code(x, kernel.value_from):
                 return run_small(x)
             return run_native(x)
 

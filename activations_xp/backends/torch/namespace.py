@@ -83,9 +83,18 @@ def drops_nodes() -> bool:
     return is_exporting() or (not is_tracing() and _is_tracing())
 
 
+def _is_making_fx() -> bool:
+    """Return whether a mode records a graph; others count or log, and values may be read."""
+    from torch.fx.experimental.proxy_tensor import get_proxy_mode  # which takes long to import
+
+    return get_proxy_mode() is not None
+
+
 def is_concrete(x: Any) -> bool:
     """Return whether the values of a tensor may be read."""
-    if type(x) not in PLAIN or x.is_meta or is_recorded() or is_transformed():
+    if type(x) not in PLAIN or x.is_meta or is_tracing() or is_transformed():
+        return False
+    if _is_tracing() or (_len_torch_dispatch_stack() and _is_making_fx()):
         return False
     return not (x.is_cuda and torch.cuda.is_current_stream_capturing())
 
