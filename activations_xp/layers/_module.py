@@ -37,6 +37,9 @@ class PlainModule(Layer):
 
     _named_parameters = state_dict
 
+    def _overwrite(self, name: str, array: Any) -> None:
+        self._arrays = {**self._arrays, name: array}
+
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Set the parameters to those of a ``state_dict``; each keeps the dtype of the layer.
 
@@ -63,6 +66,8 @@ class PlainModule(Layer):
             if not backend_of(values[name]).isdtype(values[name], REAL):
                 got = describe_value(state_dict[name])
                 raise TypeError(f"{layer}: {name} must be an array of real numbers, got {got}")
+            if {values[name].shape, tuple(array.shape)} == {(), (1,)}:
+                values[name] = values[name].reshape(array.shape)
             if values[name].shape != tuple(array.shape):
                 raise ValueError(
                     f"{layer}: {name} must have the shape {tuple(array.shape)}, got"

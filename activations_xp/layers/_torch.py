@@ -11,6 +11,9 @@ import torch
 from ._layers import Layer
 from ._module import to_numpy
 
+_Linear = torch.nn.modules.linear.NonDynamicallyQuantizableLinear
+"""Its weight is read by the layer, and so stays a tensor when a model is quantized."""
+
 
 class TorchLayer(Layer, torch.nn.Module):
     """A layer that is a module of PyTorch."""
@@ -23,14 +26,19 @@ class TorchLayer(Layer, torch.nn.Module):
 
     def _register(self, name: str, array: Any) -> None:
         self._names = (*self._names, name)
-        *path, name = name.split(".")
+        *path, leaf = name.split(".")
         module: torch.nn.Module = self
-        for part, child in pairwise([*path, name]):
+        for part, child in pairwise([*path, leaf]):
             if part not in module._modules:
-                is_list = child.isdigit()
-                module.add_module(part, torch.nn.ModuleList() if is_list else torch.nn.Module())
+                module.add_module(part, self._module(part, child, array))
             module = module.get_submodule(part)
-        module.register_parameter(name, None if array is None else torch.nn.Parameter(array))
+        module.register_parameter(leaf, None if array is None else torch.nn.Parameter(array))
+
+    def _module(self, name: str, child: str, array: Any) -> torch.nn.Module:
+        """Return a module for one with such a child or a weight, as PyTorch's layers have it."""
+        if child == "weight":
+            return _Linear(array.shape[1], array.shape[0], bias=False, device="meta")
+        return torch.nn.Sequential() if name.isdigit() else torch.nn.ModuleList()
 
     def _named_parameters(self) -> dict[str, Any]:
         parameters = {}
@@ -41,6 +49,20 @@ class TorchLayer(Layer, torch.nn.Module):
             if value is not None:
                 parameters[name] = value
         return parameters
+
+    def _overwrite(self, name: str, array: Any) -> None:
+        with torch.no_grad():
+            self._named_parameters()[name].copy_(array)
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        for name, parameter in self._parameters.items():
+            value = state_dict.get(prefix + name)
+            shapes = {getattr(v, "shape", None) for v in (value, parameter)}
+            if value is not None and shapes == {(), (1,)}:  # one number in both
+                state_dict[prefix + name] = value.reshape(() if value.shape else (1,))
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     @classmethod
     def _kwargs_from_state(cls, state_dict: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,8 +9,12 @@
 tensor([-1.,  2.])
 """
 
+import torch
+
 from ._functions import CLASSES, classes_on
 from ._torch import TorchLayer
 
 globals().update(classes_on(TorchLayer, __name__))  # type checkers read torch.pyi
+# which encoder layers call
+globals()["MultiheadAttention"].merge_masks = torch.nn.MultiheadAttention.merge_masks
 __all__ = list(CLASSES)
