@@ -1052,3 +1052,12 @@ def test_in_modules_of_jax(layers, backend):
     assert (layer(x) ** 2).sum() < (layers.PReLU(3)(x) ** 2).sum()
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), layer, layer)
     assert jax.vmap(lambda m: m(x))(stacked).shape == (2, 16, 3)
+
+
+def test_reset_parameters(layers, backend):
+    for name in ("PReLU", "MultiheadAttention", "AdaptiveLogSoftmaxWithLoss"):
+        layer, expected = make(layers, name, seed=1), make(layers, name, seed=2)
+        layer.reset_parameters(generator(layers, 2))
+        for parameter, value in expected.state_dict().items():
+            got = to_float64(backend, layer.state_dict()[parameter])
+            np.testing.assert_allclose(got, to_float64(backend, value), rtol=1e-5, atol=1e-6)

@@ -91,10 +91,6 @@ def _without_arrays(spec: ParameterSpec) -> ParameterSpec:
     return replace(spec, text=" or ".join(options), dtypes=())
 
 
-def _full_like(array: Any, value: float) -> Any:
-    return backend_of(array).xp.full_like(array, value)
-
-
 def _ndim(x: Any) -> int:
     """Return the number of axes, and that of more than any where a tracer does not know it."""
     ndim = getattr(x, "ndim", None)
@@ -153,8 +149,8 @@ class Layer(ABC):
         """Return the parameters by name, as the arrays that gradients flow to."""
 
     @abstractmethod
-    def _overwrite(self, name: str, array: Any) -> None:
-        """Set a parameter to the values of an array."""
+    def _reset(self, name: str, array: Any, number: float, is_random: bool) -> None:
+        """Set a parameter, an array, to a number, or to random ones that it bounds."""
 
     @classmethod
     @abstractmethod
@@ -303,10 +299,7 @@ class Layer(ABC):
         parameters = self._named_parameters()
         for name, number, is_random in self._initial:
             if name in parameters:
-                old = parameters[name]
-                shape = tuple(old.shape)
-                new = self._uniform(old, shape, number) if is_random else _full_like(old, number)
-                self._overwrite(name, new)
+                self._reset(name, parameters[name], number, is_random)
 
     def _next_rng(self) -> Any:
         """Return a generator that advances by itself, or a key that was not used before."""

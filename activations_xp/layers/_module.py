@@ -37,8 +37,10 @@ class PlainModule(Layer):
 
     _named_parameters = state_dict
 
-    def _overwrite(self, name: str, array: Any) -> None:
-        self._arrays = {**self._arrays, name: array}
+    def _reset(self, name: str, array: Any, number: float, is_random: bool) -> None:
+        full_like = backend_of(array).xp.full_like
+        new = self._uniform(array, array.shape, number) if is_random else full_like(array, number)
+        self._arrays = {**self._arrays, name: new}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Set the parameters to those of a ``state_dict``; each keeps the dtype of the layer.

@@ -50,9 +50,12 @@ class TorchLayer(Layer, torch.nn.Module):
                 parameters[name] = value
         return parameters
 
-    def _overwrite(self, name: str, array: Any) -> None:
+    def _reset(self, name: str, array: Any, number: float, is_random: bool) -> None:
         with torch.no_grad():
-            self._named_parameters()[name].copy_(array)
+            if is_random:
+                array.uniform_(-number, number, generator=self._rng)
+            else:
+                array.fill_(number)
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
