@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from ._functions import classes_on
 from ._layers import Layer
 from ._module import to_numpy
 
@@ -85,3 +86,10 @@ def _as_tensor(value: Any) -> Any:
     array = to_numpy(value)
     is_bfloat16 = array.dtype.name == "bfloat16"  # which torch.tensor does not know of NumPy
     return torch.tensor(array.astype("f4")).bfloat16() if is_bfloat16 else torch.tensor(array)
+
+
+LAYERS: dict[str, Any] = {**classes_on(TorchLayer, "activations_xp.layers.torch")}
+"""The layers by name, which `activations_xp.layers.torch` has."""
+
+# which encoder layers call
+LAYERS["MultiheadAttention"].merge_masks = torch.nn.MultiheadAttention.merge_masks

@@ -9,12 +9,8 @@
 tensor([-1.,  2.])
 """
 
-import torch
+from ._torch import LAYERS
+from ._torch_convert import Conversion, convert, revert
 
-from ._functions import CLASSES, classes_on
-from ._torch import TorchLayer
-
-globals().update(classes_on(TorchLayer, __name__))  # type checkers read torch.pyi
-# which encoder layers call
-globals()["MultiheadAttention"].merge_masks = torch.nn.MultiheadAttention.merge_masks
-__all__ = list(CLASSES)
+globals().update(LAYERS)  # type checkers read torch.pyi
+__all__ = ["Conversion", "convert", "revert", *LAYERS]

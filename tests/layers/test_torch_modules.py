@@ -147,7 +147,7 @@ def test_modules_of_a_layer_are_those_of_torch():
 
 @pytest.mark.parametrize(("name", "args", "kwargs"), WITH_PARAMETERS)
 def test_reset_parameters(name, args, kwargs):
-    """Of a layer that is made without memory, as of one that is made with it."""
+    """A layer that is made without memory gets what one that is made with it has."""
     layer = getattr(layers, name)(*args, **kwargs, device="meta")
     assert {p.device.type for p in layer.parameters()} == {"meta"}
     layer = layer.to_empty(device="cpu")
