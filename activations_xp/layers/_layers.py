@@ -121,6 +121,7 @@ class Layer(ABC):
     """The conditions on the arguments."""
     _constants: tuple[str, ...] = ()
     """The parameters of a function that are attributes."""
+    function: Any = None
     _initial: tuple[tuple[str, float, bool], ...] = ()
     """The parameters, what they begin with, and whether that bounds random numbers."""
     _quiet: ClassVar[Mapping[str, Any]] = {"learned": (), "inplace": False}
@@ -305,6 +306,10 @@ class Layer(ABC):
         """Return a generator that advances by itself, or a key that was not used before."""
         return self._rng
 
+    def _in_place(self, x: Any, kwargs: Any) -> Any:
+        """Write the value of the function to x."""
+        return inplace_if(True, self.function, x, **kwargs)
+
     def _noise_kwargs(self, training: bool | None, /, **kwargs: Any) -> dict[str, Any]:
         """Return the keyword arguments in training, and none otherwise."""
         if training is None:
@@ -352,7 +357,6 @@ class Activation(Layer):
     """The constants that are not the function's defaults, by its own names."""
     name: str
     learned: tuple[str, ...] = ()
-    function: Any = None
     inplace: bool
 
     def __init__(
@@ -482,7 +486,7 @@ class Activation(Layer):
         """
         kwargs = self._kwargs(x, training, rng=rng, noise=noise)
         if self.inplace:
-            return inplace_if(True, self.function, x, **kwargs)
+            return self._in_place(x, kwargs)  # type: ignore[no-any-return]
         return self.function(x, **kwargs)  # type: ignore[no-any-return]
 
     def vjp(

@@ -58,6 +58,11 @@ class TorchLayer(Layer, torch.nn.Module):
             else:
                 array.fill_(number)
 
+    def _in_place(self, x: Any, kwargs: Any) -> Any:
+        if isinstance(x, torch.Tensor):
+            return super()._in_place(x, kwargs)
+        return x.copy_(self.function(x.clone(), **kwargs))  # with which torch.fx traces
+
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
     ) -> None:

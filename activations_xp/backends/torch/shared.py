@@ -99,6 +99,6 @@ def _run(kernel: Kernel, x: Any, values: tuple[Any, ...]) -> Any:
 
 def _array(tensor: Any) -> Any:
     """Return a tensor as an array; FSDP resizes the memory of parameters, which numpy() forbids."""
-    if isinstance(tensor, torch.nn.Parameter):
+    if type(tensor) is torch.nn.Parameter:
         return np.from_dlpack(tensor.detach())
     return tensor.numpy(force=True)
