@@ -103,7 +103,18 @@ def _jax() -> Backend:
     return BACKEND
 
 
-_LOADERS: dict[str, Callable[[], Backend]] = {"numpy": _numpy, "torch": _torch, "jax": _jax}
+def _keras() -> Backend:
+    from .backends.keras import BACKEND
+
+    return BACKEND
+
+
+_LOADERS: dict[str, Callable[[], Backend]] = {
+    "numpy": _numpy,
+    "torch": _torch,
+    "jax": _jax,
+    "keras": _keras,
+}
 """The backends by the module that must have been imported if it owns an array."""
 
 _BY_TYPE: dict[type, Backend] = {}

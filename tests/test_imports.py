@@ -39,6 +39,7 @@ ORDER = (
     "_torch_masks",
     "layers",
     "dropin",
+    "_keras",
     "",
     "_oracle",
     "plotting",
