@@ -1,4 +1,4 @@
-"""The base of the layers of libraries that have no module class of their own."""
+"""The bases of the layers of libraries that have no module class of their own, and of NumPy."""
 
 from __future__ import annotations
 
@@ -129,6 +129,17 @@ class PlainModule(Layer):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.extra_repr()})"
+
+
+class NumpyLayer(PlainModule):
+    """A layer whose parameters are NumPy arrays."""
+
+    def _full(self, shape: tuple[int, ...], value: float) -> Any:
+        dtype = np.float64 if self._dtype is None else self._dtype
+        return np.full(shape, value, dtype, device=self._device)
+
+    def _asarray(self, value: Any, dtype: Any) -> Any:
+        return value.astype(dtype)
 
 
 class _Part:
