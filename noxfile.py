@@ -99,7 +99,11 @@ def run_tests(
         session.run("pytest", "-n", "2", *files, *options, *session.posargs, env=env)
 
 
-OF_KERAS = ("tests/dropin/test_keras.py", "tests/at_home/test_keras.py")
+OF_KERAS = (
+    "tests/dropin/test_keras.py",
+    "tests/at_home/test_keras.py",
+    "tests/at_home/test_keras_layers.py",
+)
 
 
 @nox.session

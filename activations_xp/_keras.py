@@ -18,7 +18,7 @@ _DROPINS = ("jax", "keras", "keras2", "keras_ops", "torch")
 
 
 def register() -> None:
-    """Register all functions with Keras, as "activations_xp>gelu" or such."""
+    """Register all functions and layers with Keras, as "activations_xp>gelu" or such."""
     import keras
 
     if not hasattr(keras, "Operation"):  # Keras 2, which knows the arrays of TensorFlow alone
@@ -36,6 +36,7 @@ def register() -> None:
                 found[f"dropin.{dropin}.{function.__name__}"] = function
     for name, value in found.items():
         keras.saving.register_keras_serializable("activations_xp", name)(value)
+    importlib.import_module("activations_xp.layers.keras")  # which registers its own
 
 
 class _Finder:
