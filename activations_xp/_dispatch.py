@@ -103,18 +103,7 @@ def _jax() -> Backend:
     return BACKEND
 
 
-def _keras() -> Backend:
-    from .backends.keras import BACKEND
-
-    return BACKEND
-
-
-_LOADERS: dict[str, Callable[[], Backend]] = {
-    "numpy": _numpy,
-    "torch": _torch,
-    "jax": _jax,
-    "keras": _keras,
-}
+_LOADERS: dict[str, Callable[[], Backend]] = {"numpy": _numpy, "torch": _torch, "jax": _jax}
 """The backends by the module that must have been imported if it owns an array."""
 
 _BY_TYPE: dict[type, Backend] = {}

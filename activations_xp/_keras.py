@@ -12,6 +12,7 @@ import sys
 from importlib.machinery import ModuleSpec
 from typing import Any
 
+from . import _dispatch
 from ._registry import Bound, get, names
 
 _DROPINS = ("jax", "keras", "keras2", "keras_ops", "torch")
@@ -23,8 +24,9 @@ def register() -> None:
 
     if not hasattr(keras, "Operation"):  # Keras 2, which knows the arrays of TensorFlow alone
         return
-    from .backends.keras import Call
+    from .backends.keras import BACKEND, Call
 
+    _dispatch.register("keras", lambda: BACKEND)
     found: dict[str, Any] = {"Bound": Bound, "Call": Call}
     for function in map(get, names()):
         forms = (getattr(function, form, None) for form in ("accurate", "derivative"))
