@@ -96,7 +96,8 @@ def autodiff_gradients(backend, layer, g, *inputs, **given):
 
 def test_every_layer(layers, backend):
     """Every library has it, and it can be pickled and copied."""
-    assert set(layers.__all__) == set(NAMES)
+    others = {"Conversion", "convert", "revert"} if backend.library == "torch" else set()
+    assert set(layers.__all__) == {*NAMES, *others}
     for name in NAMES:
         layer = make(layers, name)
         assert type(layer).__module__ == layers.__name__
@@ -1052,3 +1053,12 @@ def test_in_modules_of_jax(layers, backend):
     assert (layer(x) ** 2).sum() < (layers.PReLU(3)(x) ** 2).sum()
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), layer, layer)
     assert jax.vmap(lambda m: m(x))(stacked).shape == (2, 16, 3)
+
+
+def test_reset_parameters(layers, backend):
+    for name in ("PReLU", "MultiheadAttention", "AdaptiveLogSoftmaxWithLoss"):
+        layer, expected = make(layers, name, seed=1), make(layers, name, seed=2)
+        layer.reset_parameters(generator(layers, 2))
+        for parameter, value in expected.state_dict().items():
+            got = to_float64(backend, layer.state_dict()[parameter])
+            np.testing.assert_allclose(got, to_float64(backend, value), rtol=1e-5, atol=1e-6)

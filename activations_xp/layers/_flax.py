@@ -69,6 +69,11 @@ class FlaxLayer(JaxArrays, nnx.Module):
     def _parameter(self, name: str) -> Any:
         return getattr(self, name)[...]
 
+    def reset_parameters(self, rng: Any = None) -> None:
+        """Set the parameters to initial values, from a key or from `nnx.Rngs`."""
+        super().reset_parameters(rng.params() if isinstance(rng, nnx.Rngs) else rng)
+        vars(self).pop("_rng", None)  # a key is no part of the layer
+
     @property
     def deterministic(self) -> bool:
         """Whether the layer is in evaluation mode: the name that `nnx.Module.train` sets."""

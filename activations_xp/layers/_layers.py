@@ -121,6 +121,8 @@ class Layer(ABC):
     """The conditions on the arguments."""
     _constants: tuple[str, ...] = ()
     """The parameters of a function that are attributes."""
+    _initial: tuple[tuple[str, float, bool], ...] = ()
+    """The parameters, what they begin with, and whether that bounds random numbers."""
     _quiet: ClassVar[Mapping[str, Any]] = {"learned": (), "inplace": False}
     """The arguments that are not shown at these values; others are where they are not None."""
 
@@ -149,6 +151,10 @@ class Layer(ABC):
     def _parameter(self, name: str) -> Any:
         """Return the array of a parameter that is an attribute."""
         return getattr(self, name)
+
+    @abstractmethod
+    def _reset(self, name: str, array: Any, number: float, is_random: bool) -> None:
+        """Set a parameter, an array, to a number, or to random ones that it bounds."""
 
     @classmethod
     @abstractmethod
@@ -269,11 +275,35 @@ class Layer(ABC):
         # the generator is no longer needed, and PyTorch's cannot be copied
         return {**self.__dict__, "_rng": None}
 
-    def _register_uniform(self, name: str, shape: tuple[int, ...], bound: float) -> None:
-        """Add a parameter drawn uniformly from [-bound, bound)."""
-        empty = self._full((0,), 0.0)
-        sample = sample_uniform(type(self).__name__, shape, empty, self._next_rng())
-        self._register(name, backend_of(empty).xp.astype((sample * 2 - 1) * bound, empty.dtype))
+    def _register_full(self, name: str, shape: tuple[int, ...] | None, value: float) -> None:
+        """Add a parameter whose elements begin with a number, or None without a shape."""
+        self._initial = (*self._initial, (name, value, False))
+        self._register(name, None if shape is None else self._full(shape, value))
+
+    def _register_uniform(self, name: str, shape: tuple[int, ...] | None, bound: float) -> None:
+        """Add a parameter drawn uniformly from [-bound, bound), or None without a shape."""
+        self._initial = (*self._initial, (name, bound, True))
+        like = self._full((0,), 0.0)
+        self._register(name, None if shape is None else self._uniform(like, shape, bound))
+
+    def _uniform(self, like: Any, shape: tuple[int, ...], bound: float) -> Any:
+        """Return an array drawn uniformly from [-bound, bound), of the dtype of another."""
+        sample = sample_uniform(type(self).__name__, shape, like, self._next_rng())
+        return backend_of(like).xp.astype((sample * 2 - 1) * bound, like.dtype)
+
+    def reset_parameters(self, rng: Any = None) -> None:
+        """Set the parameters to initial values, as the constructor does.
+
+        Parameters
+        ----------
+        rng : random number generator, optional
+            The source of those that begin with random numbers.
+        """
+        self._rng = rng
+        parameters = self._named_parameters()
+        for name, number, is_random in self._initial:
+            if name in parameters:
+                self._reset(name, parameters[name], number, is_random)
 
     def _next_rng(self) -> Any:
         """Return a generator that advances by itself, or a key that was not used before."""
@@ -404,7 +434,7 @@ class Activation(Layer):
             raise ValueError(f"{layer}: {name} must begin with a finite number, got {got}")
         vars(self)["learned"] = (*self.learned, name)
         self._forget(name)
-        self._register(name, self._full(shape, start))
+        self._register_full(name, shape, start)
 
     def _forget(self, name: str) -> None:
         """Leave a parameter of the function out of the attributes."""
@@ -744,19 +774,27 @@ class MultiheadAttention(Layer):
         self.batch_first = batch_first
         embed_dim = self.embed_dim
         shapes = {"in_proj_weight": (3 * embed_dim, embed_dim)}
-        if not self.kdim == self.vdim == embed_dim:
+        if not self._qkv_same_embed_dim:
             sizes = {"q": embed_dim, "k": self.kdim, "v": self.vdim}
             shapes = {f"{name}_proj_weight": (embed_dim, size) for name, size in sizes.items()}
         for name, shape in shapes.items():
             self._register_uniform(name, shape, sqrt(6 / sum(shape)))  # Glorot's bound
-        self._register("in_proj_bias", self._full((3 * embed_dim,), 0.0) if bias else None)
+        self._register_full("in_proj_bias", (3 * embed_dim,) if bias else None, 0.0)
         for name in ("bias_k", "bias_v"):
-            if add_bias_kv:
-                self._register_uniform(name, (1, 1, embed_dim), sqrt(3 / embed_dim))
-            else:
-                self._register(name, None)
+            extra = (1, 1, embed_dim) if add_bias_kv else None
+            self._register_uniform(name, extra, sqrt(3 / embed_dim))
         self._register_uniform("out_proj.weight", (embed_dim, embed_dim), sqrt(1 / embed_dim))
-        self._register("out_proj.bias", self._full((embed_dim,), 0.0) if bias else None)
+        self._register_full("out_proj.bias", (embed_dim,) if bias else None, 0.0)
+
+    @property
+    def head_dim(self) -> int:
+        """The number of features of a head."""
+        return self.embed_dim // self.num_heads
+
+    @property
+    def _qkv_same_embed_dim(self) -> bool:
+        """Whether the three projections are one, which PyTorch's encoder layers ask."""
+        return self.kdim == self.vdim == self.embed_dim
 
     def forward(
         self,
@@ -932,10 +970,8 @@ class AdaptiveLogSoftmaxWithLoss(Layer):
             )
         n_head = bounds[0] + len(bounds) - 1
         self._register_linear("head", n_head, self.in_features)
-        if head_bias:
-            self._register_uniform("head.bias", (n_head,), sqrt(1 / self.in_features))
-        else:
-            self._register("head.bias", None)
+        bound = sqrt(1 / self.in_features)
+        self._register_uniform("head.bias", (n_head,) if head_bias else None, bound)
         for i, (start, end) in enumerate(pairwise(bounds)):
             features = int(self.in_features // self.div_value ** (i + 1))
             if features < 1:

@@ -29,6 +29,11 @@ class StatefulLayer(Layer):
         """Return the parameters by name."""
         return self._named_parameters()
 
+    def _reset(self, name: str, array: Any, number: float, is_random: bool) -> None:
+        full_like = backend_of(array).xp.full_like
+        new = self._uniform(array, array.shape, number) if is_random else full_like(array, number)
+        self._set_parameters({**self._named_parameters(), name: new})
+
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Set the parameters to those of a ``state_dict``; each keeps the dtype of the layer.
 
@@ -55,6 +60,8 @@ class StatefulLayer(Layer):
             if not backend_of(values[name]).isdtype(values[name], REAL):
                 got = describe_value(state_dict[name])
                 raise TypeError(f"{layer}: {name} must be an array of real numbers, got {got}")
+            if {values[name].shape, tuple(array.shape)} == {(), (1,)}:
+                values[name] = values[name].reshape(array.shape)
             if values[name].shape != tuple(array.shape):
                 raise ValueError(
                     f"{layer}: {name} must have the shape {tuple(array.shape)}, got"

@@ -8,8 +8,12 @@ from typing import Any
 
 import torch
 
+from ._functions import classes_on
 from ._layers import Layer
 from ._module import to_numpy
+
+_Linear = torch.nn.modules.linear.NonDynamicallyQuantizableLinear
+"""Its weight is read by the layer, and so stays a tensor when a model is quantized."""
 
 
 class TorchLayer(Layer, torch.nn.Module):
@@ -23,14 +27,19 @@ class TorchLayer(Layer, torch.nn.Module):
 
     def _register(self, name: str, array: Any) -> None:
         self._names = (*self._names, name)
-        *path, name = name.split(".")
+        *path, leaf = name.split(".")
         module: torch.nn.Module = self
-        for part, child in pairwise([*path, name]):
+        for part, child in pairwise([*path, leaf]):
             if part not in module._modules:
-                is_list = child.isdigit()
-                module.add_module(part, torch.nn.ModuleList() if is_list else torch.nn.Module())
+                module.add_module(part, self._module(part, child, array))
             module = module.get_submodule(part)
-        module.register_parameter(name, None if array is None else torch.nn.Parameter(array))
+        module.register_parameter(leaf, None if array is None else torch.nn.Parameter(array))
+
+    def _module(self, name: str, child: str, array: Any) -> torch.nn.Module:
+        """Return a module for one with such a child or a weight, as PyTorch's layers have it."""
+        if child == "weight":
+            return _Linear(array.shape[1], array.shape[0], bias=False, device="meta")
+        return torch.nn.Sequential() if name.isdigit() else torch.nn.ModuleList()
 
     def _named_parameters(self) -> dict[str, Any]:
         parameters = {}
@@ -41,6 +50,23 @@ class TorchLayer(Layer, torch.nn.Module):
             if value is not None:
                 parameters[name] = value
         return parameters
+
+    def _reset(self, name: str, array: Any, number: float, is_random: bool) -> None:
+        with torch.no_grad():
+            if is_random:
+                array.uniform_(-number, number, generator=self._rng)
+            else:
+                array.fill_(number)
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        for name, parameter in self._parameters.items():
+            value = state_dict.get(prefix + name)
+            shapes = {getattr(v, "shape", None) for v in (value, parameter)}
+            if value is not None and shapes == {(), (1,)}:  # one number in both
+                state_dict[prefix + name] = value.reshape(() if value.shape else (1,))
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     @classmethod
     def _kwargs_from_state(cls, state_dict: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,3 +86,10 @@ def _as_tensor(value: Any) -> Any:
     array = to_numpy(value)
     is_bfloat16 = array.dtype.name == "bfloat16"  # which torch.tensor does not know of NumPy
     return torch.tensor(array.astype("f4")).bfloat16() if is_bfloat16 else torch.tensor(array)
+
+
+LAYERS: dict[str, Any] = {**classes_on(TorchLayer, "activations_xp.layers.torch")}
+"""The layers by name, which `activations_xp.layers.torch` has."""
+
+# which encoder layers call
+LAYERS["MultiheadAttention"].merge_masks = torch.nn.MultiheadAttention.merge_masks

@@ -38,7 +38,7 @@ class KerasLayer(StatefulLayer, keras.layers.Layer):  # type: ignore[misc]
     """
 
     function: Any
-    _initial: dict[str, Any]
+    _config: dict[str, Any]
     """The arguments that were given."""
     _fixed: ClassVar[tuple[str, ...]]
     _name: ClassVar[str]
@@ -78,7 +78,7 @@ class KerasLayer(StatefulLayer, keras.layers.Layer):  # type: ignore[misc]
         shape, value = array
         self._names = (*self._names, name)
         if "learned" in self._signature.parameters:  # where a partial may have it
-            vars(self)["_initial"].setdefault(name, value)
+            vars(self)["_config"].setdefault(name, value)
         start = keras.initializers.Constant(value)
         setattr(self, name, self.add_weight(shape=shape, initializer=start, name=name))
 
@@ -94,6 +94,9 @@ class KerasLayer(StatefulLayer, keras.layers.Layer):  # type: ignore[misc]
     def _set_parameters(self, arrays: Mapping[str, Any]) -> None:
         for name, array in arrays.items():
             getattr(self, name).assign(array)
+
+    def _reset(self, name: str, array: Any, number: float, is_random: bool) -> None:
+        array.assign(keras.ops.full(array.shape, number))
 
     @classmethod
     def _kwargs_from_state(cls, state_dict: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,8 +132,8 @@ class KerasLayer(StatefulLayer, keras.layers.Layer):  # type: ignore[misc]
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the constructor, as Keras saves them."""
-        now = {name: vars(self).get(name) for name in (*self._initial, *self._constants)}
-        config = {name: self._initial[name] if name in self._names else now[name] for name in now}
+        now = {name: vars(self).get(name) for name in (*self._config, *self._constants)}
+        config = {name: self._config[name] if name in self._names else now[name] for name in now}
         names = self._signature.parameters
         own = {n: v for n, v in config.items() if n in names or "constants" in names}
         own.pop("training", None)
@@ -179,7 +182,7 @@ def _constructor(cls: Any) -> tuple[inspect.Signature, Any]:
         for name in ("constants", "kwargs"):
             given |= given.pop(name, {})
         args = given.pop("args", ())
-        vars(self).update(_options=own, _initial=dict(given))
+        vars(self).update(_options=own, _config=dict(given))
         if "activation" in given:
             args = (given.pop("activation"),)
         init(self, *args, **given)

@@ -9,8 +9,8 @@
 tensor([-1.,  2.])
 """
 
-from ._functions import CLASSES, classes_on
-from ._torch import TorchLayer
+from ._torch import LAYERS
+from ._torch_convert import Conversion, convert, revert
 
-globals().update(classes_on(TorchLayer, __name__))  # type checkers read torch.pyi
-__all__ = list(CLASSES)
+globals().update(LAYERS)  # type checkers read torch.pyi
+__all__ = ["Conversion", "convert", "revert", *LAYERS]

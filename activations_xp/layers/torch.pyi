@@ -2,6 +2,9 @@
 
 from . import _layers, _signatures
 from ._torch import TorchLayer
+from ._torch_convert import Conversion as Conversion
+from ._torch_convert import convert as convert
+from ._torch_convert import revert as revert
 
 class ACONC(_signatures.ACONC, TorchLayer):
     """ACON-C, (p1 - p2)*x*sigmoid(beta*(p1 - p2)*x) + p2*x, a smooth maximum of two lines."""

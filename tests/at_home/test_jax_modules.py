@@ -181,6 +181,18 @@ def test_random_layers_of_flax():
         flax_layers.Dropout(0.5)(x, training=True)
 
 
+def test_reset_of_flax():
+    layer = flax_layers.MultiheadAttention(8, 2, rngs=nnx.Rngs(0))
+    before = layer.state_dict()
+    layer.reset_parameters(nnx.Rngs(1))
+    assert (layer.out_proj.weight[...] != before["out_proj.weight"]).all()
+    assert nnx.jit(lambda layer: layer.out_proj.weight.shape[0])(layer) == 8
+    prelu = flax_layers.PReLU()
+    prelu.load_state_dict({"weight": np.ones(1)})
+    prelu.reset_parameters()
+    assert prelu.weight[0] == 0.25
+
+
 def test_state_of_flax_that_is_refused():
     with pytest.raises(ValueError, match=r"^PReLU: weight must have the shape \(1,\), got \(4,\)"):
         flax_layers.PReLU().load_state_dict({"weight": np.ones(4)})

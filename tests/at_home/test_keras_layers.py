@@ -222,6 +222,13 @@ def test_learned_parameters_and_their_state():
         other.load_state_dict({"p1": np.ones(1)})
 
 
+def test_reset():
+    layer = layers.PReLU(num_parameters=3)
+    layer.set_weights([np.ones(3)])
+    layer.reset_parameters()
+    np.testing.assert_array_equal(layer.get_weights()[0], np.full(3, 0.25, "f4"))
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [

@@ -41,7 +41,11 @@ def _of_library(library: str, base: str) -> str:
     """Return the layers of a library: each class with its base."""
     text = HEAD.format(f"The layers of `activations_xp.layers.{library}`")
     module, _, base = base.partition(".")
-    text += f"from . import _layers, _signatures\nfrom .{module} import {base}\n"
+    text += "from . import _layers, _signatures\n"
+    text += f"from .{module} import {base}\n"
+    if library == "torch":
+        names = ("Conversion", "convert", "revert")
+        text += "".join(f"from ._torch_convert import {name} as {name}\n" for name in names)
     for name, cls in _functions.CLASSES.items():
         module = "_signatures" if _is_made(cls) else "_layers"
         text += f"\nclass {name}({module}.{name}, {base}):\n    {_summary(cls)}\n"

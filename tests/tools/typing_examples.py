@@ -123,6 +123,10 @@ def layers_of_functions(n: npt.NDArray[np.float32], t: torch.Tensor, j: jax.Arra
     torch_layers.Softmax(inplace=True)  # type: ignore
     torch_layers.GELU()(t, approximate="tanh")  # type: ignore
     torch_layers.Gelu()  # type: ignore
+    report = torch_layers.convert(torch.nn.Sequential())
+    assert_type(report.left, dict[str, str])
+    torch_layers.convert(torch.relu)  # type: ignore
+    torch_layers.MultiheadAttention(8, 2, 0.0, device="cpu", dtype=t.dtype).reset_parameters()
 
 
 def array_type_is_kept_by_other_dropins(
