@@ -240,10 +240,12 @@ def pytest_ignore_collect(collection_path: Any, config: pytest.Config) -> bool |
     if collection_path.parent.name == "tests" and collection_path.suffix == ".py":
         return not collection_path.name.startswith("test_") or None
     library = collection_path.stem.removeprefix("test_").lstrip("_").partition("_")[0]
-    needs = {"backends": three, "layers": three, "dropin": ("torch", "jax")}
+    library = "jax" if library == "flax" else library
+    needs = {"backends": three, "layers": three}
+    needs |= dict.fromkeys(("dropin", "at_home"), ("torch", "jax"))
     if library in needs.get(collection_path.parent.name, ()):
         return library not in chosen or None
-    if collection_path.parent.name == "dropin" and library == "keras":
+    if collection_path.name != "_keras.py" and library == "keras":
         return "KERAS_BACKEND" not in os.environ or None
     return None
 

@@ -99,6 +99,13 @@ def run_tests(
         session.run("pytest", "-n", "2", *files, *options, *session.posargs, env=env)
 
 
+OF_KERAS = (
+    "tests/dropin/test_keras.py",
+    "tests/at_home/test_keras.py",
+    "tests/at_home/test_keras_layers.py",
+)
+
+
 @nox.session
 @nox.parametrize("library", list(LIBRARIES), ids=list(LIBRARIES))
 def tests(session: nox.Session, library: str) -> None:
@@ -106,7 +113,7 @@ def tests(session: nox.Session, library: str) -> None:
     run_tests(session, library, *LIBRARIES[library], env=QUICK)
     if library == "jax" and not session.posargs:
         # Keras for NumPy needs JAX
-        session.run("pytest", "tests/dropin/test_keras.py", env={"KERAS_BACKEND": "numpy"})
+        session.run("pytest", *OF_KERAS, env={"KERAS_BACKEND": "numpy"})
 
 
 OF_SCIPY = [f"scipy.special.tests.test_{name}" for name in ("logsumexp", "logit", "erfinv", "ndtr")]

@@ -4,6 +4,7 @@ import types
 import typing
 
 from ._dispatch import precision as precision
+from ._keras import register_when_imported as _register_with_keras
 from ._registry import get as get
 from ._registry import name_of as name_of
 from ._registry import names as names
@@ -16,6 +17,8 @@ from .initializers import gain as gain
 from .initializers import lecun_normal as lecun_normal
 
 __version__ = "0.1.0"
+
+_register_with_keras()
 
 if not typing.TYPE_CHECKING:  # type checkers know them by the imports
     __all__ = [

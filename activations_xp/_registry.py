@@ -19,6 +19,26 @@ _alias_of: dict[tuple[str, str], str] = {}
 """The first alias of a function with bound parameters, by its name and their repr."""
 
 
+class Bound(functools.partial[Any]):
+    """A function with parameters by name, which Keras can save as part of a model."""
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what `get` makes it of."""
+        return {"name": self.func.__name__, **self.keywords}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Callable[..., Any]:
+        """Return the function of such a mapping, in which Keras has written arrays as dicts."""
+        from keras.saving import deserialize_keras_object
+
+        return get(
+            {
+                k: deserialize_keras_object(v) if isinstance(v, dict) else v
+                for k, v in config.items()
+            }
+        )
+
+
 def register(function: Any) -> None:
     """Add a public function under its name and its aliases.
 
@@ -29,7 +49,7 @@ def register(function: Any) -> None:
     """
     definition = function.definition
     for name, bound in {definition.name: {}, **definition.aliases}.items():
-        entry = functools.partial(function, **bound) if bound else function
+        entry = Bound(function, **bound) if bound else function
         other = _names.get(_spellings.get(_spelling(name), name), entry)
         if name in _names or parts(other) != parts(entry):
             raise ValueError(f"two functions are named {name!r}")
@@ -95,7 +115,7 @@ def get(identifier: str | Mapping[str, Any]) -> Callable[..., Any]:
             known = ", ".join(parameters) or "none"
             raise TypeError(f"get: {name} has no parameter {parameter!r}; its parameters: {known}")
     bound = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
-    return functools.partial(function, **bound)
+    return Bound(function, **bound)
 
 
 def name_of(function: Callable[..., Any]) -> str | dict[str, Any]:

@@ -39,6 +39,7 @@ ORDER = (
     "_torch_masks",
     "dropin",
     "layers",
+    "_keras",
     "",
     "_oracle",
     "plotting",

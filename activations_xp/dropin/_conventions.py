@@ -147,9 +147,9 @@ def takes_keras_arrays(function: F) -> F:
             return function(*args, **kwargs)
         x = given[operands[0]]
         if isinstance(x, keras.KerasTensor):
-            operation = keras.Operation(name=function.__name__)
-            operation.call = lambda x: wrapper(**{**given, operands[0]: x})
-            return operation(x)
+            from ..backends.keras import call
+
+            return call(wrapper, **given)
         for name, value in given.items():
             if isinstance(value, keras.Variable):
                 given[name] = value.value

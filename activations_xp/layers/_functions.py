@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .._registry import get, names
@@ -41,12 +41,12 @@ inplace : bool, optional
 """
 
 
-def signature_of(function: Any) -> inspect.Signature:
-    """Return the signature of a function's layer."""
+def signature_of(function: Any, is_torch: bool = True) -> inspect.Signature:
+    """Return the signature of a function's layer, with the arguments of PyTorch's or with ours."""
     definition = function.definition
     own = _parameters(function)
     by_position = list(own.values())
-    if definition.layer.startswith("torch.nn."):
+    if is_torch and definition.layer.startswith("torch.nn."):
         name = definition.peers["torch"][0].name.rpartition(".")[2]
         theirs = _parameters(getattr(torch_functions, name))
         by_position = [
@@ -83,9 +83,9 @@ def _parameters(function: Any) -> dict[str, inspect.Parameter]:
     }
 
 
-def _class_of(function: Any) -> type[Activation]:
+def _class_of(function: Any, is_torch: bool) -> type[Activation]:
     """Return the layer of a function, for all libraries."""
-    definition, signature = function.definition, signature_of(function)
+    definition, signature = function.definition, signature_of(function, is_torch)
     name = definition.layer.rpartition(".")[2]
 
     def __init__(self: Activation, *args: Any, **kwargs: Any) -> None:  # noqa: N807
@@ -144,7 +144,7 @@ def _doc(function: Any, signature: inspect.Signature) -> str:
     return text
 
 
-def _classes() -> dict[str, type[Layer]]:
+def layer_classes(is_torch: bool = True) -> dict[str, type[Layer]]:
     """Return all layers by name: those written by hand, and one for each other function."""
     classes: dict[str, type[Layer]] = {
         name: value
@@ -155,18 +155,20 @@ def _classes() -> dict[str, type[Layer]]:
     for function in functions:
         name = function.definition.layer.rpartition(".")[2]
         if function.definition.is_activation and name not in classes:
-            classes[name] = _class_of(function)
+            classes[name] = _class_of(function, is_torch)
     return dict(sorted(classes.items()))
 
 
-CLASSES = _classes()
+CLASSES = layer_classes()
 """The layers by name, without the base of a library."""
 
 
-def classes_on(base: type[Layer], module: str) -> dict[str, type[Layer]]:
+def classes_on(
+    base: type[Layer], module: str, classes: Mapping[str, type[Layer]] = CLASSES
+) -> dict[str, type[Layer]]:
     """Return the layers of a library, which combine each with its base, for its module."""
-    classes = {}
-    for name, cls in CLASSES.items():
+    combined = {}
+    for name, cls in classes.items():
         namespace = {"__module__": module, "__doc__": cls.__doc__}
-        classes[name] = type(name, (cls, base), namespace)
-    return classes
+        combined[name] = type(name, (cls, base), namespace)
+    return combined

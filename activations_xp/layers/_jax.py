@@ -8,18 +8,14 @@ from typing import Any, Self
 import jax
 import jax.numpy as jnp
 
-from ._module import PlainModule
+from ._module import PlainModule, StatefulLayer
 
 _NOT_DATA = ("_arrays", "_rng", "_dtype", "_device")
 """The parameters, and the attributes that a layer does not need once it has them."""
 
 
-class JaxLayer(PlainModule):
-    """A layer whose parameters are JAX arrays; each subclass is registered as a pytree."""
-
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        jax.tree_util.register_pytree_with_keys_class(cls)
+class JaxArrays(StatefulLayer):
+    """A layer whose parameters are JAX arrays."""
 
     def _full(self, shape: tuple[int, ...], value: float) -> Any:
         dtype = jnp.result_type(float) if self._dtype is None else self._dtype
@@ -42,6 +38,14 @@ class JaxLayer(PlainModule):
             dtype = jnp.bfloat16
         dtype = None if dtype is None else jax.dtypes.canonicalize_dtype(dtype)
         return {"dtype": dtype, "rng": jax.random.key(0)}
+
+
+class JaxLayer(JaxArrays, PlainModule):
+    """A layer whose parameters are JAX arrays; each subclass is registered as a pytree."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        jax.tree_util.register_pytree_with_keys_class(cls)
 
     def tree_flatten_with_keys(self) -> Any:
         """Return the parameters with their keys, and all other attributes as hashable data."""

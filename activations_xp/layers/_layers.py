@@ -149,6 +149,10 @@ class Layer(ABC):
     def _named_parameters(self) -> dict[str, Any]:
         """Return the parameters by name, as the arrays that gradients flow to."""
 
+    def _parameter(self, name: str) -> Any:
+        """Return the array of a parameter that is an attribute."""
+        return getattr(self, name)
+
     @abstractmethod
     def _reset(self, name: str, array: Any, number: float, is_random: bool) -> None:
         """Set a parameter, an array, to a number, or to random ones that it bounds."""
@@ -349,6 +353,8 @@ class Activation(Layer):
     """
 
     _fixed: ClassVar[tuple[str, ...]] = ("name", "learned", "function")
+    _name: ClassVar[str] = "name"
+    """The argument that names the function."""
     _parameter_names: ClassVar[Mapping[str, str]] = {}
     """The function's names of those parameters that are arguments of another name."""
     _takes_arrays: ClassVar[bool] = True
@@ -375,7 +381,7 @@ class Activation(Layer):
             raise TypeError(f"{layer}: learned must be a sequence of names, got {got}")
         function, bound = self._function(name)
         name = name if isinstance(name, str) else function.__name__
-        vars(self).update(name=name, learned=(), function=function)
+        vars(self).update({self._name: name}, learned=(), function=function)
         known = self._constant_names()
         for constant in constants:
             if constant not in known:
@@ -421,7 +427,8 @@ class Activation(Layer):
         layer, got = type(self).__name__, describe_value(start)
         if name not in names:
             raise ValueError(
-                f"{layer}: learned must be of {names} of {self.name}, got {describe_value(name)}"
+                f"{layer}: learned must be of {names} of {self.function.__name__}, got"
+                f" {describe_value(name)}"
             )
         if not isinstance(start, NUMBER):
             raise TypeError(
@@ -502,18 +509,18 @@ class Activation(Layer):
         gradients = self.function.vjp(g, x, **self._kwargs(x, training, noise=noise))
         return {
             "x": gradients["x"],
-            **{n: gradients[n].reshape(getattr(self, n).shape) for n in self.learned},
+            **{n: gradients[n].reshape(self._parameter(n).shape) for n in self.learned},
         }
 
     def _kwargs(self, x: Any, training: bool | None, **noise: Any) -> dict[str, Any]:
         definition = self.function.definition
         kwargs = dict(self._given)
         for name in self.learned:
-            value = getattr(self, name)
+            value = self._parameter(name)
             is_scalar = isinstance(x, NUMBER) or _ndim(x) == 0
             kwargs[name] = value.reshape(()) if is_scalar else value
         if kwargs.get("axis", 0) is None and "dim" in self._parameter_names:
-            kwargs["axis"] = implicit_axis(self.name, x, stacklevel=6)
+            kwargs["axis"] = implicit_axis(self.function.__name__, x, stacklevel=6)
         if definition.noise is None:
             return kwargs
         noise = {name: value for name, value in noise.items() if value is not None}
@@ -564,10 +571,10 @@ class PReLU(Activation):
     ):
         super().__init__("prelu", axis=axis, inplace=inplace, dtype=dtype, device=device)
         self.num_parameters, self.init, self.shared_axes = num_parameters, init, shared_axes
-        self._learn("weight", self.init, self._weight_shape())
+        self._learn("weight", self.init, self._weight_shape(self.num_parameters))
 
-    def _weight_shape(self) -> tuple[int, ...]:
-        sizes, shared = self.num_parameters, set(self.shared_axes or ())
+    def _weight_shape(self, sizes: int | Sequence[int]) -> tuple[int, ...]:
+        shared = set(self.shared_axes or ())
         if isinstance(sizes, int):
             sizes = (sizes,) * (len(shared) + 1)
         if any(axis > len(sizes) for axis in shared):

@@ -1,4 +1,4 @@
-"""The bases of the layers of libraries that have no module class of their own, and of NumPy."""
+"""The bases of layers that are no modules of PyTorch, and of those of NumPy."""
 
 from __future__ import annotations
 
@@ -14,33 +14,25 @@ from .._parameters import REAL
 from ._layers import Layer
 
 
-class PlainModule(Layer):
-    """A layer that stores its arrays in a dictionary and has them as attributes."""
-
-    _arrays: Mapping[str, Any] = {}
+class StatefulLayer(Layer):
+    """A layer with a ``state_dict`` of arrays."""
 
     @abstractmethod
     def _asarray(self, value: Any, dtype: Any) -> Any:
         """Return a NumPy array as an array of the library."""
 
-    def _init(self, rng: Any, dtype: Any, device: Any) -> None:
-        super()._init(rng, dtype, device)
-        self.training = False
-
-    def _register(self, name: str, array: Any) -> None:
-        if array is not None:
-            self._arrays = {**self._arrays, name: array}
+    @abstractmethod
+    def _set_parameters(self, arrays: Mapping[str, Any]) -> None:
+        """Put arrays in the place of all parameters."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return the parameters by name."""
-        return dict(self._arrays)
-
-    _named_parameters = state_dict
+        return self._named_parameters()
 
     def _reset(self, name: str, array: Any, number: float, is_random: bool) -> None:
         full_like = backend_of(array).xp.full_like
         new = self._uniform(array, array.shape, number) if is_random else full_like(array, number)
-        self._arrays = {**self._arrays, name: new}
+        self._set_parameters({**self._named_parameters(), name: new})
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Set the parameters to those of a ``state_dict``; each keeps the dtype of the layer.
@@ -58,13 +50,13 @@ class PlainModule(Layer):
             If a name is missing or unknown, or an array has another shape.
         """
         self._check_mapping(state_dict)
-        layer = type(self).__name__
-        if self._arrays.keys() != state_dict.keys():
+        layer, arrays = type(self).__name__, self._named_parameters()
+        if arrays.keys() != state_dict.keys():
             raise ValueError(
-                f"{layer}: state_dict must have {sorted(self._arrays)}, got {sorted(state_dict)}"
+                f"{layer}: state_dict must have {sorted(arrays)}, got {sorted(state_dict)}"
             )
-        values = {name: to_numpy(state_dict[name]) for name in self._arrays}
-        for name, array in self._arrays.items():
+        values = {name: to_numpy(state_dict[name]) for name in arrays}
+        for name, array in arrays.items():
             if not backend_of(values[name]).isdtype(values[name], REAL):
                 got = describe_value(state_dict[name])
                 raise TypeError(f"{layer}: {name} must be an array of real numbers, got {got}")
@@ -75,12 +67,32 @@ class PlainModule(Layer):
                     f"{layer}: {name} must have the shape {tuple(array.shape)}, got"
                     f" {values[name].shape}"
                 )
-        self._arrays = {n: self._asarray(values[n], a.dtype) for n, a in self._arrays.items()}
+        self._set_parameters({n: self._asarray(values[n], a.dtype) for n, a in arrays.items()})
 
     @classmethod
     def _kwargs_from_state(cls, state_dict: Mapping[str, Any]) -> dict[str, Any]:
         arrays = map(to_numpy, state_dict.values())
         return {"dtype": next((array.dtype for array in arrays if is_floating(array)), None)}
+
+
+class PlainModule(StatefulLayer):
+    """A layer that stores its arrays in a dictionary and has them as attributes."""
+
+    _arrays: Mapping[str, Any] = {}
+
+    def _init(self, rng: Any, dtype: Any, device: Any) -> None:
+        super()._init(rng, dtype, device)
+        self.training = False
+
+    def _register(self, name: str, array: Any) -> None:
+        if array is not None:
+            self._arrays = {**self._arrays, name: array}
+
+    def _named_parameters(self) -> dict[str, Any]:
+        return dict(self._arrays)
+
+    def _set_parameters(self, arrays: Mapping[str, Any]) -> None:
+        self._arrays = arrays
 
     def train(self, mode: bool = True) -> Self:
         """Set training mode, or evaluation mode if `mode` is False."""

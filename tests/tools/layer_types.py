@@ -17,7 +17,12 @@ from activations_xp.layers import _functions, _layers
 
 FOLDER = Path(_layers.__file__).parent
 
-BASES = {"jax": "_jax.JaxLayer", "numpy": "_module.NumpyLayer", "torch": "_torch.TorchLayer"}
+BASES = {
+    "flax": "_flax.FlaxLayer",
+    "jax": "_jax.JaxLayer",
+    "numpy": "_module.NumpyLayer",
+    "torch": "_torch.TorchLayer",
+}
 """The base of the layers of each library."""
 
 HEAD = '"""{}, as type checkers read them; ``nox -s tables`` writes it."""\n\n'
