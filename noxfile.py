@@ -243,13 +243,14 @@ def browser(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def tables(session: nox.Session) -> None:
-    """Write the generated pages, tables and pictures in docs/ that the repository keeps."""
+    """Write what is generated and kept: pages, tables and pictures in docs/, types of layers."""
     install(session, "-e", ".[experiments,plot]", *group("docs", "torch"))
     page = session.run("python", "-m", "activations_xp", "list", "--markdown", silent=True)
     Path("docs/functions.md").write_text(page)
     page = session.run("python", "tests/tools/conventions.py", silent=True)
     Path("docs/conventions.md").write_text(page)
     session.run("python", "tests/tools/overviews.py", env=TOOLS)
+    session.run("python", "tests/tools/layer_types.py", env=TOOLS)
 
 
 @nox.session(default=False)

@@ -36,6 +36,7 @@ def activation(
     aliases: tuple[str, ...] | Mapping[str, Mapping[str, Any]] = (),
     relatives: Mapping[str, Mapping[str, Any]] | None = None,
     cases: tuple[Case, ...] = (),
+    layer: str = "",
     peers: Peers,
     output_axis: OutputAxis = None,
     preserves_integers: bool = False,
@@ -54,6 +55,8 @@ def activation(
     aliases : further names for `get`, or a mapping from them to the parameters that they bind
     relatives : the functions, by name or alias, that it is at these parameters
     cases : parameters to test it at
+    layer : the name of its class in `layers`, where it is not the function's own in CamelCase; of
+        one that begins with "torch.nn." the arguments are those of PyTorch's class
     peers : its names in other libraries
     output_axis : None for an elementwise function; otherwise the effect on the axis: "kept" (same
         size), "resized" (another size, or removed) or "added" (a new axis)
@@ -77,6 +80,7 @@ def activation(
             constraints=tuple(parse_constraint(text, parameters) for text in constraints),
             aliases=aliases if isinstance(aliases, Mapping) else {name: {} for name in aliases},
             relatives=relatives or {},
+            layer=layer or "".join(word.capitalize() for word in definition.name.split("_")),
             cases=tuple(
                 Case(c.parameters, c.formula or formula, c.ulp or ulp)
                 for c in (*at_defaults, *cases)

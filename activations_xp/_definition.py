@@ -120,6 +120,7 @@ class Definition:
         result with respect to the parameters
     vjp : ``vjp(xp, g, x, *parameters)``, a dictionary of gradients
     keyword_only : the parameters that the implementation takes by name only; they are the last
+    layer : the name of its class in `layers`, after "torch.nn." where it is a class of PyTorch's
     complex : the definition for complex numbers, if the function takes them
     is_complex : whether this is such a definition
     """
@@ -138,6 +139,7 @@ class Definition:
     aliases: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     relatives: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     cases: tuple[Case, ...] = ()
+    layer: str = ""
     output_axis: OutputAxis = None
     preserves_integers: bool = False
     compares_integers: bool = False

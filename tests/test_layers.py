@@ -14,6 +14,7 @@ import pytest
 from oracle import required_parameters, vjp
 
 import activations_xp as ax
+from activations_xp.layers import _functions
 from activations_xp.layers import numpy as numpy_layers
 
 pytestmark = [pytest.mark.libraries("numpy", "torch", "jax"), pytest.mark.compiled]
@@ -25,6 +26,13 @@ ARGUMENTS = {
     "Maxout": {"num_units": 2},
     "MultiheadAttention": {"embed_dim": 8, "num_heads": 2},
     "PReLU": {"num_parameters": 3},
+    "LayerNorm": {"normalized_shape": (2, 3)},
+    "RMSNorm": {"normalized_shape": 6},
+}
+ARGUMENTS |= {
+    name: {p: v for p, v in required_parameters(cls.function).items() if p != "noise"}
+    for name, cls in _functions.CLASSES.items()
+    if name not in ARGUMENTS and getattr(cls, "function", None) is not None
 }
 
 
@@ -517,14 +525,20 @@ def test_function_that_is_fixed(argument, layers):
         setattr(layers.Dropout(), argument, "relu")
 
 
-@pytest.mark.parametrize("name", NAMES)
+TAKE_NONE = {"Identity", "Softmax2d"}
+
+
+@pytest.mark.parametrize("name", sorted({*NAMES} - TAKE_NONE))
 def test_array_for_an_argument(name, layers, backend):
     """The hint is for ``RReLU(x)`` where ``RReLU()(x)`` is meant."""
-    call = f"{name}\\((\\.\\.\\.)?\\)\\(x\\)"
-    arrays = [backend.array(np.ones((2, 2)), "float32")] * {"A": 3, "M": 3}.get(name[0], 1)
-    count = sum(p.default is p.empty for p in _positional(layers, name))
-    with pytest.raises(TypeError, match=f"^{name}: .*; the layer is made first .* as {call}$"):
-        getattr(layers, name)(*arrays[: max(count, 1)])
+    positional = _positional(layers, name)
+    count = sum(p.default is p.empty for p in positional)
+    of_parameters = name in {"AdaptiveLogSoftmaxWithLoss", "MultiheadAttention"}
+    arrays = [backend.array(np.ones((2, 2)), "float32")] * (3 if of_parameters else max(count, 1))
+    words = f"; the layer is made first .* as {name}\\((\\.\\.\\.)?\\)\\(x\\)$"
+    words = words if positional else "too many positional arguments"
+    with pytest.raises((TypeError, ValueError), match=f"(?s)^{name}: .*{words}"):
+        getattr(layers, name)(*arrays)
 
 
 def _positional(layers, name):
@@ -668,7 +682,7 @@ def test_invalid_arguments():
     for call, kind, words in (
         (lambda: layers.Activation("geul"), ValueError, "no activation is named 'geul'"),
         (lambda: layers.Activation("elu", beta=1), TypeError, "elu has no parameter 'beta'"),
-        (lambda: layers.Activation(3), TypeError, "^Activation: name must be a string, got 3"),
+        (lambda: layers.Activation(3), TypeError, "^Activation: name must be a string or a"),
         (
             lambda: layers.Activation("elu", learned="alpha"),
             TypeError,
@@ -1038,3 +1052,12 @@ def test_in_modules_of_jax(layers, backend):
     assert (layer(x) ** 2).sum() < (layers.PReLU(3)(x) ** 2).sum()
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), layer, layer)
     assert jax.vmap(lambda m: m(x))(stacked).shape == (2, 16, 3)
+
+
+def test_reset_parameters(layers, backend):
+    for name in ("PReLU", "MultiheadAttention", "AdaptiveLogSoftmaxWithLoss"):
+        layer, expected = make(layers, name, seed=1), make(layers, name, seed=2)
+        layer.reset_parameters(generator(layers, 2))
+        for parameter, value in expected.state_dict().items():
+            got = to_float64(backend, layer.state_dict()[parameter])
+            np.testing.assert_allclose(got, to_float64(backend, value), rtol=1e-5, atol=1e-6)

@@ -116,6 +116,22 @@ def axes_of(x: Any, axis: Any) -> Any:
     return () if is_axis_of_scalar(x, axis) else axis
 
 
+def implicit_axis(function: str, x: Any, stacklevel: int) -> int:
+    """Return the axis that torch chooses where there is no `dim`, with its warning."""
+    warnings.warn(
+        f"Implicit dimension choice for {function} has been deprecated. "
+        "Change the call to include dim=X as an argument.",
+        stacklevel=stacklevel,
+    )
+    return 0 if getattr(x, "ndim", 0) in (0, 1, 3) else 1
+
+
+def default_eps(x: Any) -> float:
+    """Return the machine epsilon of the dtype that torch computes in."""
+    is_float64 = is_floating(x) and backend_of(x).xp.finfo(x.dtype).bits > 32
+    return 2.0**-52 if is_float64 else 2.0**-23
+
+
 def takes_keras_arrays(function: F) -> F:
     """Let a function take what Keras does: lists, its variables, and its symbolic tensors."""
     names = list(inspect.signature(function).parameters)

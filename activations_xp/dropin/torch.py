@@ -31,6 +31,8 @@ from ..numerics.arrays import axes_size
 from ._conventions import (
     astype,
     call_with_out,
+    default_eps,
+    implicit_axis,
     inplace_if,
     is_axis_of_scalar,
     number,
@@ -614,7 +616,7 @@ def rms_norm(
 ) -> A:
     """Return weight*input/sqrt(mean(input*input) + eps) over the last dimensions."""
     axis = _trailing_axes("rms_norm", input, normalized_shape, weight=weight)
-    return ax.rms_norm(input, axis, weight, _default_eps(input) if eps is None else number(eps))
+    return ax.rms_norm(input, axis, weight, default_eps(input) if eps is None else number(eps))
 
 
 @reraise_as(BadValueError)
@@ -851,12 +853,7 @@ def logcumsumexp(input: A, dim: int, *, out: A | None = None) -> A:
 def _axis(function: str, x: Any, dim: int | None, stacklevel: int) -> Any:
     """Return the axis of a dimension; for None torch chooses one, with a warning."""
     if dim is None:
-        warnings.warn(
-            f"Implicit dimension choice for {function} has been deprecated. "
-            "Change the call to include dim=X as an argument.",
-            stacklevel=stacklevel,
-        )
-        dim = 0 if getattr(x, "ndim", 0) in (0, 1, 3) else 1
+        dim = implicit_axis(function, x, stacklevel + 1)
     if isinstance(dim, (tuple, list)):
         raise TypeError(f"{function}: dim must be an integer, got {dim!r}")
     return _axes(x, dim)
@@ -1059,9 +1056,3 @@ def _check_approximate(value: Any) -> Any:
         kind = ValueError if isinstance(value, str) else TypeError
         raise kind(f"gelu: approximate must be 'none' or 'tanh', got {describe_value(value)}")
     return value
-
-
-def _default_eps(x: Any) -> float:
-    """Return the machine epsilon of the dtype that torch computes in."""
-    is_float64 = is_floating(x) and backend_of(x).xp.finfo(x.dtype).bits > 32
-    return 2.0**-52 if is_float64 else 2.0**-23

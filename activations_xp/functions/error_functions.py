@@ -366,6 +366,7 @@ def _(xp, x, eps):
     source="Maechler, Accurately computing log(1 - exp(-|a|)), a vignette of the R package Rmpfr, "
     "2012; the sign of x is that of JAX.",
     ulp=3.0,
+    layer="Log1mExp",
     peers={"jax": "jax.nn.log1mexp"},
     domain=(0.0, inf),
     range=(-inf, 0.0),

@@ -32,6 +32,7 @@ _LOG_BY_ALPHA = tuple((k + 1) / (k + 2) for k in range(28))
     "exponential linear units, arXiv:1511.07289.",
     cases=(case(alpha=0.5), case(alpha=2.0)),
     relatives={"relu": {"alpha": 0.0}},
+    layer="torch.nn.ELU",
     peers={
         "torch": "torch.nn.functional.elu",
         "jax": "jax.nn.elu",
@@ -81,6 +82,7 @@ def _(xp, x, alpha):
 @activation(
     formula=f"{_SCALE!r} * where(x > 0, x, {_ALPHA!r} * expm1(x))",
     source="Klambauer et al., Self-normalizing neural networks, arXiv:1706.02515.",
+    layer="torch.nn.SELU",
     peers={
         "torch": "torch.nn.functional.selu",
         "jax": "jax.nn.selu",
@@ -118,6 +120,7 @@ def _(xp, x):
     constraints=("alpha != 0",),
     cases=(case(alpha=0.5), case(alpha=2.0), case(alpha=inf, formula="x")),
     relatives={"elu": {"alpha": 1.0}, "identity": {"alpha": inf}},
+    layer="torch.nn.CELU",
     peers={
         "torch": "torch.nn.functional.celu",
         "jax": "jax.nn.celu",
@@ -190,6 +193,7 @@ def _near_and_far(xp: Namespace, t: Any) -> tuple[Any, Any, Any]:
     "arXiv:1710.09967.",
     constraints=("alpha > 0",),
     cases=(case(alpha=0.25), case(alpha=3.0)),
+    layer="ISRLU",
     peers={"echoAI": "echoAI.Activation.Torch.functional.isrlu"},
     range=(-1.0, inf),
     monotonic=True,
@@ -276,6 +280,7 @@ def _(xp, x):
         "relu_squared": {"alpha_p": 1.0, "alpha_n": 0.0, "beta": 0.0, "eps": 0.0},
         "identity": {"alpha_p": 0.0, "alpha_n": 0.0, "beta": 1.0, "eps": 0.0},
     },
+    layer="XIELU",
     peers={
         "transformers": Peer("xielu", note="before softplus"),
         "mlx": "mlx_lm.models.activations.xielu",

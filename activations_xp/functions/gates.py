@@ -108,6 +108,7 @@ def _(xp, g, x, num_units, axis):
     source="Shang et al., Understanding and improving convolutional neural networks via "
     "concatenated rectified linear units, arXiv:1603.05201.",
     ulp=0.0,
+    layer="CReLU",
     peers={"tensorflow": "tf.nn.crelu", "torch-activation": "torch_activation.CReLU"},
     output_axis="resized",
     range=(0.0, inf),
@@ -139,6 +140,7 @@ def _(xp, g, x, axis):
     source="Dauphin et al., Language modeling with gated convolutional networks, arXiv:1612.08083.",
     ulp=4.0,
     cases=(case(gate="first", formula="b / (1 + exp(-a))"),),
+    layer="torch.nn.GLU",
     peers={
         "torch": "torch.nn.functional.glu",
         "jax": "jax.nn.glu",
@@ -277,6 +279,7 @@ def _(xp, x, axis, gate):
     source="Shazeer, GLU variants improve transformer, arXiv:2002.05202.",
     ulp=0.5,
     cases=(case(gate="first", formula="b * a"),),
+    layer="BilinearGLU",
     peers={"megatron-lm": "LiGLU"},
     output_axis="resized",
 )
@@ -298,6 +301,7 @@ _define_gate_gradients(bilinear_glu, identity)
     source="Shazeer, GLU variants improve transformer, arXiv:2002.05202.",
     ulp=0.5,
     cases=(case(gate="first", formula="b * maximum(a, 0)"),),
+    layer="ReGLU",
     peers={
         "timm": Peer("timm.layers.GluMlp", act_layer="ReLU"),
         "torch-activation": Peer("torch_activation.ReGLU", note="gate first"),
@@ -331,6 +335,7 @@ _define_gate_gradients(reglu, relu)
         ),
         case(approximate="sigmoid", formula="a * b / (1 + exp(-1.702 * b))", ulp=4.0),
     ),
+    layer="GEGLU",
     peers={
         "timm": Peer("timm.layers.GluMlp", act_layer="GELU"),
         "torch-activation": Peer("torch_activation.GEGLU", note="gate first"),
@@ -379,6 +384,7 @@ _define_gate_gradients(geglu, gelu)
             formula="1.0507009873554805 * b * where(a > 0, a, 1.6732632423543772 * expm1(a))",
         ),
     ),
+    layer="SEGLU",
     peers={"timm": Peer("timm.layers.GluMlp", act_layer="SELU")},
     output_axis="resized",
 )
@@ -400,6 +406,7 @@ _define_gate_gradients(seglu, selu)
     source="Shazeer, GLU variants improve transformer, arXiv:2002.05202.",
     ulp=4.0,
     cases=(case(gate="first", formula="b * a / (1 + exp(-beta * a))"), case(beta=2.0)),
+    layer="SwiGLU",
     peers={
         "timm": Peer("timm.layers.SwiGLUPacked", note="gate first"),
         "torch-activation": Peer("torch_activation.SwiGLU", note="gate first"),
@@ -442,6 +449,7 @@ _define_gate_gradients(swiglu, silu)
         ),
         case(alpha=1.0, limit=2.0),
     ),
+    layer="ClippedSwiGLU",
     peers={"transformers": "transformers.models.gpt_oss.modeling_gpt_oss.GptOssExperts"},
     output_axis="resized",
 )

@@ -26,6 +26,7 @@ __all__ = ["prelu", "rational", "shilu", "srelu", "star_relu", "tlu"]
         "leaky_relu": {"weight": 0.01},
         "identity": {"weight": 1.0},
     },
+    layer="torch.nn.PReLU",
     peers={
         "torch": Peer("torch.nn.functional.prelu", axis=1),
         "keras": "keras.layers.PReLU",
@@ -84,6 +85,7 @@ def _(xp, x, weight, axis):
         "leaky_relu": {"tau": 0.0, "alpha": 0.01},
         "identity": {"tau": -inf},
     },
+    layer="TLU",
     peers={"tensorflow-addons": "tfa.layers.TLU"},
     range=(-1.0, inf),
     monotonic=True,
@@ -124,6 +126,7 @@ def _(xp, x, tau, alpha):
     ulp=8.0,  # near its zero
     cases=(case(scale=1.0, bias=0.0), case(scale=0.5, bias=0.25)),
     relatives={"relu_squared": {"scale": 1.0, "bias": 0.0}},
+    layer="StarReLU",
     peers={
         "timm": Peer("timm.models.metaformer.StarReLU", scale_value=1.0, bias_value=0.0),
         "torch-activation": "torch_activation.StarReLU",
@@ -183,6 +186,7 @@ def _(xp, x, scale, bias):
         "hard_tanh": {"t_left": -1.0, "a_left": 0.0, "t_right": 1.0, "a_right": 0.0},
         "identity": {"t_left": 0.0, "a_left": 1.0, "t_right": 0.0, "a_right": 1.0},
     },
+    layer="SReLU",
     peers={"echoAI": "echoAI.Activation.Torch.srelu.SReLU"},
     monotonic=True,
     fixed_points=(-1.0, 0.0, 1.5),
@@ -249,6 +253,7 @@ def _line(x: Array, t: ArrayOrNumber, a: ArrayOrNumber) -> Any:
     source="Pishchik, Trainable activations for image classification, Preprints 2023, 2023010463.",
     cases=(case(alpha=0.5, beta=0.25), case(alpha=2.0, beta=-1.0)),
     relatives={"relu": {"alpha": 1.0, "beta": 0.0}},
+    layer="ShiLU",
     peers={"torch-activation": "torch_activation.ShiLU"},
     range=(0.0, inf),
     monotonic=True,

@@ -46,6 +46,7 @@ __all__ = [
     formula="x * tanh(log(1 + exp(x)))",
     source="Misra, Mish: a self regularized non-monotonic activation function, arXiv:1908.08681.",
     ulp=4.0,
+    layer="torch.nn.Mish",
     peers={
         "torch": "torch.nn.functional.mish",
         "jax": "jax.nn.mish",
@@ -116,6 +117,7 @@ _GATE_IS_1_FROM = 22.0
     source="Roy et al., LiSHT: non-parametric linearly scaled hyperbolic tangent activation "
     "function for neural networks, arXiv:1901.05894.",
     ulp=2.5,
+    layer="LiSHT",
     peers={
         "tensorflow-addons": "tfa.activations.lisht",
         "torch-activation": "torch_activation.LiSHT",
@@ -146,6 +148,7 @@ def _(xp, x):
     "lightweight neural networks, arXiv:2003.09855; as TeLU Fernandez & Mali, arXiv:2412.20269.",
     ulp=3.0,
     aliases=("telu",),
+    layer="TanhExp",
     peers={"torch-activation": "torch_activation.TanhExp"},
     range=(-0.35328577784821127, inf),
     fixed_points=(0.0,),
@@ -332,6 +335,7 @@ def _(xp, x):
     formula="x / (1 - x * exp(-x - exp(x)))",
     source="Vagerwal, Deeper learning with CoLU activation, arXiv:2112.12078.",
     ulp=4.0,
+    layer="CoLU",
     peers={"torch-activation": "torch_activation.CoLU"},
     range=(-0.37715856839612915, inf),
     fixed_points=(0.0,),
@@ -378,6 +382,7 @@ def _collapse(xp: Namespace, x: Array) -> tuple[Any, Any, Any, Any]:
     constraints=("alpha > 0",),
     cases=(case(alpha=0.75, beta=0.5), case(alpha=1.0, beta=2.0)),
     relatives={"identity": {"alpha": inf, "beta": 0.0}},
+    layer="ErfAct",
     peers={"torch-activation": Peer("torch_activation.ErfAct", a=1.0, b=0.5)},
     range=(-0.60792126776018700, inf),
     fixed_points=(0.0,),

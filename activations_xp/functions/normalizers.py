@@ -259,6 +259,7 @@ def _norm_derivative(xp: Namespace, y: Any, axis: Axes, order: float) -> Any:
         ),
     ),
     relatives={"standardize": {}},
+    layer="torch.nn.LayerNorm",
     peers={
         "torch": Peer("torch.nn.functional.layer_norm", note="normalized_shape"),
         "keras": Peer("keras.ops.layer_normalization", epsilon=1e-7),
@@ -326,6 +327,7 @@ def _(xp, x, axis, weight, bias, epsilon):
     source="Zhang & Sennrich, Root mean square layer normalization, arXiv:1910.07467.",
     ulp=6.0,  # 4, but XLA sums a slice in few chains
     cases=(case(weight=0.5, formula="weight * x / sqrt(average(x * x) + epsilon)"),),
+    layer="torch.nn.RMSNorm",
     peers={
         "torch": Peer("torch.nn.functional.rms_norm", note="normalized_shape", eps=None),
         "keras": Peer("keras.ops.rms_normalization", epsilon=1e-7),

@@ -28,6 +28,7 @@ __all__ = [
     source="The linear unit; no publication claims it.",
     ulp=0.0,
     aliases=("linear",),
+    layer="torch.nn.Identity",
     peers={
         "torch": "torch.nn.Identity",
         "jax": "jax.nn.identity",
@@ -87,6 +88,7 @@ def _(xp, x):
         "thresholded_relu": {"threshold": 1.0},
         "identity": {"negative_slope": 1.0},
     },
+    layer="torch.nn.ReLU",
     peers={
         "torch": "torch.nn.functional.relu",
         "jax": "jax.nn.relu",
@@ -166,6 +168,7 @@ def _(xp, x, negative_slope, max_value, threshold):
     "ICML 2013.",
     cases=(case(negative_slope=0.2), case(negative_slope=3.0)),
     relatives={"relu": {"negative_slope": 0.0}, "identity": {"negative_slope": 1.0}},
+    layer="torch.nn.LeakyReLU",
     peers={
         "torch": "torch.nn.functional.leaky_relu",
         "jax": "jax.nn.leaky_relu",
@@ -207,6 +210,7 @@ def _(xp, x, negative_slope):
 @activation(
     formula="minimum(maximum(x, 0), 6)",
     source="Krizhevsky, Convolutional deep belief networks on CIFAR-10, 2010.",
+    layer="torch.nn.ReLU6",
     peers={
         "torch": "torch.nn.functional.relu6",
         "jax": "jax.nn.relu6",
@@ -243,6 +247,7 @@ def _(xp, x):
     "arXiv:2109.08668.",
     ulp=0.5,
     aliases=("relu2", "squared_relu"),
+    layer="ReLUSquared",
     peers={
         "mlx": "mlx.nn.relu2",
         "transformers": "relu2",
@@ -277,6 +282,7 @@ def _(xp, x):
     ulp=0.0,
     cases=(case(theta=0.0), case(theta=-2.0)),
     relatives={"relu": {"theta": 0.0}, "identity": {"theta": -inf}},
+    layer="ThresholdedReLU",
     peers={"tf_keras": "tf_keras.layers.ThresholdedReLU", "onnx": "ThresholdedRelu"},
     range=(0.0, inf),
     monotonic=True,
@@ -322,6 +328,7 @@ def _(xp, x, theta):
         "thresholded_relu": {"threshold": 1.0, "value": 0.0},
         "identity": {"threshold": -inf, "value": 0.0},
     },
+    layer="torch.nn.Threshold",
     peers={"torch": "torch.nn.functional.threshold", "keras": "keras.activations.threshold"},
     range=(-0.25, inf),
     monotonic=True,

@@ -33,6 +33,7 @@ __all__ = ["logcumsumexp", "logmeanexp", "logsumexp"]
     source="Blanchard, Higham & Higham, Accurately computing the log-sum-exp and softmax "
     "functions, IMA J. Numer. Anal. 41, 2021.",
     cases=(case(b=0.5, formula="log(sum(b * exp(x)))"),),
+    layer="LogSumExp",
     peers={
         "torch": Peer("torch.logsumexp", note="dim"),
         "jax": "jax.nn.logsumexp",
@@ -151,6 +152,7 @@ def _complex_logsumexp_vjp(
 @activation(
     formula="log(average(exp(x)))",
     source="The logsumexp less the logarithm of the size; no publication claims it.",
+    layer="LogMeanExp",
     peers={"jax": "jax.nn.logmeanexp"},
     output_axis="resized",
 )
@@ -222,6 +224,7 @@ def _(xp, g, x, axis, where, keepdims):
     source="Hillis & Steele, Data parallel algorithms, Commun. ACM 29, 1986.",
     ulp=128.0,  # near 0, where two logarithms cancel; 2 ulp of the larger one
     cases=(case(reverse=True, formula="log(cumsum(exp(x)[::-1])[::-1])"),),
+    layer="LogCumSumExp",
     peers={
         "torch": Peer("torch.logcumsumexp", note="dim"),
         "jax": Peer("jax.lax.cumlogsumexp", axis=0),

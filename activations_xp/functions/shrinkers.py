@@ -21,6 +21,7 @@ __all__ = ["hard_shrink", "soft_shrink", "tanh_shrink"]
     source="PyTorch 2.13, torch.nn.Tanhshrink; in Torch7 since 2013.",
     ulp=3.0,
     aliases=("tanhshrink",),
+    layer="torch.nn.Tanhshrink",
     peers={
         "torch": "torch.nn.functional.tanhshrink",
         "keras": "keras.activations.tanh_shrink",
@@ -82,6 +83,7 @@ def _(xp, x):
         case(lower=-0.25, upper=1.5, formula="maximum(x - upper, 0) - maximum(lower - x, 0)"),
     ),
     relatives={"identity": {"lambd": 0.0}, "relu": {"lower": -inf, "upper": 0.0}},
+    layer="torch.nn.Softshrink",
     peers={
         "torch": "torch.nn.functional.softshrink",
         "keras": "keras.activations.soft_shrink",
@@ -154,6 +156,7 @@ def _(xp, x, lambd, lower, upper):
         case(lower=-0.25, upper=1.5, formula="where(x > upper, x, where(x < lower, x, 0))"),
     ),
     relatives={"identity": {"lambd": 0.0}, "relu": {"lower": -inf, "upper": 0.0}},
+    layer="torch.nn.Hardshrink",
     peers={
         "torch": "torch.nn.functional.hardshrink",
         "keras": "keras.activations.hard_shrink",

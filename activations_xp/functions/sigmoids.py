@@ -48,6 +48,7 @@ __all__ = [
     formula="1 / (1 + exp(-x))",
     source="Verhulst, Recherches mathematiques sur la loi d'accroissement de la population, 1845.",
     aliases=("expit", "logistic"),
+    layer="torch.nn.Sigmoid",
     peers={
         "torch": "torch.sigmoid",
         "jax": "jax.nn.sigmoid",
@@ -94,6 +95,7 @@ def _(xp, x):
     formula="tanh(x)",
     source="LeCun et al., Efficient backprop, 1998.",
     ulp=1.5,
+    layer="torch.nn.Tanh",
     peers={
         "torch": "torch.tanh",
         "jax": "jax.nn.tanh",
@@ -143,6 +145,7 @@ def _(xp, x):
     source="Turian, Bergstra & Bengio, Quadratic features and deep architectures for chunking, "
     "NAACL 2009.",
     aliases=("soft_sign",),
+    layer="torch.nn.Softsign",
     peers={
         "torch": "torch.nn.functional.softsign",
         "jax": "jax.nn.soft_sign",
@@ -195,6 +198,7 @@ def _(xp, g, x):
     aliases=("hardsigmoid",),
     cases=(case(slope=0.25, offset=0.5, formula="minimum(maximum(slope * x + offset, 0), 1)"),),
     relatives={"sparse_sigmoid": {"slope": 0.5, "offset": 0.5}},
+    layer="torch.nn.Hardsigmoid",
     peers={
         "torch": "torch.nn.functional.hardsigmoid",
         "jax": "jax.nn.hard_sigmoid",
@@ -250,6 +254,7 @@ def _(xp, x, slope, offset):
     "arXiv:1710.09967.",
     constraints=("alpha > 0",),
     cases=(case(alpha=0.25), case(alpha=3.0)),
+    layer="ISRU",
     peers={"echoAI": "echoAI.Activation.Torch.functional.isru"},
     range=(-1.0, 1.0),
     monotonic=True,
@@ -385,6 +390,7 @@ def _(xp, x):
         "relu": {"min_val": 0.0, "max_val": inf},
         "relu6": {"min_val": 0.0, "max_val": 6.0},
     },
+    layer="torch.nn.Hardtanh",
     peers={
         "torch": "torch.nn.functional.hardtanh",
         "jax": "jax.nn.hard_tanh",
@@ -580,6 +586,7 @@ def _area_far(xp: Namespace, start: Array, length: Array) -> Any:
     formula="where(abs(x) < 2, x - x * abs(x) / 4, where(x > 0, 1, -1))",
     source="Wuraola & Patel, SQNL: a new computationally efficient activation function, "
     "IJCNN 2018.",
+    layer="SQNL",
     peers={
         "echoAI": "echoAI.Activation.Torch.functional.sqnl",
         "torch-activation": "torch_activation.SQNL",

@@ -33,6 +33,7 @@ __all__ = ["entmax", "entmax15", "log_softmax", "softmax", "softmin", "sparsemax
     # over 60 (680), their exponents are rounded
     ulp=20.0,
     aliases={"softmax2d": {"axis": -3}},
+    layer="torch.nn.Softmax",
     peers={
         "torch": Peer("torch.nn.functional.softmax", dim=None),
         "jax": "jax.nn.softmax",
@@ -95,6 +96,7 @@ def _complex_softmax(xp: Namespace, x: Array, axis: Axes, where: Mask | None) ->
     source="Bridle, Probabilistic interpretation of feedforward classification network outputs, "
     "1990.",
     ulp=8.0,  # near 0, where 1 less the weights of the others is rounded; elsewhere 2
+    layer="torch.nn.LogSoftmax",
     peers={
         "torch": Peer("torch.nn.functional.log_softmax", dim=None),
         "jax": "jax.nn.log_softmax",
@@ -168,6 +170,7 @@ def _log_softmax_vjp(xp: Namespace, y: Any, g: Any, axis: Axes, where: Mask | No
     formula="exp(-x) / sum(exp(-x))",
     source="The softmax of the negative; no publication claims it.",
     ulp=20.0,  # as softmax
+    layer="torch.nn.Softmin",
     peers={"torch": Peer("torch.nn.functional.softmin", dim=None), "mlx": "mlx.nn.softmin"},
     output_axis="kept",
     range=(0.0, 1.0),

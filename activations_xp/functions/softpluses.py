@@ -43,6 +43,7 @@ _WITH_THRESHOLD = "where(beta * x > threshold, x, log(1 + exp(beta * x)) / beta)
         case(beta=2.0, threshold=20.3, formula=_WITH_THRESHOLD),
     ),
     relatives={"log_sigmoid": {"beta": -1.0}},
+    layer="torch.nn.Softplus",
     peers={
         "torch": Peer("torch.nn.functional.softplus", threshold=20),
         "jax": "jax.nn.softplus",
@@ -147,6 +148,7 @@ def _(xp, x, beta, threshold):
     source="The logarithm of Verhulst's logistic function; as in PyTorch 2.13.",
     ulp=3.0,
     aliases=("log_expit", "logsigmoid"),
+    layer="torch.nn.LogSigmoid",
     peers={
         "torch": "torch.nn.functional.logsigmoid",
         "jax": "jax.nn.log_sigmoid",
@@ -406,6 +408,7 @@ def _(xp, x, threshold):
     "networks, arXiv:1908.03682.",
     constraints=("beta > 0",),
     cases=(case(beta=0.5),),
+    layer="NLReLU",
     peers={
         "echoAI": "echoAI.Activation.Torch.nlrelu.NLReLU",
         "torch-activation": "torch_activation.NLReLU",

@@ -91,6 +91,7 @@ def _(xp, x, frequency):
     formula="x * cos(x)",
     source="Noel et al., Growing cosine unit: a novel oscillatory activation function that can "
     "speedup training and reduce parameters in convolutional neural networks, arXiv:2108.12943.",
+    layer="GCU",
     peers={"torch-activation": "torch_activation.GCU"},
     parity="odd",
     fixed_points=(0.0,),

@@ -9,6 +9,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import pairwise
 from math import isfinite, sqrt
 from typing import (
@@ -33,6 +34,7 @@ from .._dispatch import backend_of, find_backend, is_floating, sample_uniform
 from .._errors import describe_value
 from .._parameters import (
     COUNT,
+    NUMBER_SPEC,
     Constraint,
     Count,
     Integer,
@@ -41,22 +43,10 @@ from .._parameters import (
     parse_annotation,
     parse_constraint,
 )
-from .._registry import get
+from .._registry import get, name_of, parts
 from .._torch_masks import mask_kwargs
 from .._typing import NUMBER, A, P
-
-__all__ = [
-    "Activation",
-    "AdaptiveLogSoftmaxWithLoss",
-    "AlphaDropout",
-    "Dropout",
-    "FeatureAlphaDropout",
-    "Maxout",
-    "MultiheadAttention",
-    "PReLU",
-    "RReLU",
-    "Swish",
-]
+from ..dropin._conventions import default_eps, implicit_axis, inplace_if
 
 T = TypeVar("T")
 
@@ -85,6 +75,28 @@ CountOrCounts: TypeAlias = Annotated[
 
 _MODE = parse_annotation(bool)
 
+
+def _is_same(value: Any, other: Any) -> bool:
+    """Return whether two values are the same; of arrays only one and the same is."""
+    is_plain = type(value) is type(other) and not hasattr(value, "dtype")
+    return value is other or (is_plain and bool(value == other))
+
+
+def _without_arrays(spec: ParameterSpec) -> ParameterSpec:
+    """Return a specification that accepts numbers where one accepts arrays and numbers."""
+    if not spec.dtypes:
+        return spec
+    text = NUMBER_SPEC.text if spec.number else "a tuple of real numbers"
+    options = [*map(repr, spec.choices), text, *["None"] * spec.optional]
+    return replace(spec, text=" or ".join(options), dtypes=())
+
+
+def _ndim(x: Any) -> int:
+    """Return the number of axes, and that of more than any where a tracer does not know it."""
+    ndim = getattr(x, "ndim", None)
+    return ndim if isinstance(ndim, int) else _ANY.ndim
+
+
 _ANY = np.empty((1,) * 64)
 """An array to check arguments beside before there is one; it has as many axes as any."""
 
@@ -109,6 +121,10 @@ class Layer(ABC):
     """The conditions on the arguments."""
     _constants: tuple[str, ...] = ()
     """The parameters of a function that are attributes."""
+    _initial: tuple[tuple[str, float, bool], ...] = ()
+    """The parameters, what they begin with, and whether that bounds random numbers."""
+    _quiet: ClassVar[Mapping[str, Any]] = {"learned": (), "inplace": False}
+    """The arguments that are not shown at these values; others are where they are not None."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -131,6 +147,10 @@ class Layer(ABC):
     @abstractmethod
     def _named_parameters(self) -> dict[str, Any]:
         """Return the parameters by name, as the arrays that gradients flow to."""
+
+    @abstractmethod
+    def _reset(self, name: str, array: Any, number: float, is_random: bool) -> None:
+        """Set a parameter, an array, to a number, or to random ones that it bounds."""
 
     @classmethod
     @abstractmethod
@@ -188,7 +208,7 @@ class Layer(ABC):
             raise TypeError(f"{layer}: dtype must be a real floating one, got {dtype!r}")
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in self._fixed and name in vars(self):
+        if name in self._fixed and (name in vars(self) or getattr(type(self), name, None)):
             got = describe_value(value)
             raise ValueError(
                 f"{type(self).__name__}: {name} is fixed, make a new layer instead, got {got}"
@@ -251,11 +271,35 @@ class Layer(ABC):
         # the generator is no longer needed, and PyTorch's cannot be copied
         return {**self.__dict__, "_rng": None}
 
-    def _register_uniform(self, name: str, shape: tuple[int, ...], bound: float) -> None:
-        """Add a parameter drawn uniformly from [-bound, bound)."""
-        empty = self._full((0,), 0.0)
-        sample = sample_uniform(type(self).__name__, shape, empty, self._next_rng())
-        self._register(name, backend_of(empty).xp.astype((sample * 2 - 1) * bound, empty.dtype))
+    def _register_full(self, name: str, shape: tuple[int, ...] | None, value: float) -> None:
+        """Add a parameter whose elements begin with a number, or None without a shape."""
+        self._initial = (*self._initial, (name, value, False))
+        self._register(name, None if shape is None else self._full(shape, value))
+
+    def _register_uniform(self, name: str, shape: tuple[int, ...] | None, bound: float) -> None:
+        """Add a parameter drawn uniformly from [-bound, bound), or None without a shape."""
+        self._initial = (*self._initial, (name, bound, True))
+        like = self._full((0,), 0.0)
+        self._register(name, None if shape is None else self._uniform(like, shape, bound))
+
+    def _uniform(self, like: Any, shape: tuple[int, ...], bound: float) -> Any:
+        """Return an array drawn uniformly from [-bound, bound), of the dtype of another."""
+        sample = sample_uniform(type(self).__name__, shape, like, self._next_rng())
+        return backend_of(like).xp.astype((sample * 2 - 1) * bound, like.dtype)
+
+    def reset_parameters(self, rng: Any = None) -> None:
+        """Set the parameters to initial values, as the constructor does.
+
+        Parameters
+        ----------
+        rng : random number generator, optional
+            The source of those that begin with random numbers.
+        """
+        self._rng = rng
+        parameters = self._named_parameters()
+        for name, number, is_random in self._initial:
+            if name in parameters:
+                self._reset(name, parameters[name], number, is_random)
 
     def _next_rng(self) -> Any:
         """Return a generator that advances by itself, or a key that was not used before."""
@@ -274,21 +318,25 @@ class Layer(ABC):
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments as text, without those that are parameters."""
-        known = {name: vars(self).get(name) for name in (*self._arguments, *self._constants)}
-        shown = {n: v for n, v in known.items() if v is not None and not (n == "learned" and not v)}
+        names = [name for name in (*self._arguments, *self._constants) if name != "inplace"]
+        known = {name: vars(self).get(name) for name in (*names, "inplace")}
+        quiet = {**dict.fromkeys(known), **self._quiet}
+        shown = {n: v for n, v in known.items() if v is not None and not _is_same(v, quiet[n])}
         return ", ".join(f"{name}={value!r}" for name, value in shown.items())
 
 
 class Activation(Layer):
-    """Any activation function of this package, by its name, with parameters to be learned.
+    """Any activation function of this package, with parameters to be learned.
 
     Parameters
     ----------
-    name : str
-        A name that `activations_xp.get` knows.
+    name : str or function
+        A name that `activations_xp.get` knows, a function of this package, or a partial of one.
     learned : sequence of str, optional
         The parameters of the function that become parameters of the layer. Each starts from the
         number in `constants`, or else from the function's default.
+    inplace : bool, optional
+        Whether the result is written to x, by a function of each element.
     dtype, device : optional
         The dtype and device of the parameters.
     **constants
@@ -296,33 +344,71 @@ class Activation(Layer):
     """
 
     _fixed: ClassVar[tuple[str, ...]] = ("name", "learned", "function")
+    _parameter_names: ClassVar[Mapping[str, str]] = {}
+    """The function's names of those parameters that are arguments of another name."""
+    _takes_arrays: ClassVar[bool] = True
+    """Whether constants may be arrays."""
+    _given: tuple[tuple[str, Any], ...] = ()
+    """The constants that are not the function's defaults, by its own names."""
     name: str
     learned: tuple[str, ...] = ()
     function: Any = None
+    inplace: bool
 
     def __init__(
         self,
-        name: str,
+        name: str | Callable[..., Any],
         *,
         learned: Sequence[str] = (),
+        inplace: bool = False,
         dtype: Any = None,
         device: Any = None,
         **constants: Any,
     ):
         layer = type(self).__name__
-        if not isinstance(name, str):
-            got = f"{describe_value(name)}{self._hint(name)}"
-            raise TypeError(f"{layer}: name must be a string, got {got}")
         if isinstance(learned, str) or not isinstance(learned, Sequence):
             got = describe_value(learned)
             raise TypeError(f"{layer}: learned must be a sequence of names, got {got}")
-        function: Any = get({"name": name, **constants})
-        vars(self).update(name=name, learned=(), function=getattr(function, "func", function))
+        function, bound = self._function(name)
+        name = name if isinstance(name, str) else function.__name__
+        vars(self).update(name=name, learned=(), function=function)
+        known = self._constant_names()
+        for constant in constants:
+            if constant not in known:
+                raise TypeError(
+                    f"{layer}: {name} has no parameter {constant!r}; its parameters:"
+                    f" {', '.join(known) or 'none'}"
+                )
         self._init(None, dtype, device)
-        self._set_arguments(**getattr(function, "keywords", {}))
+        constants = {n: tuple(v) if isinstance(v, list) else v for n, v in constants.items()}
+        self._set_arguments(**bound, **constants, inplace=inplace)
+        if self.inplace and not function.definition.is_elementwise:
+            raise ValueError(f"{layer}: inplace must be False, because {name} is along an axis")
         for parameter in learned:
-            default = self.function.definition.defaults.get(parameter)
-            self._learn(parameter, vars(self).pop(parameter, default), ())
+            default = function.definition.defaults.get(parameter)
+            self._learn(parameter, vars(self).pop(parameter, default), (1,))
+
+    def _function(self, name: Any) -> tuple[Any, dict[str, Any]]:
+        """Return the function that an argument means, and the parameters that it binds."""
+        function = get(name) if isinstance(name, str) else name
+        try:
+            name_of(function)
+        except TypeError:
+            got = f"{describe_value(name)}{self._hint(name)}"
+            raise TypeError(
+                f"{type(self).__name__}: name must be a string or a function of this package, got"
+                f" {got}"
+            ) from None
+        base, bound, _ = parts(function)
+        return base, bound
+
+    def _constant_names(self) -> dict[str, str]:
+        """Return the arguments that are parameters of the function, and its names of them."""
+        if self.function is None:
+            return {}
+        names = {p: name for name, p in self._parameter_names.items()}
+        parameters = [p for p in self.function.definition.parameters if p != "training"]
+        return {names.get(p, p): p for p in parameters}
 
     def _learn(self, name: str, start: Any, shape: tuple[int, ...]) -> None:
         """Turn a parameter of the function into one of the layer, of this shape."""
@@ -340,13 +426,22 @@ class Activation(Layer):
         if not isfinite(start):
             raise ValueError(f"{layer}: {name} must begin with a finite number, got {got}")
         vars(self)["learned"] = (*self.learned, name)
+        self._forget(name)
+        self._register_full(name, shape, start)
+
+    def _forget(self, name: str) -> None:
+        """Leave a parameter of the function out of the attributes."""
         vars(self)["_constants"] = tuple(n for n in self._constants if n != name)
-        self._register(name, self._full(shape, start))
+        vars(self)["_given"] = tuple((n, v) for n, v in self._given if n != name)
 
     def _specs(self) -> dict[str, ParameterSpec | None]:
         parameters = {} if self.function is None else self.function.definition.parameters
-        own = {name: spec for name, spec in super()._specs().items() if spec is not None}
-        return {**{n: parameters[n] for n in parameters.keys() - self.learned}, **own}
+        own = {n: s for n, s in super()._specs().items() if s is not None and n not in self.learned}
+        names = self._constant_names()
+        free = {n: parameters[p] for n, p in names.items() if p not in self.learned}
+        if not self._takes_arrays:
+            free = {n: _without_arrays(spec) for n, spec in free.items()}
+        return {**free, "inplace": _MODE, **own}
 
     def _constraints(self) -> Iterable[Constraint]:
         return self.function.definition.constraints  # type: ignore[no-any-return]
@@ -358,9 +453,21 @@ class Activation(Layer):
 
     def _set_arguments(self, **given: Any) -> None:
         super()._set_arguments(**given)
-        names = {*self._constants, *given} - {"training"}
-        parameters = self.function.definition.parameters
-        vars(self)["_constants"] = tuple(name for name in parameters if name in names)
+        defaults = self.function.definition.defaults
+        names = {*self._constants, *given}
+        constants = {n: p for n, p in self._constant_names().items() if n in names}
+        values = [(p, vars(self)[n], defaults.get(p, self)) for n, p in constants.items()]
+        changed = tuple((p, value) for p, value, default in values if not _is_same(value, default))
+        vars(self).update(_constants=tuple(constants), _given=changed)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # its name means the function; torch.load refuses one unless it is told of it
+        return {n: value for n, value in super().__getstate__().items() if n != "function"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        base: Any = super()  # the modules of some libraries have more to do
+        getattr(base, "__setstate__", vars(self).update)(state)
+        vars(self)["function"] = self._function(self.name)[0]
 
     def forward(
         self, x: A, *, training: bool | None = None, rng: Any = None, noise: Any = None
@@ -374,6 +481,8 @@ class Activation(Layer):
             The arguments of a random function. By default `training` is the mode of the layer.
         """
         kwargs = self._kwargs(x, training, rng=rng, noise=noise)
+        if self.inplace:
+            return inplace_if(True, self.function, x, **kwargs)
         return self.function(x, **kwargs)  # type: ignore[no-any-return]
 
     def vjp(
@@ -387,15 +496,26 @@ class Activation(Layer):
             The gradient of the result, in its shape; the other arguments are those of the layer.
         """
         gradients = self.function.vjp(g, x, **self._kwargs(x, training, noise=noise))
-        return {name: gradients[name] for name in ("x", *self.learned)}
+        return {
+            "x": gradients["x"],
+            **{n: gradients[n].reshape(getattr(self, n).shape) for n in self.learned},
+        }
 
     def _kwargs(self, x: Any, training: bool | None, **noise: Any) -> dict[str, Any]:
         definition = self.function.definition
-        kwargs = {name: getattr(self, name) for name in (*self._constants, *self.learned)}
+        kwargs = dict(self._given)
+        for name in self.learned:
+            value = getattr(self, name)
+            is_scalar = isinstance(x, NUMBER) or _ndim(x) == 0
+            kwargs[name] = value.reshape(()) if is_scalar else value
+        if kwargs.get("axis", 0) is None and "dim" in self._parameter_names:
+            kwargs["axis"] = implicit_axis(self.name, x, stacklevel=6)
+        if definition.noise is None:
+            return kwargs
         noise = {name: value for name, value in noise.items() if value is not None}
         if "training" in definition.parameters:
             return kwargs | self._noise_kwargs(training, training=True, **noise)
-        return kwargs if definition.noise is None else kwargs | noise
+        return kwargs | noise
 
     if TYPE_CHECKING:
 
@@ -413,14 +533,16 @@ class PReLU(Activation):
         without its first axis, that of the batch, as in Keras.
     init : float, optional
         The initial value of the weights.
+    device, dtype : optional
+        The device and dtype of the weights.
     axis : int, optional
         The channel axis: 1 in PyTorch, -1 where the channels are last. A tuple has no need of it.
     shared_axes : sequence of ints, optional
         The axes of x along which weights are shared, not counting axis 0, as in Keras: the shape
         of the weights has 1 there. With an integer `num_parameters`, all axes but that of the
         channels.
-    dtype, device : optional
-        The dtype and device of the weights.
+    inplace : bool, optional
+        Whether the result is written to x.
     """
 
     _fixed = (*Activation._fixed, "num_parameters", "init", "shared_axes")
@@ -429,13 +551,14 @@ class PReLU(Activation):
         self,
         num_parameters: CountOrCounts = 1,
         init: Number = 0.25,
+        device: Any = None,
+        dtype: Any = None,
         *,
         axis: int | None = 1,
         shared_axes: Counts | None = None,
-        dtype: Any = None,
-        device: Any = None,
+        inplace: bool = False,
     ):
-        super().__init__("prelu", axis=axis, dtype=dtype, device=device)
+        super().__init__("prelu", axis=axis, inplace=inplace, dtype=dtype, device=device)
         self.num_parameters, self.init, self.shared_axes = num_parameters, init, shared_axes
         self._learn("weight", self.init, self._weight_shape())
 
@@ -451,7 +574,7 @@ class PReLU(Activation):
 
     def _kwargs(self, x: Any, training: bool | None, **noise: Any) -> dict[str, Any]:
         kwargs = super()._kwargs(x, training, **noise)
-        if self.num_parameters == 1 or getattr(x, "ndim", 0) < 2:
+        if self.num_parameters == 1 or _ndim(x) < 2:
             kwargs["axis"] = None
         return kwargs
 
@@ -463,90 +586,126 @@ class Swish(Activation):
     ----------
     beta : float, optional
         The initial value.
+    inplace : bool, optional
+        Whether the result is written to x.
     dtype, device : optional
         The dtype and device of beta.
     """
 
-    def __init__(self, beta: float = 1.0, *, dtype: Any = None, device: Any = None):
-        super().__init__("silu", learned=("beta",), beta=beta, dtype=dtype, device=device)
+    def __init__(
+        self,
+        beta: float = 1.0,
+        *,
+        inplace: bool = False,
+        dtype: Any = None,
+        device: Any = None,
+    ):
+        kwargs: dict[str, Any] = {"inplace": inplace, "dtype": dtype, "device": device}
+        super().__init__("silu", learned=("beta",), beta=beta, **kwargs)
 
 
-class Maxout(Activation):
-    """The largest of each group of elements along an axis.
-
-    Parameters
-    ----------
-    num_units : int
-        The number of groups.
-    axis : int, optional
-    """
-
-    num_units: int
-    axis: int
-
-    def __init__(self, num_units: int, axis: int = -1):
-        super().__init__("maxout", num_units=num_units, axis=axis)
-
-
-class RReLU(Activation):
-    """Randomized leaky rectified linear unit, with random negative slopes in training.
+class Identity(Activation):
+    """The identity function, in the place of another layer, whose arguments it takes.
 
     Parameters
     ----------
-    lower, upper : float, optional
-        The bounds of the slopes; in evaluation the slope is their mean.
+    *args, **kwargs
+        Anything; none of it is used.
     """
 
-    lower: float
-    upper: float
-
-    def __init__(self, lower: Number = 1 / 8, upper: Number = 1 / 3):
-        super().__init__("rrelu", lower=lower, upper=upper)
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__("identity")
 
 
-class Dropout(Activation):
-    """Dropout: in training an element is 0 with probability p and x/(1 - p) otherwise.
+class LayerNorm(Activation):
+    """Layer normalization over the last axes, with a learned weight and bias for each element.
 
     Parameters
     ----------
-    p : float, optional
-        The probability that an element is dropped.
+    normalized_shape : int or tuple of ints
+        The sizes of the last axes.
+    eps : float, optional
+        What is added to the variance.
+    elementwise_affine, bias : bool, optional
+        Whether there are weights, and whether biases with them.
+    device, dtype : optional
+        The device and dtype of the weights.
     """
 
-    p: float
+    _fixed = (*Activation._fixed, "normalized_shape", "elementwise_affine")
+    normalized_shape: tuple[int, ...]
+    elementwise_affine: bool
+    _parameter_names: ClassVar[Mapping[str, str]] = {"eps": "epsilon"}
 
-    def __init__(self, p: Number = 0.5):
-        super().__init__("dropout", p=p)
+    def __init__(
+        self,
+        normalized_shape: CountOrCounts,
+        eps: Number = 1e-5,
+        elementwise_affine: bool = True,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ):
+        super().__init__("layer_norm", dtype=dtype, device=device)
+        self._set_norm(normalized_shape, eps, elementwise_affine)
+        self._learn_if(self.elementwise_affine, "weight", 1.0)
+        self._learn_if(self.elementwise_affine and bias, "bias", 0.0)
+
+    def _set_norm(self, normalized_shape: Any, eps: Any, elementwise_affine: bool) -> None:
+        shape = self._checked_argument("normalized_shape", normalized_shape)
+        vars(self)["normalized_shape"] = (shape,) if isinstance(shape, int) else shape
+        self.eps, self.elementwise_affine = eps, elementwise_affine
+
+    def _learn_if(self, is_learned: bool, name: str, start: float) -> None:
+        if is_learned:
+            self._learn(name, start, self.normalized_shape)
+        else:
+            self._register(name, None)
+
+    def _kwargs(self, x: Any, training: bool | None, **noise: Any) -> dict[str, Any]:
+        kwargs = super()._kwargs(x, training, **noise)
+        kwargs["axis"] = tuple(range(-len(self.normalized_shape), 0))
+        if kwargs.get("epsilon", 0.0) is None:
+            kwargs["epsilon"] = default_eps(x)
+        return kwargs
 
 
-class AlphaDropout(Activation):
-    """Dropout in training that keeps the mean and the variance after `selu`.
+class RMSNorm(LayerNorm):
+    """Root mean square normalization over the last axes, with a learned weight for each element.
 
     Parameters
     ----------
-    p : float, optional
-        The probability that an element is dropped.
+    normalized_shape : int or tuple of ints
+        The sizes of the last axes.
+    eps : float, optional
+        What is added to the mean square, or None for the dtype's distance from 1 to the next
+        number.
+    elementwise_affine : bool, optional
+        Whether there are weights.
+    device, dtype : optional
+        The device and dtype of the weights.
     """
 
-    p: float
+    def __init__(
+        self,
+        normalized_shape: CountOrCounts,
+        eps: Number | None = None,
+        elementwise_affine: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ):
+        Activation.__init__(self, "rms_norm", dtype=dtype, device=device)
+        self._set_norm(normalized_shape, eps, elementwise_affine)
+        self._learn_if(self.elementwise_affine, "weight", 1.0)
 
-    def __init__(self, p: Number = 0.5):
-        super().__init__("alpha_dropout", p=p)
 
+class Softmax2d(Activation):
+    """Softmax over the channels of images, of shape (N, C, H, W) or (C, H, W)."""
 
-class FeatureAlphaDropout(Activation):
-    """Dropout in training of whole channels that keeps the mean and the variance after `selu`.
+    _quiet: ClassVar[Mapping[str, Any]] = {**Activation._quiet, "axis": -3}
 
-    Parameters
-    ----------
-    p : float, optional
-        The probability that a channel is dropped.
-    """
-
-    p: float
-
-    def __init__(self, p: Number = 0.5):
-        super().__init__("feature_alpha_dropout", p=p)
+    def __init__(self) -> None:
+        super().__init__("softmax", axis=-3)
 
 
 class MultiheadAttention(Layer):
@@ -572,8 +731,9 @@ class MultiheadAttention(Layer):
     batch_first : bool, optional
         Whether the axes are (batch, length, features) rather than (length, batch, features).
         Without a batch they are (length, features).
-    rng, dtype, device : optional
-        The random number generator for the initial parameters, and their dtype and device.
+    device, dtype, rng : optional
+        The device and dtype of the parameters, and the random number generator for their initial
+        values.
 
     References
     ----------
@@ -594,10 +754,10 @@ class MultiheadAttention(Layer):
         kdim: Count | None = None,
         vdim: Count | None = None,
         batch_first: bool = False,
+        device: Any = None,
+        dtype: Any = None,
         *,
         rng: Any = None,
-        dtype: Any = None,
-        device: Any = None,
     ):
         self._init(rng, dtype, device)
         self.embed_dim, self.num_heads, self.dropout = embed_dim, num_heads, dropout
@@ -607,19 +767,27 @@ class MultiheadAttention(Layer):
         self.batch_first = batch_first
         embed_dim = self.embed_dim
         shapes = {"in_proj_weight": (3 * embed_dim, embed_dim)}
-        if not self.kdim == self.vdim == embed_dim:
+        if not self._qkv_same_embed_dim:
             sizes = {"q": embed_dim, "k": self.kdim, "v": self.vdim}
             shapes = {f"{name}_proj_weight": (embed_dim, size) for name, size in sizes.items()}
         for name, shape in shapes.items():
             self._register_uniform(name, shape, sqrt(6 / sum(shape)))  # Glorot's bound
-        self._register("in_proj_bias", self._full((3 * embed_dim,), 0.0) if bias else None)
+        self._register_full("in_proj_bias", (3 * embed_dim,) if bias else None, 0.0)
         for name in ("bias_k", "bias_v"):
-            if add_bias_kv:
-                self._register_uniform(name, (1, 1, embed_dim), sqrt(3 / embed_dim))
-            else:
-                self._register(name, None)
+            extra = (1, 1, embed_dim) if add_bias_kv else None
+            self._register_uniform(name, extra, sqrt(3 / embed_dim))
         self._register_uniform("out_proj.weight", (embed_dim, embed_dim), sqrt(1 / embed_dim))
-        self._register("out_proj.bias", self._full((embed_dim,), 0.0) if bias else None)
+        self._register_full("out_proj.bias", (embed_dim,) if bias else None, 0.0)
+
+    @property
+    def head_dim(self) -> int:
+        """The number of features of a head."""
+        return self.embed_dim // self.num_heads
+
+    @property
+    def _qkv_same_embed_dim(self) -> bool:
+        """Whether the three projections are one, which PyTorch's encoder layers ask."""
+        return self.kdim == self.vdim == self.embed_dim
 
     def forward(
         self,
@@ -757,8 +925,9 @@ class AdaptiveLogSoftmaxWithLoss(Layer):
         A target that does not count.
     reduction : {"mean", "sum", "none"}, optional
         The reduction of the loss.
-    rng, dtype, device : optional
-        The random number generator for the initial parameters, and their dtype and device.
+    device, dtype, rng : optional
+        The device and dtype of the parameters, and the random number generator for their initial
+        values.
 
     References
     ----------
@@ -775,12 +944,12 @@ class AdaptiveLogSoftmaxWithLoss(Layer):
         cutoffs: Counts,
         div_value: Number = 4.0,
         head_bias: bool = False,
+        device: Any = None,
+        dtype: Any = None,
         *,
         ignore_index: Integer = -100,
         reduction: Literal["mean", "sum", "none"] = "mean",
         rng: Any = None,
-        dtype: Any = None,
-        device: Any = None,
     ):
         self._init(rng, dtype, device)
         self.in_features, self.n_classes, self.cutoffs = in_features, n_classes, cutoffs
@@ -794,10 +963,8 @@ class AdaptiveLogSoftmaxWithLoss(Layer):
             )
         n_head = bounds[0] + len(bounds) - 1
         self._register_linear("head", n_head, self.in_features)
-        if head_bias:
-            self._register_uniform("head.bias", (n_head,), sqrt(1 / self.in_features))
-        else:
-            self._register("head.bias", None)
+        bound = sqrt(1 / self.in_features)
+        self._register_uniform("head.bias", (n_head,) if head_bias else None, bound)
         for i, (start, end) in enumerate(pairwise(bounds)):
             features = int(self.in_features // self.div_value ** (i + 1))
             if features < 1:

@@ -1,4 +1,4 @@
-"""The base of the layers of libraries that have no module class of their own."""
+"""The bases of the layers of libraries that have no module class of their own, and of NumPy."""
 
 from __future__ import annotations
 
@@ -37,6 +37,11 @@ class PlainModule(Layer):
 
     _named_parameters = state_dict
 
+    def _reset(self, name: str, array: Any, number: float, is_random: bool) -> None:
+        full_like = backend_of(array).xp.full_like
+        new = self._uniform(array, array.shape, number) if is_random else full_like(array, number)
+        self._arrays = {**self._arrays, name: new}
+
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Set the parameters to those of a ``state_dict``; each keeps the dtype of the layer.
 
@@ -63,6 +68,8 @@ class PlainModule(Layer):
             if not backend_of(values[name]).isdtype(values[name], REAL):
                 got = describe_value(state_dict[name])
                 raise TypeError(f"{layer}: {name} must be an array of real numbers, got {got}")
+            if {values[name].shape, tuple(array.shape)} == {(), (1,)}:
+                values[name] = values[name].reshape(array.shape)
             if values[name].shape != tuple(array.shape):
                 raise ValueError(
                     f"{layer}: {name} must have the shape {tuple(array.shape)}, got"
@@ -129,6 +136,17 @@ class PlainModule(Layer):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.extra_repr()})"
+
+
+class NumpyLayer(PlainModule):
+    """A layer whose parameters are NumPy arrays."""
+
+    def _full(self, shape: tuple[int, ...], value: float) -> Any:
+        dtype = np.float64 if self._dtype is None else self._dtype
+        return np.full(shape, value, dtype, device=self._device)
+
+    def _asarray(self, value: Any, dtype: Any) -> Any:
+        return value.astype(dtype)
 
 
 class _Part:

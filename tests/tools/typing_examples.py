@@ -150,6 +150,26 @@ def array_type_is_kept_by_layers(n: npt.NDArray[np.float32], t: torch.Tensor, j:
     layer(n, beta=1.0)  # type: ignore
 
 
+def layers_of_functions(n: npt.NDArray[np.float32], t: torch.Tensor, j: jax.Array) -> None:
+    assert_type(torch_layers.GELU("tanh", inplace=True)(t), torch.Tensor)
+    assert_type(jax_layers.SwiGLU(axis=0, gate="first")(j), jax.Array)
+    assert_type(numpy_layers.Softmax(dim=-1)(n), npt.NDArray[np.float32])
+    assert_type(torch_layers.ACONC(1.2, learned=["p1", "beta"])(t), torch.Tensor)
+    torch.nn.Sequential(torch_layers.SiLU(), torch_layers.Activation(ax.mish))
+    activation: type[torch.nn.Module] = torch_layers.Hardswish
+    activation()
+    torch_layers.GELU("fast")  # type: ignore
+    torch_layers.GELU(approx="tanh")  # type: ignore
+    torch_layers.LeakyReLU("0.1")  # type: ignore
+    torch_layers.LeakyReLU(t)  # type: ignore
+    torch_layers.ELU(learned=["beta"])  # type: ignore
+    torch_layers.Threshold(0.1)  # type: ignore
+    torch_layers.Softmax(axis=0)  # type: ignore
+    torch_layers.Softmax(inplace=True)  # type: ignore
+    torch_layers.GELU()(t, approximate="tanh")  # type: ignore
+    torch_layers.Gelu()  # type: ignore
+
+
 def array_type_is_kept_by_other_dropins(
     n: npt.NDArray[np.float32], t: torch.Tensor, j: jax.Array
 ) -> None:

@@ -92,6 +92,13 @@ def _vjp_kernel(definition: Definition, wrt: tuple[str, ...]) -> Kernel:
 
 
 def _run(kernel: Kernel, x: Any, values: tuple[Any, ...]) -> Any:
-    arrays = tuple(v.numpy(force=True) if isinstance(v, torch.Tensor) else v for v in values)
+    arrays = tuple(_array(v) if isinstance(v, torch.Tensor) else v for v in values)
     result = kernel(x.numpy(force=True), tuple(map(type, arrays)), *arrays)
     return generic.tree_map(torch.from_numpy, result)
+
+
+def _array(tensor: Any) -> Any:
+    """Return a tensor as an array; FSDP resizes the memory of parameters, which numpy() forbids."""
+    if isinstance(tensor, torch.nn.Parameter):
+        return np.from_dlpack(tensor.detach())
+    return tensor.numpy(force=True)
