@@ -216,6 +216,7 @@ def sample_noise(
         return None
     arguments[definition.first] = x
     if spec.probability:
+        x, values = backend.promote(definition, x, values)
         arguments |= definition.bind(definition.check(x, values, backend))
         probability = arguments[spec.probability]
         if isinstance(probability, NUMBER) and not probability > 0:

@@ -115,8 +115,13 @@ def build_public(definition: Definition, doc: str) -> Any:
     function.defderivative = functools.partial(_defderivative, function)
     function.defvjp = functools.partial(_defvjp, function)
     function.defcomplex = functools.partial(_defcomplex, function)
-    function.accurate = at_precision(function, "accurate")
+    function.accurate = _at_all_precisions(function)["accurate"]
     return function
+
+
+def _at_all_precisions(function: Any) -> dict[str, Any]:
+    """Make the forms of a function, which a compiler that traces the caller cannot make."""
+    return {level: at_precision(function, level) for level in _dispatch.PRECISIONS}
 
 
 def at_precision(function: Any, precision: Precision) -> Any:
@@ -195,7 +200,7 @@ def _defcomplex(function: Any, *names: Any) -> Any:
             if has_part and hasattr(function, name):
                 part = getattr(function, name)
                 form = _part(function, name, lambda: function.definition.complex)
-                part.definition = part.definition.changed(complex=form)
+                _update(part, complex=form)
         return impl
 
     return decorate
@@ -264,6 +269,7 @@ def _attach(function: Any, name: str, impl: Any = None) -> None:
     doc = PARTS.get(f"{kind} {name}", PARTS.get(name, "")).format(name=definition.name)
     public = _build(part, doc, definition.impl)
     public.impl = public.__wrapped__ = impl or part.impl
+    _at_all_precisions(public)
     setattr(function, name, public)
 
 

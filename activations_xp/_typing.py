@@ -27,6 +27,7 @@ class Namespace(Protocol):
 
     precision : "fast" or "accurate"
     is_concrete : a function of an array, whether its values may be read
+    is_known : a function of a size, whether it is a number, not a symbol of a compiler
     is_uncompensated : whether rounding errors need not be carried along
     fast_exp : an exponential that may be off by a few ulp
     conjugates_cotangents : whether gradients of complex numbers are conjugates; True if missing

@@ -47,7 +47,8 @@ def test_backends_name_functions_in_native_tables_only(path):
     native = [
         node
         for node in tree.body
-        if isinstance(node, ast.AnnAssign) and node.target.id in ("NATIVE", "OPERATIONS")
+        if isinstance(node, ast.AnnAssign)
+        and node.target.id in ("NATIVE", "OPERATIONS", "AUTOCAST")
     ]
     in_tables = {id(n) for table in native for n in ast.walk(table)}
     for node in ast.walk(tree):

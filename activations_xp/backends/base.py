@@ -66,6 +66,12 @@ class Backend(ABC):
         """Return whether the kernel of a random function draws its numbers itself."""
         return False
 
+    def promote(
+        self, definition: Definition, x: Any, parameters: tuple[Any, ...]
+    ) -> tuple[Any, tuple[Any, ...]]:
+        """Return the first array and the parameters in the dtypes that the kernel has them in."""
+        return x, parameters
+
     def write(self, target: Any, value: Any) -> None:
         """Write an array to another one of this library and of its shape."""
         target[...] = value

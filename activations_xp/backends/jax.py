@@ -369,7 +369,51 @@ class _Call:
         # float64 may be switched off
         is_wider = compute in (jnp.float64, jnp.complex128) and compute != result
         with jax.enable_x64(True) if is_wider else nullcontext():
-            return generic.evaluate(definition, xp, x, values, compute, result, impl, g)
+
+            def evaluate(x: Any, values: tuple[Any, ...], g: Any) -> Any:
+                return generic.evaluate(definition, xp, x, values, compute, result, impl, g)
+
+            is_along_axis = definition.output_axis == "kept"
+            axis = definition.bind(values).get("axis") if is_along_axis else None
+            axes = _explicitly_sharded(x, axis)
+            if not axes:
+                return evaluate(x, values, g)
+            try:
+                return evaluate(x, values, g)
+            except Exception:  # JAX sorts and slices along no sharded axis
+                return _evaluate_gathered(evaluate, x, values, g, axes)
+
+
+def _explicitly_sharded(x: Any, axis: Any) -> tuple[int, ...]:
+    """Return which of the axes are sharded by a type: in JAX's explicit mode."""
+    sharding = jax.typeof(x).sharding
+    axes = axis if isinstance(axis, tuple) else () if axis is None else (axis,)
+    if jax.sharding.AxisType.Explicit not in sharding.mesh.axis_types:
+        return ()
+    return tuple(i for i in axes if sharding.spec.partitions[i] is not None)
+
+
+def _evaluate_gathered(
+    evaluate: Callable[..., Any], x: Any, values: tuple[Any, ...], g: Any, axes: tuple[int, ...]
+) -> Any:
+    """Evaluate with all arrays gathered along the axes, and shard what has the shape of x."""
+    sharding = jax.typeof(x).sharding
+    reshard: Any = jax.sharding.reshard
+
+    def gather(value: Any) -> Any:
+        if not isinstance(value, jax.Array):
+            return value
+        spec = list(jax.typeof(value).sharding.spec.partitions)
+        for i in axes:
+            if i >= x.ndim - value.ndim:
+                spec[i - x.ndim + value.ndim] = None
+        return reshard(value, sharding.update(spec=spec))
+
+    def shard(result: Any) -> Any:
+        return reshard(result, sharding) if result.shape == x.shape else result
+
+    found = evaluate(gather(x), tuple(map(gather, values)), gather(g))
+    return generic.tree_map(shard, found)
 
 
 def _stand_in(value: Any) -> Any:

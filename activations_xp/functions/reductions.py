@@ -12,10 +12,13 @@ from .._parameters import ArrayOrNumber, Axes, Axis, Mask
 from .._typing import NUMBER, Array, Namespace
 from ..numerics import cmath
 from ..numerics.arrays import (
+    LARGEST_SIZE,
+    arange,
     axes_size,
     clip_to_finite,
     count_true,
     is_array,
+    is_known,
     mask_to_zero,
     one_where_zero,
     ones_like_nan,
@@ -207,6 +210,8 @@ def _(xp, x, axis, where, keepdims):
     if where is not None:
         real = xp.real(x)
         count = count_true(xp, xp.broadcast_to(where, x.shape), real, axis)
+    elif not is_known(xp, count):
+        count = xp.sum(xp.ones_like(xp.real(x)), axis=axis, keepdims=True)
     y = _complex_logsumexp(xp, x, axis, None, True, False, where)
     log_count = log(count) if isinstance(count, int) else xp.log(count)
     y = make_complex(xp, xp.real(y) - log_count, xp.imag(y))
@@ -248,9 +253,9 @@ def logcumsumexp(xp: Namespace, x: Any, axis: Axis = -1, reverse: bool = False) 
     >>> ax.logcumsumexp(np.array([-np.inf, 0.0, 0.0]))
     array([      -inf, 0.        , 0.69314718])
     """
-    for step in _doubling_steps(x.shape[axis]):
-        earlier, later = _pairs(x, axis, step)
-        x = _replace_pairs(xp, x, _logaddexp(xp, later, earlier), axis, reverse)
+    for step in _doubling_steps(xp, x.shape[axis]):
+        earlier, later = _pairs(xp, x, axis, step, reverse)
+        x = _replace_pairs(xp, x, _logaddexp(xp, later, earlier), axis, step, reverse)
     return x
 
 
@@ -258,18 +263,18 @@ def logcumsumexp(xp: Namespace, x: Any, axis: Axis = -1, reverse: bool = False) 
 def _(xp, g, x, axis, reverse):
     # each cumulative sum as its largest term and the quotient of sum and term
     cum_max, quotient, n = x, ones_like_nan(xp, x), x.shape[axis]
-    for step in _doubling_steps(n):
-        (a, b), (c, d) = _pairs(cum_max, axis, step), _pairs(quotient, axis, step)
+    for step in _doubling_steps(xp, n):
+        (a, b), (c, d) = (_pairs(xp, part, axis, step, reverse) for part in (cum_max, quotient))
         larger = xp.maximum(a, b)
         both = c * _exp_difference(xp, a, larger) + d * _exp_difference(xp, b, larger)
-        cum_max = _replace_pairs(xp, cum_max, larger, axis, reverse)
-        quotient = _replace_pairs(xp, quotient, both, axis, reverse)
+        cum_max = _replace_pairs(xp, cum_max, larger, axis, step, reverse)
+        quotient = _replace_pairs(xp, quotient, both, axis, step, reverse)
     # each element is a term of the sums from its own on
     g = g / quotient
-    for step in _doubling_steps(n):
-        (a, b), (c, d) = _pairs(cum_max, axis, step), _pairs(g, axis, step)
+    for step in _doubling_steps(xp, n):
+        (a, b), (c, d) = (_pairs(xp, part, axis, step, not reverse) for part in (cum_max, g))
         both = d + c * _exp_difference(xp, b, a) if reverse else c + d * _exp_difference(xp, a, b)
-        g = _replace_pairs(xp, g, both, axis, not reverse)
+        g = _replace_pairs(xp, g, both, axis, step, not reverse)
     return {"x": g * xp.where(x == -inf, 0.0, _exp_difference(xp, x, cum_max))}
 
 
@@ -279,9 +284,9 @@ def _(xp, x, axis, reverse):
 
 
 def _complex_logcumsumexp(xp: Namespace, x: Any, axis: Axis, reverse: bool) -> Any:
-    for step in _doubling_steps(x.shape[axis]):
-        earlier, later = _pairs(x, axis, step)
-        x = _replace_pairs(xp, x, cmath.log_add_exp(xp, later, earlier), axis, reverse)
+    for step in _doubling_steps(xp, x.shape[axis]):
+        earlier, later = _pairs(xp, x, axis, step, reverse)
+        x = _replace_pairs(xp, x, cmath.log_add_exp(xp, later, earlier), axis, step, reverse)
     return x
 
 
@@ -292,12 +297,12 @@ def _(xp, g, x, axis, reverse):
     is_empty = xp.real(y) == -inf
     exponent = xp.where(is_empty, -inf, -xp.real(y))
     factor = xp.where(is_empty, 0.0, g) * _unit(xp, -xp.imag(y))
-    for step in _doubling_steps(x.shape[axis]):
-        (a, b), (c, d) = _pairs(exponent, axis, step), _pairs(factor, axis, step)
+    for step in _doubling_steps(xp, x.shape[axis]):
+        (a, b), (c, d) = (_pairs(xp, part, axis, step, not reverse) for part in (exponent, factor))
         larger = xp.maximum(a, b)
         both = c * _exp_difference(xp, a, larger) + d * _exp_difference(xp, b, larger)
-        exponent = _replace_pairs(xp, exponent, larger, axis, not reverse)
-        factor = _replace_pairs(xp, factor, both, axis, not reverse)
+        exponent = _replace_pairs(xp, exponent, larger, axis, step, not reverse)
+        factor = _replace_pairs(xp, factor, both, axis, step, not reverse)
     weight = xp.exp(xp.where(xp.real(x) == -inf, -inf, xp.real(x) + exponent))
     return {"x": weight * factor * _unit(xp, xp.imag(x))}
 
@@ -307,25 +312,42 @@ def _unit(xp: Namespace, angle: Array) -> Any:
     return make_complex(xp, xp.cos(angle), xp.sin(angle))
 
 
-def _doubling_steps(n: int) -> Iterator[int]:
-    """Yield the steps 1, 2, 4, ... of a parallel scan of n elements."""
-    step = 1
-    while step < n:
+def _doubling_steps(xp: Namespace, n: int) -> Iterator[int]:
+    """Yield the steps 1, 2, 4, ... of a parallel scan of n elements, as many as there may be."""
+    step, stop = 1, n if is_known(xp, n) else LARGEST_SIZE
+    while step < stop:
         yield step
         step *= 2
 
 
-def _pairs(x: Any, axis: int, step: int) -> tuple[Any, Any]:
-    """Return the elements that have one a step later, and those later ones."""
-    return slice_axis(x, axis, slice(None, -step)), slice_axis(x, axis, slice(step, None))
+def _pairs(xp: Namespace, x: Any, axis: int, step: int, reverse: bool) -> tuple[Any, Any]:
+    """Return the elements that have one a step later, and those later ones.
+
+    Along an axis of a size that is not known all elements are one of a pair: the later one, or the
+    earlier one in reverse; the other one is itself where there is none.
+    """
+    if is_known(xp, x.shape[axis]):
+        return slice_axis(x, axis, slice(None, -step)), slice_axis(x, axis, slice(step, None))
+    other = xp.roll(x, -step if reverse else step, axis=axis)
+    other = xp.where(_has_pair(xp, x, axis, step, reverse), other, x)
+    return (x, other) if reverse else (other, x)
 
 
-def _replace_pairs(xp: Namespace, x: Any, new: Any, axis: int, reverse: bool) -> Any:
+def _replace_pairs(xp: Namespace, x: Any, new: Any, axis: int, step: int, reverse: bool) -> Any:
     """Return x with `new` in place of its later elements, or of its earlier ones in reverse."""
-    step = x.shape[axis] - new.shape[axis]
+    if not is_known(xp, x.shape[axis]):
+        return xp.where(_has_pair(xp, x, axis, step, reverse), new, x)
     if reverse:
         return xp.concat([new, slice_axis(x, axis, slice(-step, None))], axis=axis)
     return xp.concat([slice_axis(x, axis, slice(None, step)), new], axis=axis)
+
+
+def _has_pair(xp: Namespace, x: Any, axis: int, step: int, reverse: bool) -> Any:
+    """Return whether there is an element a step earlier, or later in reverse."""
+    n = x.shape[axis]
+    index = arange(xp, xp.astype(x != x, xp.arange(0).dtype), n)  # floats do not hold all
+    has_pair = index < n - step if reverse else index >= step
+    return xp.reshape(has_pair, tuple(n if i == axis else 1 for i in range(x.ndim)))
 
 
 def _exp_difference(xp: Namespace, x: Array, y: Array) -> Any:

@@ -9,11 +9,13 @@ from .._define import Peer, activation, case
 from .._parameters import Axes, Count, Mask, SliceArray
 from .._typing import NUMBER, Array, Namespace
 from ..numerics.arrays import (
+    LARGEST_SIZE,
     arange,
     axes_size,
     check_constant_along,
     clip_to_finite,
     count_true,
+    is_known,
     largest_finite,
     mask_to_zero,
     one_where_zero,
@@ -394,7 +396,10 @@ def _bisect_threshold(
 ) -> Any:
     """Return the threshold at which the weights sum to 1, from elements less their maximum."""
     threshold: Any = 0.0
-    step = _largest_threshold(xp, alpha, log(axes_size(shifted, axis)))
+    size = axes_size(shifted, axis)
+    # the interval may be larger
+    log_size = log(size) if is_known(xp, size) else shifted.ndim * log(LARGEST_SIZE)
+    step = _largest_threshold(xp, alpha, log_size)
     for _ in range(n_iter):
         step = step / 2
         weight, _ = _entmax_weights(xp, shifted - (threshold + step), alpha)

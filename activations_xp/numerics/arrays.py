@@ -7,6 +7,9 @@ from typing import Any
 
 from .._typing import NUMBER, Array, Namespace
 
+LARGEST_SIZE = 2**31
+"""More than the elements along an axis of a size that a compiler does not know."""
+
 FLOAT32_MAX = (2 - 2.0**-23) * 2.0**127
 FLOAT64_MAX = (2 - 2.0**-52) * 2.0**1023
 
@@ -15,6 +18,12 @@ def is_concrete(xp: Namespace, *arrays: Array) -> bool:
     """Return whether the library can read the values of the arrays now."""
     check = getattr(xp, "is_concrete", None)
     return check is not None and all(check(array) for array in arrays)
+
+
+def is_known(xp: Namespace, *sizes: Any) -> bool:
+    """Return whether sizes are numbers, and not symbols of a compiler."""
+    check = getattr(xp, "is_known", lambda size: isinstance(size, int))
+    return all(check(size) for size in sizes)
 
 
 def ones_like_nan(xp: Namespace, x: Array) -> Any:

@@ -83,7 +83,7 @@ class _Namespace(types.ModuleType):
     """NumPy's functions, recorded; array-api-strict says which of them the standard has."""
 
     float32, float64, bool = np.dtype("f4"), np.dtype("f8"), np.dtype("?")
-    isdtype = staticmethod(np.isdtype)
+    isdtype, is_known = staticmethod(np.isdtype), staticmethod(lambda size: True)
     finfo = staticmethod(np.finfo)
     __array_namespace_info__ = staticmethod(np.__array_namespace_info__)
 

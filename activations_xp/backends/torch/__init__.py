@@ -7,14 +7,16 @@ from typing import Any
 
 import torch
 from torch.autograd import forward_ad
+from torch.utils._python_dispatch import _disable_current_modes
 
 from ..._definition import Definition
 from ..._typing import Kernel, Precision
 from .. import generic
 from ..base import Backend
+from . import autocast
 from .autograd import Call, NativeGraph
 from .namespace import NAMESPACES, PLAIN, is_mapping, is_other, is_tracing, is_transformed
-from .native import NATIVE, OPERATIONS, ForwardOnly, ShortRows, at_dtype
+from .native import AUTOCAST, NATIVE, OPERATIONS, ForwardOnly, ShortRows, at_dtype
 
 
 class TorchBackend(Backend):
@@ -87,7 +89,11 @@ class TorchBackend(Backend):
 
             return run_rows, True
 
-        return generic.cached_kernel(definition, make, self, is_tracing, _explain)
+        policy = AUTOCAST.get(definition.name)
+        if policy == "float32":
+            make = _widening(make)
+        kernel = generic.cached_kernel(definition, make, self, is_tracing, _explain)
+        return autocast.casting(kernel, policy) if policy in ("lower", "first") else kernel
 
     def uniform(self, shape: tuple[int, ...], like: Any, rng: Any) -> Any:
         if rng is not None and not isinstance(rng, torch.Generator):
@@ -99,7 +105,10 @@ class TorchBackend(Backend):
         is_floating = like.dtype.is_floating_point
         dtype = like.dtype if is_floating else torch.get_default_dtype()
         dtype = dtype if dtype.itemsize > 2 else torch.float32
-        return torch.rand(shape, generator=rng, dtype=dtype, device=like.device)
+        given: dict[str, Any] = (
+            {} if rng is None else {"generator": rng}
+        )  # None is an error of torch's compiler
+        return torch.rand(shape, dtype=dtype, device=like.device, **given)
 
     def empty_for(self, rng: Any, dtype: Any) -> Any:
         if not isinstance(rng, torch.Generator):
@@ -113,6 +122,16 @@ class TorchBackend(Backend):
         if precision != "fast" or native is None or array_type not in PLAIN:
             return False
         return native.samples and (native.is_mapped or not is_mapping())
+
+    def promote(
+        self, definition: Definition, x: Any, parameters: tuple[Any, ...]
+    ) -> tuple[Any, tuple[Any, ...]]:
+        policy = AUTOCAST.get(definition.name)
+        return (
+            autocast.cast(policy, x, parameters)
+            if policy in ("lower", "first")
+            else (x, parameters)
+        )
 
     def keep(self, x: Any, out: Any) -> Any:
         return x.clone() if out is x and x.requires_grad else x  # autograd differentiates at x
@@ -128,10 +147,11 @@ def _prepare_mkl() -> None:
     may find it not ready: half of the elements were 1253 units in the last place off in about one
     process of ten with torch 2.13, and in none of 140 after such a call.
     """
-    for dtype in (torch.float32, torch.float64):
-        one = torch.ones(1, dtype=dtype, device="cpu")
-        torch.exp(one)
-        torch.erfc(one)
+    with _disable_current_modes():  # the first call of a process may be one that is recorded
+        for dtype in (torch.float32, torch.float64):
+            one = torch.ones(1, dtype=dtype, device="cpu")
+            torch.exp(one)
+            torch.erfc(one)
 
 
 _prepare_mkl()
@@ -147,6 +167,18 @@ def _explain(
             what = f"{name} must be a dense tensor, got one of layout {layout}"
             return TypeError(f"{definition.name}: {what}, for which PyTorch has no kernel")
     return error
+
+
+def _widening(make: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what makes functions of 16-bit tensors that autocast has in float32."""
+
+    def make_wider(x: Any, parameters: tuple[Any, ...]) -> tuple[Callable[..., Any], bool]:
+        run, is_constant = make(x, parameters)
+        if not x.is_floating_point() or x.dtype.itemsize > 2:
+            return run, is_constant
+        return autocast.widening(run, lambda x: make(x, parameters)[0]), is_constant
+
+    return make_wider
 
 
 def _with_native(

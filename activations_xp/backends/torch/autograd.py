@@ -12,8 +12,8 @@ from torch.autograd import forward_ad
 from ..._definition import Definition
 from ..._gradients import derivative, gradients, parameter_derivatives, tangent_of_parameter
 from .. import generic
-from . import shared
-from .namespace import is_tracing, is_transformed
+from . import autocast, shared
+from .namespace import PLAIN, is_tracing, is_transformed
 from .native import ForwardOnly
 
 
@@ -54,11 +54,20 @@ class Call:
         has_all = definition.vjp is not None or definition.parameter_derivatives is not None
         return not learned or has_all
 
+    def may_need(self, tensors: Sequence[Any]) -> list[bool]:
+        """Return which of the tensors may have a gradient."""
+        first, *others = (t.is_floating_point() or t.is_complex() for t in tensors)
+        specs = (self.definition.parameters[name] for name in self.names[1:])
+        both = zip(specs, others, strict=True)
+        return [first, *(spec.differentiable and has_slope for spec, has_slope in both)]
+
     def differentiable(self, *tensors: Any) -> Any:
         """Return the result, as one node of autograd where a derivative may be wanted."""
         if forward_ad._current_level < 0:
             if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
-                if is_tracing() or is_transformed():
+                if is_tracing():
+                    return cast(Any, Node).apply(self, *_distinct(tensors))
+                if is_transformed():
                     return cast(Any, Node).apply(self, *tensors)
                 is_at_result = self.native is not None and self.native.vjp_at_result is not None
                 node = NodeOfResult if is_at_result else EagerNode
@@ -140,11 +149,23 @@ class Call:
         dtype: Any = None,
     ) -> Any:
         values, result = self._merge(arrays), self.result if dtype is None else dtype
-        return generic.evaluate(self.definition, self.xp, x, values, self.compute, result, impl, g)
+        given = self.definition, self.xp, x, values, self.compute, result, impl, g
+        if self.definition.is_activation:  # without products of matrices, which autocast rounds
+            return generic.evaluate(*given)
+        with autocast.switched_off(x):
+            return generic.evaluate(*given)
 
     def _merge(self, arrays: Sequence[Any]) -> tuple[Any, ...]:
         """Return the parameters."""
         return generic.merge_args(self.values, self.positions, arrays)
+
+
+def _distinct(tensors: Sequence[Any]) -> list[Any]:
+    """Return tensors of which no two are the same object, which dynamo refuses."""
+    return [
+        t.view_as(t) if any(t is other for other in tensors[:i]) else t
+        for i, t in enumerate(tensors)
+    ]
 
 
 class NativeGraph(Call):
@@ -153,7 +174,9 @@ class NativeGraph(Call):
     def __init__(self, call: Call, kernel: Callable[..., Any], *tensors: Any) -> None:
         self.__dict__.update(call.__dict__)
         is_wanted = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-        self.is_detached = is_wanted and not is_tracing()
+        # a compiler or exporter has the kernel as it is
+        is_eager = not is_tracing() and all(type(t) in PLAIN for t in tensors)
+        self.is_detached = is_wanted and is_eager
         if self.is_detached:
             tensors = tuple(t.detach().requires_grad_(t.requires_grad) for t in tensors)
         self.leaves = tensors
@@ -190,7 +213,10 @@ class Node(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, g: Any, *_: Any) -> Any:
-        return None, *ctx.call.vjp(ctx.needs_input_grad[1:], g, *ctx.saved_tensors)
+        call, tensors = ctx.call, ctx.saved_tensors
+        # dynamo takes no input of a transform inside another for one that needs a gradient
+        needed = call.may_need(tensors) if is_tracing() else ctx.needs_input_grad[1:]
+        return None, *call.vjp(needed, g, *tensors)
 
 
 class EagerNode(torch.autograd.Function):

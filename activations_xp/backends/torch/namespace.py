@@ -5,6 +5,7 @@ The wrappers of array-api-compat cost 2 to 8 us, and some of them break ``fullgr
 
 from __future__ import annotations
 
+from types import NoneType
 from typing import Any
 
 import array_api_compat.torch as compat
@@ -45,7 +46,8 @@ def isdtype(dtype: torch.dtype, kinds: str | tuple[str, ...]) -> bool:
 
 def is_transformed() -> bool:
     """Return whether a transform of torch.func is active."""
-    return torch._C._functorch.peek_interpreter_stack() is not None
+    # dynamo, which has an object for None, knows its type alone
+    return not isinstance(torch._C._functorch.peek_interpreter_stack(), NoneType)
 
 
 def is_mapping() -> bool:
@@ -54,6 +56,15 @@ def is_mapping() -> bool:
         return False
     active = torch._C._functorch.get_interpreter_stack() or ()
     return any(i.key() == torch._C._functorch.TransformType.Vmap for i in active)
+
+
+def is_known(size: Any) -> bool:
+    """Return whether a size is a number, not a symbol, which is an int for dynamo, too."""
+    if not isinstance(size, int) or not is_tracing():
+        return isinstance(size, int)
+    from torch.fx.experimental.symbolic_shapes import has_static_value
+
+    return bool(has_static_value(size))
 
 
 def is_concrete(x: Any) -> bool:
@@ -71,14 +82,16 @@ NAMESPACES: dict[Precision, Any] = {
         astype=lambda x, dtype: x.to(dtype=dtype),
         isdtype=isdtype,
         is_concrete=is_concrete,
+        is_known=is_known,
         cumulative_sum=torch.cumsum,
         nonzero=lambda x: torch.nonzero(x, as_tuple=True),
         conj=torch.conj_physical,  # a lazy conjugate has no array of NumPy
         permute_dims=torch.permute,
         matrix_transpose=lambda x: x.mT,
+        roll=lambda x, shift, axis: torch.roll(x, shift, axis),
         sort=lambda x, axis=-1: torch.sort(x, dim=axis).values,
         take=lambda x, indices, axis: torch.index_select(x, axis, indices),
-        take_along_axis=lambda x, indices, axis=-1: torch.take_along_dim(x, indices, axis),
+        take_along_axis=lambda x, indices, axis=-1: torch.gather(x, axis, indices),
         min=torch.amin,
         # torch takes an empty axis for all of them
         max=lambda x, axis, keepdims=False: x if axis == () else torch.amax(x, axis, keepdims),

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from .namespace import is_concrete
+from ...numerics.arrays import broadcasts_to
+from .namespace import is_concrete, is_known
 
 nn = torch._C._nn
 """The functions of F without their Python code, which takes a tenth of the time of a small call."""
@@ -355,10 +356,8 @@ def _is_finite(x: Any) -> bool:
 
 def _scale_query(query: Any, scale: Any) -> Any:
     """Return the query times a factor of the scores, or None if that is another result."""
-    try:
-        scale.expand(*query.shape[:-1], 1)
-    except RuntimeError:  # it differs by key, or our error says more
-        return None
+    if not broadcasts_to(scale.shape, (*query.shape[:-1], 1)):
+        return None  # it differs by key, or our error says more
     return query * scale.to(query.dtype) if query.dtype.itemsize > 2 else None  # as it is rounded
 
 
@@ -376,7 +375,9 @@ def _attention(
 ) -> Any:
     """Run torch's kernel, or return None where it would differ.
 
-    It computes NaN from 0 times infinity, so that masked arrays must be finite.
+    It computes NaN from 0 times infinity, so that masked arrays must be finite. Where values cannot
+    be read, as under a compiler, this is given up for what some of the queries attend to: with a
+    mask, a NaN or infinity of such a key or value reaches the others, too.
     """
     if isinstance(scale, torch.Tensor):
         query, scale = _scale_query(query, scale), 1.0
@@ -398,28 +399,32 @@ def _attention(
     if query.shape[-3] % key.shape[-3]:
         return None
     sums_queries = key.requires_grad or value.requires_grad
-    longest = max(key.shape[-2], query.shape[-2] if sums_queries else 0)
-    if query.is_cpu and longest > (1024 if query.dtype.itemsize > 2 else 2048):
+    summed = [key.shape[-2], *([query.shape[-2]] if sums_queries else [])]
+    longest = 1024 if query.dtype.itemsize > 2 else 2048
+    if query.is_cpu and any(is_known(n) and n > longest for n in summed):
         return None  # it adds the blocks of a row one after the other, and gradients in 16 bits
-    added = bias if mask is None else mask
-    is_known = all(map(is_concrete, arrays))
-    if (added is not None or is_causal) and is_known and not all(map(_is_finite, arrays)):
+    added, attends = bias if mask is None else mask, None
+    are_known = all(map(is_concrete, arrays))
+    if (added is not None or is_causal) and are_known and not all(map(_is_finite, arrays)):
         return None
     scores = (*query.shape[:-1], key.shape[-2])
     if added is not None:
         is_both = is_causal or (mask is not None and bias is not None)
-        if is_both or not is_known:
-            return None
-        try:
-            broadcast = added.expand(scores)
-        except RuntimeError:  # of which our error says more
+        if is_both or not broadcasts_to(added.shape, scores):  # of which our error says more
             return None
         # of what attends to nothing not every kernel makes 0
-        if not (added.isfinite().all() if mask is None else added.any(-1).all()):
+        if are_known:
+            if not (added.isfinite().all() if mask is None else added.any(-1).all()):
+                return None
+        elif mask is None:
             return None
+        else:
+            added, attends, key, value = _mask_of_unknown(mask, scores, key, value)
         if added.ndim < 2 or (added.ndim > 3 and query.ndim != 4):
-            added = broadcast.reshape(-1, *scores[-3:])
-    query, key, value = (x.reshape(-1, *x.shape[-3:]) for x in arrays)
+            added = added.expand(scores).reshape(-1, *scores[-3:])
+    is_batch = query.ndim == 4  # or its axes are not as many
+    if not is_batch:
+        query, key, value = (x.reshape(-1, *x.shape[-3:]) for x in (query, key, value))
     result = F.scaled_dot_product_attention(
         query,
         key,
@@ -429,8 +434,46 @@ def _attention(
         scale=scale,
         enable_gqa=query.shape[-3] != key.shape[-3],
     )
-    return result.reshape(*scores[:-1], value.shape[-1])
+    result = result if is_batch else result.reshape(*scores[:-1], value.shape[-1])
+    return result if attends is None else torch.where(attends, result, 0.0)
+
+
+def _mask_of_unknown(mask: Any, scores: tuple[Any, ...], key: Any, value: Any) -> tuple[Any, ...]:
+    """Return a mask in which each query attends to something, and which queries do in `mask`.
+
+    The others, key and value, are 0 where no query of a head attends to them.
+    """
+    mask = mask.expand(*(1,) * (2 - mask.ndim), *mask.shape)
+    attends = mask.any(-1, keepdim=True)
+    used = mask.any(-2).unsqueeze(-1).expand(*scores[:-2], scores[-1], 1)
+    if scores[-3] != key.shape[-3]:
+        used = used.unflatten(-3, (key.shape[-3], -1)).any(-3)
+    key, value = (torch.where(used, x, 0.0) for x in (key, value))
+    return mask | ~attends, attends, key, value
 
 
 OPERATIONS: dict[str, Callable[..., Any]] = {"scaled_dot_product_attention": _attention}
 """torch's kernels of several tensors: of all arguments; None is no result."""
+
+
+AUTOCAST: dict[str, str] = {
+    "adaptive_log_prob": "first",
+    "adaptive_log_softmax_with_loss": "first",
+    "adaptive_predict": "first",
+    "erfinv": "float32",
+    "exponential": "float32",
+    "gumbel_softmax": "float32",
+    "layer_norm": "float32",
+    "log_softmax": "float32",
+    "logsumexp": "float32",
+    "multi_head_attention": "lower",
+    "normalize": "float32",
+    "prelu": "lower",
+    "rms_norm": "float32",
+    "scaled_dot_product_attention": "lower",
+    "softmax": "float32",
+    "softmin": "float32",
+    "softplus": "float32",
+}
+"""The dtype that torch casts arrays to under autocast: its own ("lower"), that of the first array,
+or, on other devices than the CPU, float32 if they have 16 bits. Other functions keep it."""

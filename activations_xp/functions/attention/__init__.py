@@ -114,11 +114,13 @@ def scaled_dot_product_attention(
     bits and rounded once.
 
     The result of a query is NaN if it attends to a NaN, or if the query or a key that it attends to
-    is infinite. Under ``torch.compile``, where values cannot be read, PyTorch's own kernel returns
-    NaN for all queries with `is_causal` if a later key or value is NaN.
+    is infinite. Where values cannot be read, under ``torch.compile`` and ``torch.export``, the
+    kernel of PyTorch returns NaN for all queries with `is_causal` if a later key or value is NaN,
+    and with a mask if any query of the head attends to it.
 
     Traced code, on JAX and under ``torch.compile``, has at most four blocks along each axis: its
-    memory grows with L*S/16 beyond a length of 4096.
+    memory grows with L*S/16 beyond a length of 4096. It has a single block along an axis of a
+    symbolic size.
 
     Examples
     --------

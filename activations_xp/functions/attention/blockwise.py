@@ -18,6 +18,7 @@ from ...numerics.arrays import (
     clip_to_finite,
     is_array,
     is_concrete,
+    is_known,
     mask_to_zero,
     one_where_zero,
     unbroadcast,
@@ -123,10 +124,9 @@ def broadcast_shapes(shapes: list[Any]) -> tuple[int, ...] | None:
     ndim = max(map(len, shapes))
     sizes = []
     for axis in zip(*((1,) * (ndim - len(shape)) + tuple(shape) for shape in shapes), strict=True):
-        longer = {n for n in axis if n != 1}
-        if len(longer) > 1:
+        sizes.append(next((n for n in axis if n != 1), 1))
+        if any(n != sizes[-1] for n in axis if n != 1):
             return None
-        sizes.append(longer.pop() if longer else 1)
     return tuple(sizes)
 
 
@@ -171,7 +171,7 @@ class BlockwiseAttention:
     scale : the factor of the query, which numbers make
     causal_offset : query i attends to the keys up to ``i + causal_offset``; None is no causal mask
     softcap, dropout : None and 0 where they are among the arrays
-    block_size : the numbers of queries and keys of a block
+    block_size : the numbers of queries and keys of a block; None is all
     max_scores : the largest number of scores, of several heads, to compute at once
     """
 
@@ -181,7 +181,7 @@ class BlockwiseAttention:
     causal_offset: int | None
     softcap: float | None
     dropout: float
-    block_size: tuple[int, int]
+    block_size: tuple[int | None, int | None]
     max_scores: float
 
     @property
@@ -202,13 +202,14 @@ class BlockwiseAttention:
         """Yield the slices of the keys that these queries may attend to."""
         offset = self.causal_offset
         for kv in chunks(self.lengths[1], self.block_size[1]):
-            if offset is None or kv.start < max(q.stop + offset, 1):
+            is_first = offset is None or not kv.start
+            if is_first or not is_known(self.xp, q.stop, offset) or kv.start < q.stop + offset:
                 yield kv
 
     def block(self, name: str, rows: slice = ALL, columns: slice = ALL) -> Any:
         """Return a block of an array, which may broadcast along either axis."""
         x = self.arrays[name]
-        return x[..., rows if x.shape[-2] > 1 else ALL, columns if x.shape[-1] > 1 else ALL]
+        return x[..., ALL if x.shape[-2] == 1 else rows, ALL if x.shape[-1] == 1 else columns]
 
     def mask(self, q: slice, kv: slice) -> Any:
         """Return which of the queries attend to which of the keys; None is all to all."""
@@ -217,8 +218,15 @@ class BlockwiseAttention:
             masks.append(self.block("mask", q, kv))
         if "bias" in self.arrays:
             masks.append(self.block("bias", q, kv) != -inf)
-        if self.causal_offset is not None and kv.stop > q.start + self.causal_offset + 1:
-            masks.append(causal_mask(xp, self.arrays["query"], q, kv, self.causal_offset))
+        offset = self.causal_offset
+        if offset is not None:
+            is_block = is_known(xp, q.start, kv.stop, offset)
+            if not (is_block and kv.stop <= q.start + offset + 1):
+                q, kv = (
+                    slice(0, length) if block == ALL else block
+                    for block, length in zip((q, kv), self.lengths, strict=True)
+                )
+                masks.append(causal_mask(xp, self.arrays["query"], q, kv, offset))
         return reduce(and_, masks) if masks else None
 
     def scores(self, q: slice, kv: slice) -> Scores:
@@ -315,7 +323,7 @@ def prepare(
         scale = 1 / sqrt(max(arguments["query"].shape[-1], 1))
     scale = scale if softcap is None else scale / softcap
     aligned["query"] = aligned["query"] * scale
-    policy = _block_policy(dims, offset, is_eager)
+    policy = _block_policy(xp, dims, offset, is_eager)
     return BlockwiseAttention(xp, aligned, scale, offset, softcap, dropout or 0.0, *policy)
 
 
@@ -339,12 +347,16 @@ def _split_nonfinite(xp: Namespace, arrays: Mapping[str, Any], is_eager: bool) -
     return split
 
 
-def _block_policy(dims: Dims, offset: int | None, is_eager: bool) -> tuple[tuple[int, int], float]:
+def _block_policy(
+    xp: Namespace, dims: Dims, offset: int | None, is_eager: bool
+) -> tuple[tuple[int | None, int | None], float]:
     """Return the size of a block and the largest number of scores to compute at once."""
     if is_eager:
         return (Q_BLOCK, KV_BLOCK if offset is None else Q_BLOCK), Q_BLOCK * KV_BLOCK
-    q_block = max(Q_BLOCK, ceil(dims.q_len / MAX_UNROLLED))
-    kv_block = max(KV_BLOCK, ceil(dims.kv_len / MAX_UNROLLED))
+    q_block, kv_block = (
+        max(block, ceil(length / MAX_UNROLLED)) if is_known(xp, length) else None
+        for length, block in ((dims.q_len, Q_BLOCK), (dims.kv_len, KV_BLOCK))
+    )
     return (q_block, kv_block), inf
 
 
@@ -490,21 +502,25 @@ class _GradientAccumulator:
 
     def _key(self, name: str, rows: slice, columns: slice) -> tuple[str, int, int]:
         shape = self.attention.arrays[name].shape
-        return name, rows.start if shape[-2] > 1 else 0, columns.start if shape[-1] > 1 else 0
+        return name, 0 if shape[-2] == 1 else rows.start, 0 if shape[-1] == 1 else columns.start
 
     def assemble(self) -> dict[str, Any]:
         """Return the gradients of the whole arrays."""
         xp, attention = self.attention.xp, self.attention
-        q, kv = map(list, map(chunks, attention.lengths, attention.block_size))
+        sizes = zip(attention.lengths, attention.block_size, strict=True)
+        q, kv = (list(chunks(*size)) for size in sizes)
         grids: dict[str, Any] = {"query": (q, [ALL]), "key": (kv, [ALL]), "value": (kv, [ALL])}
         grids |= dict.fromkeys(("bias", *FACTORS), (q, kv))
         gradients = {}
-        for name, (rows, columns) in grids.items():
+        for name, blocks_of in grids.items():
             if name not in attention.arrays:
                 continue
             # an axis along which the array broadcasts has one block
-            n, m = (max(size, 1) for size in attention.arrays[name].shape[-2:])
-            parts = [[self._sum(name, i, j) for j in columns[:m]] for i in rows[:n]]
+            rows, columns = (
+                blocks[:1] if size == 1 else blocks
+                for blocks, size in zip(blocks_of, attention.arrays[name].shape[-2:], strict=True)
+            )
+            parts = [[self._sum(name, i, j) for j in columns] for i in rows]
             gradients[name] = concat(xp, [concat(xp, row, -1) for row in parts], -2)
         return gradients
 
@@ -521,9 +537,12 @@ def map_heads(
 ) -> dict[str, Any]:
     """Compute so few heads at once that their blocks fit into the caches, and join the results."""
     arrays = attention.arrays
+    if attention.max_scores == inf:
+        return compute(attention)
     batch = broadcast_shapes([arrays[name].shape[:-2] for name in INPUTS]) or ()
     axis = next((i for i, n in enumerate(batch) if n > 1), None)
-    scores = prod([*batch, *map(min, attention.lengths, attention.block_size)])
+    blocks = zip(attention.lengths, attention.block_size, strict=True)
+    scores = prod([*batch, *(n if block is None else min(n, block) for n, block in blocks)])
     if axis is None or scores <= attention.max_scores:
         return compute(attention)
 
@@ -544,9 +563,13 @@ def map_heads(
     }
 
 
-def chunks(size: int, step: int) -> Iterator[slice]:
-    """Yield the slices that make up an axis, a single one of an empty axis."""
-    return (slice(i, min(i + step, size)) for i in range(0, max(size, 1), max(step, 1)))
+def chunks(size: int, step: int | None) -> Iterator[slice]:
+    """Yield the slices that make up an axis, a single one of an empty axis or without a step."""
+    if step is None:
+        yield ALL
+        return
+    for i in range(0, max(size, 1), step):
+        yield slice(i, min(i + step, size))
 
 
 def concat(xp: Namespace, parts: list[Any], axis: int) -> Any:

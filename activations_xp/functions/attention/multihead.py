@@ -44,7 +44,7 @@ def multi_head_dims(args: Arguments) -> Dims:
         _fail(f"query, key and value must have the same number of axes, at least two, {got}")
     length = -2 if args["batch_first"] else 0
     batch, *others = (s[:-2] if args["batch_first"] else s[1:-1] for s in shapes)
-    if set(others) != {batch}:
+    if any(other != batch for other in others):
         _fail(f"query, key and value may differ in sequence length and embedding alone, {got}")
     q_len, kv_len, v_len = (shape[length] for shape in shapes)
     if kv_len != v_len:
@@ -288,4 +288,4 @@ def _in_one_block(xp: Namespace, heads: _MultiHead) -> blockwise.BlockwiseAttent
     arguments |= zip(INPUTS, heads.projected, strict=True)
     dims = blockwise.attention_dims(**arguments)
     attention = blockwise.prepare(xp, dims, arguments, is_causal)
-    return replace(attention, block_size=(dims.q_len, dims.kv_len))
+    return replace(attention, block_size=(None, None))
