@@ -169,6 +169,8 @@ def cached_kernel(
                     key = tuple(map(mark, (x, *parameters))), types
                     run = _look_up(cache, key)
             if run is None:
+                if not out and is_at_defaults(parameters):
+                    return kernel.plain(x)  # type: ignore[attr-defined]
                 run, is_constant = make(x, parameters)
                 # an array may stand for a number; the elements of a tuple of axes may be equal but
                 # of other types
@@ -183,33 +185,44 @@ def cached_kernel(
             fail(error, x, parameters)
             raise
 
+    defaults = tuple(definition.defaults.values())
+    has_defaults = len(defaults) == len(definition.parameters)
+
+    def is_at_defaults(parameters: tuple[Any, ...]) -> bool:
+        return has_defaults and all(p is d for p, d in zip(parameters, defaults, strict=True))
+
     def fail(error: Exception, x: Any, parameters: tuple[Any, ...]) -> None:
         explained = error if explain is None else explain(definition, x, parameters, error)
         if explained is not error:
             raise explained from error
 
-    if len(definition.defaults) == len(definition.parameters):
-        defaults = tuple(definition.defaults.values())
+    if has_defaults:
         types = tuple(map(type, defaults))
         quick: dict[Any, Callable[..., Any]] = {}
 
         def plain(x: Any) -> Any:
             run = quick.get((x.dtype, x.ndim) if by_ndim else x.dtype)
-            if run is not None:
-                try:
-                    return run(x)
-                except Exception as error:
-                    fail(error, x, defaults)
-                    raise
-            y = kernel(x, types, *defaults)
+            try:
+                if run is None:
+                    run = prepare(x)
+                return run(x)  # from this line always: torch.jit.trace compares where calls are
+            except Exception as error:
+                fail(error, x, defaults)
+                raise
+
+        def prepare(x: Any) -> Callable[..., Any]:
             if is_tracing is not None and is_tracing():
-                return y
-            found = cache.get((x.dtype, defaults, types, x.ndim if by_ndim else None))
-            if found is not None and quicken is not None:
-                found = quicken(found)
-            if found is not None:
-                quick[(x.dtype, x.ndim) if by_ndim else x.dtype] = found
-            return y
+                return make(x, defaults)[0]
+            key = x.dtype, defaults, types, x.ndim if by_ndim else None
+            run, is_constant = cache.get(key), True
+            if run is None:
+                run, is_constant = make(x, defaults)
+            if is_constant and not (by_ndim and tuple in types):
+                cache[key] = run
+                found = run if quicken is None else quicken(run)
+                if found is not None:
+                    quick[(x.dtype, x.ndim) if by_ndim else x.dtype] = found
+            return run
 
         def written(x: Any, out: Any) -> Any:
             run = quick.get((x.dtype, x.ndim) if by_ndim else x.dtype)

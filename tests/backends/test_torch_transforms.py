@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import warnings
 
 import pytest
@@ -158,13 +159,29 @@ class Layer(torch.nn.Module):
         return self.f(x * self.weight)
 
 
-def _export(f, x, g):
-    layer = Layer(f, x)
-    for strict in (True, False):
-        exported = torch.export.export(layer, (x,), strict=strict).module()
-        torch.testing.assert_close(exported(x), f(x))
-    exported(x).backward(g)
-    return exported.weight.grad / x
+def _gradient_of_layer(kept, f, x, g):
+    """Compare the values of what was kept of a layer, and return its gradient of x."""
+    torch.testing.assert_close(kept(x), f(x))
+    kept(x).backward(g)
+    (weight,) = kept.parameters()
+    return weight.grad / x
+
+
+def _export(f, x, g, strict=False):
+    kept = torch.export.export(Layer(f, x), (x,), strict=strict).module()
+    return _gradient_of_layer(kept, f, x, g)
+
+
+def _strict_export(f, x, g):
+    return _export(f, x, g, strict=True)
+
+
+def _jit_trace(f, x, g):
+    """Save the trace, and load it."""
+    file = io.BytesIO()
+    torch.jit.save(torch.jit.trace(Layer(f, x), x), file)
+    file.seek(0)
+    return _gradient_of_layer(torch.jit.load(file), f, x, g)
 
 
 TRANSFORMS = {
@@ -188,14 +205,14 @@ TRANSFORMS = {
 }
 
 
-def _assert_gradient(function, *transforms):
+def _assert_gradient(function, *transforms, tolerance=1e-10):
     """Compare the gradients that transforms give with that of the function's vjp."""
     f, x = _call(function), _points(function)
     g = _cotangent(f(x))
     expected = vjp(function, g, x, **rowwise_parameters(function))
     for transform in transforms:
         with noting(transform.__name__):
-            torch.testing.assert_close(transform(f, x, g), expected, rtol=1e-10, atol=1e-10)
+            torch.testing.assert_close(transform(f, x, g), expected, rtol=tolerance, atol=1e-10)
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch's own, for jvp
@@ -223,7 +240,16 @@ def test_gradient_under_the_compiler(function):
     assert counter.graphs == 1
 
 
-@over("transform", [_compile_func_grad, _export])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+@over("transform", [_export, _jit_trace])
+@over("function", FUNCTIONS)
+def test_gradient_of_what_is_kept_of_a_layer(function, transform):
+    """It is that of torch's operators: our node would be lost."""
+    # TorchScript's gradient of F.leaky_relu rounds the slope to float32, too
+    _assert_gradient(function, transform, tolerance=1e-7 if transform is _jit_trace else 1e-10)
+
+
+@over("transform", [_compile_func_grad, _strict_export])
 @over("function", one_of_each_family(FUNCTIONS))
 def test_gradient_under_another_use_of_the_compiler(transform, function):
     _assert_gradient(function, transform)

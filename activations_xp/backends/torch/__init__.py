@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 import torch
+from torch._C import _is_tracing, _len_torch_dispatch_stack
 from torch.autograd import forward_ad
 from torch.utils._python_dispatch import _disable_current_modes
 
@@ -15,7 +17,16 @@ from .. import generic
 from ..base import Backend
 from . import autocast
 from .autograd import Call, NativeGraph
-from .namespace import NAMESPACES, PLAIN, is_mapping, is_other, is_tracing, is_transformed
+from .namespace import (
+    NAMESPACES,
+    PLAIN,
+    drops_nodes,
+    is_mapping,
+    is_other,
+    is_recorded,
+    is_tracing,
+    is_transformed,
+)
 from .native import AUTOCAST, NATIVE, OPERATIONS, ForwardOnly, ShortRows, at_dtype
 
 
@@ -36,7 +47,8 @@ class TorchBackend(Backend):
 
     def bind(self, definition: Definition, precision: Precision, array_type: type) -> Kernel:
         is_fast = precision == "fast"
-        native = NATIVE.get(definition.name) if is_fast and array_type in PLAIN else None
+        native = NATIVE.get(definition.name) if is_fast else None
+        is_plain = array_type in PLAIN
         operation = OPERATIONS.get(definition.name) if is_fast else None
         xp = NAMESPACES[precision]
 
@@ -56,38 +68,27 @@ class TorchBackend(Backend):
                 is_accepted = not generic.exceed(values, torch.finfo(dtype).max)
                 is_accepted &= dtype not in native.inaccurate_dtypes
                 kernel = native.bind(*values) if is_accepted else None
+            is_read = is_plain and not is_tracing()
+            if isinstance(kernel, ShortRows) and not is_read:
+                kernel = kernel.kernel
             short = kernel if isinstance(kernel, ShortRows) else None
             kernel = at_dtype(kernel if short is None else short.others, result)
-            if kernel is not None and not isinstance(kernel, ForwardOnly):
-                if x.dtype == result:
-                    return kernel, is_constant
-                return (lambda x: kernel(x.to(dtype)).to(result)), is_constant
-            call = Call(form, xp, values, *dtypes, kernel)
-            run = call.differentiable if call.uses_written_vjp else call.value
-            if operation is not None:
-                return _with_native(call, operation, run), is_constant
-            if kernel is None or not is_constant:
+            if kernel is None or isinstance(kernel, ForwardOnly):
+                call = Call(form, xp, values, *dtypes, kernel)
+                run = call.differentiable if call.uses_written_vjp else call.value
+                if operation is not None:
+                    run = _with_native(call, operation, run)
+                elif kernel is not None and is_constant:
+                    run = _with_gradient(call, kernel, short, x, is_read)
+            else:
+                run = kernel if x.dtype == result else lambda x: kernel(x.to(dtype)).to(result)
+            is_ours = kernel is None and operation is None
+            if is_plain or is_ours:
                 return run, is_constant
-            forward = kernel.kernel if short is None else call.value
-            least, is_once = kernel.least, kernel.is_once
-
-            def run_native(x: Any) -> Any:
-                if x.requires_grad or forward_ad._current_level >= 0:
-                    if x.numel() >= least or forward_ad._current_level >= 0:
-                        return call.differentiable(x)
-                    if is_once:
-                        return call.with_native_node(x)
-                return forward(x)
-
-            if short is None:
-                return run_native, True
-            run_short, axis, longest = short.kernel, short.axis, short.longest(result, x.ndim)
-
-            def run_rows(x: Any) -> Any:
-                is_short = x.numel() <= longest or x.shape[axis] <= longest
-                return run_short(x) if is_short else run_native(x)
-
-            return run_rows, True
+            call = Call(form, xp, values, *dtypes)
+            ours = call.differentiable if call.uses_written_vjp else call.value
+            is_random = native is not None and native.samples and form.bind(values)["training"]
+            return _or_ours(run, ours, bool(is_random)), is_constant
 
         policy = AUTOCAST.get(definition.name)
         if policy == "float32":
@@ -105,6 +106,8 @@ class TorchBackend(Backend):
         is_floating = like.dtype.is_floating_point
         dtype = like.dtype if is_floating else torch.get_default_dtype()
         dtype = dtype if dtype.itemsize > 2 else torch.float32
+        if rng is None and hasattr(like, "placements") and shape == tuple(like.shape):
+            return torch.rand_like(like, dtype=dtype)  # a DTensor, of which each process has a part
         given: dict[str, Any] = (
             {} if rng is None else {"generator": rng}
         )  # None is an error of torch's compiler
@@ -119,7 +122,7 @@ class TorchBackend(Backend):
         self, definition: Definition, precision: Precision, array_type: type
     ) -> bool:
         native = NATIVE.get(definition.name)
-        if precision != "fast" or native is None or array_type not in PLAIN:
+        if precision != "fast" or native is None:
             return False
         return native.samples and (native.is_mapped or not is_mapping())
 
@@ -179,6 +182,88 @@ def _widening(make: Callable[..., Any]) -> Callable[..., Any]:
         return autocast.widening(run, lambda x: make(x, parameters)[0]), is_constant
 
     return make_wider
+
+
+def _with_gradient(
+    call: Call, kernel: ForwardOnly, short: ShortRows | None, x: Any, is_read: bool
+) -> Callable[[Any], Any]:
+    """Return a function that runs torch's kernel, with our gradient where torch's will not do.
+
+    It does not ask a tensor for its size where that may be unknown, unless it `is_read`.
+    """
+    forward = kernel.kernel if short is None else call.value
+    least, is_once = kernel.least, kernel.is_once
+    if least and not is_read:
+        least = inf
+
+    def is_large(x: Any) -> bool:
+        return not is_recorded() and x.numel() >= least
+
+    def run_native(x: Any) -> Any:
+        is_hooked = False
+        if (x.requires_grad or forward_ad._current_level >= 0) and not drops_nodes():
+            if not least or forward_ad._current_level >= 0 or (least < inf and is_large(x)):
+                return call.differentiable(x)
+            if is_once and (is_tracing() or is_transformed()):
+                return call.differentiable(x)
+            is_hooked = is_once
+        y = forward(x)  # from this line with a gradient and without, as in `generic`
+        if is_hooked and y.requires_grad:
+            y.grad_fn.register_hook(call.differentiable_gradient)
+        return y
+
+    if short is None:
+        return run_native
+    along, axis, longest = short.along, short.axis, short.longest(x.dtype, x.ndim)
+    small = longest * x.dtype.itemsize
+
+    def run_rows(x: Any) -> Any:
+        # `is_recorded` bit by bit; torch.jit.trace sees that a size is asked for, but not the bytes
+        if is_tracing() or x.nbytes <= small or _is_tracing():
+            return along(x, axis)
+        if x.size(axis) <= longest or _len_torch_dispatch_stack():
+            return along(x, axis)
+        return run_native(x)
+
+    return run_rows
+
+
+def _or_ours(
+    kernel: Callable[..., Any], ours: Callable[..., Any], is_differentiable: bool
+) -> Callable[..., Any]:
+    """Return a function that runs torch's kernel, or ours once a type of tensors has refused it.
+
+    Unless it `is_differentiable` for sure, its gradient is tried at the first call that wants it.
+    """
+    is_refused = False
+
+    def run(*tensors: Any) -> Any:
+        nonlocal is_differentiable, is_refused
+        if not is_refused:
+            try:
+                if not is_differentiable and _is_differentiated(tensors):
+                    leaves = [t.detach().requires_grad_(t.requires_grad) for t in tensors]
+                    y = kernel(*leaves)
+                    wanted = [t for t in leaves if t.requires_grad]
+                    torch.autograd.grad(y, wanted, torch.ones_like(y))
+                    is_differentiable = True
+                return kernel(*tensors)
+            except (NotImplementedError, TypeError) as refusal:
+                try:
+                    y = ours(*tensors)
+                except Exception:
+                    raise refusal from None
+                is_refused = True
+                return y
+        return ours(*tensors)
+
+    return run
+
+
+def _is_differentiated(tensors: tuple[Any, ...]) -> bool:
+    """Return whether autograd, and nothing else, sees an operation on these tensors."""
+    is_wanted = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+    return is_wanted and not (is_recorded() or is_transformed())
 
 
 def _with_native(

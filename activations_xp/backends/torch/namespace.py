@@ -10,12 +10,13 @@ from typing import Any
 
 import array_api_compat.torch as compat
 import torch
+from torch._C import _is_tracing, _len_torch_dispatch_stack
 
 from ..._typing import Precision
 from .. import generic
 
 PLAIN = (torch.Tensor, torch.nn.Parameter)
-"""Other classes of tensors, sharded or nested ones, may lack torch's own kernels."""
+"""The classes whose memory is their elements; fake, sharded or nested tensors may have none."""
 
 OTHERS = {"CausalBias", "MaskedTensor", "UninitializedTensorMixin"}
 """Classes of tensors whose elements are not what they mean."""
@@ -29,6 +30,7 @@ def is_other(tensor_type: type) -> bool:
 
 
 is_tracing = torch.compiler.is_dynamo_compiling
+is_exporting = torch.compiler.is_exporting
 
 _KINDS: dict[torch.dtype, str] = {
     dtype: kind
@@ -67,9 +69,23 @@ def is_known(size: Any) -> bool:
     return bool(has_static_value(size))
 
 
+def is_recorded() -> bool:
+    """Return whether something records torch's operations: a compiler, a trace or a mode."""
+    return (
+        is_tracing()
+        or _is_tracing()  # torch.jit.trace
+        or _len_torch_dispatch_stack() > 0  # make_fx, torch.export, FakeTensorMode
+    )
+
+
+def drops_nodes() -> bool:
+    """Return whether what records the operations has no place for a node: its gradient is lost."""
+    return is_exporting() or (not is_tracing() and _is_tracing())
+
+
 def is_concrete(x: Any) -> bool:
     """Return whether the values of a tensor may be read."""
-    if type(x) not in PLAIN or x.is_meta or is_tracing() or is_transformed():
+    if type(x) not in PLAIN or x.is_meta or is_recorded() or is_transformed():
         return False
     return not (x.is_cuda and torch.cuda.is_current_stream_capturing())
 

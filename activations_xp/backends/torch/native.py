@@ -46,9 +46,13 @@ class ShortRows(NamedTuple):
     last place from each sum, so that the rest of a long row is lost beside a large element.
     """
 
-    kernel: Callable[[Any], Any]
+    along: Callable[[Any, int], Any]
     axis: int
     others: ForwardOnly
+
+    def kernel(self, x: Any) -> Any:
+        """Return the result for short rows."""
+        return self.along(x, self.axis)
 
     def longest(self, dtype: torch.dtype, ndim: int) -> int:
         """Return the number of elements."""
@@ -248,7 +252,7 @@ def _along_one_axis(
 
         run, vjp = _in_32_bits(at_length), _in_32_bits(partial(vjp_at_result, axis))
         others = ForwardOnly(run, lambda g, x: vjp(g, run(x)), vjp_at_result=vjp, axis=axis)
-        return ShortRows(lambda x: kernel(x, axis), axis, others)
+        return ShortRows(kernel, axis, others)
 
     return bind
 

@@ -19,7 +19,7 @@ from ..._parameters import COTANGENT
 from ..._typing import Kernel
 from .. import generic
 from ..numpy import BACKEND, engine
-from .namespace import PLAIN, is_tracing, is_transformed
+from .namespace import PLAIN, is_recorded, is_transformed
 
 LARGE = 2**21
 """The elements from which on machine code computes rows faster than torch's kernel and a check.
@@ -33,28 +33,26 @@ def can_share(x: Any, *others: Any) -> bool:
 
     It cannot where something records or transforms the operations.
     """
-    if is_tracing() or is_transformed() or forward_ad._current_level >= 0:
-        return False
-    if torch._C._len_torch_dispatch_stack() or torch._C._get_tracing_state() is not None:
+    if is_recorded() or is_transformed() or forward_ad._current_level >= 0:
         return False
     if x.dtype is not torch.float32 and x.dtype is not torch.float64:
         return False
-    is_recorded = torch.is_grad_enabled()
+    is_differentiated = torch.is_grad_enabled()
     return all(
         type(t) in PLAIN
         and (t.dtype is x.dtype or t.dtype is torch.bool)
         and t.is_cpu
         and t.layout is torch.strided
-        and not (t.is_nested or (is_recorded and t.requires_grad))
+        and not (t.is_nested or (is_differentiated and t.requires_grad))
         for t in (x, *others)
     )
 
 
 def has_fast_rows(x: Any, axis: int) -> bool:
-    """Return whether machine code computes rows of float32, whose sums it makes in float64."""
-    size = x.numel()
-    is_large = size >= LARGE and axis == x.ndim - 1 and x.dtype is torch.float32
-    return is_large and x.is_contiguous() and can_share(x) and engine.compiler(size) is not None
+    """Return whether machine code computes many rows of float32, their sums in float64."""
+    if axis != x.ndim - 1 or x.dtype is not torch.float32:
+        return False
+    return x.is_contiguous() and can_share(x) and engine.compiler(x.numel()) is not None
 
 
 def value(definition: Definition, x: Any, values: tuple[Any, ...]) -> Any:
