@@ -388,6 +388,8 @@ def _attention(
         if query is None:
             return None
     arrays = (query, key, value)
+    if query.is_cpu and hasattr(query, "placements"):
+        return None  # the gradient of the kernel has no sharding strategy there
     if (
         softcap is not None
         or isinstance(dropout, torch.Tensor)
