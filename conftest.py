@@ -240,7 +240,7 @@ def pytest_ignore_collect(collection_path: Any, config: pytest.Config) -> bool |
     if collection_path.parent.name == "tests" and collection_path.suffix == ".py":
         return not collection_path.name.startswith("test_") or None
     library = collection_path.stem.removeprefix("test_").lstrip("_").partition("_")[0]
-    needs = {"backends": three, "layers": three, "dropin": ("torch", "jax")}
+    needs = {"at_home": three, "backends": three, "layers": three, "dropin": ("torch", "jax")}
     if library in needs.get(collection_path.parent.name, ()):
         return library not in chosen or None
     if collection_path.parent.name == "dropin" and library == "keras":
