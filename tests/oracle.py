@@ -124,7 +124,7 @@ def kernel_tables(function: Any) -> tuple[dict[type, Any], ...]:
 
 def cached_kernels(function: Any, kind: type) -> dict[Any, Any]:
     """Return what the fast kernel for a type of array keeps, by dtype and parameters."""
-    kernel = kernel_tables(function)[0][kind]
+    kernel = inspect.unwrap(kernel_tables(function)[0][kind])
     cache: dict[Any, Any] = inspect.getclosurevars(kernel).nonlocals["cache"]
     return cache
 

@@ -768,7 +768,8 @@ def test_channels_last_layout_is_kept(function, given):
         assert form(x, **given).is_contiguous(memory_format=torch.channels_last)
 
 
-@over("function", FUNCTIONS)
+# torch rounds prelu to the dtype of autocast
+@over("function", [f for f in FUNCTIONS if f is not ax.prelu])
 def test_autocast_keeps_the_dtype(function):
     given = required_parameters(function)
     for form, dtype in itertools.product((function, accurate(function)), DTYPES):

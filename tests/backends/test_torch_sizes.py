@@ -83,6 +83,7 @@ def test_two_graphs_for_five_sizes_with_their_backward_passes(call):
     _assert_two_graphs(call, torch._dynamo.lookup_backend("aot_eager"))
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")
 @pytest.mark.sweep
 @over("call", [*OPERATION_CALLS[:4], *(c for c in ACTIVATION_CALLS if c.function is ax.softmax)])
 def test_two_graphs_for_five_sizes_by_inductor(call):

@@ -48,6 +48,7 @@ def casting(kernel: Kernel, policy: str) -> Kernel:
         x, parameters = cast(policy, x, parameters)
         return kernel(x, types, *parameters)
 
+    run.__wrapped__ = kernel  # type: ignore[attr-defined]
     return run
 
 
