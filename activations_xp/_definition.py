@@ -123,6 +123,7 @@ class Definition:
     layer : the name of its class in `layers`, after "torch.nn." where it is a class of PyTorch's
     complex : the definition for complex numbers, if the function takes them
     is_complex : whether this is such a definition
+    function : the public function, by which a call is recorded
     """
 
     name: str
@@ -151,6 +152,7 @@ class Definition:
     vjp: Callable[..., Any] | None = field(default=None, repr=False)
     complex: Definition | None = field(default=None, repr=False)
     is_complex: bool = False
+    function: Any = field(default=None, repr=False)
 
     @property
     def is_activation(self) -> bool:

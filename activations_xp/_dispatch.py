@@ -97,13 +97,24 @@ def _torch() -> Backend:
     return BACKEND
 
 
+def _torch_overrides() -> Backend:
+    from .backends.torch.overrides import BACKEND
+
+    return BACKEND
+
+
 def _jax() -> Backend:
     from .backends.jax import BACKEND
 
     return BACKEND
 
 
-_LOADERS: dict[str, Callable[[], Backend]] = {"numpy": _numpy, "torch": _torch, "jax": _jax}
+_LOADERS: dict[str, Callable[[], Backend]] = {
+    "numpy": _numpy,
+    "torch": _torch,
+    "torch.overrides": _torch_overrides,
+    "jax": _jax,
+}
 """The backends by the module that must have been imported if it owns an array."""
 
 _BY_TYPE: dict[type, Backend] = {}
@@ -214,6 +225,11 @@ def sample_noise(
     backend = find_backend(x)
     if backend is None:
         return None
+    if backend.hands_over(values):
+        if rng is not None:
+            got = describe_value(rng)
+            raise TypeError(f"{name}: rng must be None where the call is recorded, got {got}")
+        return noise
     arguments[definition.first] = x
     if spec.probability:
         x, values = backend.promote(definition, x, values)
@@ -271,6 +287,8 @@ def call_with_out(
     backend = _BY_TYPE.get(type(x))
     if backend is None:
         backend = _numpy() if isinstance(x, (*NUMBER, complex)) else backend_of(x)
+    if backend.hands_over(()):
+        return kernel(x, types, *parameters, out=out)
     if backend.writes_out and find_backend(out) is backend:
         value = kernel(x, types, *parameters, out=out)
     else:

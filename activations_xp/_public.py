@@ -124,6 +124,11 @@ def _at_all_precisions(function: Any) -> dict[str, Any]:
     return {level: at_precision(function, level) for level in _dispatch.PRECISIONS}
 
 
+def not_scripted(name: str) -> str:
+    """Return what torch.jit.script says of a function that has it as ``__script_unsupported``."""
+    return f"{name} cannot be compiled by torch.jit.script; use torch.jit.trace or torch.export"
+
+
 def at_precision(function: Any, precision: Precision) -> Any:
     """Return the form of a public function that runs at this precision whatever is precision."""
     forms: dict[str, Any] = function.forms
@@ -308,7 +313,7 @@ if {condition}:
 
 _COPIED = (
     *("__annotations__", "__defaults__", "__doc__", "__kwdefaults__", "__module__"),
-    *("__signature__", "__wrapped__", "impl"),
+    *("__script_unsupported", "__signature__", "__wrapped__", "impl"),
 )
 
 
@@ -344,6 +349,8 @@ def _build(definition: Definition, doc: str, impl: Callable[..., Any]) -> Any:
     public.__signature__ = signature
     public.__wrapped__ = public.impl = impl  # which inspect.getsource shows
     public.forms = {}
+    public.definition = definition.changed(function=public)
+    setattr(public, "__script_unsupported", not_scripted(definition.name))
     return public
 
 

@@ -7,6 +7,7 @@ library that follows the array API standard needs none.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import Any
 
 from .._definition import Definition
@@ -71,6 +72,10 @@ class Backend(ABC):
     ) -> tuple[Any, tuple[Any, ...]]:
         """Return the first array and the parameters in the dtypes that the kernel has them in."""
         return x, parameters
+
+    def hands_over(self, values: Iterable[Any]) -> bool:
+        """Return whether one of the parameters takes over the call before it is computed."""
+        return False
 
     def write(self, target: Any, value: Any) -> None:
         """Write an array to another one of this library and of its shape."""

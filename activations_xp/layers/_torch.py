@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from .._public import not_scripted
 from ._layers import Layer
 from ._module import to_numpy
 
@@ -19,6 +20,10 @@ class TorchLayer(Layer, torch.nn.Module):
     """A layer that is a module of PyTorch."""
 
     _names: tuple[str, ...] = ()
+
+    def __prepare_scriptable__(self) -> Any:
+        """Say to torch.jit.script that it cannot compile the layer."""
+        raise RuntimeError(not_scripted(type(self).__name__))
 
     def _full(self, shape: tuple[int, ...], value: float) -> Any:
         dtype = self._dtype or torch.get_default_dtype()

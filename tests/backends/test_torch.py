@@ -892,6 +892,15 @@ def test_layout_is_computed_or_refused_by_name(function):
             ax.prelu(dense, w)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+@over("function", FUNCTIONS)
+def test_quantized_tensor_is_refused_by_name(function):
+    x = torch.quantize_per_tensor(torch.randn(2, 4), 0.1, 10, torch.quint8)
+    message = f"^{function.__name__}: x must not be quantized, got torch.quint8; pass x.dequantize"
+    with pytest.raises(TypeError, match=message):
+        function(x, **required_parameters(function))
+
+
 def test_noise_of_nested_tensors_is_drawn_by_torch_alone():
     x = torch.nested.nested_tensor([torch.ones(3, 4), torch.ones(2, 4)], layout=torch.jagged)
     torch.manual_seed(0)

@@ -119,6 +119,16 @@ def _compile_func_grad(f, x, g):
     return torch.compile(gradient, fullgraph=True, backend="aot_eager")(x)
 
 
+def _compile_jacrev(f, x, g):
+    jacobian = torch.compile(torch.func.jacrev(f), fullgraph=True, backend="aot_eager")(x)
+    return torch.tensordot(g, jacobian, g.ndim)
+
+
+def _compile_jacfwd(f, x, g):
+    jacobian = torch.compile(torch.func.jacfwd(f), fullgraph=True, backend="aot_eager")(x)
+    return torch.tensordot(g, jacobian, g.ndim)
+
+
 def _checkpoint(f, x, g, use_reentrant=False):
     x = x.clone().requires_grad_()
     checkpoint(f, x, use_reentrant=use_reentrant).backward(g)
@@ -249,7 +259,8 @@ def test_gradient_of_what_is_kept_of_a_layer(function, transform):
     _assert_gradient(function, transform, tolerance=1e-7 if transform is _jit_trace else 1e-10)
 
 
-@over("transform", [_compile_func_grad, _strict_export])
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@over("transform", [_compile_func_grad, _compile_jacrev, _compile_jacfwd, _strict_export])
 @over("function", one_of_each_family(FUNCTIONS))
 def test_gradient_under_another_use_of_the_compiler(transform, function):
     _assert_gradient(function, transform)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import inf
 from typing import Any
 
@@ -28,6 +28,7 @@ from .namespace import (
     is_transformed,
 )
 from .native import AUTOCAST, NATIVE, OPERATIONS, ForwardOnly, ShortRows, at_dtype
+from .overrides import hand_over, takes_over
 
 
 class TorchBackend(Backend):
@@ -53,6 +54,8 @@ class TorchBackend(Backend):
         xp = NAMESPACES[precision]
 
         def make(x: Any, parameters: tuple[Any, ...]) -> tuple[Callable[..., Any], bool]:
+            if takes_over(parameters):
+                return lambda x, *_: hand_over(definition, precision, x, parameters), False
             form = definition.for_dtype(xp, x.dtype)
             values = form.check(x, parameters, BACKEND)
             default = torch.get_default_dtype()
@@ -136,6 +139,9 @@ class TorchBackend(Backend):
             else (x, parameters)
         )
 
+    def hands_over(self, values: Iterable[Any]) -> bool:
+        return takes_over([*values])
+
     def keep(self, x: Any, out: Any) -> Any:
         return x.clone() if out is x and x.requires_grad else x  # autograd differentiates at x
 
@@ -163,8 +169,11 @@ _prepare_mkl()
 def _explain(
     definition: Definition, x: Any, parameters: tuple[Any, ...], error: Exception
 ) -> Exception:
-    """Return an error of torch, or one that says which argument is not dense."""
+    """Return an error of torch, or one that says which argument is quantized or not dense."""
     for name, value in {definition.first: x, **definition.bind(parameters)}.items():
+        if isinstance(value, torch.Tensor) and value.is_quantized:
+            what = f"{name} must not be quantized, got {value.dtype}; pass {name}.dequantize()"
+            return TypeError(f"{definition.name}: {what}")
         if isinstance(value, torch.Tensor) and (value.layout != torch.strided or value.is_nested):
             layout = "nested" if value.is_nested else str(value.layout).removeprefix("torch.")
             what = f"{name} must be a dense tensor, got one of layout {layout}"
