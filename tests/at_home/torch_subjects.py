@@ -79,7 +79,7 @@ class MultiHead(torch.nn.Module):
         self.outer = torch.nn.Parameter(torch.randn(FEATURES, FEATURES) / 4)
 
     def forward(self, *inputs: torch.Tensor) -> Any:
-        return self.function(*inputs, 2, self.outer, in_proj_weight=self.inner)
+        return self.function(*inputs, 2, self.outer, in_proj_weight=self.inner)[0]
 
 
 class Adaptive(torch.nn.Module):
