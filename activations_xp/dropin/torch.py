@@ -739,7 +739,7 @@ def multi_head_attention_forward(
         key, value, weights = _with_static(num_heads, query, key, value, static, weights)
     bias_k, bias_v = map(_as_row, (bias_k, bias_v))
     score_shape = (*query.shape[1:-1], num_heads, query.shape[0], key.shape[0])
-    return ax.multi_head_attention(
+    return ax.multi_head_attention(  # type: ignore[no-any-return]
         query,
         key,
         value,
