@@ -155,6 +155,14 @@ def sweep(session: nox.Session, library: str) -> None:
     run_tests(session, library, *runs)
 
 
+@nox.session(default=False, tags=["sweep"])
+def models(session: nox.Session) -> None:
+    """Run models of transformers and timm with our activations, and print times beside theirs."""
+    install(session, "-e", ".[cli]", *group("test", "models"))
+    session.run("pytest", "-n", "2", "-m", "sweep", "tests/models", env=ENVIRONMENT)
+    session.run("python", "tests/tools/models.py", *session.posargs, env=TOOLS)
+
+
 @nox.session(python=pythons()[-1])
 def tests_newest(session: nox.Session) -> None:
     """Run a part of the tests on the newest Python here."""

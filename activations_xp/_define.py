@@ -5,14 +5,14 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, Concatenate, Literal, cast
+from typing import Any, Literal, cast
 
 from ._definition import Case, Definition, NoiseSpec, OutputAxis, Peer, Properties
 from ._docstring import complete
 from ._parameters import ParameterSpec, parse_annotation, parse_constraint
 from ._public import Activation, Operation, at_precision, build_public, signature_of
 from ._registry import register
-from ._typing import Impl, Namespace, P
+from ._typing import Impl, Namespace, OperationImpl, P, Q, R
 
 __all__ = ["NoiseSpec", "Peer", "activation", "apply", "case", "operation"]
 
@@ -103,7 +103,7 @@ def operation(
     peers: Peers,
     use_custom_vjp: bool = False,
     noise: NoiseSpec | None = None,
-) -> Callable[[Callable[Concatenate[Any, P], Any]], Operation[P]]:
+) -> Callable[[OperationImpl[P, Q, R]], Operation[P, Q, R]]:
     """Turn an implementation ``f(xp, arrays and parameters)`` into a public, registered function.
 
     Parameters
@@ -115,11 +115,11 @@ def operation(
     noise : the random numbers that it takes
     """
 
-    def decorate(impl: Callable[Concatenate[Any, P], Any]) -> Operation[P]:
+    def decorate(impl: OperationImpl[P, Q, R]) -> Operation[P, Q, R]:
         definition = _define(impl, source, peers, noise).changed(use_custom_vjp=use_custom_vjp)
         function = build_public(definition, complete(definition))
         register(function)
-        return cast(Operation[P], function)
+        return cast(Operation[P, Q, R], function)
 
     return decorate
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
+from collections.abc import Iterable
 from importlib.machinery import ModuleSpec
 from typing import Any
 
@@ -28,7 +29,8 @@ def register() -> None:
 
     _dispatch.register("keras", lambda: BACKEND)
     found: dict[str, Any] = {"Bound": Bound, "Call": Call}
-    for function in map(get, names()):
+    functions: Iterable[Any] = map(get, names())
+    for function in functions:
         forms = (getattr(function, form, None) for form in ("accurate", "derivative"))
         found |= {form.__qualname__: form for form in (function, *forms) if form is not None}
     for dropin in _DROPINS:

@@ -14,7 +14,7 @@ from ._definition import Definition
 from ._docstring import PARTS, with_complex
 from ._gradients import array_arguments, derivative, gradients
 from ._parameters import COTANGENT, COTANGENT_OF_REDUCTION, COTANGENTS
-from ._typing import A, Namespace, P, Precision
+from ._typing import A, Array, Namespace, P, Precision, Q, R
 
 C = TypeVar("C", bound=Callable[..., Any])
 
@@ -22,16 +22,17 @@ C = TypeVar("C", bound=Callable[..., Any])
 class PublicFunction(Protocol[P]):
     """A function that keeps the caller's array type and has the parameters of its implementation.
 
-    A Python number counts as a NumPy scalar.
+    A Python number counts as a NumPy scalar. Arrays come first, for that overload is what a type
+    checker takes for the result of a `functools.partial`.
     """
 
     definition: Definition
     impl: Callable[..., Any]
 
     @overload
-    def __call__(self, x: float, /, *args: P.args, **kwargs: P.kwargs) -> float: ...
-    @overload
     def __call__(self, x: A, /, *args: P.args, **kwargs: P.kwargs) -> A: ...
+    @overload
+    def __call__(self, x: float, /, *args: P.args, **kwargs: P.kwargs) -> float: ...
     @overload
     def __call__(self, x: A, /, *args: Any, out: A | None, **kwargs: Any) -> A: ...
     @overload
@@ -42,9 +43,9 @@ class ValueAndDerivative(Protocol[P]):
     """A function that returns the value and the derivative."""
 
     @overload
-    def __call__(self, x: float, /, *args: P.args, **kwargs: P.kwargs) -> tuple[float, float]: ...
-    @overload
     def __call__(self, x: A, /, *args: P.args, **kwargs: P.kwargs) -> tuple[A, A]: ...
+    @overload
+    def __call__(self, x: float, /, *args: P.args, **kwargs: P.kwargs) -> tuple[float, float]: ...
 
 
 class VJP(Protocol[P]):
@@ -53,11 +54,11 @@ class VJP(Protocol[P]):
     impl: Callable[..., Any]
 
     @overload
+    def __call__(self, g: A, x: A, /, *args: P.args, **kwargs: P.kwargs) -> dict[str, A]: ...
+    @overload
     def __call__(
         self, g: float, x: float, /, *args: P.args, **kwargs: P.kwargs
     ) -> dict[str, float]: ...
-    @overload
-    def __call__(self, g: A, x: A, /, *args: P.args, **kwargs: P.kwargs) -> dict[str, A]: ...
 
 
 class Activation(PublicFunction[P], Protocol[P]):
@@ -80,8 +81,12 @@ class Activation(PublicFunction[P], Protocol[P]):
     def defcomplex(self, *names: str) -> Callable[[C], C]: ...
 
 
-class Operation(Protocol[P]):
-    """A function of several arrays, with its accurate form and its vjp as attributes."""
+class Operation(Protocol[P, Q, R]):
+    """A function of several arrays, with its accurate form and its vjp as attributes.
+
+    Its arguments are P, or its first array and Q. The result has the type of that array unless the
+    implementation states another one.
+    """
 
     __name__: str
     definition: Definition
@@ -90,7 +95,15 @@ class Operation(Protocol[P]):
     vjp: Callable[..., dict[str, Any]]
 
     @overload
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any: ...
+    def __call__(self: Operation[P, Q, Array], x: A, /, *args: Q.args, **kwargs: Q.kwargs) -> A: ...
+    @overload
+    def __call__(self: Operation[P, Q, Array], *args: P.args, **kwargs: P.kwargs) -> Any: ...
+    @overload
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    @overload
+    def __call__(
+        self: Operation[P, Q, Array], x: A, /, *args: Any, rng: Any, **kwargs: Any
+    ) -> A: ...
     @overload
     def __call__(self, *args: Any, rng: Any, **kwargs: Any) -> Any: ...
     def defvjp(self, impl: C, /) -> C: ...

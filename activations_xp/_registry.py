@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from ._errors import describe_value
+from ._typing import NamedFunction
 
 _functions: dict[str, Any] = {}
-_names: dict[str, Callable[..., Any]] = {}
+_names: dict[str, Any] = {}
 _spellings: dict[str, str] = {}
 """The name for each spelling without letters' case and separators."""
 
@@ -64,7 +65,7 @@ def _spelling(name: str) -> str:
     return name.lower().translate({ord(separator): None for separator in "_- "})
 
 
-def get(identifier: str | Mapping[str, Any]) -> Callable[..., Any]:
+def get(identifier: str | Mapping[str, Any]) -> NamedFunction:
     """Return the function of a name or alias, with the parameters that the alias binds.
 
     Parameters
@@ -100,7 +101,7 @@ def get(identifier: str | Mapping[str, Any]) -> Callable[..., Any]:
         wanted = "name must be a string" if mapping else "name must be a string or a mapping"
         raise TypeError(f"get: {wanted}, got {describe_value(name)}")
     spelling = _spelling(name)
-    function = _names.get(name) or _names.get(_spellings.get(spelling, ""))
+    function: NamedFunction | None = _names.get(name) or _names.get(_spellings.get(spelling, ""))
     if function is None:
         import difflib
 

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeAlias, TypeVar
+from typing import (
+    Any,
+    Concatenate,
+    Literal,
+    ParamSpec,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+    overload,
+)
 
 Precision: TypeAlias = Literal["fast", "accurate"]
 
@@ -54,9 +63,33 @@ class Array(Protocol):
 
 A = TypeVar("A", bound=Array)
 P = ParamSpec("P")
+Q = ParamSpec("Q")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
 Impl: TypeAlias = Callable[Concatenate[Any, Any, P], Any]
 """An implementation: a function of the namespace, the first array and the other arguments."""
 
+
+class OperationImpl(Protocol[P, Q, R_co]):
+    """An implementation whose arguments after the namespace are P, or its first array and Q."""
+
+    @overload
+    def __call__(self, xp: Any, /, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+    @overload
+    def __call__(self, xp: Any, x: Any, /, *args: Q.args, **kwargs: Q.kwargs) -> R_co: ...
+
+
 Kernel: TypeAlias = Callable[..., Any]
 """An implementation bound to a library: ``kernel(x, types of the others, *others)``."""
+
+
+class NamedFunction(Protocol):
+    """A function that is known by its name alone: an activation, or an operation of more arrays."""
+
+    @overload
+    def __call__(self, x: A, /, **parameters: Any) -> A: ...
+    @overload
+    def __call__(self, x: float, /, **parameters: Any) -> float: ...
+    @overload
+    def __call__(self, x: Any, y: Any, /, *args: Any, **parameters: Any) -> Any: ...

@@ -669,7 +669,7 @@ def scaled_dot_product_attention(
             raise ValueError(f"{name}: is_causal must be False beside a causal attn_mask, got True")
         attn_mask, causal = None, variant
     mask, bias = mask_and_bias(attn_mask, query)
-    return ax.scaled_dot_product_attention(  # type: ignore[no-any-return]
+    return ax.scaled_dot_product_attention(
         query,
         key,
         value,

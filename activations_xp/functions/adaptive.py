@@ -34,7 +34,7 @@ def adaptive_log_softmax_with_loss(
     head_bias: FloatArray | None = None,
     ignore_index: Integer = -100,
     reduction: Literal["mean", "sum", "none"] = "mean",
-) -> Any:
+) -> tuple[Any, Any]:
     """Adaptive log-softmax of each row's target, and its negative mean as a loss.
 
     The most frequent classes, the shortlist, come first. The others are in clusters, each with an

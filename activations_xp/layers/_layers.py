@@ -6,7 +6,7 @@ The modules of the libraries combine each of these classes with a base that stor
 from __future__ import annotations
 
 import inspect
-from abc import ABC, abstractmethod
+from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -101,7 +101,7 @@ _ANY = np.empty((1,) * 64)
 """An array to check arguments beside before there is one; it has as many axes as any."""
 
 
-class Layer(ABC):
+class Layer(metaclass=ABCMeta):  # FSDP cannot change the class of what derives from ABC
     """A function together with its parameters.
 
     The arguments of the constructor are attributes. Annotations specify them like those of a

@@ -6,6 +6,8 @@ Each ``type: ignore`` is an error that both must report.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any, assert_type
 
 import jax
@@ -88,10 +90,53 @@ def random_functions(t: torch.Tensor, j: jax.Array, n: npt.NDArray[np.float32]) 
     ax.dropout([1.0])  # type: ignore
 
 
-def operations(t: torch.Tensor, mask: torch.Tensor) -> None:
-    ax.scaled_dot_product_attention(t, t, t, mask=mask, dropout=0.1, rng=torch.Generator())
-    ax.scaled_dot_product_attention(t, t)  # type: ignore
-    ax.scaled_dot_product_attention(t, t, t, masks=mask)  # type: ignore
+def operations(t: torch.Tensor, n: npt.NDArray[np.float32], mask: torch.Tensor) -> None:
+    attend = ax.scaled_dot_product_attention
+    assert_type(attend(t, t, t, mask=mask, dropout=0.1), torch.Tensor)
+    assert_type(attend(n, key=n, value=n, is_causal="lower_right"), npt.NDArray[np.float32])
+    assert_type(attend(t, t, t, dropout=0.1, rng=torch.Generator()), torch.Tensor)
+    attend(query=t, key=t, value=t)
+    assert_type(ax.multi_head_attention(t, t, t, 2, t, in_proj_weight=t), tuple[Any, Any])
+    assert_type(ax.adaptive_log_softmax_with_loss(t, t, t, [(t, t)]), tuple[Any, Any])
+    assert_type(ax.adaptive_predict(n, n, [(n, n)]), npt.NDArray[np.float32])
+    attend(t, t)  # type: ignore
+    attend(t, t, "value")  # type: ignore
+    attend(t, t, t, masks=mask)  # type: ignore
+    attend(t, t, t, is_causal="yes")  # type: ignore
+    attend(query=t, key=t, values=t)  # type: ignore
+    ax.multi_head_attention(t, t, t, "2", t)  # type: ignore
+    ax.multi_head_attention(t, t, t, 2, t, need_weights="yes")  # type: ignore
+    ax.adaptive_log_prob(t, t, 5)  # type: ignore
+    ax.adaptive_log_softmax_with_loss(t, t, t, [(t, t)], reduction="max")  # type: ignore
+
+
+def functions_by_name(t: torch.Tensor, j: jax.Array) -> None:
+    function = ax.get("gelu")
+    assert_type(function(t), torch.Tensor)
+    assert_type(function(1.0), float)
+    assert_type(ax.get({"name": "leaky_relu", "negative_slope": 0.2})(j), jax.Array)
+    assert_type(ax.name_of(function), str | dict[str, Any])
+    ax.get("scaled_dot_product_attention")(t, t, t)
+    ax.get(1)  # type: ignore
+    function()  # type: ignore
+    function("x")  # type: ignore
+
+
+def takes_functions(
+    of_tensors: Callable[[torch.Tensor], torch.Tensor], of_numbers: Callable[[float], float]
+) -> None: ...
+
+
+def functions_as_arguments(t: torch.Tensor) -> None:
+    """A partial is no function of numbers alone."""
+    leaky = functools.partial(ax.leaky_relu, negative_slope=0.2)
+    leaky(t).detach()
+    takes_functions(leaky, leaky)
+    takes_functions(ax.gelu, ax.gelu)
+    takes_functions(ax.get("gelu"), ax.get("gelu"))
+    assert_type(list(map(ax.gelu, [t])), list[torch.Tensor])
+    takes_functions("gelu", ax.gelu)  # type: ignore
+    takes_functions(ax.prelu, ax.gelu)  # type: ignore
 
 
 def array_type_is_kept_by_layers(n: npt.NDArray[np.float32], t: torch.Tensor, j: jax.Array) -> None:

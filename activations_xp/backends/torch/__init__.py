@@ -114,6 +114,8 @@ class TorchBackend(Backend):
         is_floating = like.dtype.is_floating_point
         dtype = like.dtype if is_floating else torch.get_default_dtype()
         dtype = dtype if dtype.itemsize > 2 else torch.float32
+        if rng is None and hasattr(like, "placements") and shape == tuple(like.shape):
+            return torch.rand_like(like, dtype=dtype)  # a DTensor, of which each process has a part
         # None is an error of torch's compiler
         given: dict[str, Any] = {} if rng is None else {"generator": rng}
         return torch.rand(shape, dtype=dtype, device=like.device, **given)

@@ -112,7 +112,7 @@ NAMESPACES: dict[Precision, Any] = {
         nonzero=lambda x: torch.nonzero(x, as_tuple=True),
         conj=torch.conj_physical,  # a lazy conjugate has no array of NumPy
         permute_dims=torch.permute,
-        matrix_transpose=lambda x: x.mT,
+        matrix_transpose=lambda x: x.transpose(-2, -1),  # the old exporter of ONNX has no mT
         roll=lambda x, shift, axis: torch.roll(x, shift, axis),
         sort=lambda x, axis=-1: torch.sort(x, dim=axis).values,
         take=lambda x, indices, axis: torch.index_select(x, axis, indices),

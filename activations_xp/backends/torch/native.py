@@ -475,6 +475,8 @@ def _attention(
         if query is None:
             return None
     arrays = (query, key, value)
+    if query.is_cpu and hasattr(query, "placements"):
+        return None  # the gradient of the kernel has no sharding strategy there
     if (
         softcap is not None
         or isinstance(dropout, torch.Tensor)
@@ -523,7 +525,7 @@ def _attention(
         added,
         is_causal=bool(is_causal),
         scale=scale,
-        enable_gqa=query.shape[-3] != key.shape[-3],
+        enable_gqa=bool(query.shape[-3] != key.shape[-3]),
     )
     result = result if is_batch else result.reshape(*scores[:-1], value.shape[-1])
     return result if attends is None else torch.where(attends, result, 0.0)

@@ -203,7 +203,7 @@ def multi_head_attention(
     scale: FreeArray | None = None,
     dropout: FreeArray = 0.0,
     noise: NoiseArray | None = None,
-) -> Any:
+) -> tuple[Any, Any]:
     """Multi-head attention: each head attends to its own projections of query, key and value.
 
     The weights have the layout of the parameters of ``torch.nn.MultiheadAttention``. True attends
