@@ -15,6 +15,7 @@ from typing import Any
 
 from . import _dispatch
 from ._registry import Bound, get, names
+from .backends.base import Backend
 
 _DROPINS = ("jax", "keras", "keras2", "keras_ops", "torch")
 
@@ -25,10 +26,8 @@ def register() -> None:
 
     if not hasattr(keras, "Operation"):  # Keras 2, which knows the arrays of TensorFlow alone
         return
-    from .backends.keras import BACKEND, Call
-
-    _dispatch.register("keras", lambda: BACKEND)
-    found: dict[str, Any] = {"Bound": Bound, "Call": Call}
+    _dispatch.register("keras", _backend)
+    found: dict[str, Any] = {"Bound": Bound}
     functions: Iterable[Any] = map(get, names())
     for function in functions:
         forms = (getattr(function, form, None) for form in ("accurate", "derivative"))
@@ -40,7 +39,14 @@ def register() -> None:
                 found[f"dropin.{dropin}.{function.__name__}"] = function
     for name, value in found.items():
         keras.saving.register_keras_serializable("activations_xp", name)(value)
-    importlib.import_module("activations_xp.layers.keras")  # which registers its own
+    for name in ("backends", "layers"):  # which register their own classes
+        importlib.import_module(f"activations_xp.{name}.keras")
+
+
+def _backend() -> Backend:
+    from .backends.keras import BACKEND
+
+    return BACKEND
 
 
 class _Finder:

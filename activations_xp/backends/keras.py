@@ -12,6 +12,7 @@ from .._typing import Kernel, Precision
 from .base import Backend
 
 
+@keras.saving.register_keras_serializable("activations_xp")
 class Call(keras.Operation):  # type: ignore[misc]
     """A function as a node of a model, which is saved with it.
 

@@ -85,12 +85,11 @@ TARGETS = {
 }
 
 
-@over("f", list(TARGETS))
+@over("f", TARGETS)
 def test_symbolic_trace_of(f):
-    targets = TARGETS[f]
     x, module = torch.randn(2, 4, dtype=torch.float64), Module(f)
     traced = torch.fx.symbolic_trace(module)
-    assert [n.target for n in _calls(traced) if hasattr(n.target, "definition")] == targets
+    assert [n.target for n in _calls(traced) if hasattr(n.target, "definition")] == TARGETS[f]
     for gm in (traced, copy.deepcopy(traced)):
         _assert_same(gm(x), module(x))
         gm(x).sum().backward()
@@ -182,17 +181,17 @@ def test_what_refuses_to_take_over_is_named():
             call()
 
 
+SCRIPTED = {
+    "gelu": ax.gelu,
+    "silu": ax.silu.accurate,
+    "mish.derivative": ax.mish.derivative,
+    "softmax": Module(ax.softmax),
+    "PReLU": torch.nn.Sequential(torch.nn.Linear(4, 4), layers.PReLU()),
+}
+
+
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
-@over(
-    ("name", "scripted"),
-    {
-        "gelu": ax.gelu,
-        "silu": ax.silu.accurate,
-        "mish.derivative": ax.mish.derivative,
-        "softmax": Module(ax.softmax),
-        "PReLU": torch.nn.Sequential(torch.nn.Linear(4, 4), layers.PReLU()),
-    }.items(),
-)
-def test_script_is_refused_with_what_to_do(name, scripted):
+@over("name", SCRIPTED)
+def test_script_is_refused_with_what_to_do(name):
     with pytest.raises(RuntimeError, match=f"{name} cannot be compiled by torch.jit.script; use"):
-        torch.jit.script(scripted)
+        torch.jit.script(SCRIPTED[name])
