@@ -17,8 +17,8 @@ from torch.utils._pytree import tree_leaves
 
 import activations_xp as ax
 from activations_xp._registry import parts
+from activations_xp.layers import _torch
 from activations_xp.layers import torch as layers
-from activations_xp.layers._torch import LAYERS as CLASSES
 
 Tensors = tuple[torch.Tensor, ...]
 
@@ -251,7 +251,7 @@ def _of_a_layer(name: str) -> Subject:
 SUBJECTS = [
     *map(_of_a_function, FUNCTIONS),
     *map(_of_an_operation, OPERATIONS),
-    *map(_of_a_layer, CLASSES),
+    *map(_of_a_layer, _torch.LAYERS),
 ]
 ONE_OF_EACH_FAMILY = list({subject.family: subject for subject in reversed(SUBJECTS)}.values())
 
