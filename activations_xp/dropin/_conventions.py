@@ -128,6 +128,9 @@ def implicit_axis(function: str, x: Any, stacklevel: int) -> int:
 
 def default_eps(x: Any) -> float:
     """Return the machine epsilon of the dtype that torch computes in."""
+    backend = find_backend(x)
+    if backend is not None and backend.hands_over(()):  # to torch.fx: the dtype is not known yet
+        return type(x).__torch_function__(default_eps, (type(x),), (x,), {})  # type: ignore[no-any-return]
     is_float64 = is_floating(x) and backend_of(x).xp.finfo(x.dtype).bits > 32
     return 2.0**-52 if is_float64 else 2.0**-23
 

@@ -997,7 +997,8 @@ class AdaptiveLogSoftmaxWithLoss(Layer):
         x : array of shape (..., in_features)
         target : array of integers of shape (...)
         """
-        return ASMoutput(*ax.adaptive_log_softmax_with_loss(x, target, **self._loss_kwargs()))
+        result = ax.adaptive_log_softmax_with_loss(x, target, **self._loss_kwargs())
+        return ASMoutput(result[0], result[1])  # what torch.fx has in its place cannot be unpacked
 
     def log_prob(self, x: A) -> A:
         """Return the log-probabilities of all classes, of shape (..., n_classes)."""
