@@ -31,7 +31,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils._pytree import tree_map
 
 KNOWN = {"dtensor_by_features of adaptive_predict": "too many indices for tensor of dimension 1"}
-"""Known failures, by a part of the message: DTensor cannot reduce what torch.gather took of rows."""
+"""Known failures, by a part of the message: DTensor cannot reduce what torch.gather took."""
 
 
 class Gathered(torch.nn.Module):
