@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 import subprocess
 import sys
 
@@ -158,7 +159,9 @@ for call in OPERATION_CALLS:
     constants = call.constants(torch.tensor)
     torch.compile(call.function, fullgraph=True, backend="eager")(**arrays, **constants)
 """
-    subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-W", "ignore", "-c", program]
+    subprocess.run(command, check=True, env=environment)
 
 
 # attention as torch's kernel
