@@ -7,6 +7,7 @@ docs/design.md says what is in which. ``nox --list`` lists all.
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import os
 import shutil
@@ -194,7 +195,8 @@ def package(session: nox.Session) -> None:
     distributions = sorted(map(str, (folder / "dist").iterdir()))
     session.run("twine", "check", "--strict", *distributions)
     (wheel,) = (path for path in distributions if path.endswith(".whl"))
-    expected = {str(path) for path in Path("activations_xp").rglob("*.py")}
+    sources = (Path("activations_xp").rglob(pattern) for pattern in ("*.py", "*.pyi"))
+    expected = {str(path) for path in itertools.chain(*sources)}
     expected |= {"activations_xp/py.typed"}
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     if names != expected:

@@ -1,7 +1,7 @@
-"""What takes over torch's functions without being a tensor, as the proxies of torch.fx do.
+"""Objects that take over torch's functions without being tensors, as the proxies of torch.fx do.
 
-Its type has ``__torch_function__``, which is given our public function, and the arguments, before
-anything is asked of it: https://docs.pytorch.org/docs/stable/notes/extending.html.
+Their type has ``__torch_function__``, which is given our public function, and the arguments, before
+anything is asked of them: https://docs.pytorch.org/docs/stable/notes/extending.html.
 """
 
 from __future__ import annotations
