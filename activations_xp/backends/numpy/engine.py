@@ -21,7 +21,7 @@ MIN_NUMBA = 0, 61
 
 _FROM = {"auto": LARGE, "numba": 0, "numpy": sys.maxsize}
 
-numba_from = 0
+numba_from = _FROM.get(os.environ.get(VARIABLE) or "auto", 0)
 """The number of elements from which on `compiler` is asked, also for the first time."""
 
 is_loaded = False

@@ -20,7 +20,7 @@ from ..._parameters import COTANGENT
 from ..._typing import Kernel
 from .. import generic
 from ..numpy import engine, kernel_of
-from .namespace import PLAIN, is_recorded, is_transformed
+from .namespace import PLAIN, is_recorded, is_tracing, is_transformed
 
 
 def can_share(x: Any, *others: Any) -> bool:
@@ -38,10 +38,10 @@ def has_machine_code(x: Any, least: float, axis: int | None = None, *others: Any
 
     The caller tells autograd.
     """
-    if x.dtype is not torch.float32 or not _is_unseen():
+    if x.dtype is not torch.float32 or type(x) not in PLAIN or is_tracing():
         return False
-    size = x.numel()
-    if size < engine.numba_from or size < least:
+    size = x.nbytes // 4  # torch.jit.trace sees that numel() is asked for
+    if size < engine.numba_from or size < least or not _is_unseen():
         return False
     if axis not in (None, x.ndim - 1) or not (_have_memory(x, *others) and x.is_contiguous()):
         return False
