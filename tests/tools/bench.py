@@ -245,7 +245,7 @@ Table = dict[str, dict[str, dict[int, Figure]]]
 
 def choose_engine(kind: str, size: int) -> None:
     """Choose what computes NumPy arrays: with Numba small ones, too, which "auto" does without."""
-    engine = "auto" if size >= 2**15 else "numba"
+    engine = "numba" if size < 2**15 and kind.startswith("NumPy") else "auto"
     ax.set_engine("numpy" if kind.startswith("NumPy without") else engine)
 
 

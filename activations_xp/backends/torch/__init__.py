@@ -32,6 +32,9 @@ from .native import AUTOCAST, NATIVE, OPERATIONS, ForwardOnly, ShortRows, SmallO
 from .overrides import hand_over, takes_over
 from .shared import has_machine_code
 
+LARGE_BYTES = 4 * engine.LARGE
+"""Those of the float32 elements from which on "auto" takes machine code."""
+
 
 class TorchBackend(Backend):
     """PyTorch on any device, eager, compiled or transformed."""
@@ -207,8 +210,8 @@ def _with_gradient(
     It runs the kernel of `few` where that is right, and machine code where that is faster. It does
     not ask a tensor for its size where that may be unknown, unless it `is_read`.
     """
-    forward = call.value if isinstance(few, ShortRows) else kernel.kernel
-    least, is_once, large = kernel.least, kernel.is_once, 4 * kernel.value_from
+    forward, least, is_once = kernel.kernel, kernel.least, kernel.is_once
+    large = max(LARGE_BYTES, 4 * kernel.value_from)
     if least and not is_read:
         least = inf
 
@@ -216,17 +219,16 @@ def _with_gradient(
         return not is_recorded() and x.numel() >= least
 
     def run_native(x: Any) -> Any:
-        is_hooked = has_graph = False
+        is_hooked, run = False, forward
         if (x.requires_grad or forward_ad._current_level >= 0) and not drops_nodes():
             if not least or forward_ad._current_level >= 0 or (least < inf and is_beyond(x)):
                 return call.differentiable(x)
             if is_once and (is_tracing() or is_transformed()):
                 return call.differentiable(x)
-            is_hooked, has_graph = is_once, True
-        is_seen = has_graph or not is_read or is_tracing()
-        is_large = not is_seen and large <= x.nbytes >= 4 * engine.numba_from
-        # from one line with a gradient and without, as in `generic`
-        y = (call.value if is_large else forward)(x)
+            is_hooked = is_once
+        elif is_read and not is_tracing() and x.nbytes >= large:
+            run = call.value
+        y = run(x)  # from this line with a gradient and without, as in `generic`
         if is_hooked and y.requires_grad:
             y.grad_fn.register_hook(call.differentiable_gradient)
         return y
@@ -237,9 +239,7 @@ def _with_gradient(
         run_small = few.kernel
 
         def run_by_size(x: Any) -> Any:
-            if is_tracing() or x.nbytes < 4 * engine.numba_from:
-                return run_small(x)
-            if not has_machine_code(x, kernel.value_from):
+            if is_tracing() or x.nbytes < large or not has_machine_code(x, kernel.value_from):
                 return run_small(x)
             return run_native(x)
 
