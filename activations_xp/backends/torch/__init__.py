@@ -33,7 +33,7 @@ from .overrides import hand_over, takes_over
 from .shared import has_machine_code
 
 LARGE_BYTES = 4 * engine.LARGE
-"""Those of the float32 elements from which on "auto" takes machine code."""
+"""The bytes of the float32 elements from which on "auto" takes machine code."""
 
 
 class TorchBackend(Backend):
