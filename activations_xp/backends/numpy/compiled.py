@@ -80,9 +80,6 @@ ALONE = 2**17
 OF_OTHERS = 4
 """The threads of another library, which look for work meanwhile, pay for so much less."""
 
-SHORT = 8
-"""So many times the elements that are worth another thread are computed before one wakes up."""
-
 SUMMED_AT_ONCE = 256
 """So many elements are summed by vector code; their sums are added with their rounding errors."""
 
@@ -466,13 +463,12 @@ class Kernel(NamedTuple):
     def share(self, *arrays: Any) -> None:
         """Run on contiguous arrays, with the other threads of the team."""
         enter = _entry(self.arrays, len(self.numbers))
-        enter(self.address, self.team(), SHORT * self.alone_to, *self.numbers, *arrays)
+        enter(self.address, self.team(), self.alone_to, *self.numbers, *arrays)
 
     def share_rows(self, *arrays: Any) -> None:
         """Run on matrices whose rows are contiguous."""
         enter = _entry_of_rows(self.arrays, len(self.numbers), self.is_row)
-        short = SHORT * self.alone_to
-        enter(self.address, team.rows(), self.team(), short, *self.numbers, *arrays)
+        enter(self.address, team.rows(), self.team(), self.alone_to, *self.numbers, *arrays)
 
 
 def program_of(
@@ -561,8 +557,8 @@ def _entry(arrays: tuple[tuple[Any, int], ...], numbers: int) -> Callable[..., N
     width = "a0.shape[1]" if arrays[0][1] == 2 else "1"
     table = [*(f"{a}.ctypes.data" for a in names), width, *given]
     source = f"""\
-def call(function, team, short, {", ".join([*given, *names])}):
-    share(team, short, function, on_stack(({", ".join(table)})), a0.shape[0], {width})
+def call(function, team, alone_to, {", ".join([*given, *names])}):
+    share(team, alone_to, function, on_stack(({", ".join(table)})), a0.shape[0], {width})
 """
     return _compile_entry(source, 3, arrays, numbers, "C")
 
@@ -578,9 +574,9 @@ def _entry_of_rows(
     head = ["function", str(len(names)), str(len(table)), size]
     steps = [f"{a}.strides[0]" for a in names]
     source = f"""\
-def call(function, rows, team, short, {", ".join([*given, *names])}):
+def call(function, rows, team, alone_to, {", ".join([*given, *names])}):
     table = on_stack(({", ".join([*head, *table, *steps])}))
-    share(team, short, rows, table, a0.shape[0], a0.shape[1])
+    share(team, alone_to, rows, table, a0.shape[0], a0.shape[1])
 """
     arrays = arrays if is_row else tuple((dtype, 2) for dtype, _ in arrays)
     return _compile_entry(source, 4, arrays, numbers, "A")

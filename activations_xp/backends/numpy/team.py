@@ -35,6 +35,9 @@ IS_X86 = platform.machine().lower() in ("x86_64", "amd64")
 _LOOKS = 1000
 """A thread without work looks for some so often, 10 to 50 microseconds, before it sleeps."""
 
+_SHORT = 8
+"""So many times the elements that are worth another thread are computed before one wakes up."""
+
 _LARGEST_BLOCK = 2**16
 LONGEST_TABLE = 24
 """The most entries of a table of a row."""
@@ -208,12 +211,12 @@ def _run_part(job: int) -> None:
 
 
 @numba.njit  # type: ignore[untyped-decorator]
-def _share(team: int, short: int, function: int, table: int, count: int, width: int) -> None:
+def _share(team: int, alone_to: int, function: int, table: int, count: int, width: int) -> None:
     """Call ``function(table, start, stop)`` so that all numbers below the count are between once.
 
     An address of 0 for a team is that of no other thread. A team that has work gets none, nor does
-    one that sleeps if there are less than `short` elements. The width is the number of elements
-    that each number stands for.
+    one that sleeps if there are few times the elements to which another thread costs more than it
+    does. The width is the number of elements that each number stands for.
     """
     if team == 0:
         _run(function, table, 0, count)
@@ -221,10 +224,11 @@ def _share(team: int, short: int, function: int, table: int, count: int, width: 
     state, mutex = _integers(team), team + 8 * _MUTEX
     if state[_FORK] != 0:
         job = on_stack((team, function, table, count, width))
-        _fork(state[_FORK], state[_PART], job, state[_THREADS])
+        worth = count * width // max(alone_to, 1) + 1
+        _fork(state[_FORK], state[_PART], job, min(state[_THREADS], worth))
         return
     _lock(mutex)
-    is_asleep = state[_AWAKE] == 0 and count * width < short
+    is_asleep = state[_AWAKE] == 0 and count * width < _SHORT * alone_to
     if state[_RUNNING] > 0 or is_asleep:
         if is_asleep:  # for the next call
             state[_PROCESSOR], state[_WOKEN] = _processor(), 1
@@ -254,7 +258,7 @@ def _share(team: int, short: int, function: int, table: int, count: int, width: 
 
 
 @numba.njit  # type: ignore[untyped-decorator]
-def _run_alone(team: int, short: int, function: int, table: int, count: int, width: int) -> None:
+def _run_alone(team: int, alone_to: int, function: int, table: int, count: int, width: int) -> None:
     _run(function, table, 0, count)
 
 
