@@ -77,20 +77,18 @@ class TorchBackend(Backend):
                 is_accepted &= dtype not in native.inaccurate_dtypes
                 kernel = native.bind(*values) if is_accepted else None
             is_read = is_plain and not is_tracing()
-            if isinstance(kernel, ShortRows) and not is_read:
-                kernel = kernel.kernel
-            short = kernel if isinstance(kernel, ShortRows) else None
-            small = kernel if isinstance(kernel, SmallOnly) else None
-            if small is not None:
-                kernel = small.others if is_read and result is torch.float32 else small.kernel
-            kernel = at_dtype(kernel if short is None else short.others, result)
+            few = kernel if isinstance(kernel, (ShortRows, SmallOnly)) else None
+            if few is not None:
+                is_right = isinstance(few, SmallOnly) and result is not torch.float32
+                kernel = few.others if is_read and not is_right else few.kernel
+            kernel = at_dtype(kernel, result)
             if kernel is None or isinstance(kernel, ForwardOnly):
                 call = Call(form, xp, values, *dtypes, kernel)
                 run = call.differentiable if call.uses_written_vjp else call.value
                 if operation is not None:
                     run = _with_native(call, operation, run)
                 elif kernel is not None and is_constant:
-                    run = _with_gradient(call, kernel, small or short, x, is_read)
+                    run = _with_gradient(call, kernel, few, x, is_read)
             else:
                 run = kernel if x.dtype == result else lambda x: kernel(x.to(dtype)).to(result)
             is_ours = kernel is None and operation is None
