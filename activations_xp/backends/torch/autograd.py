@@ -107,7 +107,8 @@ class Call:
         native = self.native
         if native is not None and not torch.is_grad_enabled():
             if shared.has_machine_code(x, native.vjp_from, None, g):
-                return [shared.vjp(self.definition, self.names, g, x, self.values)[self.names[0]]]
+                found = shared.vjp(self.definition, self.names, g.contiguous(), x, self.values)
+                return [found[self.names[0]]]
             return [native.vjp(g, x)]
         wrt = [name for name, need in zip(self.names, needed, strict=True) if need]
         if self.is_shared and shared.can_share(x, g, *arrays):
@@ -122,7 +123,7 @@ class Call:
         impl = native.impl_at_result
         is_graph = torch.is_grad_enabled()  # the gradient will be differentiated
         if impl and not is_graph and shared.has_machine_code(y, 0, native.axis, g):
-            return shared.vjp_at_result(self.definition, impl, g, y)
+            return shared.vjp_at_result(self.definition, impl, g.contiguous(), y)
         return cast(Any, native.vjp_at_result)(g, y)
 
     def jvp(self, tangents: Sequence[Any], x: Any, *arrays: Any) -> Any:
