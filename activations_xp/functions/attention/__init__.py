@@ -252,7 +252,7 @@ def attention_with_lse(
     attention = blockwise.prepare(xp, dims, arguments, is_causal)
     found = blockwise.map_heads(attention, blockwise.forward_with_lse)
     output = xp.reshape(found["output"], dims.output_shape)
-    return output, xp.reshape(found["lse"], dims.output_shape[:-1])
+    return output, xp.reshape(found["lse"][..., 0], dims.output_shape[:-1])
 
 
 @attention_with_lse.defvjp

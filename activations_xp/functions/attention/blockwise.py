@@ -403,21 +403,20 @@ def _online_softmax(attention: BlockwiseAttention, q: slice) -> tuple[Any, Any, 
             row_sum, acc = row_sum * old + block_sum * new, acc * old + output * new
             row_max, block = new_max, None
         if has_nonfinite:
-            nonfinite = nonfinite + _count_nonfinite(attention, kv, scores.mask, p.shape)
+            nonfinite = nonfinite + _count_nonfinite(attention, kv, scores.mask, p)
     acc = acc * attention.dropout_scale / xp.where(row_sum == 0, 1.0, row_sum)
     if has_nonfinite:
         acc = xp.where(nonfinite > 0, nan, acc)
     return acc, row_max, row_sum, block
 
 
-def _count_nonfinite(
-    attention: BlockwiseAttention, kv: slice, mask: Any, shape: tuple[int, ...]
-) -> Any:
+def _count_nonfinite(attention: BlockwiseAttention, kv: slice, mask: Any, weights: Any) -> Any:
     """Return how many of the values that each query attends to are not finite."""
     xp, nonfinite = attention.xp, attention.block("nonfinite_value", kv)
     if mask is None:
         return xp.sum(nonfinite, axis=-2, keepdims=True)
-    return xp.matmul(xp.broadcast_to(xp.astype(mask, nonfinite.dtype), shape), nonfinite)
+    attends = xp.where(mask, xp.ones_like(weights), 0.0)  # sharded as the weights are
+    return xp.matmul(attends, nonfinite)
 
 
 def forward(attention: BlockwiseAttention) -> dict[str, Any]:
