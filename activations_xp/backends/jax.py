@@ -99,6 +99,11 @@ def _gelu(x: Any) -> Any:
     return 0.5 * jnp.maximum(x, -1e10) * jax.lax.erfc(x * -sqrt(0.5))  # -0 at -inf
 
 
+def _erf(x: Any) -> Any:
+    """Return erf(x). Of that alone XLA does not know that it is sharded as x, which it gathers."""
+    return jnp.where(x == 0, x, jax.lax.erf(x))
+
+
 def _reduce(operation: Any, start: Any, x: Any, axes: tuple[int, ...]) -> Any:
     """Return a reduction from a start. XLA fuses it with what follows, unlike another operation."""
     y = jax.lax.reduce(x, x.dtype.type(start), operation, axes)
@@ -144,7 +149,7 @@ def _without_mask(kernel: Callable[..., Any]) -> Callable[..., Any]:
 
 
 NATIVE: dict[str, Native] = {
-    "erf": Native(lambda: jax.lax.erf),
+    "erf": Native(lambda: _erf),
     "erfc": Native(lambda: jax.lax.erfc),
     "exponential": Native(lambda: jnp.exp),
     "gelu": Native(lambda approximate: _gelu if approximate in ("none", False) else None),
