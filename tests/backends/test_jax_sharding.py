@@ -154,8 +154,9 @@ value and the gradient. A mean is removed twice, and squares are scaled by the l
 HALVES = {f.__name__: (0.5, 1.5) for f in ALONG_AXIS if "gate" in f.definition.parameters}
 SORTED = {"entmax": (2, 4), "entmax15": (2, 4), "logcumsumexp": (8, 31), "sparsemax": (1, 2)}
 MOVED = {"crelu": (2, 3), **HALVES, **SORTED}
-"""How often the elements are sent for these: XLA gathers what is sorted, and scans in many steps;
-in the explicit mode, what JAX refuses is gathered once, and once for the gradient."""
+"""The number of times that all elements are sent, for these alone: XLA gathers what is sorted, and
+scans in many steps. In the explicit mode, what JAX refuses is gathered once, and once more for the
+gradient."""
 
 
 @over("mode", MODES)
