@@ -16,6 +16,8 @@ __all__ = ["ring_attention"]
 Options: TypeAlias = tuple[str, bool, float | None, float | None]
 """The axis of the mesh, `is_causal`, the scale and the soft cap."""
 
+_ppermute: Any = jax.lax.ppermute  # which has no types
+
 
 def ring_attention(
     query: jax.Array,
@@ -23,6 +25,7 @@ def ring_attention(
     value: jax.Array,
     axis_name: str,
     *,
+    mask: jax.Array | None = None,
     is_causal: bool = False,
     scale: float | None = None,
     softcap: float | None = None,
@@ -41,6 +44,9 @@ def ring_attention(
         As in `scaled_dot_product_attention`. L and S are the lengths of the blocks.
     axis_name : str
         The axis of the mesh that the sequence is sharded over.
+    mask : boolean array of shape (..., heads, 1, S), optional
+        The keys to attend to, such as those that are not padding, which goes round with them. It
+        broadcasts over heads. A query that attends to nothing has the result 0.
     is_causal : bool, optional
         Whether no query attends to a later key of the whole sequence. L must be S then.
     scale : number, optional
@@ -87,46 +93,53 @@ def ring_attention(
     if is_causal and lengths[0] != lengths[1]:
         got = f"got shapes {query.shape} and {key.shape}"
         raise ValueError(f"ring_attention: causal blocks have as many queries as keys, {got}")
+    if mask is not None and mask.shape[-2:-1] != (1,):
+        raise ValueError(f"ring_attention: mask must be one of keys, got shape {mask.shape}")
     options: Options = axis_name, bool(is_causal), scale, softcap
-    result: jax.Array = _ring(query, key, value, options)
+    result: jax.Array = _ring(query, key, value, mask, options)
     return result
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
-def _ring(query: Any, key: Any, value: Any, options: Options) -> Any:
-    return _forward(query, key, value, options)[0]
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
+def _ring(query: Any, key: Any, value: Any, mask: Any, options: Options) -> Any:
+    return _forward(query, key, value, mask, options)[0]
 
 
-def _forward(query: Any, key: Any, value: Any, options: Options) -> tuple[Any, tuple[Any, ...]]:
+def _forward(
+    query: Any, key: Any, value: Any, mask: Any, options: Options
+) -> tuple[Any, tuple[Any, ...]]:
     """Return the result, and for the backward pass the arrays and the state."""
 
     def attend(keys: Any, is_causal: bool) -> tuple[Any, tuple[()]]:
-        return attention_with_lse(query, *keys, **_given(options, is_causal)), ()
+        key, value, mask = keys
+        given = _given(options, mask, is_causal)
+        return attention_with_lse(query, key, value, **given), ()
 
     def merge(state: Any, other: Any) -> Any:
         return merge_attention(*state, *other)
 
-    (output, lse), _ = _go_round(attend, merge, (key, value), options)
-    return output.astype(query.dtype), (query, key, value, output, lse)
+    (output, lse), _ = _go_round(attend, merge, (key, value, mask), options)
+    return output.astype(query.dtype), (query, key, value, mask, output, lse)
 
 
 def _backward(options: Options, residuals: tuple[Any, ...], g: Any) -> tuple[Any, ...]:
     """Return the gradients, of which those of keys and values go round with them."""
-    query, key, value, output, lse = residuals
+    query, key, value, mask, output, lse = residuals
     wide_query, wide_g = _widen(query), _widen(g)
 
     def gradients(keys: Any, is_causal: bool) -> tuple[Any, tuple[Any, Any]]:
         """Return those of the state of a block of keys, by its share in the whole."""
-        arrays, given = (wide_query, *map(_widen, keys)), _given(options, is_causal)
+        *keys, mask = keys
+        arrays, given = (wide_query, *map(_widen, keys)), _given(options, mask, is_causal)
         part, part_lse = attention_with_lse(*arrays, **given)
-        share = jnp.exp(part_lse - lse)
+        share = jnp.where(part_lse == -jnp.inf, 0.0, jnp.exp(part_lse - lse))
         by_lse = share * jnp.sum(wide_g * (part - output), axis=-1)
         found = attention_with_lse.vjp((share[..., None] * wide_g, by_lse), *arrays, **given)
         return found["query"], (found["key"], found["value"])
 
-    by_query, by_keys = _go_round(gradients, jnp.add, (key, value), options)
+    by_query, by_keys = _go_round(gradients, jnp.add, (key, value, mask), options)
     arrays = zip((by_query, *by_keys), (query, key, value), strict=True)
-    return tuple(gradient.astype(x.dtype) for gradient, x in arrays)
+    return *(gradient.astype(x.dtype) for gradient, x in arrays), None
 
 
 _ring.defvjp(_forward, _backward)
@@ -144,8 +157,8 @@ def _go_round(
     """
     axis_name, is_causal, *_ = options
     size, index = jax.lax.axis_size(axis_name), jax.lax.axis_index(axis_name)
-    ppermute: Any = jax.lax.ppermute
-    pass_on = functools.partial(ppermute, axis_name=axis_name, perm=_circle(size))
+    ring = [(i, (i + 1) % size) for i in range(size)]
+    pass_on = functools.partial(_ppermute, axis_name=axis_name, perm=ring)
 
     def step(i: Any, carried: Any) -> Any:
         here, along, keys = carried
@@ -166,12 +179,8 @@ def _go_round(
     return here, along
 
 
-def _circle(size: int) -> list[tuple[int, int]]:
-    return [(i, (i + 1) % size) for i in range(size)]
-
-
-def _given(options: Options, is_causal: bool) -> dict[str, Any]:
-    return {"is_causal": is_causal, "scale": options[2], "softcap": options[3]}
+def _given(options: Options, mask: Any, is_causal: bool) -> dict[str, Any]:
+    return {"mask": mask, "is_causal": is_causal, "scale": options[2], "softcap": options[3]}
 
 
 def _widen(x: Any) -> Any:

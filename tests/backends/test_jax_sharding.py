@@ -360,6 +360,32 @@ def test_ring_attention_is_attention(options, dtype):
         assert (error <= bound * np.maximum(np.abs(known), 2.0**-2)).all()
 
 
+@over("is_causal", [False, True])
+def test_ring_with_masked_keys(is_causal):
+    """What is masked has no part, even if it is NaN; the first queries attend to nothing."""
+    mesh = mesh_of("auto")
+    arrays = attention_arrays((2, 4, 32, 8), (2, 2, 32, 8))
+    mask = np.random.default_rng(2).random((2, 1, 1, 32)) < 0.6
+    mask[..., :6] = False
+    for x in arrays[1:3]:
+        x[~np.broadcast_to(mask[:, :, 0], x.shape[:-1])] = np.nan
+    spec = PartitionSpec(None, None, "d")
+
+    def ring(query, key, value):
+        attend = functools.partial(ring_attention, axis_name="d", is_causal=is_causal)
+        specs = {"mesh": mesh, "in_specs": (spec,) * 3 + (PartitionSpec(None, None, None, "d"),)}
+        mapped = jax.shard_map(lambda *b: attend(*b[:3], mask=b[3]), out_specs=spec, **specs)
+        return mapped(query, key, value, jnp.asarray(mask))
+
+    got = jax.jit(attention_with_gradients(ring))(*(put(a, mesh, *spec) for a in arrays))
+    given = {"mask": mask, "is_causal": is_causal}
+    gradients = ax.scaled_dot_product_attention.vjp(arrays[3], *arrays[:3], **given)
+    expected = ax.scaled_dot_product_attention(*arrays[:3], **given), *gradients.values()
+    for ours, known in zip(got, expected, strict=True):
+        np.testing.assert_allclose(ours, known, rtol=1e-11, atol=1e-12)
+    assert (got[0][:, :, :6] == 0).all() or not is_causal
+
+
 def test_memory_of_a_ring_is_that_of_a_block():
     """Twice as many devices have a sequence of twice the length in the same memory, each."""
     memory = []
@@ -376,5 +402,7 @@ def test_ring_of_bad_blocks():
     x, y = (put(np.ones((1, 1, n, 4)), mesh, None, None, "d") for n in (16, 32))
     with pytest.raises(ValueError, match=r"^ring_attention: .* as many queries as keys, got"):
         jax.eval_shape(ring_of(mesh, is_causal=True), x, y, y, x)
+    with pytest.raises(ValueError, match=r"^ring_attention: mask must be one of keys, got shape"):
+        jax.eval_shape(ring_of(mesh, mask=jnp.ones((2, 2), bool)), x, x, x, x)
     with pytest.raises(ValueError, match="key and value must have the same sequence length"):
         jax.eval_shape(ring_of(mesh), x, y, x, x)
