@@ -296,6 +296,10 @@ LAYOUTS = {
 """The shapes of the queries and of the keys, and how they are sharded."""
 
 
+PARALLEL = [((2, 5, 16), ()), ((16, 16), ("d",)), ((16, 16), (None, "d"))]
+"""The shapes and shardings of x, of the weights of its projections, and of the last weight."""
+
+
 def attention_arrays(query, keys):
     rng = np.random.default_rng(0)
     return [rng.normal(size=shape) for shape in (query, keys, keys, query)]
@@ -331,6 +335,26 @@ def test_attention_of_heads_and_batches_sends_nothing(layout, mode):
         np.testing.assert_allclose(got, known, rtol=1e-10, atol=1e-12)
 
 
+def test_heads_that_are_sharded_by_their_weights_send_one_sum():
+    """Tensor parallelism: the projections have the rows of some heads, the last one the columns."""
+    mesh, rng = mesh_of("auto"), np.random.default_rng(0)
+    x, rows, columns = (put(rng.normal(size=s), mesh, *spec) for s, spec in PARALLEL)
+
+    def attend(x, query, key, value, out):
+        weights = {"q_proj_weight": query, "k_proj_weight": key, "v_proj_weight": value}
+        return ax.multi_head_attention(x, x, x, 8, out, **weights, is_causal=True)[0]
+
+    def gradients(*arrays):
+        return jax.vjp(attend, *arrays)[1](arrays[0])
+
+    arrays = x, rows, rows, rows, columns
+    assert sent(compiled(attend, *arrays)) == [("all-reduce", x.size)]
+    assert sent(compiled(gradients, *arrays)) == [("all-reduce", 3 * x.size)]
+    whole = [jnp.asarray(np.asarray(a)) for a in arrays]
+    for got, known in zip(jax.jit(gradients)(*arrays), gradients(*whole), strict=True):
+        np.testing.assert_allclose(got, known, rtol=1e-10, atol=1e-12)
+
+
 def ring_of(mesh, **options):
     """Return attention with its gradients of a sequence that is sharded over a mesh."""
     spec = PartitionSpec(None, None, "d")
@@ -362,7 +386,7 @@ def test_ring_attention_is_attention(options, dtype):
 
 @over("is_causal", [False, True])
 def test_ring_with_masked_keys(is_causal):
-    """What is masked has no part, even if it is NaN; the first queries attend to nothing."""
+    """A masked key has no part, even if it is NaN; the first queries attend to nothing."""
     mesh = mesh_of("auto")
     arrays = attention_arrays((2, 4, 32, 8), (2, 2, 32, 8))
     mask = np.random.default_rng(2).random((2, 1, 1, 32)) < 0.6
