@@ -102,6 +102,7 @@ def operation(
     source: str,
     peers: Peers,
     use_custom_vjp: bool = False,
+    widens: bool = False,
     noise: NoiseSpec | None = None,
 ) -> Callable[[OperationImpl[P, Q, R]], Operation[P, Q, R]]:
     """Turn an implementation ``f(xp, arrays and parameters)`` into a public, registered function.
@@ -112,11 +113,14 @@ def operation(
     peers : its names in other libraries
     use_custom_vjp : whether libraries that differentiate use the written vjp; otherwise they
         differentiate the implementation
+    widens : whether the results of 16-bit floats are in float32, to compute on with
     noise : the random numbers that it takes
     """
 
     def decorate(impl: OperationImpl[P, Q, R]) -> Operation[P, Q, R]:
-        definition = _define(impl, source, peers, noise).changed(use_custom_vjp=use_custom_vjp)
+        definition = _define(impl, source, peers, noise).changed(
+            use_custom_vjp=use_custom_vjp, widens=widens
+        )
         function = build_public(definition, complete(definition))
         register(function)
         return cast(Operation[P, Q, R], function)

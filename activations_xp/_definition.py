@@ -123,6 +123,7 @@ class Definition:
     layer : the name of its class in `layers`, after "torch.nn." where it is a class of PyTorch's
     complex : the definition for complex numbers, if the function takes them
     is_complex : whether this is such a definition
+    widens : whether the results of 16-bit floats stay in the 32 bits that they are computed in
     function : the public function, by which a call is recorded
     """
 
@@ -144,6 +145,7 @@ class Definition:
     output_axis: OutputAxis = None
     preserves_integers: bool = False
     compares_integers: bool = False
+    widens: bool = False
     properties: Properties = Properties()
     use_custom_vjp: bool = True
     keyword_only: tuple[str, ...] = ()

@@ -187,7 +187,7 @@ def _cotangent(value: Any, first: str, x: Array, backend: Owner) -> float | Arra
 
 
 def _cotangents(value: Any, first: str, x: Array, backend: Owner) -> Any:
-    spec = replace(FLOAT_ARRAY, number=True, optional=isinstance(value, tuple))
+    spec = replace(NOISE_ARRAY, number=True, optional=isinstance(value, tuple))
     if isinstance(value, tuple):
         return tuple(spec.check(g, first, x, backend) for g in value)
     return spec.check(value, first, x, backend)
@@ -325,7 +325,7 @@ WEIGHT_PAIRS = replace(
 )
 COTANGENTS = replace(
     FLOAT_ARRAY,
-    text="an array of {first}'s library and dtype, {dtype}, or a tuple of them and None",
+    text="an array of {first}'s library with a real floating dtype, or a tuple of them and None",
     convert=_cotangents,
 )
 

@@ -109,6 +109,10 @@ def _keys(b: Any, n: Any) -> tuple[Any, ...]:
     return b, HEADS, n + KEYS_MORE, 8
 
 
+def _rows_of_queries(b: Any, n: Any) -> tuple[Any, ...]:
+    return b, HEADS, n
+
+
 def _scores(b: Any, n: Any) -> tuple[Any, ...]:
     return b, 1, n, n + KEYS_MORE
 
@@ -148,6 +152,11 @@ def _operation_calls() -> Iterator[SizedCall]:
         sizes = {"query": _queries, "key": _keys, "value": _keys, **sizes}
         f = ax.scaled_dot_product_attention
         yield SizedCall(f"{f.__name__} {name}".strip(), f, sizes, given, kinds)
+    sizes = {"query": _queries, "key": _keys, "value": _keys, "mask": _scores}
+    yield SizedCall("attention_with_lse", ax.attention_with_lse, sizes, {}, kinds)
+    sizes = {"output": _queries, "lse": _rows_of_queries}
+    sizes |= {f"other_{name}": size for name, size in sizes.items()}
+    yield SizedCall("merge_attention", ax.merge_attention, sizes, {}, {})
     for name, (sizes, given) in MULTI_HEADS.items():
         sizes = {"query": _embedded, "key": _embedded_keys, "value": _embedded_keys, **sizes}
         f = ax.multi_head_attention

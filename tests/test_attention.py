@@ -377,6 +377,203 @@ def test_memory_is_linear_in_length(length):
         assert peak_memory(lambda: sdpa.vjp(x, x, x, x)) < bound
 
 
+# the state of attention to some of the keys
+
+
+with_lse, merge = ax.attention_with_lse, ax.merge_attention
+
+
+def _lse(problem, arrays):
+    """Return the log-sum-exp of each row of scores, and its derivatives with respect to them."""
+    given = {**problem.others, **arrays}
+    scores = given["query"] @ given["key"].mT / sqrt(given["query"].shape[-1])
+    cap = given["softcap"]
+    scores = scores if cap is None else cap * np.tanh(scores / cap)
+    scores = np.where(problem.allowed(), scores + given.get("bias", 0.0), -inf)
+    with np.errstate(divide="ignore"):
+        return np.log(np.exp(scores).sum(-1))
+
+
+def _masked_row(problem):
+    """Let a query attend to nothing."""
+    problem.others["mask"] = np.broadcast_to(problem.others["mask"], problem.scores).copy()
+    problem.others["mask"][..., 2, :] = False
+    return problem
+
+
+STATES = [(), (True,), ("lower_right", "full", "full", 3.0), (False, "full", "with -inf")]
+
+
+def _problem(options):
+    problem = Problem("plain", *options)
+    del problem.others["dropout"]
+    return _masked_row(problem) if "mask" in problem.others else problem
+
+
+@over("options", STATES)
+def test_log_sum_exp(options, backend):
+    problem = _problem(options)
+    arrays, others = problem.given(backend)
+    output, lse = with_lse(**arrays, **others)
+    expected = _lse(problem, problem.arrays)
+    np.testing.assert_allclose(backend.asnumpy(lse), expected, rtol=1e-14, atol=1e-14)
+    got = backend.asnumpy(sdpa(**arrays, **others))
+    np.testing.assert_allclose(backend.asnumpy(output), got, rtol=1e-13, atol=1e-14)
+
+
+def _states(backend, options, call):
+    """Return what `call` makes of the states of attention to the first and to the other keys."""
+    problem = _problem(options)
+    arrays, others = problem.given(backend)
+    halves = []
+    for keys in (slice(3), slice(3, None)):
+        part = {n: a if n == "query" else a[..., keys, :] for n, a in arrays.items()}
+        mask = backend.array(problem.allowed()[..., keys], "bool")
+        part["bias"] = arrays["bias"][..., keys] if "bias" in arrays else None
+        given = {k: v for k, v in part.items() if v is not None}
+        halves.append(({**given, "mask": mask, "softcap": others["softcap"]}, keys))
+    return problem, arrays, halves
+
+
+@over("options", STATES)
+def test_states_of_two_halves_of_the_keys_are_merged(options, backend):
+    """The values are those of the whole, and so are the gradients, of both results."""
+    problem, arrays, halves = _states(backend, options, with_lse)
+    states = [with_lse(**given) for given, _ in halves]
+    output, lse = merge(*states[0], *states[1])
+    whole = {**problem.given(backend)[1], **arrays}
+    expected = with_lse(**whole)
+    np.testing.assert_allclose(
+        backend.asnumpy(output), backend.asnumpy(expected[0]), rtol=1e-13, atol=1e-14
+    )
+    np.testing.assert_allclose(
+        backend.asnumpy(lse), backend.asnumpy(expected[1]), rtol=1e-14, atol=1e-14
+    )
+    rng = np.random.default_rng(3)
+    g = backend.array(problem.g), backend.array(rng.normal(size=problem.g.shape[:-1]))
+    exact = {n: backend.asnumpy(a) for n, a in with_lse.vjp(g, **whole).items()}
+    by_state = merge.vjp(g, *states[0], *states[1])
+    names = ("output", "lse"), ("other_output", "other_lse")
+    query = 0.0
+    for (given, keys), of in zip(halves, names, strict=True):
+        got = with_lse.vjp(tuple(by_state[name] for name in of), **given)
+        got = {n: backend.asnumpy(a) for n, a in got.items()}
+        query = query + got.pop("query")
+        for name, part in got.items():
+            at = (..., keys) if name == "bias" else (..., keys, slice(None))
+            np.testing.assert_allclose(part, exact[name][at], rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(query, exact["query"], rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.once
+@over("options", STATES)
+def test_gradients_of_both_results_by_differences(options, backend, monkeypatch):
+    monkeypatch.setattr(blockwise, "Q_BLOCK", 2)
+    monkeypatch.setattr(blockwise, "KV_BLOCK", 3)
+    problem = _problem(options)
+    rng = np.random.default_rng(3)
+    g = problem.g, rng.normal(size=problem.g.shape[:-1])
+    reachable = problem.allowed().any(-1)
+
+    def loss(arrays):
+        output, lse = with_lse(**arrays, **problem.others)
+        return (output * g[0]).sum() + (np.where(reachable, lse, 0.0) * g[1]).sum()
+
+    gradients = with_lse.vjp(g, **problem.arrays, **problem.others)
+    for name, array in problem.arrays.items():
+        step = np.where(np.isfinite(array), 1e-5 * rng.normal(size=array.shape), 0.0)
+        ends = [loss({**problem.arrays, name: array + sign * step}) for sign in (1, -1)]
+        np.testing.assert_allclose((gradients[name] * step).sum(), (ends[0] - ends[1]) / 2, 1e-6)
+
+
+@pytest.mark.once
+def test_merging_by_differences(backend):
+    rng = np.random.default_rng(0)
+    states = [rng.normal(size=shape) for shape in ((2, 3, 4), (2, 3)) * 2]
+    g = rng.normal(size=(2, 3, 4)), rng.normal(size=(2, 3))
+    names = ("output", "lse", "other_output", "other_lse")
+    gradients = merge.vjp(g, *states)
+    for i, name in enumerate(names):
+        step = 1e-5 * rng.normal(size=states[i].shape)
+        ends = []
+        for sign in (1, -1):
+            moved = [s + sign * step if i == j else s for j, s in enumerate(states)]
+            ends.append(sum((a * b).sum() for a, b in zip(merge(*moved), g, strict=True)))
+        np.testing.assert_allclose((gradients[name] * step).sum(), (ends[0] - ends[1]) / 2, 1e-7)
+
+
+def test_states_without_keys(backend):
+    """They are exactly neutral, and two of them are one."""
+    values = np.random.default_rng(0).normal(size=(3, 4)), np.array([700.0, -700.0, 0.5])
+    nothing = np.zeros((3, 4)), np.full(3, -inf)
+    state, empty = (tuple(map(backend.array, part)) for part in (values, nothing))
+    for pair, expected in (
+        ((*state, *empty), values),
+        ((*empty, *state), values),
+        ((*empty, *empty), nothing),
+    ):
+        for got, known in zip(merge(*pair), expected, strict=True):
+            np.testing.assert_array_equal(backend.asnumpy(got), known)
+        g = tuple(backend.array(np.ones_like(a)) for a in values)
+        for part in merge.vjp(g, *pair).values():
+            assert np.isfinite(backend.asnumpy(part)).all()
+    got = backend.asnumpy(merge.vjp(g, *empty, *empty)["other_lse"])
+    np.testing.assert_array_equal(got, 0.0)
+
+
+@pytest.mark.once
+@over("kv_len", [0, 2])
+def test_state_of_no_queries_or_no_keys(kv_len, backend):
+    for q_len in (0, 3):
+        query, key, value = np.ones((q_len, 2)), np.ones((kv_len, 2)), np.ones((kv_len, 3))
+        output, lse = with_lse(query, key, value)
+        assert output.shape == (q_len, 3)
+        np.testing.assert_allclose(lse, np.full(q_len, np.log(2) + sqrt(2) if kv_len else -inf))
+        gradients = with_lse.vjp((output, None), query, key, value)
+        assert all(np.isfinite(part).all() for part in gradients.values())
+
+
+@over("dtype", ["float16", "bfloat16"])
+def test_state_of_half_precision_is_single(dtype, backend):
+    """Rounded once at the end, so that the parts lose nothing."""
+    problem, _, halves = _states(backend, (True,), with_lse)
+    half = {n: backend.array(a, dtype) for n, a in problem.arrays.items()}
+    whole = accurate(sdpa)(**half, is_causal=True)
+    states = []
+    for given, keys in halves:
+        part = {n: a if n == "query" else a[..., keys, :] for n, a in half.items()}
+        states += with_lse(**part, mask=given["mask"])
+        gradients = with_lse.vjp((None, states[-1]), **part, mask=given["mask"])
+        assert {backend.dtype_of(g) for g in gradients.values()} == {dtype}
+    assert {backend.dtype_of(part) for part in states} == {"float32"}
+    output, lse = merge(*states)
+    assert backend.dtype_of(output) == backend.dtype_of(lse) == "float32"
+    eps = {"float16": 2.0**-11, "bfloat16": 2.0**-8}[dtype]
+    got, expected = (np.asarray(backend.asnumpy(a), "f8") for a in (output, whole))
+    np.testing.assert_allclose(got, expected, rtol=1.01 * eps, atol=1e-6)
+
+
+def test_invalid_states(backend):
+    def array(*shape):
+        return backend.array(np.ones(shape))
+
+    name = "merge_attention: "
+    good = array(2, 3, 4), array(2, 3), array(2, 3, 4)
+    assert_raises(ValueError, [name, "other_lse", "(3, 2)"], merge, *good, array(3, 2))
+    assert_raises(
+        ValueError, [name, "lse", "(2, 3, 1)"], merge, good[0], array(2, 3, 1), *good[::-2]
+    )
+    wide = backend.array(np.ones((2, 3)), "float32")
+    assert_raises(TypeError, [name, "other_lse", "float32"], merge, *good, wide)
+    x = array(2, 3, 4)
+    words = ["attention_with_lse.vjp", "g", "tuple of two"]
+    assert_raises(TypeError, words, with_lse.vjp, x, x, x, x)
+    assert_raises(
+        ValueError, ["attention_with_lse.vjp", "(2, 4)"], with_lse.vjp, (x, array(2, 4)), x, x, x
+    )
+    assert_raises(ValueError, ["attention_with_lse: ", "depth"], with_lse, x, array(2, 3, 5), x)
+
+
 # bad input
 
 

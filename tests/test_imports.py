@@ -34,6 +34,7 @@ ORDER = (
     "_registry",
     "_define",
     "functions",
+    "parallel",
     "_catalog",
     "initializers",
     "_torch_masks",

@@ -94,7 +94,8 @@ def compute_and_result_dtypes(
     is_wide = bits < 32 and exact_rounding and definition.is_activation
     if is_wide or (bits <= 32 and _leave_float32(values)):
         return xp.float64, dtype
-    return (xp.float32 if bits < 32 else dtype), dtype
+    compute = xp.float32 if bits < 32 else dtype
+    return compute, compute if definition.widens else dtype
 
 
 def exceed(values: tuple[Any, ...], largest: float) -> bool:

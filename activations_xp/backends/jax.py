@@ -99,6 +99,11 @@ def _gelu(x: Any) -> Any:
     return 0.5 * jnp.maximum(x, -1e10) * jax.lax.erfc(x * -sqrt(0.5))  # -0 at -inf
 
 
+def _erf(x: Any) -> Any:
+    """Return erf(x). Of that alone XLA does not know that it is sharded as x, which it gathers."""
+    return jnp.where(x == 0, x, jax.lax.erf(x))
+
+
 def _reduce(operation: Any, start: Any, x: Any, axes: tuple[int, ...]) -> Any:
     """Return a reduction from a start. XLA fuses it with what follows, unlike another operation."""
     y = jax.lax.reduce(x, x.dtype.type(start), operation, axes)
@@ -144,7 +149,7 @@ def _without_mask(kernel: Callable[..., Any]) -> Callable[..., Any]:
 
 
 NATIVE: dict[str, Native] = {
-    "erf": Native(lambda: jax.lax.erf),
+    "erf": Native(lambda: _erf),
     "erfc": Native(lambda: jax.lax.erfc),
     "exponential": Native(lambda: jnp.exp),
     "gelu": Native(lambda approximate: _gelu if approximate in ("none", False) else None),
@@ -301,14 +306,13 @@ class _Call:
         return _with_rank_promotion(self._evaluate)(x, self._parameters(arrays))
 
     def jvp(self, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
-        """Return the result and its tangent: only the first of several results has one."""
+        """Return the result and its tangent, or several of each."""
         x, *arrays = primals
         jvp = self._native(x, self.native.jvp) if self.native and self.native.jvp else None
         if jvp is not None:
             result = self.differentiable()(x)
             return result, jvp(tangents[0], x, result)
         result = self.value(*primals)
-        value, *rest = result if isinstance(result, tuple) else (result,)
         definition, first = self.definition, self.definition.first
         parameters = self._parameters(arrays)
         moving = {
@@ -331,12 +335,12 @@ class _Call:
                 terms.append(tangent_out)
         if moving:
             impl = functools.partial(gradients, wrt=list(moving))
-            vjp = jax.linear_transpose(lambda g: self._evaluate(x, parameters, impl, g), value)
+            vjp = jax.linear_transpose(lambda g: self._evaluate(x, parameters, impl, g), result)
             terms.append(vjp(moving)[0])
         if not terms:  # zeros beside others would be kept for the backward pass
             return result, jax.tree_util.tree_map(jnp.zeros_like, result)
-        total = functools.reduce(operator.add, terms).astype(value.dtype)
-        return result, (total, *map(jnp.zeros_like, rest)) if rest else total
+        total = jax.tree_util.tree_map(lambda *parts: functools.reduce(operator.add, parts), *terms)
+        return result, jax.tree_util.tree_map(lambda y, t: t.astype(y.dtype), result, total)
 
     def _native(self, x: Any, bind: Callable[..., Any]) -> Any:
         """Return what an entry of the native table has for x, or None."""

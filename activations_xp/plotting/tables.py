@@ -83,6 +83,19 @@ def _attention(function: Any, label: str, given: Mapping[str, Any]) -> Grid:
     return Grid(label, values, places, places, "query", "key")
 
 
+def _attention_of_state(function: Any, label: str, given: Mapping[str, Any]) -> Grid:
+    return _attention(lambda *arrays, **options: function(*arrays, **options)[0], label, given)
+
+
+def _merged(function: Any, label: str, given: Mapping[str, Any]) -> Bars:
+    """Return the shares of two states whose log-sum-exps differ more and more."""
+    differences = np.arange(-3.0, 4.0, 2.0)
+    states = np.tile([1.0, 0.0], (4, 1)), differences, np.tile([0.0, 1.0], (4, 1)), np.zeros(4)
+    shares, _ = function(*states, **given)
+    rows = {f"lse = {d:g} and 0": ["first", "second"] for d in differences}
+    return Bars(label, rows, np.asarray(shares), ylabel="share of each state")
+
+
 def _heads(function: Any, label: str, given: Mapping[str, Any]) -> Grid:
     """Return the weights of two heads of causal attention, side by side."""
     rng = np.random.default_rng(5)
@@ -137,6 +150,8 @@ OPERATIONS: dict[str, Callable[[Any, str, Mapping[str, Any]], Bars | Grid]] = {
     "adaptive_log_prob": _log_probs,
     "adaptive_log_softmax_with_loss": _losses,
     "adaptive_predict": _predictions,
+    "attention_with_lse": _attention_of_state,
+    "merge_attention": _merged,
     "multi_head_attention": _heads,
     "scaled_dot_product_attention": _attention,
 }

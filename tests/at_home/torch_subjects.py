@@ -83,6 +83,18 @@ class MultiHead(torch.nn.Module):
         return self.function(*inputs, 2, self.outer, in_proj_weight=self.inner)[0]
 
 
+class Merged(torch.nn.Module):
+    """The operation on the queries, and on keys and values, as two states."""
+
+    def __init__(self, function: Any) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, query: Any, key: Any, value: Any) -> Any:
+        other = query + (key + value).sum(-2, keepdim=True)
+        return self.function(query, query.sum(-1), other, other.sum(-1))[0]
+
+
 class Adaptive(torch.nn.Module):
     """An operation of the adaptive softmax with weights that learn."""
 
@@ -178,6 +190,8 @@ BODIES: dict[str, tuple[Any, Callable[[int], Tensors]]] = {
     "adaptive_log_prob": (Adaptive, _examples),
     "adaptive_log_softmax_with_loss": (Adaptive, _labelled),
     "adaptive_predict": (Adaptive, _examples),
+    "attention_with_lse": (Call, _heads),
+    "merge_attention": (Merged, _heads),
     "multi_head_attention": (MultiHead, _sequences),
     "scaled_dot_product_attention": (Call, _heads),
 }

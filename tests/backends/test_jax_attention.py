@@ -106,6 +106,29 @@ def test_hessian_of_a_masked_attention():
     )
 
 
+def _attend_in_parts(query, key, value):
+    """Return attention and the log-sum-exp, of three keys and of the others; a query has none."""
+    mask = jnp.ones((5, 7), bool).at[1].set(False).at[2, :3].set(False)
+    query, key, value = map(jnp.asarray, (query, key, value))
+    states = [
+        ax.attention_with_lse(query, key[..., s, :], value[..., s, :], mask=mask[:, s])
+        for s in (slice(3), slice(3, None))
+    ]
+    output, lse = ax.merge_attention(*states[0], *states[1])
+    return output, jnp.where(jnp.isfinite(lse), lse, 0.0)
+
+
+def test_gradients_and_vmap_of_states():
+    """Both results have gradients, forward and backward, and second derivatives."""
+    arrays = _arrays()
+    jax.test_util.check_grads(
+        jax.jit(_attend_in_parts), arrays, 2, modes=["fwd", "rev"], rtol=1e-5, atol=1e-5
+    )
+    mapped = jax.jit(jax.vmap(_attend_in_parts))(*arrays)
+    expected = _attend_in_parts(*arrays)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), mapped, expected)
+
+
 def test_dropout_needs_a_key():
     arrays = _arrays()
     with pytest.raises(TypeError, match="rng must be a key of JAX"):

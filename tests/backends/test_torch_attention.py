@@ -415,3 +415,34 @@ def test_multi_head_gradcheck_vmap_and_compile():
     torch.testing.assert_close(torch.func.vmap(call)(x), expected)
     compiled = torch.compile(call, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(x), expected)
+
+
+def _attend_in_parts(query, key, value):
+    """Return attention and the log-sum-exp, of three keys and of the others; a query has none."""
+    mask = torch.ones(5, 7, dtype=torch.bool)
+    mask[1] = False
+    mask[2, :3] = False
+    states = [
+        ax.attention_with_lse(query, key[..., s, :], value[..., s, :], mask=mask[:, s])
+        for s in (slice(3), slice(3, None))
+    ]
+    output, lse = ax.merge_attention(*states[0], *states[1])
+    return output, torch.where(torch.isfinite(lse), lse, 0.0)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+def test_states_gradcheck_vmap_and_compile():
+    """Both results have gradients, forward and backward, and second derivatives."""
+    arrays = _arrays()
+    modes = {"fast_mode": True, "check_forward_ad": True}
+    assert torch.autograd.gradcheck(_attend_in_parts, arrays, **modes)
+    assert torch.autograd.gradgradcheck(_attend_in_parts, arrays, fast_mode=True)
+    expected = _attend_in_parts(*arrays)
+    torch.testing.assert_close(torch.func.vmap(_attend_in_parts)(*arrays), expected)
+    compiled = torch.compile(_attend_in_parts, fullgraph=True, backend="aot_eager")
+    got = compiled(*arrays)
+    torch.testing.assert_close(got, expected)
+    gradients = [
+        torch.autograd.grad(y.sum() + lse.sin().sum(), arrays) for y, lse in (got, expected)
+    ]
+    torch.testing.assert_close(*gradients)

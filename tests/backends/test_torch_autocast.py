@@ -178,7 +178,7 @@ def test_operation_of_several_dtypes(call, dtype, compiler):
     leaves = [v.requires_grad_() for v in given.values() if _is_floating(v)]
     with torch.autocast("cpu", dtype=dtype):
         y = _first(f(**given))
-    assert y.dtype == dtype
+    assert y.dtype == (torch.float32 if call.function.definition.widens else dtype)
     eps = torch.finfo(dtype).eps
     torch.testing.assert_close(y.float(), expected, rtol=16 * eps, atol=16 * eps)
     for leaf, gradient in zip(leaves, torch.autograd.grad(y.float().sum(), leaves), strict=True):

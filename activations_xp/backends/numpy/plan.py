@@ -62,6 +62,7 @@ class Plan:
         team: Callable[[], int] | None = None,
     ):
         self.definition, self.values = definition, values
+        result = np.dtype(result)
         self.dtype, self.compute, self.result = dtype, compute, result
         self.native, self.is_fast, self.team = native, is_fast, team
         self.positions = tuple(i for i, v in enumerate(values) if isinstance(v, np.dtype))

@@ -223,11 +223,10 @@ class Node(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         ctx.call, *tensors = inputs
         ctx.save_for_backward(*tensors)
-        if isinstance(output, tuple):  # only the first result has a derivative
-            ctx.mark_non_differentiable(*output[1:])
 
     @staticmethod
-    def backward(ctx: Any, g: Any, *_: Any) -> Any:
+    def backward(ctx: Any, g: Any, *others: Any) -> Any:
+        g = (g, *others) if others else g
         call, tensors = ctx.call, ctx.saved_tensors
         # dynamo takes no input of a transform inside another for one that needs a gradient
         needed = call.may_need(tensors) if is_tracing() else ctx.needs_input_grad[1:]

@@ -33,9 +33,6 @@ Q_BLOCK, KV_BLOCK = 256, 1024
 MAX_UNROLLED = 4
 """The largest number of blocks along an axis where a compiler unrolls the loop over them."""
 
-NAME = "scaled_dot_product_attention"
-"""The function that error messages name."""
-
 ALL = slice(None)
 
 INPUTS = ("query", "key", "value")
@@ -45,8 +42,12 @@ FACTORS = ("scale", "softcap", "dropout")
 
 
 class Dims(NamedTuple):
-    """The sizes of the axes of attention: `groups` query heads in a row share a key head."""
+    """The sizes of the axes of attention: `groups` query heads in a row share a key head.
 
+    function : the name of the function, for error messages
+    """
+
+    function: str
     batch: tuple[int, ...]
     kv_heads: int
     groups: int
@@ -77,7 +78,7 @@ class Dims(NamedTuple):
         return xp.reshape(x, (*batch, *split, rows, columns))
 
 
-def attention_dims(query: Array, key: Array, value: Array, **others: Any) -> Dims:
+def attention_dims(function: str, query: Array, key: Array, value: Array, **others: Any) -> Dims:
     """Return the sizes of the axes, or raise a ValueError if the shapes do not fit together.
 
     The arrays among `others` broadcast to the scores.
@@ -86,7 +87,8 @@ def attention_dims(query: Array, key: Array, value: Array, **others: Any) -> Dim
     shapes = {name: tuple(array.shape) for name, array in arrays.items()}
     for name, shape in shapes.items():
         if len(shape) < 2:
-            raise ValueError(f"{NAME}: {name} must have a length and a depth, got shape {shape}")
+            got = f"got shape {shape}"
+            raise ValueError(f"{function}: {name} must have a length and a depth, {got}")
     padded = [(1,) * (3 - len(shape)) + shape for shape in shapes.values()]
     (q_heads, q_len, q_depth), (k_heads, k_len, k_depth), (v_heads, v_len, v_depth) = (
         shape[-3:] for shape in padded
@@ -97,24 +99,24 @@ def attention_dims(query: Array, key: Array, value: Array, **others: Any) -> Dim
         ("number of heads", "key", k_heads, "value", v_heads),
     ):
         if n != m:
-            got = f"{n} and {m} in shapes {shapes[first]} and {shapes[second]}"
-            raise ValueError(f"{NAME}: {first} and {second} must have the same {what}, got {got}")
+            got = f"got {n} and {m} in shapes {shapes[first]} and {shapes[second]}"
+            raise ValueError(f"{function}: {first} and {second} must have the same {what}, {got}")
     groups = q_heads // k_heads if k_heads else 1
     if q_heads != groups * k_heads:
         got = f"{q_heads} and {k_heads} in shapes {shapes['query']} and {shapes['key']}"
-        raise ValueError(f"{NAME}: query must have a multiple of key's heads, got {got}")
+        raise ValueError(f"{function}: query must have a multiple of key's heads, got {got}")
     batch = broadcast_shapes([shape[:-3] for shape in padded])
     if batch is None:
         got = ", ".join(map(str, shapes.values()))
-        raise ValueError(f"{NAME}: query, key and value do not broadcast, got shapes {got}")
+        raise ValueError(f"{function}: query, key and value do not broadcast, got shapes {got}")
     has_heads = max(map(len, shapes.values())) > 2
-    dims = Dims(batch, k_heads, groups, q_len, k_len, v_depth, has_heads)
+    dims = Dims(function, batch, k_heads, groups, q_len, k_len, v_depth, has_heads)
     scores = dims.scores_shape
     for name, array in others.items():
         if is_array(array) and not broadcasts_to(array.shape, scores):
+            what = f"{name} of shape {tuple(array.shape)}"
             raise ValueError(
-                f"{NAME}: {name} of shape {tuple(array.shape)} does not broadcast to the scores,"
-                f" of shape {scores}"
+                f"{function}: {what} does not broadcast to the scores, of shape {scores}"
             )
     return dims
 
@@ -303,11 +305,11 @@ def prepare(
         None if is_array(arguments[name]) else arguments[name] for name in FACTORS
     )
     if dropout is not None and not 0 <= dropout <= 1:
-        raise ValueError(f"{NAME}: dropout must be from 0 to 1, got {dropout}")
+        raise ValueError(f"{dims.function}: dropout must be from 0 to 1, got {dropout}")
     if softcap is not None and not softcap > 0:
-        raise ValueError(f"{NAME}: softcap must be over 0, got {softcap}")
+        raise ValueError(f"{dims.function}: softcap must be over 0, got {softcap}")
     if dropout != 0 and arguments["noise"] is None:
-        raise ValueError(f"{NAME}: noise must be given with a dropout, got None")
+        raise ValueError(f"{dims.function}: noise must be given with a dropout, got None")
     aligned = {
         name: dims.align(xp, array)
         for name, array in arguments.items()
@@ -401,21 +403,20 @@ def _online_softmax(attention: BlockwiseAttention, q: slice) -> tuple[Any, Any, 
             row_sum, acc = row_sum * old + block_sum * new, acc * old + output * new
             row_max, block = new_max, None
         if has_nonfinite:
-            nonfinite = nonfinite + _count_nonfinite(attention, kv, scores.mask, p.shape)
+            nonfinite = nonfinite + _count_nonfinite(attention, kv, scores.mask, p)
     acc = acc * attention.dropout_scale / xp.where(row_sum == 0, 1.0, row_sum)
     if has_nonfinite:
         acc = xp.where(nonfinite > 0, nan, acc)
     return acc, row_max, row_sum, block
 
 
-def _count_nonfinite(
-    attention: BlockwiseAttention, kv: slice, mask: Any, shape: tuple[int, ...]
-) -> Any:
+def _count_nonfinite(attention: BlockwiseAttention, kv: slice, mask: Any, weights: Any) -> Any:
     """Return how many of the values that each query attends to are not finite."""
     xp, nonfinite = attention.xp, attention.block("nonfinite_value", kv)
     if mask is None:
         return xp.sum(nonfinite, axis=-2, keepdims=True)
-    return xp.matmul(xp.broadcast_to(xp.astype(mask, nonfinite.dtype), shape), nonfinite)
+    attends = xp.where(mask, xp.ones_like(weights), 0.0)  # sharded as the weights are
+    return xp.matmul(attends, nonfinite)
 
 
 def forward(attention: BlockwiseAttention) -> dict[str, Any]:
@@ -428,11 +429,27 @@ def forward(attention: BlockwiseAttention) -> dict[str, Any]:
     return {"output": concat(xp, parts, -2)}
 
 
+def forward_with_lse(attention: BlockwiseAttention) -> dict[str, Any]:
+    """Return the result as ``output``, and as ``lse`` the log-sum-exp of the rows of scores."""
+    xp, arrays = attention.xp, attention.arrays
+    if 0 in attention.lengths:
+        scores = xp.matmul(arrays["query"], xp.matrix_transpose(arrays["key"]))
+        return {**forward(attention), "lse": xp.sum(scores, axis=-1, keepdims=True) - inf}
+    outputs, lses = [], []
+    for q in attention.q_chunks():
+        output, row_max, row_sum, _ = _online_softmax(attention, q)
+        outputs.append(output)
+        lse = row_max + xp.log(one_where_zero(xp, row_sum))
+        lses.append(xp.where(row_sum == 0, -inf, lse))
+    return {"output": concat(xp, outputs, -2), "lse": concat(xp, lses, -2)}
+
+
 def vjp(attention: BlockwiseAttention) -> dict[str, Any]:
-    """Return the gradients of all arrays but masks and noise, from the array ``g``.
+    """Return the gradients of all arrays but masks and noise, from ``g``, and ``g_lse`` if given.
 
     As in FlashAttention, dp and ds are the gradients of the weights and of the scores, and delta
-    is the sum of their products p*dp in each row. In place of p, g is divided by the row sums.
+    is the sum of their products p*dp in each row, less the cotangent of its log-sum-exp. In place
+    of p, g is divided by the row sums.
     """
     xp, block = attention.xp, attention.block
     gradients = _GradientAccumulator(attention)
@@ -440,6 +457,9 @@ def vjp(attention: BlockwiseAttention) -> dict[str, Any]:
         output, row_max, row_sum, single = _online_softmax(attention, q)
         g = xp.where(row_sum == 0, 0.0, block("g", q)) / xp.where(row_sum == 0, 1.0, row_sum)
         delta = xp.sum(g * output, axis=-1, keepdims=True)
+        if "g_lse" in attention.arrays:
+            g_lse = xp.where(row_sum == 0, 0.0, block("g_lse", q))
+            delta = delta - g_lse / one_where_zero(xp, row_sum)
         g = g * attention.dropout_scale
         for kv in attention.kv_chunks(q):
             if single is not None:

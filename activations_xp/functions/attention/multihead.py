@@ -286,6 +286,6 @@ def _in_one_block(xp: Namespace, heads: _MultiHead) -> blockwise.BlockwiseAttent
     arguments = {"softcap": None, **heads.options}
     is_causal = arguments.pop("is_causal")
     arguments |= zip(INPUTS, heads.projected, strict=True)
-    dims = blockwise.attention_dims(**arguments)
+    dims = blockwise.attention_dims("multi_head_attention", **arguments)
     attention = blockwise.prepare(xp, dims, arguments, is_causal)
     return replace(attention, block_size=(None, None))

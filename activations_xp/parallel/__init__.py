@@ -1,0 +1,1 @@
+"""Functions of sequences that are sharded over devices, by library."""
