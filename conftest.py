@@ -107,13 +107,19 @@ def _strict(device: str) -> Backend:
 
 
 def _dask(device: str) -> Backend:
+    """Return Dask with arrays of one chunk, or of two along every axis."""
     import dask.array as da
+
+    def from_array(a: np.ndarray) -> Any:
+        chunks = tuple(max(1, -(-n // 2)) for n in a.shape)
+        return da.from_array(a, chunks if device == "chunked" else "auto")
 
     def to_numpy(x: Any) -> np.ndarray:
         with np.errstate(all="ignore"):  # the values are computed here, with NumPy's warnings
             return np.asarray(x.compute(scheduler="synchronous"))
 
-    return Backend("dask", "dask", STANDARD, da.from_array, to_numpy)
+    name = "dask" if device == "cpu" else f"dask-{device}"
+    return Backend(name, "dask", STANDARD, from_array, to_numpy)
 
 
 def _torch(device: str) -> Backend:
@@ -157,6 +163,7 @@ BACKENDS: dict[str, Callable[[], Backend]] = {
     "strict": functools.partial(_strict, "cpu"),
     "strict-device1": functools.partial(_strict, "device1"),
     "dask": functools.partial(_dask, "cpu"),
+    "dask-chunked": functools.partial(_dask, "chunked"),
     "torch": functools.partial(_torch, "cpu"),
     "torch-meta": functools.partial(_torch, "meta"),
     "torch-cuda": functools.partial(_torch, "cuda"),

@@ -9,12 +9,12 @@ from __future__ import annotations
 import itertools
 import operator
 import sys
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import array_api_compat.dask.array as xp
 import dask.array as da
 import numpy as np
-from dask.array.utils import meta_from_array
 from dask.base import normalize_token, tokenize
 
 from ..._definition import Definition
@@ -25,11 +25,8 @@ from .. import generic
 from ..numpy.namespace import XP, isdtype
 from . import stages
 
-CORE_AXES: dict[str, int] = {
-    "scaled_dot_product_attention": 2,
-    "scaled_dot_product_attention.vjp": 2,
-}
-"""The operations that are called on chunks, and how many of the last axes lie in one chunk then."""
+CORE_AXES: dict[str, int] = {"scaled_dot_product_attention": 2}
+"""The operations that are called on chunks, if so many of the last axes lie in one chunk each."""
 
 
 class DaskBackend(generic.StandardBackend):
@@ -49,19 +46,22 @@ class DaskBackend(generic.StandardBackend):
 
     def bind(self, definition: Definition, precision: Precision, array_type: type) -> Kernel:
         by_operation = super().bind(definition, precision, array_type)
+        core = CORE_AXES.get(definition.name)
+        if core is not None:
+            return lambda x, types, *parameters: _over_batch(
+                definition, precision, core, by_operation(x, types, *parameters), x, parameters
+            )
         if not definition.is_activation:
             return by_operation
 
         def kernel(x: Any, types: tuple[type, ...], *parameters: Any) -> Any:
             form = definition.for_dtype(XP, x.dtype)
             values = _check(form, x, parameters, self)
-            call = Call(definition, precision, x, parameters, values)
-            if form.is_elementwise:
-                return call.on_chunks(call.probe())
             try:
-                return call.run(form)
-            except stages.CannotRecordError:
-                return by_operation(x, types, *parameters)
+                call = Call(definition, precision, x, parameters, values)
+                return call.on_chunks(call.probe()) if form.is_elementwise else call.run(form)
+            except (stages.CannotRecordError, TypeError, ValueError):
+                return by_operation(x, types, *parameters)  # which says what is wrong, if anything
 
         return kernel
 
@@ -96,7 +96,7 @@ class DaskBackend(generic.StandardBackend):
             shape=shape,
             digits=24 if is_single else 53,
             dtype=dtype,
-            meta=meta_from_array(like._meta, len(shape), dtype),
+            meta=stages.meta_like(like, len(shape), dtype),
             name=f"uniform-{tokenize(seed, shape, chunks, dtype)}",
         )
 
@@ -187,6 +187,10 @@ class Call:
         offset = self.ndim - self.x.ndim
         return tuple(i + offset for i in (axis if isinstance(axis, tuple) else (axis,)))
 
+    def _task(self, part: Any = None) -> Task:
+        names = tuple(self.arrays)
+        return Task(self.definition.function, self.precision, names, self.constants, part)
+
     def probe(self) -> Any:
         """Return the results of an elementwise function, for arrays of single elements."""
         if "g" in self.values:
@@ -195,13 +199,15 @@ class Call:
         for name, array in self.arrays.items():
             shape = array.shape if name == self.coefficients else (1,) * array.ndim
             ones.append(np.ones_like(array._meta, shape=shape))
-        return Task(self)(*ones)
+        return self._task()(*ones)
 
     def run(self, form: Definition) -> Any:
         """Return the result of a function along axes."""
         is_single, compute, result = _dtypes(form, self.x, tuple(self.values.values()))
-        chunks, arrays = da.core.unify_chunks(*self._pairs())
-        self.arrays = dict(zip(self.arrays, arrays, strict=True))
+        chunks: dict[int, Any] = {}
+        with suppress(ValueError):  # of shapes that do not fit, of which the implementation tells
+            chunks, arrays = da.core.unify_chunks(*self._pairs())
+            self.arrays = dict(zip(self.arrays, arrays, strict=True))
         recorder = stages.Recorder(is_single)
         leaves = {name: recorder.leaf(array) for name, array in self.arrays.items()}
         values = self.values | leaves
@@ -212,7 +218,7 @@ class Call:
         tree = generic.evaluate(form, recorder, x, tuple(values.values()), compute, result)
         results = generic.tree_leaves(tree)
         is_short = not recorder.is_opaque and max(y.passes for y in results) <= stages.MAX_PASSES
-        if not (is_short and any(len(chunks[i]) > 1 for i in self.axes)):
+        if not (is_short and any(len(chunks.get(i, ())) > 1 for i in self.axes)):
             return self.on_chunks(tree)
         found = [recorder.run(y, self.definition.name) for y in results]
         if isinstance(tree, dict):
@@ -228,14 +234,14 @@ class Call:
         pairs = self._pairs()
         leaves = generic.tree_leaves(tree)
         of = list(tree) if isinstance(tree, dict) else [""] * len(leaves)
-        name = f"{self.definition.name}-{tokenize(Task(self), *self.arrays.values())}"
+        name = f"{self.definition.name}-{tokenize(self._task(), *self.arrays.values())}"
         tasks: list[Any] = [Part(i, self.ndim if of[i] else None) for i in range(len(leaves))]
         if len(leaves) == 1:
-            tasks = [Task(self, tasks[0])]
+            tasks = [self._task(tasks[0])]
         else:
             every = tuple(range(self.ndim))
             parts = da.blockwise(
-                Task(self), every, *pairs, name=name, dtype=object, meta=self.x._meta
+                self._task(), every, *pairs, name=name, dtype=object, meta=self.x._meta
             )
             pairs, name = [parts, every], f"{name}-part"
         found = [
@@ -271,7 +277,7 @@ class Call:
             adjust_chunks=sizes,
             name=name,
             dtype=leaf.dtype,
-            meta=meta_from_array(self.x._meta, len(labels), leaf.dtype),
+            meta=stages.meta_like(self.x, len(labels), leaf.dtype),
         )
         sums = tuple(i for i in sums if result.numblocks[i] > 1)
         if sums:
@@ -285,15 +291,21 @@ class Call:
         """
         others = itertools.count(self.ndim + 1)
         found: dict[str, tuple[int, ...]] = {}
+        sizes: dict[int, Any] = {}
         x_sizes = dict(zip(range(self.ndim)[self.ndim - self.x.ndim :], self.x.shape, strict=True))
         for name, array in self.arrays.items():
             labels = self._labels_of_result(array.ndim)
             if name != "g":
                 labels = list(range(self.ndim)[self.ndim - array.ndim :])
+            if len(labels) != array.ndim:
+                raise ValueError(f"{name} has not the dimensions of the result")
             for i, size in enumerate(array.shape):
+                known = sizes.setdefault(labels[i], size) if size != 1 else size
                 is_other = labels[i] in self.axes and size not in (1, x_sizes[labels[i]])
                 if name == self.coefficients or is_other or labels[i] == self.ndim:
                     labels[i] = next(others)
+                elif size < known or size > known:
+                    raise ValueError(f"{name} does not broadcast")
             found[name] = tuple(labels)
         return found
 
@@ -310,16 +322,58 @@ class Call:
         return labels
 
 
+def _over_batch(
+    definition: Definition,
+    precision: Precision,
+    core: int,
+    y: Any,
+    x: Any,
+    parameters: tuple[Any, ...],
+) -> Any:
+    """Return the result of an operation on the last axes, one task a chunk of the others.
+
+    It is y, which is made operation by operation, if one of the last axes has several chunks.
+    """
+    given = {definition.first: x, **definition.bind(parameters)}
+    arrays = {name: value for name, value in given.items() if isinstance(value, da.Array)}
+    if any(n > 1 for a in arrays.values() for n in a.numblocks[-core:]):
+        return y
+    constants = {name: value for name, value in given.items() if name not in arrays}
+    others = itertools.count(y.ndim)
+    pairs: list[Any] = []
+    for array in arrays.values():
+        batch = range(max(array.ndim - core, 0))
+        labels = [i + y.ndim - array.ndim if i in batch else next(others) for i in range(array.ndim)]
+        pairs += array, tuple(labels)
+    task = Task(definition.function, precision, tuple(arrays), constants)
+    return da.blockwise(
+        task,
+        tuple(range(y.ndim)),
+        *pairs,
+        new_axes=dict(enumerate(y.shape[-core:], y.ndim - core)),
+        name=f"{definition.name}-{tokenize(task, *arrays.values())}",
+        dtype=y.dtype,
+        meta=y._meta,
+    )
+
+
 class Task:
     """A public function of chunks, at the precision and the parameters of a call.
 
-    names : the parameters that are chunks
+    names : the arguments that are chunks, that which decides the library first
     part : what is returned of the result
     """
 
-    def __init__(self, call: Call, part: Any = None) -> None:
-        self.function, self.precision = call.definition.function, call.precision
-        self.names, self.constants, self.part = tuple(call.arrays), call.constants, part
+    def __init__(
+        self,
+        function: Any,
+        precision: Precision,
+        names: tuple[str, ...],
+        constants: dict[str, Any],
+        part: Any = None,
+    ) -> None:
+        self.function, self.precision = function, precision
+        self.names, self.constants, self.part = names, constants, part
 
     def __dask_tokenize__(self) -> Any:
         definition = self.function.definition

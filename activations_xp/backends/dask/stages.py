@@ -360,7 +360,7 @@ class Recorder:
             adjust_chunks=dict.fromkeys(reduction[1], 1) if reduction else None,
             name=f"{name}-{tokenize(stage, *arrays)}",
             dtype=symbol.dtype,
-            meta=meta_from_array(arrays[0]._meta, symbol.ndim, symbol.dtype),
+            meta=meta_like(arrays[0], symbol.ndim, symbol.dtype),
         )
 
     def _steps(self, number: int) -> tuple[list[int], tuple[Any, ...]]:
@@ -423,6 +423,12 @@ class Stage:
 
     def play(self, xp: Any, *chunks: Any, axes: Any = None) -> Any:
         """Return the result of the operations in a namespace, which may reduce other axes."""
+        return self.values(xp, *chunks, axes=axes, is_last_kept=True)[-1]
+
+    def values(
+        self, xp: Any, *chunks: Any, axes: Any = None, is_last_kept: bool = False
+    ) -> list[Any]:
+        """Return the chunks and the values of all steps, or of the last one alone."""
         values: list[Any] = list(chunks)
         last = {a.number: i for i, s in enumerate(self.steps) for a in s[1] if isinstance(a, Ref)}
         for i, (name, args, options) in enumerate(self.steps):
@@ -434,22 +440,57 @@ class Stage:
             else:
                 function = _OPERATORS.get(name) or getattr(xp, name)
                 values.append(function(*given, **dict(options)))
-            for a in args:  # its memory is free
+            for a in args if is_last_kept else ():  # its memory is free
                 if isinstance(a, Ref) and last[a.number] == i:
                     values[a.number] = None
-        return values[-1]
+        return values
+
+    def select(self, inputs: list[int], numbers: list[int]) -> Stage:
+        """Return the stage of the steps that define these values, of other values as inputs."""
+        place = {n: i for i, n in enumerate([*inputs, *numbers])}
+        steps = []
+        for n in numbers:
+            name, args, options = self.steps[n - self.inputs]
+            moved = tuple(Ref(place[a.number]) if isinstance(a, Ref) else a for a in args)
+            steps.append((name, moved, options))
+        return Stage(len(inputs), tuple(steps), self.is_uncompensated)
 
     def _run_compiled(self, *chunks: Any) -> Any:
-        """Return the result of machine code, or None if there is none."""
+        """Return the result of machine code, or None if there is none.
+
+        What slices have in common is computed before, by NumPy's functions.
+        """
         shape = np.broadcast_shapes(*(chunk.shape for chunk in chunks))
         compiler = engine.compiler(prod(shape)) if prod(shape) else None
         if compiler is None:
             return None
-        dtypes = tuple(chunk.dtype for chunk in chunks)
-        program, axes = _program(self, compiler, dtypes)
+        common, numbers, rest = _split(self, tuple(chunk.shape == shape for chunk in chunks))
+        with np.errstate(all="ignore"):
+            values = common.values(XP, *chunks)
+        inputs = [np.asarray(values[n]) for n in numbers]
+        program, axes = _program(rest, compiler, tuple(a.dtype for a in inputs))
         if program is None:
             return None
-        return program.run([np.broadcast_to(chunk, shape) for chunk in chunks], axes)
+        return program.run([np.broadcast_to(a, shape) for a in inputs], axes)
+
+
+@functools.lru_cache(generic.MAX_CACHED_KERNELS)
+def _split(stage: Stage, are_whole: tuple[bool, ...]) -> tuple[Stage, list[int], Stage]:
+    """Return the steps before those of whole chunks, the numbers of what these take, and these."""
+    if not any(are_whole):
+        are_whole = (True,) * len(are_whole)
+    whole = {i for i, is_whole in enumerate(are_whole) if is_whole}
+    steps = list(enumerate(stage.steps, stage.inputs))
+    for i, (_, args, _) in steps:
+        if any(isinstance(a, Ref) and a.number in whole for a in args):
+            whole.add(i)
+    common = [i for i, _ in steps if i not in whole]
+    rest = [i for i, _ in steps if i in whole]
+    taken = {a.number for i, (_, args, _) in steps if i in whole for a in args if isinstance(a, Ref)}
+    inputs = sorted(taken - set(rest))
+    before = stage.select([*range(stage.inputs)], common)
+    places = [*range(stage.inputs), *common]
+    return before, [places.index(n) for n in inputs], stage.select(inputs, rest)
 
 
 @functools.lru_cache(generic.MAX_CACHED_KERNELS)
@@ -506,6 +547,13 @@ def _as_it_is(x: Any, axis: Any, keepdims: bool) -> Any:
 def _reduce_parts(kind: str, x: Any, axis: Any, keepdims: bool) -> Any:
     backend = None if isinstance(x, np.ndarray) else generic.backend_for(x)
     return _reduce(XP if backend is None else backend.xp, kind, x, axis)
+
+
+def meta_like(x: Any, ndim: int, dtype: Any) -> Any:
+    """Return an array without elements of the library of the chunks of x."""
+    meta = meta_from_array(x._meta, ndim)
+    meta = meta.real if meta.dtype.kind == "c" and dtype.kind != "c" else meta
+    return meta_from_array(meta, ndim, dtype)
 
 
 def reshape(x: Any, shape: tuple[int, ...]) -> Any:
