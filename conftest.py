@@ -248,7 +248,12 @@ def pytest_ignore_collect(collection_path: Any, config: pytest.Config) -> bool |
         return not collection_path.name.startswith("test_") or None
     library = collection_path.stem.removeprefix("test_").lstrip("_").partition("_")[0]
     library = "jax" if library == "flax" else library
-    needs = {"at_home": three, "backends": three, "layers": three, "dropin": ("torch", "jax")}
+    needs = {
+        "at_home": three,
+        "backends": (*three, "dask"),
+        "layers": three,
+        "dropin": ("torch", "jax"),
+    }
     if library in needs.get(collection_path.parent.name, ()):
         return library not in chosen or None
     if collection_path.name != "_keras.py" and library == "keras":

@@ -21,6 +21,7 @@ from ..._definition import Definition
 from ..._errors import check_shape
 from ..._gradients import shape_of_parameter
 from ..._typing import NUMBER, Kernel, Precision
+from ...numerics.arrays import broadcasts_to
 from .. import generic
 from ..numpy.namespace import XP, isdtype
 from . import stages
@@ -68,7 +69,7 @@ class DaskBackend(generic.StandardBackend):
     def uniform(self, shape: tuple[int, ...], like: Any, rng: Any) -> Any:
         """Return random numbers that depend on their places, not on chunks or on who computes."""
         if not all(n == n for n in shape):
-            raise ValueError("noise needs chunks of known sizes; call x.compute_chunk_sizes() first")
+            raise ValueError("noise needs known chunk sizes; call x.compute_chunk_sizes() first")
         seed: Any
         if isinstance(rng, da.random.Generator):
             seed = rng.integers(0, 2**64, size=(), dtype=np.uint64, chunks=())
@@ -79,8 +80,10 @@ class DaskBackend(generic.StandardBackend):
             raise TypeError("a numpy.random.Generator, a dask.array.random.Generator or None")
         is_single = self.isdtype(like, ("real floating",)) and like.dtype.itemsize <= 4
         dtype = np.dtype(np.float32 if is_single else np.float64)
-        chunks = like.chunks if shape == like.shape else da.core.normalize_chunks(
-            "auto", shape, dtype=dtype
+        chunks = (
+            like.chunks
+            if shape == like.shape
+            else da.core.normalize_chunks("auto", shape, dtype=dtype)
         )
         places = [
             da.arange(n, chunks=(c,), dtype=np.uint64, like=like._meta)
@@ -119,11 +122,16 @@ def _hash_places(seed: Any, *places: Any, shape: tuple[int, ...], digits: int) -
     return (z >> np.uint64(64 - digits)).astype(kind) * kind(2.0**-digits)
 
 
+def is_known(x: Any) -> bool:
+    """Return whether the sizes of all chunks are known."""
+    return all(n == n for n in x.shape)
+
+
 def _check(
     definition: Definition, x: Any, parameters: tuple[Any, ...], backend: DaskBackend
 ) -> tuple[Any, ...]:
     """Return the parameters as implementations take them, also beside sizes that are unknown."""
-    if all(n == n for n in x.shape):
+    if is_known(x):
         return definition.check(x, parameters, backend)
     recorder = stages.Recorder(False)
     symbol, *symbols = [
@@ -166,6 +174,8 @@ class Call:
                 self.coefficients = name
             elif spec.broadcasts == "along":
                 shape = shape_of_parameter(definition, values, name, value, x)
+                if is_known(x) and not broadcasts_to(shape, x.shape):
+                    raise ValueError(f"{name} does not broadcast")
                 self.arrays[name] = stages.reshape(value, shape)
         self.ndim = max(
             a.ndim for name, a in self.arrays.items() if name not in ("g", self.coefficients)
@@ -252,7 +262,9 @@ class Call:
 
     def _result(self, task: Any, leaf: Any, of: str, pairs: list[Any], name: str) -> Any:
         """Return what a task makes on each chunk, or the sum of that if it is a gradient."""
-        new_axes, sizes, sums = {}, {}, ()
+        new_axes: dict[int, Any] = {}
+        sizes: dict[int, Any] = {}
+        sums: tuple[int, ...] = ()
         if not of:
             labels = self._labels_of_result(leaf.ndim)
             if leaf.ndim > self.ndim:
@@ -343,7 +355,9 @@ def _over_batch(
     pairs: list[Any] = []
     for array in arrays.values():
         batch = range(max(array.ndim - core, 0))
-        labels = [i + y.ndim - array.ndim if i in batch else next(others) for i in range(array.ndim)]
+        labels = [
+            i + y.ndim - array.ndim if i in batch else next(others) for i in range(array.ndim)
+        ]
         pairs += array, tuple(labels)
     task = Task(definition.function, precision, tuple(arrays), constants)
     return da.blockwise(

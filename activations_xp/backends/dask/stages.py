@@ -10,8 +10,8 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable, Iterable
-from math import inf, prod
 from itertools import zip_longest
+from math import inf, prod
 from typing import Any, NamedTuple
 
 import dask.array as da
@@ -115,7 +115,7 @@ class Symbol:
     def __bool__(self) -> bool:
         raise CannotRecordError
 
-    __float__ = __int__ = __index__ = __bool__  # type: ignore[assignment]
+    __float__ = __int__ = __index__ = __bool__
 
     def __getitem__(self, index: Any) -> Symbol:
         view = self.recorder.view(self)[index]
@@ -281,9 +281,7 @@ class Recorder:
             raise CannotRecordError
         return np.broadcast_to(np.zeros((), x.dtype), x.shape)
 
-    def _reduce(
-        self, name: str, x: Symbol, axis: Any = None, keepdims: bool = False
-    ) -> Symbol:
+    def _reduce(self, name: str, x: Symbol, axis: Any = None, keepdims: bool = False) -> Symbol:
         axes = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
         axes = tuple(i % x.ndim for i in axes)
         if not axes:
@@ -365,7 +363,8 @@ class Recorder:
 
     def _steps(self, number: int) -> tuple[list[int], tuple[Any, ...]]:
         """Return the arrays and the operations that make a value."""
-        inputs, order = {}, {}
+        inputs: dict[int, int] = {}
+        order: dict[int, int] = {}
 
         def visit(n: int) -> None:
             if n in inputs or n in order:
@@ -486,7 +485,9 @@ def _split(stage: Stage, are_whole: tuple[bool, ...]) -> tuple[Stage, list[int],
             whole.add(i)
     common = [i for i, _ in steps if i not in whole]
     rest = [i for i, _ in steps if i in whole]
-    taken = {a.number for i, (_, args, _) in steps if i in whole for a in args if isinstance(a, Ref)}
+    taken = {
+        a.number for i, (_, args, _) in steps if i in whole for a in args if isinstance(a, Ref)
+    }
     inputs = sorted(taken - set(rest))
     before = stage.select([*range(stage.inputs)], common)
     places = [*range(stage.inputs), *common]
