@@ -28,8 +28,13 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 CONTRACT = ("tests/test_contract.py", "tests/test_dispatch.py", "tests/backends/test_generic.py")
 """The tests whose results depend most on the array library and on the version of Python."""
 
+OF_DASK = ("tests/test_values.py", "tests/test_derivatives.py", "tests/backends/test_dask.py")
+
 LIBRARIES: dict[str, list[tuple[str, ...]]] = {
-    "numpy": [("--backend", "numpy")],
+    "numpy": [
+        ("--backend", "numpy"),
+        ("--backend", "dask-chunked", *CONTRACT, *OF_DASK),  # of NumPy's engine in each chunk
+    ],
     "strict": [
         ("--backend", "strict"),
         ("--backend", "strict-device1", "--backend", "dask", *CONTRACT),

@@ -8,9 +8,9 @@ between two reductions along a chunked axis are one stage, and a reduction is a 
 from __future__ import annotations
 
 import functools
+import itertools
 import operator
 from collections.abc import Callable, Iterable
-from itertools import zip_longest
 from math import inf, prod
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ import dask.array as da
 import numpy as np
 from dask.array.utils import meta_from_array
 from dask.base import tokenize
+from dask.highlevelgraph import HighLevelGraph
 
 from ..._definition import Definition
 from ..._parameters import ParameterSpec
@@ -27,6 +28,9 @@ from ..numpy.namespace import UNCOMPENSATED, XP
 
 REDUCTIONS = {"sum": 0.0, "max": -inf, "min": inf}
 """The reductions that are made of those of parts, with their values of no elements."""
+
+MAX_PARTS = 8
+"""So many parts are combined by a task."""
 
 MAX_PASSES = 8
 """More reductions one after the other take longer than to gather the chunks of an axis."""
@@ -413,9 +417,7 @@ class Stage:
 
     def __call__(self, *chunks: Any) -> Any:
         if not all(isinstance(chunk, (np.ndarray, np.generic)) for chunk in chunks):
-            backend = generic.backend_for(chunks[0])
-            assert backend is not None
-            return self.play(backend.xp, *chunks)
+            return self.play(_namespace_of(chunks[0]), *chunks)
         y = self._run_compiled(*chunks)
         with np.errstate(all="ignore"):
             return self.play(XP, *chunks) if y is None else y
@@ -528,26 +530,46 @@ def _reduce(xp: Any, name: str, x: Any, axes: tuple[int, ...]) -> Any:
 
 
 def reduce_parts(kind: str, parts: Any, axes: tuple[int, ...], name: str) -> Any:
-    """Return the reduction of an array of results of chunks, by a tree."""
-    return da.reduction(
-        parts,
-        chunk=_as_it_is,
-        aggregate=functools.partial(_reduce_parts, kind),
-        axis=axes,
-        keepdims=True,
-        dtype=parts.dtype,
-        meta=parts._meta,
-        name=f"{name}-{kind}",
-    )
+    """Return the reduction of an array whose chunks have size 1 along some axes, by a tree."""
+    combine = functools.partial(_combine, kind)
+    while any(parts.numblocks[i] > 1 for i in axes):
+        token = f"{name}-{kind}-tree-{tokenize(parts.name, axes)}"
+        graph: dict[Any, Any] = {}
+        rest = MAX_PARTS
+        steps = [1] * parts.ndim
+        for i in axes:
+            steps[i] = min(rest, parts.numblocks[i])
+            rest = max(rest // steps[i], 1)
+        blocks = [range(0, n, step) for n, step in zip(parts.numblocks, steps, strict=True)]
+        for starts in itertools.product(*blocks):
+            near = [range(i, i + step) for i, step in zip(starts, steps, strict=True)]
+            keys = [
+                (parts.name, *block)
+                for block in itertools.product(*near)
+                if all(i < n for i, n in zip(block, parts.numblocks, strict=True))
+            ]
+            place = [i // step for i, step in zip(starts, steps, strict=True)]
+            graph[(token, *place)] = (combine, keys)
+        chunks = tuple(
+            (1,) * len(starts) if i in axes else sizes
+            for i, (starts, sizes) in enumerate(zip(blocks, parts.chunks, strict=True))
+        )
+        layers = HighLevelGraph.from_collections(token, graph, dependencies=[parts])
+        parts = da.Array(layers, token, chunks, meta=parts._meta)
+    return parts
 
 
-def _as_it_is(x: Any, axis: Any, keepdims: bool) -> Any:
-    return x
+def _combine(kind: str, parts: list[Any]) -> Any:
+    if kind == "sum":
+        return functools.reduce(operator.add, parts)
+    xp = _namespace_of(parts[0])
+    return functools.reduce(xp.maximum if kind == "max" else xp.minimum, parts)
 
 
-def _reduce_parts(kind: str, x: Any, axis: Any, keepdims: bool) -> Any:
-    backend = None if isinstance(x, np.ndarray) else generic.backend_for(x)
-    return _reduce(XP if backend is None else backend.xp, kind, x, axis)
+def _namespace_of(chunk: Any) -> Any:
+    """Return the namespace of the library of a chunk."""
+    backend = None if isinstance(chunk, (np.ndarray, np.generic)) else generic.backend_for(chunk)
+    return XP if backend is None else backend.xp
 
 
 def meta_like(x: Any, ndim: int, dtype: Any) -> Any:
@@ -577,7 +599,7 @@ def broadcast_shapes(*shapes: Any) -> tuple[Any, ...]:
 
 def _aligned(shapes: Any) -> list[tuple[Any, ...]]:
     """Return the sizes along each axis, where shapes have the last axis in common."""
-    columns = zip_longest(*(shape[::-1] for shape in shapes), fillvalue=1)
+    columns = itertools.zip_longest(*(shape[::-1] for shape in shapes), fillvalue=1)
     return [*columns][::-1]
 
 
