@@ -247,7 +247,9 @@ def types(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the site in build/site, check its links, and run the examples of its pages."""
-    install(session, "-e", ".[cli,experiments,plot]", *group("docs", "test", "torch", "jax"))
+    install(
+        session, "-e", ".[cli,experiments,plot]", *group("docs", "test", "torch", "jax", "dask")
+    )
     shutil.rmtree("build/site", ignore_errors=True)
     options = ("-W", "--keep-going", "-q", "-d", "build/doctrees")  # a warning is an error
     session.run("sphinx-build", *options, "docs", "build/site", env=ENVIRONMENT)

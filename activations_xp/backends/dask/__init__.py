@@ -98,6 +98,7 @@ class DaskBackend(generic.StandardBackend):
             *pairs,
             shape=shape,
             digits=24 if is_single else 53,
+            align_arrays=False,
             dtype=dtype,
             meta=stages.meta_like(like, len(shape), dtype),
             name=f"uniform-{tokenize(seed, shape, chunks, dtype)}",
