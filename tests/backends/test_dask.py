@@ -199,13 +199,15 @@ def test_any_chunks(function, chunks):
 @over("chunks", CHUNKS)
 @over("function", [f for f in FUNCTIONS if hasattr(f, "vjp")])
 def test_any_chunks_of_gradients(function, chunks):
-    """Those of parameters are sums over all chunks."""
+    """Gradients of parameters are sums over all chunks."""
     values, given = values_of(function), arguments_of(function)
     for name, spec in function.definition.parameters.items():
         value = {**function.definition.defaults, **given}[name]
         if spec.differentiable and isinstance(value, (int, float)) and spec.broadcasts:
             one = spec.broadcasts == "to slices"
             given[name] = np.linspace(0.6, 0.7, 1 if one else 6) * (value or 1)
+        elif spec.broadcasts == "coefficients":
+            given[name] = np.array(value, "float64")
     y = function(values, **given)
     g = np.cos(np.arange(y.size)).reshape(y.shape)
     there = {k: in_chunks(v, chunks if np.ndim(v) == 2 else -1) for k, v in given.items()}
@@ -366,7 +368,7 @@ def test_arrays_larger_than_the_memory_of_a_worker(cluster):
 
 
 def test_a_worker_that_dies(cluster):
-    """What it had is computed again, with the same random numbers, and counts once."""
+    """Its chunks are computed again, with the same random numbers, and count once."""
     from distributed import Client
 
     with Client(cluster) as client:

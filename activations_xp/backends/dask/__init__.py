@@ -26,7 +26,7 @@ from .. import generic
 from ..numpy.namespace import XP, isdtype
 from . import stages
 
-CORE_AXES: dict[str, int] = {"scaled_dot_product_attention": 2}
+NATIVE: dict[str, int] = {"scaled_dot_product_attention": 2}
 """The operations that are called on chunks, if so many of the last axes lie in one chunk each."""
 
 
@@ -47,7 +47,7 @@ class DaskBackend(generic.StandardBackend):
 
     def bind(self, definition: Definition, precision: Precision, array_type: type) -> Kernel:
         by_operation = super().bind(definition, precision, array_type)
-        core = CORE_AXES.get(definition.name)
+        core = NATIVE.get(definition.name)
         if core is not None:
             return lambda x, types, *parameters: _over_batch(
                 definition, precision, core, by_operation(x, types, *parameters), x, parameters
@@ -163,7 +163,7 @@ class Call:
     ) -> None:
         self.definition, self.precision, self.x = definition, precision, x
         self.values = definition.bind(values)
-        self.arrays, self.constants, self.coefficients = {definition.first: x}, {}, ""
+        self.arrays, self.constants, self.coefficients = {definition.first: x}, {}, set()
         for (name, spec), given in zip(definition.parameters.items(), parameters, strict=True):
             value = self.values[name]
             if not isinstance(value, da.Array):
@@ -172,14 +172,14 @@ class Call:
                 continue
             self.arrays[name] = value
             if spec.broadcasts == "coefficients":
-                self.coefficients = name
+                self.coefficients.add(name)
             elif spec.broadcasts == "along":
                 shape = shape_of_parameter(definition, values, name, value, x)
                 if is_known(x) and not broadcasts_to(shape, x.shape):
                     raise ValueError(f"{name} does not broadcast")
                 self.arrays[name] = stages.reshape(value, shape)
         self.ndim = max(
-            a.ndim for name, a in self.arrays.items() if name not in ("g", self.coefficients)
+            a.ndim for name, a in self.arrays.items() if name not in {"g", *self.coefficients}
         )
         self.axes = self._axes()
         self.labels = self._labels()
@@ -208,7 +208,7 @@ class Call:
             check_shape(self.definition.name, "g", self.values["g"], self.x.shape)
         ones = []
         for name, array in self.arrays.items():
-            shape = array.shape if name == self.coefficients else (1,) * array.ndim
+            shape = array.shape if name in self.coefficients else (1,) * array.ndim
             ones.append(np.ones_like(array._meta, shape=shape))
         return self._task()(*ones)
 
@@ -246,7 +246,8 @@ class Call:
         leaves = generic.tree_leaves(tree)
         of = list(tree) if isinstance(tree, dict) else [""] * len(leaves)
         name = f"{self.definition.name}-{tokenize(self._task(), *self.arrays.values())}"
-        tasks: list[Any] = [Part(i, self.ndim if of[i] else None) for i in range(len(leaves))]
+        ranks = [self.ndim + (n in self.coefficients) if n else None for n in of]
+        tasks: list[Any] = [Part(i, rank) for i, rank in enumerate(ranks)]
         if len(leaves) == 1:
             tasks = [self._task(tasks[0])]
         else:
@@ -274,7 +275,7 @@ class Call:
                 sizes = {i: leaf.shape[i] for i in self.axes}
         else:
             labels, array = list(range(self.ndim)), self.arrays[of]
-            if of == self.coefficients:
+            if of in self.coefficients:
                 labels, sums = [*labels, self.ndim], tuple(labels)
                 new_axes = {self.ndim: array.shape[0]}
             else:
@@ -315,7 +316,7 @@ class Call:
             for i, size in enumerate(array.shape):
                 known = sizes.setdefault(labels[i], size) if size != 1 else size
                 is_other = labels[i] in self.axes and size not in (1, x_sizes[labels[i]])
-                if name == self.coefficients or is_other or labels[i] == self.ndim:
+                if name in self.coefficients or is_other or labels[i] == self.ndim:
                     labels[i] = next(others)
                 elif size < known or size > known:
                     raise ValueError(f"{name} does not broadcast")
