@@ -116,11 +116,14 @@ def _hash_places(seed: Any, *places: Any, shape: tuple[int, ...], digits: int) -
         ahead = places[i] * np.uint64(step * stride % 2**64)
         z = z + ahead.reshape((-1,) + (1,) * (len(shape) - 1 - i))
         stride *= shape[i]
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        z = (z ^ (z >> np.uint64(shift))) * np.uint64(factor)
-    z = z ^ (z >> np.uint64(31))
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
+        z ^= z >> np.uint64(shift)
+        z *= np.uint64(factor)
+    z >>= np.uint64(64 - digits)
     kind = np.float32 if digits == 24 else np.float64
-    return (z >> np.uint64(64 - digits)).astype(kind) * kind(2.0**-digits)
+    y = z.astype(kind)
+    y *= kind(2.0**-digits)
+    return y
 
 
 def is_known(x: Any) -> bool:
