@@ -239,10 +239,14 @@ def test_sizes_that_are_not_known():
     x = da.from_array(values, (2, 3))
     x = x[x[:, 0] > 0]
     w, mask = np.arange(6.0), chosen > 0
+    gradient = ax.prelu.vjp(chosen, chosen, w)["weight"]
     with lazy():
         calls = [
             (ax.gelu(x), ax.gelu(chosen)),
             (ax.prelu(x, da.from_array(w, 2)), ax.prelu(chosen, w)),
+            (ax.gelu.vjp(x, x)["x"], ax.gelu.vjp(chosen, chosen)["x"]),
+            (ax.prelu.vjp(x, x, da.from_array(w, 2))["weight"], gradient),
+            (ax.softmax.vjp(x, x, axis=0)["x"], ax.softmax.vjp(chosen, chosen, axis=0)["x"]),
             (ax.softmax(x), ax.softmax(chosen)),
             (ax.softmax(x, axis=0, where=x > 0), ax.softmax(chosen, axis=0, where=mask)),
             (ax.standardize(x, axis=None), ax.standardize(chosen, axis=None)),
