@@ -137,7 +137,7 @@ def _check(
     """Return the parameters as implementations take them, also beside sizes that are unknown."""
     if is_known(x):
         return definition.check(x, parameters, backend)
-    recorder = stages.Recorder(False)
+    recorder = stages.Recorder(definition.name, False)
     symbol, *symbols = [
         recorder.leaf(value) if isinstance(value, da.Array) else value for value in (x, *parameters)
     ]
@@ -222,7 +222,7 @@ class Call:
         with suppress(ValueError):  # of shapes that do not fit, of which the implementation tells
             chunks, arrays = da.core.unify_chunks(*self._pairs())
             self.arrays = dict(zip(self.arrays, arrays, strict=True))
-        recorder = stages.Recorder(is_single)
+        recorder = stages.Recorder(self.definition.name, is_single)
         leaves = {name: recorder.leaf(array) for name, array in self.arrays.items()}
         values = self.values | leaves
         x = values.pop(form.first)
@@ -234,7 +234,7 @@ class Call:
         is_short = not recorder.is_opaque and max(y.passes for y in results) <= stages.MAX_PASSES
         if not (is_short and any(len(chunks.get(i, ())) > 1 for i in self.axes)):
             return self.on_chunks(tree)
-        found = [recorder.run(y, self.definition.name) for y in results]
+        found = [recorder.run(y.number) for y in results]
         if isinstance(tree, dict):
             shapes = [self.values[n].shape if n in self.values else self.x.shape for n in tree]
             found = [stages.reshape(y, n) for y, n in zip(found, shapes, strict=True)]

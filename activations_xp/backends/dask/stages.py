@@ -123,7 +123,7 @@ class Symbol:
 
     def __getitem__(self, index: Any) -> Symbol:
         view = self.recorder.view(self)[index]
-        return self.recorder.opaque(view.shape, view.dtype, self)
+        return self.recorder.opaque(view.shape, view.dtype)
 
 
 def _operator(name: str, is_reflected: bool) -> Callable[..., Symbol]:
@@ -143,13 +143,14 @@ Symbol.__hash__ = object.__hash__  # type: ignore[method-assign]
 class Recorder:
     """A namespace that records what an implementation does with Dask arrays.
 
-    As a backend it owns the symbols. The first array is the one that others broadcast to.
+    As a backend it owns the symbols. The first array is the one that others broadcast to. Stages
+    have the name of the function.
     """
 
     conjugates_cotangents = True
 
-    def __init__(self, is_uncompensated: bool) -> None:
-        self.is_uncompensated = is_uncompensated
+    def __init__(self, name: str, is_uncompensated: bool) -> None:
+        self.name, self.is_uncompensated = name, is_uncompensated
         self.is_opaque = False
         self.arrays: dict[int, Any] = {}
         self.instructions: dict[int, tuple[str, tuple[Any, ...], dict[str, Any]]] = {}
@@ -182,12 +183,13 @@ class Recorder:
         def call(*args: Any, **kwargs: Any) -> Any:
             if not any(isinstance(arg, Symbol) for arg in _flat((*args, *kwargs.values()))):
                 return function(*args, **kwargs)
-            if is_ufunc or name in _ELEMENTWISE:
+            is_elementwise = is_ufunc or name in _ELEMENTWISE
+            if is_elementwise and not any(isinstance(v, Symbol) for v in kwargs.values()):
                 return self.add(name, *args, **kwargs)
             if name in _OF_ROWS:
                 x = args[0]
                 dtype = np.dtype(np.intp) if name == "argsort" else x.dtype
-                return self.opaque(x.shape, dtype, x)
+                return self.opaque(x.shape, dtype)
             raise CannotRecordError(name)
 
         return call
@@ -206,7 +208,7 @@ class Recorder:
 
     def argmax(self, x: Symbol, axis: int, keepdims: bool = False) -> Symbol:
         shape = _reduced(x.shape, (axis % x.ndim,), keepdims)
-        return self.opaque(shape, np.dtype(np.intp), x)
+        return self.opaque(shape, np.dtype(np.intp))
 
     def broadcast_to(self, x: Symbol, shape: tuple[Any, ...]) -> Symbol:
         if x.shape == tuple(shape):
@@ -215,21 +217,21 @@ class Recorder:
         broadcast_shapes(x.shape, shape)
         if tuple(shape) == first.shape:
             return self.add("broadcast_to", x, first)
-        return self.opaque(tuple(shape), x.dtype, x)
+        return self.opaque(tuple(shape), x.dtype)
 
     def concat(self, arrays: list[Symbol], axis: int = 0) -> Symbol:
         x = arrays[0]
         shape = list(x.shape)
         shape[axis] = sum(array.shape[axis] for array in arrays)
-        return self.opaque(tuple(shape), x.dtype, *arrays)
+        return self.opaque(tuple(shape), x.dtype)
 
     def stack(self, arrays: list[Symbol], axis: int = 0) -> Symbol:
         shape = list(arrays[0].shape)
         shape.insert(axis % (len(shape) + 1), len(arrays))
-        return self.opaque(tuple(shape), arrays[0].dtype, *arrays)
+        return self.opaque(tuple(shape), arrays[0].dtype)
 
     def permute_dims(self, x: Symbol, axes: tuple[int, ...]) -> Symbol:
-        return self.opaque(tuple(x.shape[i] for i in axes), x.dtype, x)
+        return self.opaque(tuple(x.shape[i] for i in axes), x.dtype)
 
     def reshape(self, x: Symbol, shape: Any) -> Symbol:
         """Return x with other axes; those of size 1 come and go, and others make it opaque."""
@@ -243,10 +245,10 @@ class Recorder:
         if [n for n in shape if n != 1] != [n for n, _ in sizes]:
             if prod(shape) != prod(x.shape):
                 raise ValueError(f"cannot reshape {x.shape} to {shape}")
-            return self.opaque(shape, x.dtype, x)
+            return self.opaque(shape, x.dtype)
         rest = iter(sizes)
         blocks = tuple(1 if n == 1 else next(rest)[1] for n in shape)
-        return self._cut("reshape", x, shape, shape, blocks, x.passes)
+        return self._cut("reshape", x, shape, x.dtype, shape, blocks, x.passes)
 
     # what is recorded
 
@@ -274,7 +276,7 @@ class Recorder:
             self.instructions[self._known[key].number] = name, refs, kwargs
         return self._known[key]
 
-    def opaque(self, shape: Any, dtype: Any, *sources: Symbol) -> Symbol:
+    def opaque(self, shape: Any, dtype: Any) -> Symbol:
         """Return the symbol of an operation that does not keep to chunks."""
         self.is_opaque = True
         return self._new(dtype, tuple(shape), (1,) * len(shape))
@@ -292,22 +294,22 @@ class Recorder:
             return x
         shape = _reduced(x.shape, axes, True)
         blocks = tuple(1 if i in axes else n for i, n in enumerate(x.blocks))
+        dtype = getattr(XP, name)(np.ones(1, x.dtype)).dtype
         if any(x.blocks[i] > 1 for i in axes):
-            y = self._cut(name, x, axes, shape, blocks, x.passes + 1)
+            y = self._cut(name, x, axes, dtype, shape, blocks, x.passes + 1)
         else:
             key = f"{name}{x.number} {axes}"
             if key not in self._known:
-                self._known[key] = self._new(x.dtype, shape, blocks, x.passes)
+                self._known[key] = self._new(dtype, shape, blocks, x.passes)
                 self.instructions[self._known[key].number] = name, (Ref(x.number), axes), {}
             y = self._known[key]
         return y if keepdims else self.reshape(y, _reduced(x.shape, axes, False))
 
-    def _cut(
-        self, kind: str, x: Symbol, option: Any, shape: Any, blocks: Any, passes: int
-    ) -> Symbol:
+    def _cut(self, kind: str, x: Symbol, option: Any, dtype: Any, *shape: Any) -> Symbol:
+        """Return the symbol of what ends a stage, of a dtype, a shape, blocks and passes."""
         key = f"{kind}{x.number} {option}"
         if key not in self._known:
-            self._known[key] = self._new(x.dtype, shape, blocks, passes)
+            self._known[key] = self._new(dtype, *shape)
             self.cuts[self._known[key].number] = kind, x.number, option
         return self._known[key]
 
@@ -318,48 +320,42 @@ class Recorder:
 
     # what runs it
 
-    def run(self, symbol: Symbol, name: str) -> Any:
-        """Return the Dask array of a symbol; its stages have this name."""
-        return self._array(symbol.number, name, {})
+    def run(self, number: int) -> Any:
+        """Return the Dask array of the symbol of this number."""
+        if number not in self.arrays:
+            self.arrays[number] = self._run(number)
+        return self.arrays[number]
 
-    def _array(self, number: int, name: str, done: dict[int, Any]) -> Any:
-        if number in self.arrays:
-            return self.arrays[number]
-        if number not in done:
-            if number not in self.cuts:
-                done[number] = self._stage(number, None, name, done)
-            else:
-                kind, source, option = self.cuts[number]
-                if kind == "reshape":
-                    done[number] = reshape(self._array(source, name, done), option)
-                else:
-                    done[number] = self._reduction(kind, source, option, name, done)
-        return done[number]
-
-    def _reduction(
-        self, kind: str, source: int, axes: tuple[int, ...], name: str, done: dict[int, Any]
-    ) -> Any:
-        parts = self._stage(source, (kind, axes), f"{name}-{kind}", done)
-        return reduce_parts(kind, parts, axes, name)
+    def _run(self, number: int) -> Any:
+        if number not in self.cuts:
+            return self._stage(number, *self._steps(number))
+        kind, source, option = self.cuts[number]
+        if kind == "reshape":
+            return reshape(self.run(source), option)
+        inputs, steps = self._steps(source)
+        last = Ref(len(inputs) + len(steps) - 1)
+        parts = self._stage(number, inputs, (*steps, (kind, (last, option), ())), kind, option)
+        return reduce_parts(kind, parts, option, self.name)
 
     def _stage(
-        self, number: int, reduction: tuple[str, tuple[int, ...]] | None, name: str, done: Any
+        self,
+        number: int,
+        inputs: list[int],
+        steps: tuple[Any, ...],
+        kind: str = "",
+        axes: tuple[int, ...] = (),
     ) -> Any:
-        """Return what one task a chunk makes of the arrays before it."""
-        inputs, steps = self._steps(number)
-        symbol = self.symbols[number]
-        if reduction is not None:
-            kind, axes = reduction
-            steps = (*steps, (kind, (Ref(len(inputs) + len(steps) - 1 if steps else 0), axes), ()))
-        arrays = [self._array(n, name, done) for n in inputs]
+        """Return what one task a chunk makes of arrays: a value, or its part of a reduction."""
+        symbol, arrays = self.symbols[number], [self.run(n) for n in inputs]
         stage = Stage(len(inputs), steps, self.is_uncompensated)
         labels = tuple(range(symbol.ndim))
         pairs = [part for a in arrays for part in (a, labels[len(labels) - a.ndim :])]
+        name = f"{self.name}-{kind}" if kind else self.name
         return da.blockwise(
             stage,
             labels,
             *pairs,
-            adjust_chunks=dict.fromkeys(reduction[1], 1) if reduction else None,
+            adjust_chunks=dict.fromkeys(axes, 1),
             name=f"{name}-{tokenize(stage, *arrays)}",
             dtype=symbol.dtype,
             meta=meta_like(arrays[0], symbol.ndim, symbol.dtype),
@@ -367,28 +363,19 @@ class Recorder:
 
     def _steps(self, number: int) -> tuple[list[int], tuple[Any, ...]]:
         """Return the arrays and the operations that make a value."""
-        inputs: dict[int, int] = {}
-        order: dict[int, int] = {}
-
-        def visit(n: int) -> None:
-            if n in inputs or n in order:
-                return
-            if n not in self.instructions:
-                inputs[n] = len(inputs)
-                return
-            for arg in self.instructions[n][1]:
-                if isinstance(arg, Ref):
-                    visit(arg.number)
-            order[n] = len(order)
-
-        visit(number)
-        place = inputs | {n: len(inputs) + i for n, i in order.items()}
+        needed = {number}
+        for n in range(number, -1, -1):
+            if n in needed and n in self.instructions:
+                needed.update(a.number for a in self.instructions[n][1] if isinstance(a, Ref))
+        inputs = sorted(needed - self.instructions.keys())
+        order = sorted(needed & self.instructions.keys())
+        place = {n: i for i, n in enumerate([*inputs, *order])}
         steps = []
         for n in order:
             name, args, kwargs = self.instructions[n]
             moved = tuple(Ref(place[a.number]) if isinstance(a, Ref) else a for a in args)
             steps.append((name, moved, tuple(kwargs.items())))
-        return [*inputs], tuple(steps)
+        return inputs, tuple(steps)
 
 
 class Stage:
