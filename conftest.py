@@ -107,13 +107,19 @@ def _strict(device: str) -> Backend:
 
 
 def _dask(device: str) -> Backend:
+    """Return Dask with arrays of one chunk, or of two along every axis."""
     import dask.array as da
+
+    def from_array(a: np.ndarray) -> Any:
+        chunks = tuple(max(1, -(-n // 2)) for n in a.shape)
+        return da.from_array(a, chunks if device == "chunked" else "auto")
 
     def to_numpy(x: Any) -> np.ndarray:
         with np.errstate(all="ignore"):  # the values are computed here, with NumPy's warnings
             return np.asarray(x.compute(scheduler="synchronous"))
 
-    return Backend("dask", "dask", STANDARD, da.from_array, to_numpy)
+    name = "dask" if device == "cpu" else f"dask-{device}"
+    return Backend(name, "dask", STANDARD, from_array, to_numpy)
 
 
 def _torch(device: str) -> Backend:
@@ -157,6 +163,7 @@ BACKENDS: dict[str, Callable[[], Backend]] = {
     "strict": functools.partial(_strict, "cpu"),
     "strict-device1": functools.partial(_strict, "device1"),
     "dask": functools.partial(_dask, "cpu"),
+    "dask-chunked": functools.partial(_dask, "chunked"),
     "torch": functools.partial(_torch, "cpu"),
     "torch-meta": functools.partial(_torch, "meta"),
     "torch-cuda": functools.partial(_torch, "cuda"),
@@ -241,9 +248,8 @@ def pytest_ignore_collect(collection_path: Any, config: pytest.Config) -> bool |
         return not collection_path.name.startswith("test_") or None
     library = collection_path.stem.removeprefix("test_").lstrip("_").partition("_")[0]
     library = "jax" if library == "flax" else library
-    two = ("torch", "jax")
-    needs = {"at_home": three, "backends": three, "layers": three, "dropin": two, "parallel": two}
-    if library in needs.get(collection_path.parent.name, ()):
+    has_own = ("at_home", "backends", "dropin", "layers", "parallel")
+    if collection_path.parent.name in has_own and library in (*three, "dask"):
         return library not in chosen or None
     if collection_path.name != "_keras.py" and library == "keras":
         return "KERAS_BACKEND" not in os.environ or None

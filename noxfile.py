@@ -28,8 +28,13 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 CONTRACT = ("tests/test_contract.py", "tests/test_dispatch.py", "tests/backends/test_generic.py")
 """The tests whose results depend most on the array library and on the version of Python."""
 
+OF_DASK = ("tests/test_values.py", "tests/test_derivatives.py", "tests/backends/test_dask.py")
+
 LIBRARIES: dict[str, list[tuple[str, ...]]] = {
-    "numpy": [("--backend", "numpy")],
+    "numpy": [
+        ("--backend", "numpy"),
+        ("--backend", "dask-chunked", *CONTRACT, *OF_DASK),  # of NumPy's engine in each chunk
+    ],
     "strict": [
         ("--backend", "strict"),
         ("--backend", "strict-device1", "--backend", "dask", *CONTRACT),
@@ -242,7 +247,9 @@ def types(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the site in build/site, check its links, and run the examples of its pages."""
-    install(session, "-e", ".[cli,experiments,plot]", *group("docs", "test", "torch", "jax"))
+    install(
+        session, "-e", ".[cli,experiments,plot]", *group("docs", "test", "torch", "jax", "dask")
+    )
     shutil.rmtree("build/site", ignore_errors=True)
     options = ("-W", "--keep-going", "-q", "-d", "build/doctrees")  # a warning is an error
     session.run("sphinx-build", *options, "docs", "build/site", env=ENVIRONMENT)

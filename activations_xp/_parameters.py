@@ -268,8 +268,8 @@ NOISE = ParameterSpec(
     doc="""\
 number or array, optional
     Uniform random numbers from 0 to 1 that broadcast to x, to be used instead
-    of drawing them. Arrays of libraries other than NumPy, PyTorch and JAX
-    require it.""",
+    of drawing them. Arrays of libraries other than NumPy, PyTorch, JAX and
+    Dask require it.""",
 )
 COUNT = ParameterSpec("a positive integer", convert=_count)
 INTEGER = ParameterSpec("an integer", convert=_integer)
