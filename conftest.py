@@ -246,6 +246,10 @@ def pytest_configure(config: pytest.Config) -> None:
         settings = importlib.import_module("jax").config
         settings.update("jax_enable_x64", True)
         settings.update("jax_num_cpu_devices", 8)  # to shard over
+    if "tensorflow" in libraries:
+        settings = importlib.import_module("tensorflow").config
+        two = [settings.LogicalDeviceConfiguration()] * 2  # for replicas
+        settings.set_logical_device_configuration(settings.list_physical_devices("CPU")[0], two)
     for name in ("torch", "jax", "tensorflow"):
         if name in libraries:
             os.environ.setdefault("KERAS_BACKEND", name)

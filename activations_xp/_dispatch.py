@@ -237,13 +237,13 @@ def sample_noise(
             got = describe_value(rng)
             raise TypeError(f"{name}: rng must be None where the call is recorded, got {got}")
         return noise
-    arguments[definition.first] = x
     if spec.probability:
         x, values = backend.promote(definition, x, values)
-        arguments |= definition.bind(definition.check(x, values, backend))
+        arguments = definition.bind(definition.check(x, values, backend))
         probability = arguments[spec.probability]
         if isinstance(probability, NUMBER) and not probability > 0:
             return noise
+    arguments[definition.first] = x
     if noise is not None:
         if rng is not None:
             raise TypeError(f"{name}: takes rng or noise, got both")

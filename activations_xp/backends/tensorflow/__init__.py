@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
-from math import sqrt
+from math import pi, sqrt
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -57,13 +57,16 @@ class Native(NamedTuple):
     """An entry of the native table.
 
     bind : returns TensorFlow's kernel of x for given parameters, or None if it has none
-    has_gradient : whether TensorFlow's gradient of the kernel is accurate, too
+    gradient : whether TensorFlow's gradient of the kernel is accurate, too, or a kernel of the
+        derivative; otherwise the written one is traced
     inaccurate_dtypes : the dtypes in which it is not accurate
+    longest : the largest size of the axis up to which it is accurate
     """
 
     bind: Callable[..., Callable[[Any], Any] | None]
-    has_gradient: bool = False
+    gradient: bool | Callable[[Any], Any] = False
     inaccurate_dtypes: frozenset[Any] = frozenset()
+    longest: int | None = None
 
 
 _HALF = frozenset({tf.float16, tf.bfloat16})
@@ -80,8 +83,24 @@ def _in_32_bits(kernel: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 @_in_32_bits
+def _elu(x: Any) -> Any:
+    return tf.where(x > 0, x, tf.math.expm1(tf.minimum(x, 0)))
+
+
+@_in_32_bits
+def _elu_derivative(x: Any) -> Any:
+    return tf.exp(tf.minimum(x, 0))
+
+
+@_in_32_bits
 def _gelu(x: Any) -> Any:
     return tf.maximum(x, -1e10) * 0.5 * tf.math.erfc(x * -sqrt(0.5))  # -0 at -inf
+
+
+@_in_32_bits
+def _gelu_derivative(x: Any) -> Any:
+    x = tf.clip_by_value(x, -1e10, 1e10)
+    return 0.5 * tf.math.erfc(x * -sqrt(0.5)) + x * sqrt(0.5 / pi) * tf.exp(-0.5 * x * x)
 
 
 @_in_32_bits
@@ -92,6 +111,24 @@ def _ndtr(x: Any) -> Any:
 @_in_32_bits
 def _silu(x: Any) -> Any:
     return tf.maximum(x, -1e10) * tf.sigmoid(x)
+
+
+@_in_32_bits
+def _silu_derivative(x: Any) -> Any:
+    s = tf.sigmoid(x)
+    return s * (1 + tf.clip_by_value(x, -1e10, 1e10) * (1 - s))
+
+
+@_in_32_bits
+def _softsign(x: Any) -> Any:
+    x = tf.clip_by_value(x, -1e30, 1e30)
+    return x / (1 + tf.abs(x))
+
+
+@_in_32_bits
+def _softsign_derivative(x: Any) -> Any:
+    inverse = 1 / (1 + tf.abs(x))
+    return inverse * inverse
 
 
 def _leaky_relu(slope: float) -> Any:
@@ -112,21 +149,27 @@ def _at(kernel: Callable[[Any], Any], **parameters: Any) -> Callable[..., Any]:
 
 
 NATIVE: dict[str, Native] = {
+    "elu": Native(_at(_elu, alpha=1), _elu_derivative),
     "erf": Native(lambda: tf.math.erf, True, frozenset({tf.float64})),
     "erfc": Native(lambda: tf.math.erfc, True),
     "exponential": Native(lambda: tf.exp, True),
-    "gelu": Native(lambda approximate: _gelu if approximate in ("none", False) else None),
+    "gelu": Native(
+        lambda approximate: _gelu if approximate in ("none", False) else None, _gelu_derivative
+    ),
     "identity": Native(lambda: tf.identity, True),
     "leaky_relu": Native(_leaky_relu, True, frozenset({tf.float64})),
     "log_sigmoid": Native(lambda: tf.math.log_sigmoid, True),
-    "log_softmax": Native(_along_one_axis(tf.nn.log_softmax), True),
+    "log_softmax": Native(_along_one_axis(tf.nn.log_softmax), True, longest=4000),
     "ndtr": Native(lambda: _ndtr),
-    "relu": Native(_at(tf.nn.relu, negative_slope=0, max_value=None, threshold=0), True),
-    "relu6": Native(lambda: tf.nn.relu6, True),
+    "relu": Native(
+        _at(_in_32_bits(tf.nn.relu), negative_slope=0, max_value=None, threshold=0), True
+    ),
+    "relu6": Native(lambda: _in_32_bits(tf.nn.relu6), True),
     "sigmoid": Native(lambda: tf.sigmoid, True),
-    "silu": Native(_at(_silu, beta=1)),
-    "softmax": Native(_along_one_axis(tf.nn.softmax), True),
+    "silu": Native(_at(_silu, beta=1), _silu_derivative),
+    "softmax": Native(_along_one_axis(tf.nn.softmax), True, longest=4000),
     "softplus": Native(_at(tf.nn.softplus, beta=1, threshold=None), True),
+    "softsign": Native(lambda: _softsign, _softsign_derivative),
     "tanh": Native(lambda: tf.tanh, True),
 }
 """TensorFlow's own kernels, by function: the only place where this backend names one."""
@@ -240,18 +283,37 @@ class _Call:
         """Return the function of arrays like x, with the written derivative if it has all that."""
         native = NATIVE.get(self.definition.name) if self.is_fast else None
         kernel = None if native is None else self._native(native, x)
-        if native is not None and kernel is not None and native.has_gradient:
-            return kernel
+        if native is None or kernel is None:
+            return self._bind_written(None)
+        if native.gradient is True:
+            short = kernel
+        elif native.gradient:
+            short = _choose_by_record(kernel, _with_derivative(kernel, native.gradient))
+        else:
+            short = self._bind_written(kernel)
+        if native.longest is None:
+            return short
+        long, (axis,) = self._bind_written(None), self._axes(x)
+
+        def run(x: Any) -> Any:
+            size = x.shape[axis]
+            return (short if size is not None and size <= native.longest else long)(x)
+
+        return run
+
+    def _bind_written(self, kernel: Any) -> Callable[..., Any]:
+        """Return the written function, or TensorFlow's, with the written derivative."""
         compiled = kernel or self._traced(self.value)
         if not self._is_differentiable():
             return _choose(compiled, kernel or self.value)
-        compiled_vjp = self._traced(self.vjp)
-        eager = _with_vjp(compiled, compiled_vjp)
+        eager = _with_vjp(compiled, self._traced(self.vjp))
+        symbolic = _with_vjp(kernel or self.value, self.vjp)
+        return _choose(_choose_by_record(compiled, eager), symbolic)
 
-        def run(*arrays: Any) -> Any:
-            return eager(*arrays) if record.could_possibly_record() else compiled(*arrays)
-
-        return _choose(run, _with_vjp(kernel or self.value, self.vjp))
+    def _axes(self, x: Any) -> tuple[int, ...]:
+        values = self.definition.check(Array(x), self.parameters(()), BACKEND)
+        axes: tuple[int, ...] = self.definition.bind(values)["axis"]
+        return axes
 
     def _traced(self, method: Callable[..., Any]) -> Any:
         # TensorFlow warns of a method that is traced for many objects
@@ -331,6 +393,24 @@ def _choose(eager: Callable[..., Any], symbolic: Callable[..., Any]) -> Callable
         return (eager if tf.executing_eagerly() else symbolic)(*arrays)
 
     return run
+
+
+def _choose_by_record(
+    function: Callable[..., Any], differentiable: Callable[..., Any]
+) -> Callable[..., Any]:
+    """Return a function that is differentiable where something records it, or may do so later."""
+
+    def run(*arrays: Any) -> Any:
+        is_recorded = record.could_possibly_record() or not tf.executing_eagerly()
+        return (differentiable if is_recorded else function)(*arrays)
+
+    return run
+
+
+def _with_derivative(
+    value: Callable[[Any], Any], dy_dx: Callable[[Any], Any]
+) -> Callable[[Any], Any]:
+    return _with_vjp(value, lambda g, x: g * dy_dx(x))
 
 
 def _with_vjp(value: Callable[..., Any], vjp: Callable[..., Any]) -> Callable[..., Any]:

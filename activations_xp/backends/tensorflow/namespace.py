@@ -294,7 +294,28 @@ def _reduction(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _sum(x: Any, axis: Any, keepdims: bool, dtype: Any = None) -> Any:
-    return tf.reduce_sum(_to_sum(x) if dtype is None else _astype(x, dtype), axis, keepdims)
+    x = _to_sum(x) if dtype is None else _astype(x, dtype)
+    axes = axis if isinstance(axis, list) else () if axis is None else (axis,)
+    for i in axes:
+        x = _sum_groups(x, i % len(x.shape))
+    return tf.reduce_sum(x, axis, keepdims)
+
+
+_GROUP = 512
+"""The elements that are added one after the other."""
+
+
+def _sum_groups(x: Any, axis: int) -> Any:
+    """Return the sums of groups along an axis: TensorFlow adds up long axes without groups."""
+    size = x.shape[axis]
+    if size is None or size <= 4 * _GROUP or x.dtype.is_integer:
+        return x
+    count, before = size // _GROUP, (slice(None),) * axis
+    shape = tf.shape(x)
+    shape = tf.concat([shape[:axis], [count, _GROUP], shape[axis + 1 :]], 0)
+    groups = tf.reshape(x[(*before, slice(count * _GROUP))], shape)
+    rest = tf.reduce_sum(x[(*before, slice(count * _GROUP, None))], axis, keepdims=True)
+    return _sum_groups(tf.concat([tf.reduce_sum(groups, axis + 1), rest], axis), axis)
 
 
 def _to_sum(x: Any) -> Any:
