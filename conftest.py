@@ -216,13 +216,15 @@ def _tf_function(f: Callable[[Any], Any], **options: Any) -> Callable[[Any], Any
     return tf.function(f, autograph=False, **options)
 
 
+_tf_xla = functools.partial(_tf_function, jit_compile=True)
+
 TRANSFORMS: dict[str, dict[str, Callable[[Callable[[Any], Any]], Callable[[Any], Any]]]] = {
     "torch": {"eager": _plain, "compile": _torch_compile, "vmap": _torch_vmap},
     "jax": {"eager": _plain, "jit": _jax_jit, "vmap": _jax_vmap},
     "tensorflow": {
         "eager": _plain,
         "function": _tf_function,
-        "xla": functools.partial(_tf_function, jit_compile=True),
+        "xla": _tf_xla,
     },
 }
 
@@ -395,7 +397,8 @@ def _is_slow(item: pytest.Item, libraries: set[str]) -> bool:
         return False
     # what holds at any parameters JAX compiles and Dask plans anew for each set
     is_lazy = libraries <= {"jax", "dask"}
-    return transform in (_torch_compile, _jax_jit, _jax_vmap) or (is_lazy and not case.is_first)
+    compiled = (_torch_compile, _jax_jit, _jax_vmap, _tf_function, _tf_xla)
+    return transform in compiled or (is_lazy and not case.is_first)
 
 
 def _case(item: pytest.Item) -> FunctionCase | None:

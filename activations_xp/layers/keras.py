@@ -1,4 +1,4 @@
-"""Layers for Keras, on its backends of NumPy, PyTorch and JAX.
+"""Layers for Keras, on all of its backends.
 
 The arguments are the parameters of the functions, and those of all layers of Keras.
 
@@ -31,7 +31,7 @@ _OPTIONS = ("activity_regularizer", "autocast", "dtype", "name", "seed", "traina
 
 
 class KerasLayer(StatefulLayer, keras.layers.Layer):  # type: ignore[misc]
-    """A layer that is one of Keras, on all of its backends but TensorFlow.
+    """A layer that is one of Keras, on all of its backends.
 
     It takes the arguments of every layer of Keras, too: `name`, `dtype`, `trainable` and others;
     `seed` if it draws random numbers. The function of `Activation` is its `activation`.

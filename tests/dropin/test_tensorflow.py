@@ -7,11 +7,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 from oracle import over
 from tools.peers import ROWS, PeerLibrary, is_close, untyped_parameters
 
 import activations_xp as ax
 import activations_xp.dropin.tensorflow as dropin
+from activations_xp.dropin import keras2
 
 THEIRS = SimpleNamespace(
     **{name: getattr(tf.nn, name, getattr(tf.math, name, None)) for name in dropin.__all__}
@@ -149,3 +151,27 @@ def test_bad_rate_raises(rate):
 def test_both_names_of_an_axis_raise():
     with pytest.raises(ValueError, match="both 'axis' and 'dim'"):
         dropin.l2_normalize(np.ones(3), axis=0, dim=0)
+
+
+OF_KERAS2 = [name for name in keras2.__all__ if hasattr(tf_keras.activations, name)]
+
+
+@over("name", OF_KERAS2)
+def test_keras2(name):
+    """tf_keras itself, which tests/dropin/test_keras2.py has the formulas of."""
+    ours, theirs = getattr(keras2, name), getattr(tf_keras.activations, name)
+    assert untyped_parameters(ours) == untyped_parameters(theirs)
+    x = tf.constant(ROWS, "float32")
+    np.testing.assert_allclose(ours(x), theirs(x), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore")  # of tf_keras, about its own code
+def test_layers_of_keras2_take_functions():
+    layer = tf_keras.layers.Dense(4, activation=ax.tanhexp)
+    model = tf_keras.Sequential([layer, tf_keras.layers.Activation(ax.sparsemax)])
+    y = model(tf.constant(ROWS, "float32")).numpy()
+    np.testing.assert_allclose(y.sum(-1), 1, rtol=1e-5)
+    model.compile("sgd", "mse")
+    before = layer.kernel.numpy()
+    model.fit(ROWS, np.eye(3, 4), verbose=0)
+    assert (layer.kernel.numpy() != before).any()

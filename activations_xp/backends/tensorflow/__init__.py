@@ -316,12 +316,29 @@ class _Call:
         return axes
 
     def _traced(self, method: Callable[..., Any]) -> Any:
+        """Return a method as a graph: of tensors of any shape, if the function is elementwise."""
+
         # TensorFlow warns of a method that is traced for many objects
         def function(*arrays: Any) -> Any:
             return method(*arrays)
 
         function.__name__ = self.definition.name.replace(".", "_")
-        return tf.function(function, autograph=False, reduce_retracing=True)
+        graphs = tf.function(function, autograph=False, reduce_retracing=True)
+        if self.positions or not self.definition.is_elementwise:
+            return graphs
+        graph = None
+
+        def run(*arrays: Any) -> Any:
+            nonlocal graph
+            if tf.config.functions_run_eagerly():
+                return graphs(*arrays)
+            if graph is None:  # which is called in half the time that `graphs` takes
+                graph = graphs.get_concrete_function(
+                    *(tf.TensorSpec(None, a.dtype) for a in arrays)
+                )
+            return graph(*arrays)
+
+        return run
 
     def _is_differentiable(self) -> bool:
         """Return whether the derivative is written."""

@@ -308,14 +308,15 @@ _GROUP = 512
 def _sum_groups(x: Any, axis: int) -> Any:
     """Return the sums of groups along an axis: TensorFlow adds up long axes without groups."""
     size = x.shape[axis]
-    if size is None or size <= 4 * _GROUP or x.dtype.is_integer:
+    if x.dtype.is_integer or (size is not None and size <= 4 * _GROUP):
         return x
-    count, before = size // _GROUP, (slice(None),) * axis
-    shape = tf.shape(x)
-    shape = tf.concat([shape[:axis], [count, _GROUP], shape[axis + 1 :]], 0)
-    groups = tf.reshape(x[(*before, slice(count * _GROUP))], shape)
+    shape, before = tf.shape(x), (slice(None),) * axis
+    count = shape[axis] // _GROUP if size is None else size // _GROUP
+    grouped = tf.concat([shape[:axis], [count, _GROUP], shape[axis + 1 :]], 0)
+    groups = tf.reshape(x[(*before, slice(count * _GROUP))], grouped)
     rest = tf.reduce_sum(x[(*before, slice(count * _GROUP, None))], axis, keepdims=True)
-    return _sum_groups(tf.concat([tf.reduce_sum(groups, axis + 1), rest], axis), axis)
+    sums = tf.concat([tf.reduce_sum(groups, axis + 1), rest], axis)
+    return sums if size is None else _sum_groups(sums, axis)
 
 
 def _to_sum(x: Any) -> Any:
