@@ -263,7 +263,7 @@ def test_shapes_in_graphs_are_known():
 
 @over(("function", "count"), [(ax.hard_tanh, 1), (ax.softmin, 2)])
 def test_traced_at_most_twice_for_all_sizes(function, count, monkeypatch):
-    """Of a function along an axis the second size stands for all others."""
+    """The second size of an axis stands for all others."""
     traces = []
     compute = backend.generic.compute_and_result_dtypes
     expected = function(np.full(8, 0.5))

@@ -69,9 +69,6 @@ class Native(NamedTuple):
     longest: int | None = None
 
 
-_HALF = frozenset({tf.float16, tf.bfloat16})
-
-
 def _in_32_bits(kernel: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Return a kernel between whose operations 16-bit floats are not rounded."""
 
@@ -285,6 +282,7 @@ class _Call:
         kernel = None if native is None else self._native(native, x)
         if native is None or kernel is None:
             return self._bind_written(None)
+        short: Callable[..., Any]
         if native.gradient is True:
             short = kernel
         elif native.gradient:
