@@ -122,7 +122,10 @@ class KerasLayer(StatefulLayer, keras.layers.Layer):  # type: ignore[misc]
         kwargs = self._kwargs(x, bool(training))
         if definition.noise is not None and (training or "training" not in definition.parameters):
             given = {**definition.defaults, **kwargs, definition.first: x}
-            shape = definition.noise.shape(**given)
+            sizes = keras.ops.shape(x)  # which TensorFlow may know later
+            shape = [
+                sizes[i] if n is None else n for i, n in enumerate(definition.noise.shape(**given))
+            ]
             kwargs["noise"] = keras.random.uniform(shape, seed=self.seed_generator)
             if "training" in definition.parameters:
                 kwargs["training"] = True
