@@ -33,6 +33,7 @@ out backends of other libraries, and those without float64.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import os
@@ -74,7 +75,7 @@ class Backend:
         return self.asarray(np.array(values, dtype=DTYPES.get(dtype, dtype)))
 
     def dtype_of(self, x: Any) -> str:
-        return str(x.dtype).rpartition(".")[2]
+        return getattr(x.dtype, "name", str(x.dtype)).rpartition(".")[2]
 
     def __str__(self) -> str:
         return self.name
@@ -158,6 +159,16 @@ def _jax(device: str) -> Backend:
     return Backend(name, "jax", dtypes, to_device, np.asarray)
 
 
+def _tf_to_numpy(x: Any) -> np.ndarray:
+    return np.asarray(x.numpy())  # of bfloat16, a scalar if it has no dimensions
+
+
+def _tensorflow(device: str) -> Backend:
+    import tensorflow as tf
+
+    return Backend("tensorflow", "tensorflow", ALL, tf.constant, _tf_to_numpy)
+
+
 BACKENDS: dict[str, Callable[[], Backend]] = {
     "numpy": functools.partial(_numpy, "cpu"),
     "strict": functools.partial(_strict, "cpu"),
@@ -170,6 +181,7 @@ BACKENDS: dict[str, Callable[[], Backend]] = {
     "jax": functools.partial(_jax, "cpu"),
     "jax-x32": functools.partial(_jax, "x32"),
     "jax-cuda": functools.partial(_jax, "cuda"),
+    "tensorflow": functools.partial(_tensorflow, "cpu"),
 }
 
 # transforms that leave a function of one array what it was, by library
@@ -205,9 +217,22 @@ def _jax_vmap(f: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda x: jax.vmap(f, in_axes=-1, out_axes=-1)(x[..., None])[..., 0]
 
 
+def _tf_function(f: Callable[[Any], Any], **options: Any) -> Callable[[Any], Any]:
+    import tensorflow as tf
+
+    return tf.function(f, autograph=False, **options)
+
+
+_tf_xla = functools.partial(_tf_function, jit_compile=True)
+
 TRANSFORMS: dict[str, dict[str, Callable[[Callable[[Any], Any]], Callable[[Any], Any]]]] = {
     "torch": {"eager": _plain, "compile": _torch_compile, "vmap": _torch_vmap},
     "jax": {"eager": _plain, "jit": _jax_jit, "vmap": _jax_vmap},
+    "tensorflow": {
+        "eager": _plain,
+        "function": _tf_function,
+        "xla": _tf_xla,
+    },
 }
 
 
@@ -230,7 +255,11 @@ def pytest_configure(config: pytest.Config) -> None:
         settings = importlib.import_module("jax").config
         settings.update("jax_enable_x64", True)
         settings.update("jax_num_cpu_devices", 8)  # to shard over
-    for name in ("torch", "jax"):
+    if "tensorflow" in libraries:
+        settings = importlib.import_module("tensorflow").config
+        two = [settings.LogicalDeviceConfiguration()] * 2  # for replicas
+        settings.set_logical_device_configuration(settings.list_physical_devices("CPU")[0], two)
+    for name in ("torch", "jax", "tensorflow"):
         if name in libraries:
             os.environ.setdefault("KERAS_BACKEND", name)
     config.libraries = libraries  # type: ignore[attr-defined]
@@ -248,8 +277,8 @@ def pytest_ignore_collect(collection_path: Any, config: pytest.Config) -> bool |
         return not collection_path.name.startswith("test_") or None
     library = collection_path.stem.removeprefix("test_").lstrip("_").partition("_")[0]
     library = "jax" if library == "flax" else library
-    has_own = ("at_home", "backends", "dropin", "layers", "parallel")
-    if collection_path.parent.name in has_own and library in (*three, "dask"):
+    has_own = collection_path.parent.name in ("at_home", "backends", "dropin", "layers", "parallel")
+    if has_own and library in (*three, "dask", "tensorflow"):
         return library not in chosen or None
     if collection_path.name != "_keras.py" and library == "keras":
         return "KERAS_BACKEND" not in os.environ or None
@@ -375,7 +404,8 @@ def _is_slow(item: pytest.Item, libraries: set[str]) -> bool:
         return False
     # what holds at any parameters JAX compiles and Dask plans anew for each set
     is_lazy = libraries <= {"jax", "dask"}
-    return transform in (_torch_compile, _jax_jit, _jax_vmap) or (is_lazy and not case.is_first)
+    compiled = (_torch_compile, _jax_jit, _jax_vmap, _tf_function, _tf_xla)
+    return transform in compiled or (is_lazy and not case.is_first)
 
 
 def _case(item: pytest.Item) -> FunctionCase | None:
@@ -392,17 +422,19 @@ def _label(value: Any) -> str:
 
 @pytest.fixture(autouse=True)
 def _one_operation_at_a_time(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Have JAX run operation by operation, but in tests of what it compiles.
+    """Have JAX and TensorFlow run operation by operation, but in tests of what they compile.
 
-    It compiles an operation once for each shape and dtype, and a function as often and as long.
+    They compile or trace a function once for each shape and dtype, which takes long.
     """
+    libraries = request.config.libraries  # type: ignore[attr-defined]
     is_compiled = request.node.get_closest_marker("compiled") is not None
-    if is_compiled or "jax" not in request.config.libraries:  # type: ignore[attr-defined]
-        yield
-        return
-    import jax
-
-    with jax.disable_jit():
+    with contextlib.ExitStack() as stack:
+        if "jax" in libraries and not is_compiled:
+            stack.enter_context(importlib.import_module("jax").disable_jit())
+        if "tensorflow" in libraries and not is_compiled:
+            config = importlib.import_module("tensorflow").config
+            config.run_functions_eagerly(True)
+            stack.callback(config.run_functions_eagerly, False)
         yield
 
 

@@ -41,6 +41,7 @@ LIBRARIES: dict[str, list[tuple[str, ...]]] = {
     ],
     "torch": [("--backend", "torch", "--backend", "torch-meta")],
     "jax": [("--backend", "jax")],
+    "tensorflow": [("--backend", "tensorflow")],
 }
 """The options of each run of pytest, by the only array library that is installed."""
 
@@ -48,6 +49,7 @@ ENVIRONMENT = {
     # each of the two processes has a core
     "OMP_NUM_THREADS": "1",
     "JAX_PLATFORMS": "cpu",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
     # processes and runs share what they have compiled
     "JAX_COMPILATION_CACHE_DIR": str(Path(".nox", "jax").absolute()),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",

@@ -115,12 +115,19 @@ def _dask() -> Backend:
     return BACKEND
 
 
+def _tensorflow() -> Backend:
+    from .backends.tensorflow import BACKEND
+
+    return BACKEND
+
+
 _LOADERS: dict[str, Callable[[], Backend]] = {
     "numpy": _numpy,
     "torch": _torch,
     "torch.overrides": _torch_overrides,
     "jax": _jax,
     "dask.array": _dask,
+    "tensorflow": _tensorflow,
 }
 """The backends by the module that must have been imported if it owns an array."""
 
@@ -237,13 +244,13 @@ def sample_noise(
             got = describe_value(rng)
             raise TypeError(f"{name}: rng must be None where the call is recorded, got {got}")
         return noise
-    arguments[definition.first] = x
     if spec.probability:
         x, values = backend.promote(definition, x, values)
-        arguments |= definition.bind(definition.check(x, values, backend))
+        arguments = definition.bind(definition.check(x, values, backend))
         probability = arguments[spec.probability]
         if isinstance(probability, NUMBER) and not probability > 0:
             return noise
+    arguments[definition.first] = x
     if noise is not None:
         if rng is not None:
             raise TypeError(f"{name}: takes rng or noise, got both")

@@ -17,7 +17,7 @@ from . import _dispatch
 from ._registry import Bound, get, names
 from .backends.base import Backend
 
-_DROPINS = ("jax", "keras", "keras2", "keras_ops", "torch")
+_DROPINS = ("jax", "keras", "keras2", "keras_ops", "tensorflow", "torch")
 
 
 def register() -> None:

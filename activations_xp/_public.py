@@ -313,7 +313,7 @@ if {condition}:
 
 _COPIED = (
     *("__annotations__", "__defaults__", "__doc__", "__kwdefaults__", "__module__"),
-    *("__script_unsupported", "__signature__", "__wrapped__", "impl"),
+    *("__script_unsupported", "__signature__", "__wrapped__", "autograph_info__", "impl"),
 )
 
 
@@ -351,6 +351,7 @@ def _build(definition: Definition, doc: str, impl: Callable[..., Any]) -> Any:
     public.forms = {}
     public.definition = definition.changed(function=public)
     setattr(public, "__script_unsupported", not_scripted(definition.name))
+    public.autograph_info__ = {}  # of what AutoGraph of TensorFlow does not rewrite
     return public
 
 

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-IMPORTS = {"strict": "array_api_strict", "dask": "numpy"}
+IMPORTS = {"strict": "array_api_strict", "dask": "numpy", "tensorflow": "numpy"}
 """The module that the examples for a library import first, where it is not named as the library."""
 
 

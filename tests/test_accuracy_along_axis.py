@@ -243,6 +243,13 @@ def _by_x_and_b(backend, x, b):
         import jax
 
         return jax.grad(logarithm, argnums=(0, 1))(x, b)
+    if backend.library == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch((x, b))
+            y = logarithm(x, b)
+        return tape.gradient(y, (x, b))
     one = backend.array(1.0, backend.dtype_of(x))
     return tuple(ax.logsumexp.vjp(one, x, b=b).values())
 

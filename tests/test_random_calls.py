@@ -21,7 +21,7 @@ import activations_xp as ax
 from activations_xp._dispatch import find_backend
 
 FUNCTIONS = [ax.get(name) for name in ax.names()]
-EXAMPLES = {"numpy": 15, "torch": 15, "strict": 8, "dask": 4, "jax": 4}
+EXAMPLES = {"numpy": 15, "torch": 15, "strict": 8, "dask": 4, "jax": 4, "tensorflow": 4}
 """The number of calls of each function in the default ring, by what one costs."""
 
 SHAPES = [(4,), (2, 4), (4, 4), (2, 4, 4), (), (0,), (3,), (4, 1), (1, 0, 4)]
@@ -74,6 +74,10 @@ class Generator:
             import jax
 
             return jax.random.key(0)
+        if backend.library == "tensorflow":
+            import tensorflow as tf
+
+            return tf.random.Generator.from_seed(0)
         return np.random.default_rng(0) if backend.library == "numpy" else None
 
 

@@ -29,12 +29,16 @@ def seeded(backend):
         import jax
 
         return jax.random.key
+    if backend.library == "tensorflow":
+        import tensorflow as tf
+
+        return tf.random.Generator.from_seed
     return np.random.default_rng
 
 
 def _rng_or_noise(backend, seeded, shape, seed=0):
     """Return a generator, or for a library without one the noise itself."""
-    if backend.library in ("numpy", "torch", "jax"):
+    if backend.library in ("numpy", "torch", "jax", "tensorflow"):
         return {"rng": seeded(seed)}
     return {"noise": backend.array(seeded(seed).random(shape))}
 
@@ -201,7 +205,7 @@ def test_gumbel_softmax_hard_gradient(backend):
     np.testing.assert_array_equal(backend.asnumpy(hard), backend.asnumpy(soft))
 
 
-@pytest.mark.libraries("torch", "jax")
+@pytest.mark.libraries("torch", "jax", "tensorflow")
 def test_gumbel_softmax_hard_gradient_by_autodiff(backend):
     rng = np.random.default_rng(6)
     x, noise, g = (backend.array(rng.random((3, 5)), "float64") for _ in range(3))
@@ -211,6 +215,13 @@ def test_gumbel_softmax_hard_gradient_by_autodiff(backend):
 
         x.requires_grad_(True)
         (got,) = torch.autograd.grad(ax.gumbel_softmax(x, 0.7, hard=True, noise=noise), x, g)
+    elif backend.library == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = ax.gumbel_softmax(x, 0.7, hard=True, noise=noise)
+        got = tape.gradient(y, x, g)
     else:
         import jax
 
@@ -239,14 +250,14 @@ def test_rng_and_noise_arguments(function, backend, seeded):
     x = backend.array(np.ones((2, 3)), "float32")
     training = _training(function)
     name = function.__name__
-    if backend.library in ("numpy", "torch", "jax"):
+    if backend.library in ("numpy", "torch", "jax", "tensorflow"):
         for wrong in (0, "seed", np.random.RandomState(0)):
             with pytest.raises(TypeError, match=rf"^{name}: rng must be a .*, got "):
                 function(x, **training, rng=wrong)
         both = {"rng": seeded(0), "noise": 0.5}
         with pytest.raises(TypeError, match=rf"^{name}: takes rng or noise, got both"):
             function(x, **training, **both)
-    if backend.library in ("numpy", "torch", "dask"):
+    if backend.library in ("numpy", "torch", "dask", "tensorflow"):
         assert function(x, **training).shape == x.shape
     else:
         with pytest.raises(TypeError, match=rf"^{name}: (rng|noise) must be"):
@@ -264,7 +275,7 @@ def test_probability_out_of_range(function, p, backend):
         function(x, p, noise=0.5)
 
 
-@pytest.mark.libraries("numpy", "torch", "jax")
+@pytest.mark.libraries("numpy", "torch", "jax", "tensorflow")
 def test_feature_alpha_dropout_of_one_dimension(backend, seeded):
     with pytest.raises(ValueError, match=r"^feature_alpha_dropout: x must have samples and chan"):
         ax.feature_alpha_dropout(backend.array([1.0, 2.0]), training=True, rng=seeded(0))

@@ -38,6 +38,9 @@ def test_values(case, backend, transform, standard_dtype):
     if backend.library != "jax":  # whose fast forms test_jax_compiled compiles by the family
         call = transform(lambda x: case.function(x, **case.parameters))
         got = backend.asnumpy(call(there))
+        if backend.library == "tensorflow":  # which makes zeros of subnormal numbers
+            is_flushed = (got == 0) & (np.abs(exact) < np.finfo(standard_dtype).tiny)
+            exact = np.where(is_flushed, 0 * exact, exact)
         assert fast_error(case, got, exact, x).max() <= max(ACCEPTED, bound)
 
 

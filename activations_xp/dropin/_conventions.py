@@ -108,7 +108,7 @@ def promoted(x: Any, *others: Any) -> tuple[Any, ...]:
 def is_axis_of_scalar(x: Any, axis: Any) -> bool:
     """Return whether x has no dimensions and `axis` is the one that other libraries let it have."""
     axes = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
-    return getattr(x, "ndim", 0) == 0 and axes in ((0,), (-1,))
+    return axes in ((0,), (-1,)) and len(getattr(x, "shape", ())) == 0
 
 
 def axes_of(x: Any, axis: Any) -> Any:

@@ -72,8 +72,8 @@ def relu(
 def softmax(x: A, axis: Axes = -1) -> A:
     """Return exp(x)/sum(exp(x)) along `axis` of an x of 2 dimensions or more."""
     y = ax.softmax(x, axis)
-    if x.ndim < 2:
-        raise ValueError(f"softmax: x must have 2 dimensions or more, got {x.ndim}")
+    if len(x.shape) < 2:
+        raise ValueError(f"softmax: x must have 2 dimensions or more, got {len(x.shape)}")
     return y
 
 

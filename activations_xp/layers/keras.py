@@ -1,4 +1,4 @@
-"""Layers for Keras, on its backends of NumPy, PyTorch and JAX.
+"""Layers for Keras, on all of its backends.
 
 The arguments are the parameters of the functions, and those of all layers of Keras.
 
@@ -31,7 +31,7 @@ _OPTIONS = ("activity_regularizer", "autocast", "dtype", "name", "seed", "traina
 
 
 class KerasLayer(StatefulLayer, keras.layers.Layer):  # type: ignore[misc]
-    """A layer that is one of Keras, on all of its backends but TensorFlow.
+    """A layer that is one of Keras, on all of its backends.
 
     It takes the arguments of every layer of Keras, too: `name`, `dtype`, `trainable` and others;
     `seed` if it draws random numbers. The function of `Activation` is its `activation`.
@@ -122,7 +122,10 @@ class KerasLayer(StatefulLayer, keras.layers.Layer):  # type: ignore[misc]
         kwargs = self._kwargs(x, bool(training))
         if definition.noise is not None and (training or "training" not in definition.parameters):
             given = {**definition.defaults, **kwargs, definition.first: x}
-            shape = definition.noise.shape(**given)
+            sizes = keras.ops.shape(x)  # which TensorFlow may know later
+            shape = [
+                sizes[i] if n is None else n for i, n in enumerate(definition.noise.shape(**given))
+            ]
             kwargs["noise"] = keras.random.uniform(shape, seed=self.seed_generator)
             if "training" in definition.parameters:
                 kwargs["training"] = True

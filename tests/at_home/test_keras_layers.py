@@ -147,6 +147,7 @@ def fit(layer):
     return history.history["loss"], model.get_weights()
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("name", PAIRS if TRAINS else [])
 def test_fit_beside_keras(name):
     ours, theirs = (fit(make_layer()) for make_layer in PAIRS[name])

@@ -15,6 +15,7 @@ from tools.peers import (
     untyped_parameters,
 )
 
+import activations_xp as ax
 import activations_xp.dropin.keras
 import activations_xp.dropin.keras_ops
 
@@ -27,6 +28,13 @@ def _gradient(function, x):
         import jax
 
         return jax.grad(lambda x: _loss(function(x)))(x)
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            loss = _loss(function(x))
+        return tape.gradient(loss, x)
     leaf = x.clone().requires_grad_()
     _loss(function(leaf)).backward()
     return leaf.grad
@@ -42,7 +50,7 @@ def _type_of(function, x):
 
 def _loss(y):
     weights = np.linspace(0.5, 1.5, int(np.prod(y.shape))).reshape(y.shape)
-    return (y * keras.ops.convert_to_tensor(weights, dtype="float32")).sum()
+    return keras.ops.sum(y * keras.ops.convert_to_tensor(weights, dtype="float32"))
 
 
 def _sparsemax(row):
@@ -98,6 +106,15 @@ if BACKEND == "torch":
     # it is a line from 20 on
     INACCURATE["softplus"] = "log(1 + exp(x))"
 
+if BACKEND == "tensorflow":
+    # exp(x) - 1 cancels, and a slope is one of float32
+    INACCURATE["elu"] = "where(x > 0, x, alpha * expm1(x))"
+    INACCURATE["selu"] = (
+        "1.05070098735548049342 * where(x > 0, x, 1.67326324235437728482 * expm1(x))"
+    )
+    INACCURATE["leaky_relu"] = "where(x > 0, x, negative_slope * x)"
+    INACCURATE["erfinv"] = lambda row: ax.erfinv.accurate(row)  # it is 0 beside 0
+
 KINKS = {
     "relu": (0.0, 0.5, 5.0, 5.5),
     "leaky_relu": (0.0,),
@@ -114,6 +131,11 @@ BAD = {
     "num_classes": (None,),
     "sparse": (True,),
 }
+if BACKEND == "tensorflow":
+    # a sum of both sides, or half of it, and where a value is rounded to 0
+    KINKS |= {"celu": (0.0,), "selu": (0.0, -1e-8), "logaddexp": (0.5,)}
+    # errors of TensorFlow's kernels, which are not ValueErrors
+    del BAD["axis"], BAD["num_classes"]
 
 
 def _peer(ours, theirs, **samples):
@@ -302,9 +324,10 @@ def test_arrays_of_numpy_beside_tensors():
 def test_lists_and_keywords():
     """Lists become arrays of Keras, wherever Keras takes arrays."""
     ops, theirs = activations_xp.dropin.keras_ops, keras.ops
+    classes = theirs.convert_to_tensor([1, 2])  # Keras on TensorFlow asks for its shape
     for ours, expected in [
-        (ops.multi_hot([1, 2], num_classes=4), theirs.multi_hot([1, 2], num_classes=4)),
-        (ops.multi_hot(inputs=[1, 2], num_classes=4), theirs.multi_hot([1, 2], num_classes=4)),
+        (ops.multi_hot([1, 2], num_classes=4), theirs.multi_hot(classes, num_classes=4)),
+        (ops.multi_hot(inputs=[1, 2], num_classes=4), theirs.multi_hot(classes, num_classes=4)),
         (ops.logaddexp([1.0, 2.0], x2=[0.0, 1.0]), theirs.logaddexp([1.0, 2.0], [0.0, 1.0])),
     ]:
         assert type(ours) is type(expected)
@@ -321,7 +344,7 @@ def test_axis_of_an_array_without_dimensions(name, expected):
         y = getattr(activations_xp.dropin.keras_ops, name)(x, axis=axis)
         assert tuple(y.shape) == ()
         assert float(y) == expected
-        if keras.backend.backend() != "jax":
+        if BACKEND not in ("jax", "tensorflow"):  # where it is an error
             assert float(getattr(keras.ops, name)(x, axis=axis)) == expected
 
 

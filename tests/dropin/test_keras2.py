@@ -1,6 +1,6 @@
 """The drop-in of Keras 2 beside the signatures and formulas that tf_keras 2.21 documents.
 
-To run tf_keras takes TensorFlow, which is not installed here.
+tests/dropin/test_tensorflow.py compares it with tf_keras, which takes TensorFlow.
 """
 
 from __future__ import annotations

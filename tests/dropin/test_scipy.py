@@ -350,7 +350,7 @@ def test_keywords_of_ufuncs_are_for_numpy(keyword, backend):
 
 def test_out_in_a_tuple(backend):
     x = backend.array([0.25, 0.5])
-    if backend.library == "jax":
+    if backend.library in ("jax", "tensorflow"):
         with pytest.raises(TypeError, match=r"^\w+: out needs an array that can be written to"):
             dropin.expit(x, out=(x,))
     else:

@@ -42,7 +42,7 @@ def test_examples(backend):
 
 @pytest.mark.once
 def test_every_example_is_for_a_library():
-    libraries = ("numpy", "torch", "jax", "strict")
+    libraries = ("numpy", "torch", "jax", "strict", "tensorflow")
     assert [b for _, b in EXAMPLES if not any(is_for(b, name) for name in libraries)] == []
 
 
