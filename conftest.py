@@ -152,6 +152,46 @@ def _jax(device: str) -> Backend:
     return Backend(name, "jax", dtypes, to_device, np.asarray)
 
 
+def _mlx(device: str) -> Backend:
+    import mlx.core as mx
+
+    def to_device(a: np.ndarray) -> Any:
+        return mx.array(a, dtype=getattr(mx, "bool_" if a.dtype == bool else str(a.dtype)))
+
+    def to_numpy(x: Any) -> np.ndarray:
+        if x.dtype == mx.bfloat16:
+            return np.array(x.view(mx.uint16)).view(ml_dtypes.bfloat16)
+        return np.array(x)
+
+    # whose exp of float64 has the digits of float32
+    return Backend("mlx", "mlx", ("bfloat16", "float16", "float32"), to_device, to_numpy)
+
+
+def _ndonnx(device: str) -> Backend:
+    import ndonnx as ndx
+
+    return Backend("ndonnx", "ndonnx", STANDARD, ndx.asarray, lambda x: x.unwrap_numpy())
+
+
+def _cubed(device: str) -> Backend:
+    import cubed.array_api as xp
+
+    def to_chunks(a: np.ndarray) -> Any:
+        return xp.asarray(a, chunks=tuple(max(1, (n + 1) // 2) for n in a.shape))
+
+    def to_numpy(x: Any) -> np.ndarray:
+        with np.errstate(all="ignore"):
+            return np.asarray(x.compute())
+
+    return Backend("cubed", "cubed", STANDARD, to_chunks, to_numpy)
+
+
+def _sparse(device: str) -> Backend:
+    import sparse
+
+    return Backend("sparse", "sparse", STANDARD, sparse.asarray, lambda x: x.todense())
+
+
 BACKENDS: dict[str, Callable[[], Backend]] = {
     "numpy": functools.partial(_numpy, "cpu"),
     "strict": functools.partial(_strict, "cpu"),
@@ -163,7 +203,14 @@ BACKENDS: dict[str, Callable[[], Backend]] = {
     "jax": functools.partial(_jax, "cpu"),
     "jax-x32": functools.partial(_jax, "x32"),
     "jax-cuda": functools.partial(_jax, "cuda"),
+    "mlx": functools.partial(_mlx, "cpu"),
+    "ndonnx": functools.partial(_ndonnx, "cpu"),
+    "cubed": functools.partial(_cubed, "cpu"),
+    "sparse": functools.partial(_sparse, "cpu"),
 }
+
+SLOW = {"cubed", "ndonnx", "sparse"}
+"""The libraries that have in the sweep what Dask has there."""
 
 # transforms that leave a function of one array what it was, by library
 
@@ -223,6 +270,8 @@ def pytest_configure(config: pytest.Config) -> None:
         settings = importlib.import_module("jax").config
         settings.update("jax_enable_x64", True)
         settings.update("jax_num_cpu_devices", 8)  # to shard over
+    if "mlx" in libraries:  # each expression takes a third of a second
+        importlib.import_module("mlx.core").disable_compile()
     for name in ("torch", "jax"):
         if name in libraries:
             os.environ.setdefault("KERAS_BACKEND", name)
@@ -358,6 +407,7 @@ def _is_slow(item: pytest.Item, libraries: set[str]) -> bool:
     given = _arguments(item)
     backend = given.get("backend", given.get("any_backend"))
     libraries = libraries if backend is None else {backend.library}
+    libraries = {"dask" if library in SLOW else library for library in libraries}
     slow_with = item.get_closest_marker("sweep_with")
     if slow_with is not None and libraries <= set(slow_with.args):
         return True

@@ -109,11 +109,18 @@ def _jax() -> Backend:
     return BACKEND
 
 
+def _mlx() -> Backend:
+    from .backends.mlx import BACKEND
+
+    return BACKEND
+
+
 _LOADERS: dict[str, Callable[[], Backend]] = {
     "numpy": _numpy,
     "torch": _torch,
     "torch.overrides": _torch_overrides,
     "jax": _jax,
+    "mlx.core": _mlx,
 }
 """The backends by the module that must have been imported if it owns an array."""
 

@@ -103,7 +103,11 @@ def test_shape(case, any_backend):
 
 @pytest.mark.sweep_with("jax", "dask")
 def test_half_precision_rounding(case, backend, half_dtype):
-    """16 bits are rounded once, and the same with every library."""
+    """16 bits are rounded once, and the same with every library.
+
+    One whose float64 has not its digits computes in float32, and may round a tie the other way.
+    """
+    has_float64 = "float64" in backend.dtypes
     x = backend.array(map_into_domain(case.definition, np.linspace(-12, 12, 96)), half_dtype)
     on_numpy = backend.asnumpy(x)
     info = ml_dtypes.finfo(on_numpy.dtype)
@@ -114,10 +118,12 @@ def test_half_precision_rounding(case, backend, half_dtype):
             exact = form(on_numpy.astype("f8"), **case.parameters)
             if backend.library == "jax":  # XLA makes zeros of float32's subnormal numbers
                 expected = np.where(np.abs(expected) < np.finfo("f4").tiny, expected * 0, expected)
-            assert_identical(got, expected)
+            if has_float64:
+                assert_identical(got, expected)
             unit = np.ldexp(1.0, np.frexp(exact)[1] - 1 - info.nmant)
             normal = (np.abs(exact) >= info.smallest_normal) & (np.abs(exact) <= info.max)
-            assert (np.abs(got.astype("f8") - exact) <= unit / 2)[normal].all()
+            half = unit / 2 if has_float64 else unit * (0.5 + 2.0**-9)  # 8 units of float32
+            assert (np.abs(got.astype("f8") - exact) <= half)[normal].all()
 
 
 def _out_forms(case):
@@ -163,7 +169,7 @@ def _check_promotion(case, backend, x, is_integer):
     if preserves_integers(case.function) and not case.parameters and is_integer:
         assert y.dtype == x.dtype
     else:
-        default = {"torch": "float32", "jax": "float64"}.get(backend.library, "float64")
+        default = {"torch": "float32", "mlx": "float32"}.get(backend.library, "float64")
         default = "float32" if backend.name == "jax-x32" else default
         assert backend.dtype_of(y) == default
         floats = backend.array(backend.asnumpy(x).astype(default), default)

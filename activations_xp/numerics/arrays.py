@@ -47,7 +47,10 @@ def slice_axis(x: Any, axis: int, cut: slice) -> Any:
 
 
 def arange(xp: Namespace, x: Any, n: int) -> Any:
-    """Return 0, 1, ..., n - 1 in the dtype and on the device of x, made from x."""
+    """Return 0, 1, ..., n - 1 in the floating dtype and on the device of x, made from x."""
+    if not hasattr(xp, "cumulative_sum"):
+        is_floating = xp.isdtype(x.dtype, "real floating")  # small integers hold fewer numbers
+        return xp.asarray([*range(n)], dtype=x.dtype if is_floating else None)
     nothing = x[(slice(0, 0),) * x.ndim]
     one = xp.ones_like(xp.sum(nothing, axis=tuple(range(x.ndim))))
     return xp.cumulative_sum(xp.broadcast_to(one, (n,)), axis=0) - 1
