@@ -28,6 +28,12 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 CONTRACT = ("tests/test_contract.py", "tests/test_dispatch.py", "tests/backends/test_generic.py")
 """The tests whose results depend most on the array library and on the version of Python."""
 
+IN_EACH = (
+    "tests/backends/test_generic.py::test_values_without_reading_x",
+    "tests/backends/test_sparse.py",
+)
+"""Those of libraries that compute slowly."""
+
 LIBRARIES: dict[str, list[tuple[str, ...]]] = {
     "numpy": [("--backend", "numpy")],
     "strict": [
@@ -36,6 +42,11 @@ LIBRARIES: dict[str, list[tuple[str, ...]]] = {
     ],
     "torch": [("--backend", "torch", "--backend", "torch-meta")],
     "jax": [("--backend", "jax")],
+    "others": [
+        ("--backend", "mlx", *CONTRACT, "tests/backends/test_mlx.py"),
+        ("--backend", "ndonnx", "tests/backends/test_ndonnx.py"),
+        ("--backend", "cubed", "--backend", "ndonnx", "--backend", "sparse", *IN_EACH),
+    ],
 }
 """The options of each run of pytest, by the only array library that is installed."""
 

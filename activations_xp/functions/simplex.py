@@ -403,7 +403,7 @@ def _bisect_threshold(
 ) -> Any:
     """Return the threshold at which the weights sum to 1, from elements less their maximum."""
     threshold: Any = 0.0
-    size = axes_size(shifted, axis)
+    size = axes_size(xp, shifted, axis)
     # the interval may be larger
     log_size = log(size) if is_known(xp, size) else shifted.ndim * log(LARGEST_SIZE)
     step = _largest_threshold(xp, alpha, log_size)
@@ -535,12 +535,17 @@ def _sorted_with_index(xp: Namespace, x: Array, axis: Any) -> tuple[Any, Any]:
     """Return each slice in ascending order along a new last axis, and 1, 2, 3, ... along it."""
     others = tuple(i for i in range(x.ndim) if i not in axis)
     x = xp.permute_dims(x, (*others, *axis))
-    x = xp.reshape(x, (*x.shape[: len(others)], -1))
-    return xp.sort(x, axis=-1), arange(xp, x, x.shape[-1]) + 1
+    if len(axis) > 1:
+        x = xp.reshape(x, (*x.shape[: len(others)], -1))
+    n = x.shape[-1]
+    index = xp.cumulative_sum(xp.ones_like(x), axis=-1) if n is None else arange(xp, x, n) + 1
+    return xp.sort(x, axis=-1), index
 
 
 def _support_mask(xp: Namespace, distance: Array, thresholds: Array, axis: Any) -> Any:
     """Return whether an element is nearer to the maximum than the least threshold, or than 1."""
-    shape = tuple(1 if i in axis else n for i, n in enumerate(distance.shape))
     threshold = xp.minimum(xp.min(thresholds, axis=-1), 1.0)
+    if len(axis) == 1:
+        return ~(distance >= xp.expand_dims(threshold, axis=axis[0]))
+    shape = tuple(1 if i in axis else n for i, n in enumerate(distance.shape))
     return ~(distance >= xp.reshape(threshold, shape))
