@@ -36,6 +36,7 @@ from __future__ import annotations
 import functools
 import importlib
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -51,6 +52,7 @@ from oracle import (
     MASKED,
     WITH_ARRAY_PARAMETERS,
     FunctionCase,
+    is_first_of_family,
     output_axis,
     takes_array,
 )
@@ -180,7 +182,8 @@ def _cubed(device: str) -> Backend:
         return xp.asarray(a, chunks=tuple(max(1, (n + 1) // 2) for n in a.shape))
 
     def to_numpy(x: Any) -> np.ndarray:
-        with np.errstate(all="ignore"):
+        with warnings.catch_warnings():  # those of NumPy in its threads
+            warnings.simplefilter("ignore", RuntimeWarning)
             return np.asarray(x.compute())
 
     return Backend("cubed", "cubed", STANDARD, to_chunks, to_numpy)
@@ -210,7 +213,7 @@ BACKENDS: dict[str, Callable[[], Backend]] = {
 }
 
 SLOW = {"cubed", "ndonnx", "sparse"}
-"""The libraries that have in the sweep what Dask has there."""
+"""The libraries that have one function of each family in the default ring."""
 
 LIMITS = {
     ("ndonnx", "gcu"): "onnxruntime computes cos of float64 in float32",
@@ -418,7 +421,6 @@ def _is_slow(item: pytest.Item, libraries: set[str]) -> bool:
     given = _arguments(item)
     backend = given.get("backend", given.get("any_backend"))
     libraries = libraries if backend is None else {backend.library}
-    libraries = {"dask" if library in SLOW else library for library in libraries}
     slow_with = item.get_closest_marker("sweep_with")
     if slow_with is not None and libraries <= set(slow_with.args):
         return True
@@ -427,6 +429,8 @@ def _is_slow(item: pytest.Item, libraries: set[str]) -> bool:
         return transform is not _jax_jit
     if case is None:
         return False
+    if libraries <= SLOW:
+        return not is_first_of_family(case)
     # what holds at any parameters JAX compiles and Dask plans anew for each set
     is_lazy = libraries <= {"jax", "dask"}
     return transform in (_torch_compile, _jax_jit, _jax_vmap) or (is_lazy and not case.is_first)

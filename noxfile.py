@@ -28,11 +28,12 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 CONTRACT = ("tests/test_contract.py", "tests/test_dispatch.py", "tests/backends/test_generic.py")
 """The tests whose results depend most on the array library and on the version of Python."""
 
-IN_EACH = (
+OF_OTHERS = (
     "tests/backends/test_generic.py::test_values_without_reading_x",
+    "tests/backends/test_ndonnx.py",
     "tests/backends/test_sparse.py",
 )
-"""Those of libraries that compute slowly."""
+"""Those of libraries that take long to plan what they compute."""
 
 LIBRARIES: dict[str, list[tuple[str, ...]]] = {
     "numpy": [("--backend", "numpy")],
@@ -44,8 +45,7 @@ LIBRARIES: dict[str, list[tuple[str, ...]]] = {
     "jax": [("--backend", "jax")],
     "others": [
         ("--backend", "mlx", *CONTRACT, "tests/backends/test_mlx.py"),
-        ("--backend", "ndonnx", "tests/backends/test_ndonnx.py"),
-        ("--backend", "cubed", "--backend", "ndonnx", "--backend", "sparse", *IN_EACH),
+        ("--backend", "cubed", "--backend", "ndonnx", "--backend", "sparse", *OF_OTHERS),
     ],
 }
 """The options of each run of pytest, by the only array library that is installed."""
@@ -105,7 +105,7 @@ def run_tests(
     install(session, "-e", ".[cli]", *group("test"), *requirements)
     for options in runs:
         if session.posargs:  # which may name other files
-            options = tuple(option for option in options if not option.endswith(".py"))
+            options = tuple(option for option in options if ".py" not in option)
         # what one process has compiled for a file, another has not
         files = ("--dist", "loadfile") if library == "jax" else ()
         session.run("pytest", "-n", "2", *files, *options, *session.posargs, env=env)
