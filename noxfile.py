@@ -30,6 +30,13 @@ CONTRACT = ("tests/test_contract.py", "tests/test_dispatch.py", "tests/backends/
 
 OF_DASK = ("tests/test_values.py", "tests/test_derivatives.py", "tests/backends/test_dask.py")
 
+OF_OTHERS = (
+    "tests/backends/test_generic.py::test_values_without_reading_x",
+    "tests/backends/test_ndonnx.py",
+    "tests/backends/test_sparse.py",
+)
+"""Those of libraries that take long to plan what they compute."""
+
 LIBRARIES: dict[str, list[tuple[str, ...]]] = {
     "numpy": [
         ("--backend", "numpy"),
@@ -42,6 +49,10 @@ LIBRARIES: dict[str, list[tuple[str, ...]]] = {
     "torch": [("--backend", "torch", "--backend", "torch-meta")],
     "jax": [("--backend", "jax")],
     "tensorflow": [("--backend", "tensorflow")],
+    "others": [
+        ("--backend", "mlx", *CONTRACT, "tests/backends/test_mlx.py"),
+        ("--backend", "cubed", "--backend", "ndonnx", "--backend", "sparse", *OF_OTHERS),
+    ],
 }
 """The options of each run of pytest, by the only array library that is installed."""
 
@@ -101,7 +112,7 @@ def run_tests(
     install(session, "-e", ".[cli]", *group("test"), *requirements)
     for options in runs:
         if session.posargs:  # which may name other files
-            options = tuple(option for option in options if not option.endswith(".py"))
+            options = tuple(option for option in options if ".py" not in option)
         # what one process has compiled for a file, another has not
         files = ("--dist", "loadfile") if library == "jax" else ()
         session.run("pytest", "-n", "2", *files, *options, *session.posargs, env=env)

@@ -121,6 +121,12 @@ def _tensorflow() -> Backend:
     return BACKEND
 
 
+def _mlx() -> Backend:
+    from .backends.mlx import BACKEND
+
+    return BACKEND
+
+
 _LOADERS: dict[str, Callable[[], Backend]] = {
     "numpy": _numpy,
     "torch": _torch,
@@ -128,6 +134,7 @@ _LOADERS: dict[str, Callable[[], Backend]] = {
     "jax": _jax,
     "dask.array": _dask,
     "tensorflow": _tensorflow,
+    "mlx.core": _mlx,
 }
 """The backends by the module that must have been imported if it owns an array."""
 

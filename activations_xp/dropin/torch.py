@@ -568,7 +568,7 @@ def _channel_norm(
         y = y if weight is None else y * weight
         y = y if bias is None else y + bias
         return xp.astype(y, x.dtype) if is_floating(x) else y
-    count = axes_size(x, axes)
+    count = axes_size(xp, x, axes)
     if count == 1:
         raise ValueError(
             f"{name}: input must have more than 1 value for a mean, got shape {tuple(x.shape)}"

@@ -102,7 +102,7 @@ def _standardize(
     where: Mask | None,
 ) -> tuple[Any, Any, Any]:
     """Return the standard score, 1/sqrt(variance + epsilon), and the number of elements."""
-    count: Any = axes_size(x, axis)
+    count: Any = axes_size(xp, x, axis)
     if where is not None:
         where = xp.broadcast_to(where, x.shape)
         count = count_true(xp, where, x, axis)
@@ -373,7 +373,7 @@ def _(xp, g, x, axis, weight, epsilon):
         return {"x": g}
     if weight is not None:
         g = g * broadcast_along(xp, "rms_norm", "weight", weight, x, axis)
-    count = axes_size(x, axis)
+    count = axes_size(xp, x, axis)
     y, inv_rms = _divide_by_rms(xp, x, axis, epsilon, count)
     return {"x": _remove_component(xp, g, y, axis, count) * inv_rms}
 
@@ -394,7 +394,7 @@ def _(xp, g, x, axis, weight, epsilon):
     if weight is not None:
         g = g * broadcast_along(xp, "rms_norm", "weight", weight, x, axis)
     y, inv_rms = _complex_rms_norm(xp, x, axis, epsilon)
-    return {"x": _remove_component(xp, g, y, axis, axes_size(x, axis)) * inv_rms}
+    return {"x": _remove_component(xp, g, y, axis, axes_size(xp, x, axis)) * inv_rms}
 
 
 @rms_norm.defcomplex("weight")
@@ -408,7 +408,7 @@ def _complex_rms_norm(xp: Namespace, x: Any, axis: Axes, epsilon: float) -> tupl
         return x, x
     max_abs = _max_abs(xp, cmath.modulus(xp, x), axis, sqrt(abs(epsilon)))
     x = x / max_abs
-    mean_square = xp.sum(x * x, axis=axis, keepdims=True) / axes_size(x, axis)
+    mean_square = xp.sum(x * x, axis=axis, keepdims=True) / axes_size(xp, x, axis)
     rms = xp.sqrt(one_where_zero(xp, mean_square + epsilon / max_abs / max_abs))
     return x / rms, 1 / max_abs / rms
 
@@ -416,7 +416,7 @@ def _complex_rms_norm(xp: Namespace, x: Any, axis: Axes, epsilon: float) -> tupl
 def _rms_norm(xp: Namespace, x: Array, axis: Axes, epsilon: float) -> Any:
     if 0 in x.shape:
         return x
-    return _divide_by_rms(xp, x, axis, epsilon, axes_size(x, axis))[0]
+    return _divide_by_rms(xp, x, axis, epsilon, axes_size(xp, x, axis))[0]
 
 
 def _divide_by_rms(

@@ -178,7 +178,7 @@ def logmeanexp(
     """
     if 0 in x.shape:
         return xp.log(xp.sum(x, axis=axis, keepdims=keepdims))
-    count: Any = axes_size(x, axis)
+    count: Any = axes_size(xp, x, axis)
     if where is not None:
         x = xp.where(where, x, -inf)
         where = xp.broadcast_to(where, x.shape)
@@ -206,7 +206,7 @@ def _(xp, g, x, axis, where, keepdims):
 def _(xp, x, axis, where, keepdims):
     if 0 in x.shape:
         return xp.log(xp.sum(x, axis=axis, keepdims=keepdims))
-    count: Any = axes_size(x, axis)
+    count: Any = axes_size(xp, x, axis)
     if where is not None:
         real = xp.real(x)
         count = count_true(xp, xp.broadcast_to(where, x.shape), real, axis)

@@ -19,6 +19,7 @@ from ..numerics.arrays import (
     largest_finite,
     mask_to_zero,
     one_where_zero,
+    zeros_like,
 )
 from ..numerics.cmath import make_complex
 from ..numerics.double_word import corrected_passes
@@ -224,9 +225,12 @@ def sparsemax(xp: Namespace, x: Array, axis: Axes = -1, where: Mask | None = Non
     if 0 in x.shape:
         return x
     distance = -subtract_max(xp, x, axis, where)
-    ascending, k = _sorted_with_index(xp, distance, axis)
-    thresholds = (1 + xp.cumulative_sum(ascending, axis=-1)) / k
-    support = _support_mask(xp, distance, thresholds, axis)
+    if _can_sort(xp):
+        ascending, k = _sorted_with_index(xp, distance, axis)
+        thresholds = (1 + xp.cumulative_sum(ascending, axis=-1)) / k
+        support = _support_mask(xp, distance, thresholds, axis)
+    else:
+        support = _bracketed_support(xp, distance, axis, 1)
     row_sum = xp.sum(xp.where(support, distance, 0.0), axis=axis, keepdims=True)
     return xp.maximum((1 + row_sum) / count_true(xp, support, x, axis) - distance, 0.0)
 
@@ -271,12 +275,15 @@ def _sqrt_weights(xp: Namespace, x: Array, axis: Axes, where: Mask | None) -> An
     if 0 in x.shape:
         return x
     distance = subtract_max(xp, x, axis, where) * -0.5
-    ascending, k = _sorted_with_index(xp, distance, axis)
-    mean = xp.cumulative_sum(ascending, axis=-1) / k
-    deviations = xp.cumulative_sum(ascending * ascending, axis=-1) - k * mean * mean
-    thresholds = mean + xp.sqrt(xp.maximum((1 - deviations) / k, 0.0))
-    thresholds = xp.where(ascending < thresholds, thresholds, 1.0)
-    support = _support_mask(xp, distance, thresholds, axis)
+    if _can_sort(xp):
+        ascending, k = _sorted_with_index(xp, distance, axis)
+        mean = xp.cumulative_sum(ascending, axis=-1) / k
+        deviations = xp.cumulative_sum(ascending * ascending, axis=-1) - k * mean * mean
+        thresholds = mean + xp.sqrt(xp.maximum((1 - deviations) / k, 0.0))
+        thresholds = xp.where(ascending < thresholds, thresholds, 1.0)
+        support = _support_mask(xp, distance, thresholds, axis)
+    else:
+        support = _bracketed_support(xp, distance, axis, 2)
     # the threshold once more, from the deviations themselves
     k = count_true(xp, support, x, axis)
     mean = xp.sum(xp.where(support, distance, 0.0), axis=axis, keepdims=True) / k
@@ -396,7 +403,7 @@ def _bisect_threshold(
 ) -> Any:
     """Return the threshold at which the weights sum to 1, from elements less their maximum."""
     threshold: Any = 0.0
-    size = axes_size(shifted, axis)
+    size = axes_size(xp, shifted, axis)
     # the interval may be larger
     log_size = log(size) if is_known(xp, size) else shifted.ndim * log(LARGEST_SIZE)
     step = _largest_threshold(xp, alpha, log_size)
@@ -495,16 +502,50 @@ def _complex_minus_max(xp: Namespace, x: Array, axis: Axes, where: Mask | None) 
     return make_complex(xp, real, mask_to_zero(xp, xp.imag(x), where))
 
 
+_BRACKETINGS = 12
+"""Each halves the interval and takes a step of Newton's method; ten are enough for every slice."""
+
+
+def _can_sort(xp: Namespace) -> bool:
+    """Return whether the library has what an exact threshold of sorted elements needs."""
+    return hasattr(xp, "sort") and hasattr(xp, "cumulative_sum")
+
+
+def _bracketed_support(xp: Namespace, distance: Array, axis: Axes, power: int) -> Any:
+    """Return whether an element is nearer than the threshold at which the powers sum to 1.
+
+    The sum of ``maximum(threshold - distance, 0)**power`` is convex, so a step of Newton's method
+    from anywhere ends above its root.
+    """
+    low: Any = zeros_like(xp, xp.min(distance, axis=axis, keepdims=True))
+    high = low + 1
+    for _ in range(_BRACKETINGS):
+        middle = (low + high) / 2
+        weight = xp.maximum(middle - distance, 0.0)
+        slopes = xp.astype(weight > 0, weight.dtype) if power == 1 else power * weight
+        row_sum = xp.sum(weight if power == 1 else weight * weight, axis=axis, keepdims=True)
+        slope = one_where_zero(xp, xp.sum(slopes, axis=axis, keepdims=True))
+        is_over = row_sum >= 1
+        low = xp.where(is_over, low, middle)
+        high = xp.minimum(xp.where(is_over, middle, high), middle + (1 - row_sum) / slope)
+    return ~(distance >= high)
+
+
 def _sorted_with_index(xp: Namespace, x: Array, axis: Any) -> tuple[Any, Any]:
     """Return each slice in ascending order along a new last axis, and 1, 2, 3, ... along it."""
     others = tuple(i for i in range(x.ndim) if i not in axis)
     x = xp.permute_dims(x, (*others, *axis))
-    x = xp.reshape(x, (*x.shape[: len(others)], -1))
-    return xp.sort(x, axis=-1), arange(xp, x, x.shape[-1]) + 1
+    if len(axis) > 1:
+        x = xp.reshape(x, (*x.shape[: len(others)], -1))
+    n = x.shape[-1]
+    index = xp.cumulative_sum(xp.ones_like(x), axis=-1) if n is None else arange(xp, x, n) + 1
+    return xp.sort(x, axis=-1), index
 
 
 def _support_mask(xp: Namespace, distance: Array, thresholds: Array, axis: Any) -> Any:
     """Return whether an element is nearer to the maximum than the least threshold, or than 1."""
-    shape = tuple(1 if i in axis else n for i, n in enumerate(distance.shape))
     threshold = xp.minimum(xp.min(thresholds, axis=-1), 1.0)
+    if len(axis) == 1:
+        return ~(distance >= xp.expand_dims(threshold, axis=axis[0]))
+    shape = tuple(1 if i in axis else n for i, n in enumerate(distance.shape))
     return ~(distance >= xp.reshape(threshold, shape))

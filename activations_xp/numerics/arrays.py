@@ -21,9 +21,13 @@ def is_concrete(xp: Namespace, *arrays: Array) -> bool:
 
 
 def is_known(xp: Namespace, *sizes: Any) -> bool:
-    """Return whether sizes are numbers, and not symbols of a compiler."""
-    check = getattr(xp, "is_known", None)
-    return check is None or all(check(size) for size in sizes)
+    """Return whether sizes are numbers, and not symbols of a compiler, None or arrays."""
+    check = getattr(xp, "is_known", _is_int)
+    return all(map(check, sizes))
+
+
+def _is_int(size: Any) -> bool:
+    return isinstance(size, int)
 
 
 def ones_like_nan(xp: Namespace, x: Array) -> Any:
@@ -47,7 +51,10 @@ def slice_axis(x: Any, axis: int, cut: slice) -> Any:
 
 
 def arange(xp: Namespace, x: Any, n: int) -> Any:
-    """Return 0, 1, ..., n - 1 in the dtype and on the device of x, made from x."""
+    """Return 0, 1, ..., n - 1 in the floating dtype and on the device of x, made from x."""
+    if not hasattr(xp, "cumulative_sum"):
+        is_floating = xp.isdtype(x.dtype, "real floating")  # small integers hold fewer numbers
+        return xp.asarray([*range(n)], dtype=x.dtype if is_floating else None)
     nothing = x[(slice(0, 0),) * x.ndim]
     one = xp.ones_like(xp.sum(nothing, axis=tuple(range(x.ndim))))
     return xp.cumulative_sum(xp.broadcast_to(one, (n,)), axis=0) - 1
@@ -125,9 +132,12 @@ def one_where_zero(xp: Namespace, x: Any) -> Any:
     return xp.where(x == 0, 1.0, x)
 
 
-def axes_size(x: Array, axes: Any) -> int:
-    """Return the number of elements of x along some axes."""
-    return prod([x.shape[i] for i in axes])
+def axes_size(xp: Namespace, x: Array, axes: Any) -> Any:
+    """Return the number of elements of x along some axes, an array where a size is None."""
+    sizes = [x.shape[i] for i in axes]
+    if None in sizes:
+        return xp.sum(xp.ones_like(x), axis=axes, keepdims=True)
+    return prod(sizes)
 
 
 def count_true(xp: Namespace, mask: Array, x: Array, axes: Any) -> Any:

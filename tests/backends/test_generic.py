@@ -138,7 +138,14 @@ def strictest(backend):
 
 @contextlib.contextmanager
 def lazy(backend):
-    """Have Dask refuse to compute; leave other libraries as they are."""
+    """Have Dask and cubed refuse to compute; leave other libraries as they are."""
+    if backend.library == "cubed":
+        from cubed.core.plan import FinalizedPlan
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.delattr(FinalizedPlan, "execute")
+            yield
+        return
     if backend.library != "dask":
         yield
         return
