@@ -132,7 +132,7 @@ class _Call:
         return self._evaluate(x, arrays)
 
     def gradients(self, g: Any, x: Any, *arrays: Any) -> tuple[Any, ...]:
-        """Return the gradients of all arrays, that of a result's first part being `g`."""
+        """Return the gradients of all arrays from a cotangent, or one of each result."""
         if self.wrt == [self.definition.first] and self.definition.derivative is not None:
             found = {self.wrt[0]: g * self.derivative(x, *arrays)}
         else:
@@ -190,23 +190,20 @@ def _differentiable(value: Callable[..., Any], vjp: Callable[..., Any]) -> Calla
     function: Any = mx.custom_function(value)
 
     def pull(primals: Any, cotangents: Any, outputs: Any) -> Any:
-        g = cotangents[0] if isinstance(cotangents, (tuple, list)) else cotangents
-        found = vjp(g, *_as_tuple(primals))
+        found = vjp(_one_or_all(cotangents), *_as_tuple(primals))
         return found if isinstance(primals, (tuple, list)) else found[0]
 
     def push(primals: Any, tangents: Any) -> Any:
         primals, tangents = _as_tuple(primals), _as_tuple(tangents)
         result = value(*primals)
-        first, *rest = _as_tuple(result)
         moving = [i for i, tangent in enumerate(tangents) if tangent is not None]
 
-        def transposed(g: Any) -> list[Any]:
-            found = vjp(g, *primals)
+        def transposed(*g: Any) -> list[Any]:
+            found = vjp(_one_or_all(g), *primals)
             return [found[i] for i in moving]
 
-        zero = mx.zeros_like(first)
-        tangent = mx.vjp(transposed, [zero], [tangents[i] for i in moving])[1][0]
-        return (tangent, *map(mx.zeros_like, rest)) if isinstance(result, tuple) else tangent
+        zeros = list(map(mx.zeros_like, _as_tuple(result)))
+        return _one_or_all(mx.vjp(transposed, zeros, [tangents[i] for i in moving])[1])
 
     def batch(inputs: Any, axes: Any) -> Any:
         inputs, axes = _as_tuple(inputs), _as_tuple(axes)
@@ -227,6 +224,12 @@ def _differentiable(value: Callable[..., Any], vjp: Callable[..., Any]) -> Calla
     function.vmap(batch)
     differentiable: Callable[..., Any] = function
     return differentiable
+
+
+def _one_or_all(values: Any) -> Any:
+    """Return the only one of several values, or a tuple of all."""
+    values = _as_tuple(values)
+    return values[0] if len(values) == 1 else values
 
 
 def _as_tuple(value: Any) -> tuple[Any, ...]:

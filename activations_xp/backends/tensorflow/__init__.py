@@ -429,11 +429,11 @@ def _with_derivative(
 
 
 def _with_vjp(value: Callable[..., Any], vjp: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function with a written derivative: only the first of several results has one."""
+    """Return a function with a written derivative, of which each result has a cotangent."""
 
     def run(*arrays: Any) -> Any:
-        def gradient(g: Any, *_: Any) -> Any:
-            return vjp(g, *arrays)
+        def gradient(g: Any, *others: Any) -> Any:
+            return vjp((g, *others) if others else g, *arrays)
 
         return value(*arrays), gradient
 
