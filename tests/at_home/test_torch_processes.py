@@ -5,17 +5,12 @@ The program at the end of this file runs in both. The truth is the same model in
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import sys
-import traceback
-from datetime import timedelta
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import torch
-import torch.distributed
+from at_home import processes
 from at_home.torch_subjects import (
     ONE_OF_EACH_FAMILY,
     SUBJECTS,
@@ -29,9 +24,6 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, Shard, distribute_module, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils._pytree import tree_map
-
-KNOWN = {"dtensor_by_features of adaptive_predict": "too many indices for tensor of dimension 1"}
-"""Known failures, by a part of the message: DTensor cannot reduce what torch.gather took."""
 
 
 class Gathered(torch.nn.Module):
@@ -103,46 +95,18 @@ CHOICES = {"one of each family": ONE_OF_EACH_FAMILY, "everything": SUBJECTS}
 @over("choice", in_sweep(CHOICES))
 def test_two_processes(choice, tmp_path):
     """Run one program for all, whose report names what failed and why."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, __file__, choice, str(tmp_path), str(rank)],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    outputs = [process.communicate(timeout=300)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], "\n\n".join(outputs)
-    names = [subject.name for subject in CHOICES[choice]]
-    for rank in range(2):
-        failures = json.loads((tmp_path / f"{rank}.json").read_text())
-        known = {k: text for k, text in KNOWN.items() if k.partition(" of ")[2] in names}
-        new = {k: text for k, text in failures.items() if known.get(k, "\n") not in text}
-        assert not new, "\n".join(f"{what}: {text}" for what, text in new.items())
-        assert failures.keys() == known.keys(), "some of the known limits are gone"
+    processes.run(__file__, 2, tmp_path, choice)
 
 
-def main(choice: str, folder: str, rank: str) -> None:
-    """Check everything, and write a dictionary of what failed."""
-    store = torch.distributed.FileStore(f"{folder}/store", 2)
-    timeout = timedelta(seconds=60)  # where one process fails, the other waits so long
-    torch.distributed.init_process_group(
-        "gloo", store=store, rank=int(rank), world_size=2, timeout=timeout
-    )
-    mesh, failures = init_device_mesh("cpu", (2,)), {}
-    for name, check in CHECKS.items():
-        for subject in CHOICES[choice]:
-            try:
-                check(subject, mesh)
-            except Exception as error:
-                text = "".join(traceback.format_exception_only(error)).strip()
-                failures[f"{name} of {subject}"] = text
-    Path(folder, f"{rank}.json").write_text(json.dumps(failures))
-    torch.distributed.destroy_process_group()
+def checks(choice: str) -> dict[str, Any]:
+    """Return what is checked of each subject, by name."""
+    mesh = init_device_mesh("cpu", (2,))
+    return {
+        f"{name} of {subject}": partial(check, subject, mesh)
+        for name, check in CHECKS.items()
+        for subject in CHOICES[choice]
+    }
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    processes.report(checks, *sys.argv[1:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -16,7 +17,7 @@ from ..._typing import Kernel, Precision
 from .. import generic
 from ..base import Backend
 from ..numpy import engine
-from . import autocast
+from . import autocast, sharded
 from .autograd import Call, NativeGraph
 from .namespace import (
     NAMESPACES,
@@ -28,7 +29,16 @@ from .namespace import (
     is_tracing,
     is_transformed,
 )
-from .native import AUTOCAST, NATIVE, OPERATIONS, ForwardOnly, ShortRows, SmallOnly, at_dtype
+from .native import (
+    AUTOCAST,
+    NATIVE,
+    OPERATIONS,
+    ROWWISE,
+    ForwardOnly,
+    ShortRows,
+    SmallOnly,
+    at_dtype,
+)
 from .overrides import hand_over, takes_over
 from .shared import has_machine_code
 
@@ -57,6 +67,9 @@ class TorchBackend(Backend):
         is_plain = array_type in PLAIN
         operation = OPERATIONS.get(definition.name) if is_fast else None
         xp = NAMESPACES[precision]
+        has_parts = sharded.is_sharded(array_type)
+        kernel_of = partial(self.bind, definition, precision)
+        of_part: Any = kernel_of(torch.Tensor) if has_parts else None
 
         def make(x: Any, parameters: tuple[Any, ...]) -> tuple[Callable[..., Any], bool]:
             if takes_over(parameters):
@@ -92,12 +105,28 @@ class TorchBackend(Backend):
             else:
                 run = kernel if x.dtype == result else lambda x: kernel(x.to(dtype)).to(result)
             is_ours = kernel is None and operation is None
-            if is_plain or is_ours:
+            if is_plain:
                 return run, is_constant
-            call = Call(form, xp, values, *dtypes)
-            ours = call.differentiable if call.uses_written_vjp else call.value
             is_random = native is not None and native.samples and form.bind(values)["training"]
-            return _or_ours(run, ours, bool(is_random)), is_constant
+            theirs = run
+            if not is_ours:
+                run = _or_ours(theirs, _ours(form, xp, values, dtypes), bool(is_random))
+            if not has_parts or (is_random and kernel is not None):
+                return run, is_constant
+            if form.is_activation:
+                statistics = None
+                if form.output_axis is not None:
+                    rows = few if isinstance(few, ShortRows) else None
+                    has_float64 = x.device.type != "mps"
+                    statistics = sharded.by_statistics(
+                        form, precision, values, dtypes, rows, has_float64
+                    )
+                run = sharded.Sharded(form, values, of_part, kernel_of, run, statistics)
+                if not is_ours:
+                    run.native = _or_ours(theirs, run.by_parts, False)
+            elif (of_all_rows := ROWWISE.get(definition.name.removesuffix(".vjp"))) is not None:
+                run = sharded.ShardedRows(of_all_rows, form, values, of_part, kernel_of, run)
+            return run, is_constant
 
         policy = AUTOCAST.get(definition.name)
         if policy == "float32":
@@ -115,8 +144,8 @@ class TorchBackend(Backend):
         is_floating = like.dtype.is_floating_point
         dtype = like.dtype if is_floating else torch.get_default_dtype()
         dtype = dtype if dtype.itemsize > 2 else torch.float32
-        if rng is None and hasattr(like, "placements") and shape == tuple(like.shape):
-            return torch.rand_like(like, dtype=dtype)  # a DTensor, of which each process has a part
+        if sharded.is_sharded(type(like)):
+            return sharded.uniform(shape, like, rng, dtype)
         # None is an error of torch's compiler
         given: dict[str, Any] = {} if rng is None else {"generator": rng}
         return torch.rand(shape, dtype=dtype, device=like.device, **given)
@@ -150,6 +179,14 @@ class TorchBackend(Backend):
 
 
 BACKEND = TorchBackend()
+
+
+def _ours(
+    form: Definition, xp: Any, values: tuple[Any, ...], dtypes: tuple[Any, Any]
+) -> Callable[..., Any]:
+    """Return our function of the tensors."""
+    call = Call(form, xp, values, *dtypes)
+    return call.differentiable if call.uses_written_vjp else call.value
 
 
 def _prepare_mkl() -> None:

@@ -223,6 +223,8 @@ class Node(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         ctx.call, *tensors = inputs
         ctx.save_for_backward(*tensors)
+        if isinstance(output, tuple):  # zeros of any class would be plain tensors
+            ctx.set_materialize_grads(False)
 
     @staticmethod
     def backward(ctx: Any, g: Any, *others: Any) -> Any:

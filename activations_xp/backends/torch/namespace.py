@@ -25,7 +25,7 @@ OTHERS = {"CausalBias", "MaskedTensor", "UninitializedTensorMixin"}
 def is_other(tensor_type: type) -> bool:
     """Return whether a type is one of `OTHERS`, which need not have been imported."""
     return any(
-        t.__name__ in OTHERS and t.__module__.startswith("torch.") for t in tensor_type.mro()
+        t.__name__ in OTHERS and t.__module__.startswith("torch.") for t in tensor_type.__mro__
     )
 
 

@@ -549,6 +549,17 @@ OPERATIONS: dict[str, Callable[..., Any]] = {"scaled_dot_product_attention": _at
 """torch's kernels of several tensors: of all arguments; None is no result."""
 
 
+_CLASSES = ("head_weight", "tail_weights", "head_bias")
+
+ROWWISE: dict[str, tuple[str, ...]] = {
+    "adaptive_log_prob": _CLASSES,
+    "adaptive_predict": _CLASSES,
+    "attention_with_lse": ("key", "value"),
+    "scaled_dot_product_attention": ("key", "value"),
+}
+"""Operations that compute each row of the first array by itself, and the arrays that all need."""
+
+
 AUTOCAST: dict[str, str] = {
     "adaptive_log_prob": "first",
     "adaptive_log_softmax_with_loss": "first",
