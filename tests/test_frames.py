@@ -9,6 +9,7 @@ import pytest
 from oracle import FUNCTIONS, map_into_domain, over
 
 import activations_xp as ax
+import activations_xp.dropin.scipy as special
 
 pytestmark = pytest.mark.once
 
@@ -105,6 +106,9 @@ def test_hint_of_quantities():
     assert _follow(ax.gelu, 50.0 * unit.percent) == ax.gelu(0.5)
     with pytest.raises(pint.DimensionalityError):
         _follow(ax.gelu, percent * unit.metre)
+    for function in (special.softmax, special.log_softmax, special.logsumexp):
+        with pytest.raises(TypeError, match=r'pass \w\.to\("dimensionless"\)\.magnitude'):
+            function(percent * unit.percent)
 
 
 def test_labelled_arrays_of_dask_stay_lazy():
