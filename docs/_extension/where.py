@@ -103,7 +103,7 @@ def summary() -> str:
             [
                 f"{title} {facts['version'].partition('+')[0]}",
                 ", ".join(sorted(facts["dtypes"], key=lambda name: (-len(name), name))),
-                re.sub(r"\b(\w+\.[A-Za-z.]+|None)\b", r"`\1`", facts["rng"]) or "`noise`",
+                _rng(library),
                 len(facts["native"]) or "",
                 *(_count(library, question) for question in COUNTED),
                 all_right,
@@ -111,6 +111,47 @@ def summary() -> str:
         )
     heads = ["library", "dtypes", "`rng`", "native", *COUNTED.values(), "all"]
     return measured.table(heads, rows, left=3)
+
+
+def _rng(library: str) -> str:
+    sources = data()[library]["facts"]["rng"]
+    return re.sub(r"\b(\w+\.[A-Za-z.]+(?:\(\d*\))?|None)", r"`\1`", sources) or "`noise`"
+
+
+GRADIENTS = {
+    "torch": "autograd, `torch.func`",
+    "jax": "`grad`, `vjp`, `jvp`",
+    "tensorflow": "`tf.GradientTape`",
+    "mlx": "`mx.grad`, `mx.vjp`",
+}
+EVALUATION = {
+    "torch": "at once, or compiled",
+    "jax": "at once, or traced",
+    "tensorflow": "at once, or traced",
+    "dask": "when it is asked for",
+    "mlx": "when it is asked for",
+    "ndonnx": "at once, or in a graph of ONNX",
+    "cubed": "when it is asked for",
+}
+
+
+def differences() -> str:
+    """Return the table of docs/guides/libraries.md: where code for one library is not for all."""
+    rows = []
+    for library, title in shown().items():
+        facts = data()[library]["facts"]
+        rows.append(
+            [
+                title,
+                GRADIENTS.get(library, "`f.vjp`"),
+                "yes" if facts["out"] else "no",
+                _rng(library),
+                EVALUATION.get(library, "at once"),
+                facts["integers"],
+            ]
+        )
+    heads = ["library", "gradients", "`out=`", "random numbers", "evaluation", "integers become"]
+    return measured.table(heads, rows, left=6)
 
 
 @dataclass(frozen=True)

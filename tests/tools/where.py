@@ -22,7 +22,14 @@ LENGTH = 160
 TEST = re.compile(r"test_(\w+)\[[a-z\d]+(?:-cuda)?(?:-(\w+))?\]")
 """The name of a test: the question, the backend, and the function."""
 
-FACTS = {"version": "", "dtypes": "[]", "native": "[]", "rng": ""}
+FACTS = {
+    "version": "",
+    "dtypes": "[]",
+    "native": "[]",
+    "rng": "",
+    "integers": "",
+    "out": "false",
+}
 """The facts that are kept of a library, with what stands for them where it is refused."""
 
 
@@ -45,7 +52,7 @@ def record(report: Path) -> dict[str, Any]:
         else:
             error = first_line(failure.attrib["message"], name)
             row["wrong"].setdefault(error, []).append(asked)
-    for name in ("native", "dtypes"):
+    for name in ("dtypes", "native", "out"):
         facts[name] = json.loads(facts[name])
     return {"facts": facts, "functions": dict(sorted(functions.items()))}
 
