@@ -58,12 +58,13 @@ def record(report: Path) -> dict[str, Any]:
 
 
 def first_line(message: str, name: str) -> str:
-    """Return the error and the first line of its message, without the name of the function."""
+    """Return the error and the first line of its message, without the function and its numbers."""
     line = next(filter(None, map(str.strip, message.splitlines())))
     line = re.sub(rf"\b{name}\b", "f", line)
+    line = re.sub(r"-?\d+\.\d+(e-?\d+)?", "a number", line)
     kind, _, text = line.partition(": ")
     kind = kind.rpartition(".")[2]
-    text = text if kind == "AssertionError" else f"{kind}: {text}"
+    text = kind if not text else text if kind == "AssertionError" else f"{kind}: {text}"
     return text if len(text) <= LENGTH else f"{text[: LENGTH - 3]}..."
 
 
