@@ -60,6 +60,11 @@ LIMITS: dict[str, dict[str, str]] = {
         "object dtype": "an unknown size is None, and so is what is computed of it",
         "fewer digits": "onnxruntime computes cos of float64 in float32",
     },
+    "sparse": {
+        "consistent fill-values": "it joins no arrays of several fill values",
+        "zero fill values": "it multiplies no matrices whose fill values are not 0",
+        "'arange'": "it has no arange",
+    },
 }
 """For a library, its limits, by a part of the error that each causes."""
 
