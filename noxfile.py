@@ -268,6 +268,7 @@ def docs(session: nox.Session) -> None:
     session.run("sphinx-build", *options, "docs", "build/site", env=ENVIRONMENT)
     backends = ("--backend", "numpy", "--backend", "torch", "--backend", "jax")
     session.run("pytest", "-q", *backends, "tests/site", env=QUICK)
+    session.run("pytest", "-q", "-n", "2", *backends[:4], "tests/where", env=QUICK)
 
 
 @nox.session(requires=["docs"])
@@ -295,6 +296,33 @@ def which(session: nox.Session) -> None:
     """Run the experiments of docs/which.md; ``nox -s tables`` writes what the page shows."""
     install(session, "-e", ".[experiments]")
     session.run("python", "tests/tools/which.py", env={**ENVIRONMENT, **TOOLS})
+
+
+WHERE = {
+    "numpy": "numpy",
+    "strict": "strict",
+    "dask": "strict",
+    "torch": "torch",
+    "jax": "jax",
+    "tensorflow": "tensorflow",
+    "mlx": "others",
+    "ndonnx": "others",
+    "cubed": "others",
+    "sparse": "others",
+}
+"""The dependency group of each library on the page *Where it runs*."""
+
+
+@nox.session(default=False)
+@nox.parametrize("library", list(WHERE), ids=list(WHERE))
+def where(session: nox.Session, library: str) -> None:
+    """Write which functions run on a library; ``nox -s tables`` writes what the page shows."""
+    install(session, "-e", ".[cli]", *group("test", WHERE[library]))
+    report = f"build/where/{library}.xml"
+    options = ("-n", "2", "-q", "--tb=no", "--backend", library, f"--junitxml={report}")
+    # a test that fails is a result
+    session.run("pytest", *options, "tests/where", env=ENVIRONMENT, success_codes=[0, 1])
+    session.run("python", "tests/tools/where.py", library, env=TOOLS)
 
 
 @nox.session(default=False)

@@ -211,7 +211,7 @@ def resolve(
     is_number = isinstance(x, numbers) and definition.is_activation
     backend = _numpy() if is_number else find_backend(x)
     if backend is None:
-        got = f"{describe_value(x)}{array_hint(definition.first, x)}"
+        got = f"{describe_value(x)}{array_hint(definition.first, x, definition)}"
         raise TypeError(f"{definition.name}: {definition.first} must be an array, got {got}")
     kernel = backend.bind(definition, level, type(x))
     if not backend.is_tracing():

@@ -32,10 +32,31 @@ def needs_extra(why: str, extra: str) -> Iterator[None]:
         raise ImportError(f'{why}; run pip install "activations_xp[{extra}]"') from None
 
 
+_MAPPED = "map_batches(lambda s: {f}(s.to_numpy()), return_dtype=polars.Float64)"
+_ELEMENTWISE = {
+    "xarray": 'xarray.apply_ufunc({f}, {x}, dask="allowed")',
+    "pandas.DataFrame": "{x}.apply({f}, raw=True)",
+    "pandas.Series": "pandas.Series({f}({x}.to_numpy()), {x}.index)",
+    "polars.Series": "polars.Series({f}({x}.to_numpy()))",
+    "polars.Expr": "{x}." + _MAPPED,
+    "polars.DataFrame": "{x}.select(polars.all()." + _MAPPED + ")",
+    "polars.LazyFrame": "{x}.select(polars.all()." + _MAPPED + ")",
+}
+"""The call of a function of one array that keeps labels, by the type or its library."""
+
+_ALONG_AXIS = {
+    "xarray": "xarray.apply_ufunc({f}, {x}, input_core_dims=[[{dim}]], output_core_dims=[[{dim}]]"
+    ', dask="allowed")',
+    "pandas.DataFrame": "{x}.apply({f}, axis=1, raw=True)",
+    "pandas.Series": _ELEMENTWISE["pandas.Series"],
+    "polars.Series": _ELEMENTWISE["polars.Series"],
+}
+"""That of a function along the last axis, which it keeps."""
+
 _CONVERSIONS = {
     "to_numpy": ".to_numpy()",
-    "to_value": ".to_value(unit)",
-    "magnitude": ".magnitude",
+    "to_value": '.to_value("")',
+    "magnitude": '.to("dimensionless").magnitude',
     "to_tensor": ".to_tensor(value)",
     "toarray": ".toarray()",
     "todense": ".todense()",
@@ -44,8 +65,11 @@ _CONVERSIONS = {
 """Data frames, quantities, and masked or sparse arrays give their array so, by the attribute."""
 
 
-def array_hint(name: str, x: Any) -> str:
-    """Return what to do about the argument of this name that is nearly an array."""
+def array_hint(name: str, x: Any, definition: Any = None) -> str:
+    """Return what to do about the argument of this name that is nearly an array.
+
+    For the first one, of which there is the definition, that is the call to write instead.
+    """
     if isinstance(x, (list, tuple)):
         return "; make it an array first, with numpy.asarray or torch.tensor"
     if isinstance(x, np.ma.MaskedArray):
@@ -58,10 +82,28 @@ def array_hint(name: str, x: Any) -> str:
     is_array = hasattr(kind, "__array_namespace__") and not isinstance(x, np.ndarray)
     if is_array or isinstance(x, np.generic):
         return ""
+    call = "" if definition is None else _labelled_call(name, x, definition)
+    if call:
+        return f"; write {call}"
+    library = kind.__module__.partition(".")[0]
     found = next((text for a, text in _CONVERSIONS.items() if hasattr(kind, a)), "")
+    found = ".data" if library == "xarray" else found  # which may be of Dask
     if found:
         return f"; pass {name}{found}"
     return f"; pass numpy.asarray({name})" if hasattr(kind, "__array__") else ""
+
+
+def _labelled_call(name: str, x: Any, definition: Any) -> str:
+    """Return the call with an argument that has labels, which the result keeps, or ""."""
+    one_array = definition.defaults.keys() == definition.parameters.keys()
+    one_result = definition.keeps_shape and not definition.name.endswith("value_and_derivative")
+    if not (definition.is_activation and one_array and one_result):
+        return ""
+    calls = _ELEMENTWISE if definition.is_elementwise else _ALONG_AXIS
+    library = type(x).__module__.partition(".")[0]
+    text = calls.get(library) or calls.get(f"{library}.{type(x).__name__}", "")
+    dims = tuple(getattr(x, "dims", ())) or ("dim",)
+    return text.format(f=f"ax.{definition.name}", x=name, dim=repr(dims[-1]))
 
 
 def check_shape(function: str, name: str, value: Any, shape: Any) -> None:

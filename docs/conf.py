@@ -64,6 +64,7 @@ html_theme_options = {
 html_sidebars = {
     "choosing": [],
     "which": [],
+    "where": [],
     "explorer/index": [],
 }  # which have no pages beside them
 html_copy_source = False

@@ -126,9 +126,9 @@ class WithUnit(np.ndarray):
 
 
 HINTS = [
-    (np.ones(2).view(WithUnit), "{}.to_value(unit)"),
+    (np.ones(2).view(WithUnit), '{}.to_value("")'),
     (DataFrame(), "{}.to_numpy()"),
-    (Quantity(), "{}.magnitude"),
+    (Quantity(), '{}.to("dimensionless").magnitude'),
     (SparseArray(), "{}.toarray()"),
     (Convertible(), "numpy.asarray({})"),
     ([1.0], "make it an array first"),

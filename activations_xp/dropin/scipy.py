@@ -181,8 +181,8 @@ def _plain_array(what: str, x: Any) -> Any:
     It is in the native byte order.
     """
     kind = type(x)
-    has_unit = issubclass(kind, np.ndarray) and (
-        kind.__array_ufunc__ is not np.ndarray.__array_ufunc__
+    has_unit = hasattr(kind, "magnitude") or (
+        issubclass(kind, np.ndarray) and kind.__array_ufunc__ is not np.ndarray.__array_ufunc__
     )
     if has_unit or isinstance(x, np.ma.MaskedArray):
         hint = array_hint(what.rpartition(" ")[2], x)

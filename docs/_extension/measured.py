@@ -55,10 +55,11 @@ performance = functools.cache(functools.partial(read, "performance"))
 accuracy = functools.cache(functools.partial(read, "accuracy"))
 
 
-def table(heads: Iterable[str], rows: Iterable[Iterable[Any]], left: int = 1) -> str:
-    """Return a table whose columns but the first ones are flushed to the right."""
+def table(heads: Iterable[str], rows: Iterable[Iterable[Any]], left: int = 1, last: int = 0) -> str:
+    """Return a table whose columns but the first and the last ones are flushed to the right."""
     heads = list(heads)
-    marks = [":--" if i < left else "--:" for i in range(len(heads))]
+    right = range(left, len(heads) - last)
+    marks = ["--:" if i in right else ":--" for i in range(len(heads))]
     lines = [heads, marks, *rows]
     return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
 

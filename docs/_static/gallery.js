@@ -1,6 +1,7 @@
-// The filter of the gallery. Without this script the page shows all functions.
+// The filter of the gallery and of the table of "Where it runs". Without this script the page shows
+// all functions.
 const form = document.querySelector(".gallery-filter");
-const cards = [...document.querySelectorAll(".gallery > li")];
+const cards = [...document.querySelectorAll(":is(.gallery, .where-matrix) [data-text]")];
 
 function matches(card, wanted) {
   const { family, traits, libraries, year, text } = card.dataset;

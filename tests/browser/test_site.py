@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 import activations_xp
 from activations_xp import _catalog
 
-PAGES = ["index", "gallery", "functions/gelu", "explorer/index"]
+PAGES = ["index", "gallery", "functions/gelu", "where", "explorer/index"]
 
 
 @pytest.fixture(params=["light", "dark"])
@@ -82,6 +82,26 @@ class TestGallery:
         page.go_back()
         page.wait_for_load_state()
         assert self.shown(page) == names
+
+
+class TestWhere:
+    @pytest.fixture(params=["light"])
+    def scheme(self, request):
+        return request.param
+
+    def test_filter(self, page: Page, site: str):
+        page.goto(f"{site}/where.html")
+        rows = page.locator(".where-matrix tbody tr:visible")
+        expect(rows).to_have_count(len(activations_xp.names()))
+        choice = page.get_by_label("Not all right on")
+        for library in choice.locator("option").evaluate_all("all => all.map(o => o.value)")[1:]:
+            choice.select_option(library)
+            marks = page.locator(f".where-matrix tr[data-libraries~={library}]")
+            expect(rows).to_have_count(marks.count())
+            assert marks.locator(":is(.part, .wrong)").count() >= marks.count()
+        choice.select_option("")
+        page.locator("form [name=text]").fill("sparsemax")
+        expect(rows.locator("th")).to_have_text(["sparsemax"])
 
 
 class TestSearch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import sys
 from xml.etree import ElementTree
 
@@ -21,7 +22,7 @@ from activations_xp._parameters import ArrayOrNumber
 from activations_xp._typing import Array, Namespace
 
 sys.path.append(str(ROOT / "docs"))
-from _extension import choosing, formulas, links, measured, pages, pictures, words
+from _extension import choosing, formulas, links, measured, pages, pictures, where, words
 from tools import overviews
 
 DOCS = ROOT / "docs"
@@ -202,6 +203,34 @@ def test_figures_of_functions():
         assert set(rows) <= known
     for title in measured.TEXTS:
         assert {case.partition("(")[0] for case in measured.accuracy()[title]["rows"]} <= known
+
+
+# where it runs
+
+
+@pytest.mark.once
+def test_every_function_and_every_library_is_on_the_page():
+    """New ones are on the page once ``nox -s where`` and ``nox -s tables`` ran."""
+    backends = runpy.run_path(str(ROOT / "conftest.py"))["BACKENDS"].keys()
+    libraries = {name for name in backends if "-" not in name or name.endswith("-cuda")}
+    assert libraries <= where.TITLES.keys()
+    assert libraries - where.NEEDS_GPU <= where.data().keys() <= where.TITLES.keys()
+    for library, found in where.data().items():
+        assert list(found["functions"]) == ax.names(), library
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("library", where.LIMITS)
+def test_every_limit_has_a_miss(library):
+    whys = {miss.why for miss in where.misses(library)}
+    assert set(where.LIMITS[library].values()) <= whys
+
+
+@pytest.mark.once
+def test_marks_of_functions():
+    assert {where.mark("numpy", name).kind for name in ax.names()} == {"right"}
+    assert where.mark("torch", "silu").text == "right, with its own kernel"
+    assert where.mark("strict", "silu").text == "right"
 
 
 # the check of links

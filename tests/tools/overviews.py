@@ -1,7 +1,7 @@
 """Write what the pages on a code host show of the measured figures, and the pictures of README.
 
-``nox -s tables`` runs it: the tables at the top of docs/performance.md and docs/accuracy.md, the
-pictures in docs/pictures/, and the logo.
+``nox -s tables`` runs it: the tables of docs/performance.md, docs/accuracy.md, docs/where.md,
+docs/guides/libraries.md and docs/which.md, the pictures in docs/pictures/, and the logo.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from _extension import measured, pictures, which
+from _extension import measured, pictures, where, which
 
 DOCS = Path(__file__).parents[2] / "docs"
 TABLES: dict[str, dict[str, Callable[[], str]]] = {
     "performance.md": {"overview of times": measured.overview_of_times},
     "accuracy.md": {"overview of errors": measured.overview_of_errors},
+    "where.md": {"libraries": where.summary, "misses": where.all_misses},
+    "guides/libraries.md": {"differences": where.differences},
     "which.md": {
         f"{name}, depth {depth}": functools.partial(which.ranking, name, depth)
         for name, depth in [
