@@ -348,18 +348,19 @@ def cluster():
         yield cluster
 
 
-def _larger_than_a_worker():
-    """Return numbers of more bytes than a worker may have, made by the workers."""
-    x = da.ones((64, 2_300_000), chunks=(64, 25_000), dtype="float32")
-    assert x.nbytes > 560 * 2**20
+def _made_by_workers(columns):
+    x = da.ones((64, columns), chunks=(64, 25_000), dtype="float32")
     return ax.dropout(x, 0.25, training=True, rng=np.random.default_rng(0))
 
 
 def test_arrays_larger_than_the_memory_of_a_worker(cluster):
     from distributed import Client
 
+    x = _made_by_workers(2_300_000)
+    assert x.nbytes > 560 * 2**20
+
     def total():
-        return ax.softmax(_larger_than_a_worker(), axis=1).sum(axis=1, dtype="float64")
+        return ax.softmax(x, axis=1).sum(axis=1, dtype="float64")
 
     with Client(cluster):
         found = total().compute()
@@ -372,7 +373,8 @@ def test_a_worker_that_dies(cluster):
     from distributed import Client
 
     with Client(cluster) as client:
-        future = client.compute(ax.softmax(_larger_than_a_worker(), axis=1).sum(dtype="float64"))
+        x = _made_by_workers(1_000_000)
+        future = client.compute(ax.softmax(x, axis=1).sum(dtype="float64"))
         victim = next(iter(cluster.workers.values()))
         while not client.has_what()[victim.worker_address]:
             assert not future.done()
