@@ -463,8 +463,8 @@ def _is_slow(item: pytest.Item, libraries: set[str]) -> bool:
         return False
     if libraries <= SLOW:
         return not is_first_of_family(case)
-    # what holds at any parameters JAX compiles and Dask plans anew for each set
-    is_lazy = libraries <= {"jax", "dask"}
+    # what holds at any parameters these compile, trace or plan anew for each set
+    is_lazy = libraries <= {"jax", "dask", "tensorflow"}
     compiled = (_torch_compile, _jax_jit, _jax_vmap, _tf_function, _tf_xla)
     return transform in compiled or (is_lazy and not case.is_first)
 
