@@ -33,7 +33,7 @@ OF_OTHERS = (
     "tests/backends/test_ndonnx.py",
     "tests/backends/test_sparse.py",
 )
-"""Those of libraries that take long to plan what they compute."""
+"""The tests of libraries that take long to plan what they compute."""
 
 LIBRARIES: dict[str, list[tuple[str, ...]]] = {
     "numpy": [("--backend", "numpy")],
