@@ -235,7 +235,7 @@ LIMITS = {
     ("ndonnx", "sine"): "onnxruntime computes cos of float64 in float32",
     ("sparse", "logcumsumexp"): "sparse joins arrays of the same fill value alone",
 }
-"""The limits of libraries, by the names of a library and of a function."""
+"""Limits of libraries, by their names and those of functions."""
 
 # transforms that leave a function of one array what it was, by library
 

@@ -15,6 +15,7 @@ from ..numerics.arrays import (
     check_constant_along,
     clip_to_finite,
     count_true,
+    has_none,
     is_known,
     largest_finite,
     mask_to_zero,
@@ -535,7 +536,7 @@ def _sorted_with_index(xp: Namespace, x: Array, axis: Any) -> tuple[Any, Any]:
     """Return each slice in ascending order along a new last axis, and 1, 2, 3, ... along it."""
     others = tuple(i for i in range(x.ndim) if i not in axis)
     x = xp.permute_dims(x, (*others, *axis))
-    if len(axis) > 1:
+    if len(axis) > 1 or not has_none(x.shape):
         x = xp.reshape(x, (*x.shape[: len(others)], -1))
     n = x.shape[-1]
     index = xp.cumulative_sum(xp.ones_like(x), axis=-1) if n is None else arange(xp, x, n) + 1
@@ -545,7 +546,7 @@ def _sorted_with_index(xp: Namespace, x: Array, axis: Any) -> tuple[Any, Any]:
 def _support_mask(xp: Namespace, distance: Array, thresholds: Array, axis: Any) -> Any:
     """Return whether an element is nearer to the maximum than the least threshold, or than 1."""
     threshold = xp.minimum(xp.min(thresholds, axis=-1), 1.0)
-    if len(axis) == 1:
-        return ~(distance >= xp.expand_dims(threshold, axis=axis[0]))
     shape = tuple(1 if i in axis else n for i, n in enumerate(distance.shape))
+    if len(axis) == 1 and has_none(shape):
+        return ~(distance >= xp.expand_dims(threshold, axis=axis[0]))
     return ~(distance >= xp.reshape(threshold, shape))

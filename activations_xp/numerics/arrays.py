@@ -132,10 +132,15 @@ def one_where_zero(xp: Namespace, x: Any) -> Any:
     return xp.where(x == 0, 1.0, x)
 
 
+def has_none(sizes: Any) -> bool:
+    """Return whether a size is None; a symbol of a compiler cannot be compared with that."""
+    return any(size is None for size in sizes)
+
+
 def axes_size(xp: Namespace, x: Array, axes: Any) -> Any:
     """Return the number of elements of x along some axes, an array where a size is None."""
     sizes = [x.shape[i] for i in axes]
-    if None in sizes:
+    if has_none(sizes):
         return xp.sum(xp.ones_like(x), axis=axes, keepdims=True)
     return prod(sizes)
 
