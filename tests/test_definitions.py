@@ -48,7 +48,7 @@ def test_backends_name_functions_in_native_tables_only(path):
         node
         for node in tree.body
         if isinstance(node, ast.AnnAssign)
-        and node.target.id in ("NATIVE", "OPERATIONS", "AUTOCAST")
+        and node.target.id in ("NATIVE", "OPERATIONS", "ROWWISE", "AUTOCAST", "NAMES")
     ]
     in_tables = {id(n) for table in native for n in ast.walk(table)}
     for node in ast.walk(tree):

@@ -22,12 +22,12 @@ def is_concrete(xp: Namespace, *arrays: Array) -> bool:
 
 def is_known(xp: Namespace, *sizes: Any) -> bool:
     """Return whether sizes are numbers, and not symbols of a compiler, None or arrays."""
-    check = getattr(xp, "is_known", _is_int)
+    check = getattr(xp, "is_known", _is_fixed)
     return all(map(check, sizes))
 
 
-def _is_int(size: Any) -> bool:
-    return isinstance(size, int)
+def _is_fixed(size: Any) -> bool:
+    return size is not None and not hasattr(size, "dtype")
 
 
 def ones_like_nan(xp: Namespace, x: Array) -> Any:

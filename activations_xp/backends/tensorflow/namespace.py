@@ -434,7 +434,7 @@ def _is_known(size: Any) -> bool:
     return not isinstance(size, Size)
 
 
-NAMES = {
+NAMES: dict[str, Any] = {
     "__name__": "tensorflow",
     "is_known": _is_known,
     "isdtype": isdtype,
