@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 import operator
+import threading
 from collections.abc import Callable, Iterable
 from math import inf, prod
 from typing import Any, NamedTuple
@@ -23,7 +24,7 @@ from dask.highlevelgraph import HighLevelGraph
 from ..._definition import Definition
 from ..._parameters import ParameterSpec
 from .. import generic
-from ..numpy import engine
+from ..numpy import engine, threads
 from ..numpy.namespace import UNCOMPENSATED, XP
 
 REDUCTIONS = {"sum": 0.0, "max": -inf, "min": inf}
@@ -402,6 +403,7 @@ class Stage:
     def __dask_tokenize__(self) -> str:
         return self.text
 
+    @threads.alone()
     def __call__(self, *chunks: Any) -> Any:
         if not all(isinstance(chunk, (np.ndarray, np.generic)) for chunk in chunks):
             return self.play(_namespace_of(chunks[0]), *chunks)
@@ -459,7 +461,37 @@ class Stage:
         program, axes = _program(rest, compiler, tuple(a.dtype for a in inputs))
         if program is None:
             return None
-        return program.run([np.broadcast_to(a, shape) for a in inputs], axes)
+        is_small = prod(shape) <= SCRATCH
+        for i, a in enumerate(inputs):
+            if a.shape != shape:
+                fill = (
+                    functools.partial(_scratch.fill, (i, a.dtype)) if is_small else np.broadcast_to
+                )
+                inputs[i] = fill(a, shape)
+        return program.run(inputs, axes)
+
+
+class _Scratch(threading.local):
+    """Memory of the calling thread, for what slices have in common: new pages take far longer."""
+
+    def __init__(self) -> None:
+        self.buffers: dict[Any, Any] = {}
+
+    def fill(self, key: Any, value: Any, shape: tuple[int, ...]) -> Any:
+        """Return an array of a shape that is broadcast to it, in the memory of this key."""
+        size = prod(shape)
+        buffer = self.buffers.get(key)
+        if buffer is None or buffer.size < size:
+            buffer = self.buffers[key] = np.empty(size, value.dtype)
+        filled = buffer[:size].reshape(shape)
+        np.copyto(filled, value)
+        return filled
+
+
+_scratch = _Scratch()
+
+SCRATCH = 2**22
+"""So many elements are computed with such memory; the blocks of more take time enough."""
 
 
 @functools.lru_cache(generic.MAX_CACHED_KERNELS)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import generic
-from .threads import get_num_threads, parallel_for
+from .threads import parallel_for, usable_threads
 
 BLOCKWISE_FROM = 2**17
 """Arrays with more elements than this are processed block by block."""
@@ -260,7 +260,7 @@ class RowProgram(Executable):
 def _block_size(size: int, limit: int) -> tuple[int, int]:
     """Return the elements of a block, which give all threads equal work, and the threads."""
     limit = max(1, limit)
-    threads = max(1, min(get_num_threads(), size // min(limit, ELEMENTS_PER_THREAD)))
+    threads = max(1, min(usable_threads(), size // min(limit, ELEMENTS_PER_THREAD)))
     if threads == 1:  # no thread waits for another, and smaller blocks may fit into its cache
         limit = max(1, limit // 4)
     rounds = max(1, -(-size // (limit * threads)))

@@ -23,6 +23,7 @@ from ..._definition import Definition
 from .. import generic
 from . import blocks, elementary, jit, team
 from .elementary import fma, from_bits, to_bits, unless
+from .namespace import UNCOMPENSATED
 from .trace import REDUCTIONS, Trace, Tracer, is_input, record
 
 _TYPES = {
@@ -96,16 +97,17 @@ class Lowered(NamedTuple):
     kept: int | None
 
 
-def lower(trace: Trace, is_fast: bool) -> Lowered:
+def lower(trace: Trace, is_fast: bool, is_rounded: bool = False) -> Lowered:
     """Rewrite a trace in the instructions above, with numbers in one dtype in between.
 
     That is float64 if there is an elementary function. If is_fast, elements may be float32 all the
-    same; what a row has in common, sums among it, is float64.
+    same; what a row has in common, sums among it, is float64. If is_rounded, what is made of the
+    results is rounded to float32.
     """
     lowered, exponentials = Trace(trace.shape), []
     called = {instruction.function for instruction in trace.instructions.values()}
     results = generic.tree_leaves(trace.results)
-    digits = 24 if all(r.dtype == np.float32 for r in results) else 53
+    digits = 24 if is_rounded or all(r.dtype == np.float32 for r in results) else 53
     is_single = not called & elementary.RULES.keys()
     is_fast = is_fast and digits == 24
     if is_fast:  # a difference from a mean would lose digits
@@ -516,6 +518,7 @@ def _compile(xp: Any, *arguments: Any, is_row: bool, is_fast: bool) -> tuple[Tra
 
     It is None if the implementation of a row does what has no trace, such as sorting.
     """
+    is_rounded = xp is UNCOMPENSATED
     if is_row:
         xp = generic.extend_namespace(xp, sum=np.sum)
     try:
@@ -526,11 +529,13 @@ def _compile(xp: Any, *arguments: Any, is_row: bool, is_fast: bool) -> tuple[Tra
         raise
     markers = [value for value in arguments[4:] if is_input(value)]
     kinds = ["elements", *("number" if v is float else "elements" for v in markers)]
-    return trace, _kernel(trace, kinds, is_fast)
+    return trace, _kernel(trace, kinds, is_fast, is_rounded)
 
 
-def _kernel(trace: Trace, kinds: Sequence[str], is_fast: bool = False) -> Kernel:
-    lowered = lower(trace, is_fast)
+def _kernel(
+    trace: Trace, kinds: Sequence[str], is_fast: bool = False, is_rounded: bool = False
+) -> Kernel:
+    lowered = lower(trace, is_fast, is_rounded)
     trace = lowered.trace
     kind_of = dict(zip(trace.inputs, kinds, strict=True))
     source, bodies = _source(lowered, kind_of)

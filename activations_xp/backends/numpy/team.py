@@ -326,7 +326,9 @@ _made_for: tuple[int, int] | None = None
 
 
 def address() -> int:
-    """Return the address of a team of `get_num_threads` threads, with the caller; 0 is no other."""
+    """Return the address of a team of `usable_threads`, with the caller; 0 is no other."""
+    if threads.usable_threads() == 1:
+        return 0
     if _made_for != (os.getpid(), threads.generation):
         with jit.lock:
             if _made_for != (os.getpid(), threads.generation):

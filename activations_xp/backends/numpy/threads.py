@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..._errors import describe_value
@@ -64,6 +65,30 @@ def get_num_threads() -> int:
     if _num_threads is None:
         _num_threads = _threads_from_environment() or _available_processors()
     return _num_threads
+
+
+class _Caller(threading.local):
+    """What holds for the calling thread."""
+
+    is_alone = False
+
+
+_caller = _Caller()
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Let the calling thread share no work inside: others are busy with other arrays."""
+    was_alone, _caller.is_alone = _caller.is_alone, True
+    try:
+        yield
+    finally:
+        _caller.is_alone = was_alone
+
+
+def usable_threads() -> int:
+    """Return the number of threads that share the work of the calling one."""
+    return 1 if _caller.is_alone else get_num_threads()
 
 
 def _threads_from_environment() -> int | None:
