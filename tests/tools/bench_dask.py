@@ -119,10 +119,11 @@ def processes() -> None:
 
     for workers in (1, 2):
         with (
-            LocalCluster(workers, threads_per_worker=1, dashboard_address=None) as cluster,
-            Client(cluster) as client,
+            LocalCluster(
+                n_workers=workers, threads_per_worker=1, dashboard_address=None
+            ) as cluster,
+            Client(cluster),
         ):
-            client.run(ax.set_num_threads, 1)
             for function in (ax.gelu, ax.softmax):
                 rng = da.random.default_rng(0)
                 shape, chunks = (24 * workers, 2**22), (1, 2**21)
@@ -143,7 +144,6 @@ if __name__ == "__main__":
     parser.add_argument("--processes", action="store_true")
     given = parser.parse_args()
     dask.config.set(scheduler="threads", num_workers=2)
-    ax.set_num_threads(1)
     table(ROWS)
     table(COLUMNS)
     if given.large:

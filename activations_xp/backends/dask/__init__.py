@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import operator
 import sys
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any, NamedTuple
 
 import array_api_compat.dask.array as xp
@@ -23,6 +23,7 @@ from ..._gradients import shape_of_parameter
 from ..._typing import NUMBER, Kernel, Precision
 from ...numerics.arrays import broadcasts_to
 from .. import generic
+from ..numpy import threads
 from ..numpy.namespace import XP, isdtype
 from . import stages
 
@@ -203,7 +204,10 @@ class Call:
 
     def _task(self, part: Any = None) -> Task:
         names = tuple(self.arrays)
-        return Task(self.definition.function, self.precision, names, self.constants, part)
+        is_one_of_many = self.x.npartitions > 1
+        return Task(
+            self.definition.function, self.precision, names, self.constants, is_one_of_many, part
+        )
 
     def probe(self) -> Any:
         """Return the results of an elementwise function, for arrays of single elements."""
@@ -364,7 +368,7 @@ def _over_batch(
             i + y.ndim - array.ndim if i in batch else next(others) for i in range(array.ndim)
         ]
         pairs += array, tuple(labels)
-    task = Task(definition.function, precision, tuple(arrays), constants)
+    task = Task(definition.function, precision, tuple(arrays), constants, x.npartitions > 1)
     return da.blockwise(
         task,
         tuple(range(y.ndim)),
@@ -380,6 +384,7 @@ class Task:
     """A public function of chunks, at the precision and the parameters of a call.
 
     names : the arguments that are chunks, that which decides the library first
+    is_one_of_many : whether a scheduler has as many tasks as threads, which the engine leaves alone
     part : what is returned of the result
     """
 
@@ -389,10 +394,12 @@ class Task:
         precision: Precision,
         names: tuple[str, ...],
         constants: dict[str, Any],
+        is_one_of_many: bool,
         part: Any = None,
     ) -> None:
         self.function, self.precision = function, precision
         self.names, self.constants, self.part = names, constants, part
+        self.is_one_of_many = is_one_of_many
 
     def __dask_tokenize__(self) -> Any:
         definition = self.function.definition
@@ -402,7 +409,8 @@ class Task:
     def __call__(self, *chunks: Any) -> Any:
         given = {**self.constants, **dict(zip(self.names, map(_only, chunks), strict=True))}
         first = [given.pop(n) for n in ("g", self.names[0]) if n in given]
-        y = self.function.forms[self.precision](*first, **given)
+        with threads.alone() if self.is_one_of_many else nullcontext():
+            y = self.function.forms[self.precision](*first, **given)
         return y if self.part is None else self.part(y)
 
 
