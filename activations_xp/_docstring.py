@@ -38,8 +38,9 @@ bool, optional
 
 _RNG = """\
 random number generator, optional
-    The source of the noise: a `numpy.random.Generator` (None is a new one), a
-    `torch.Generator` (None is the global one), or a key of JAX, which is required."""
+    The source of the noise: a `numpy.random.Generator` (None is a new one), which also
+    Dask takes, a `torch.Generator` or `tf.random.Generator` (None is the global one),
+    or a key of JAX or mlx, which is required."""
 
 _OUT = """\
 array, optional

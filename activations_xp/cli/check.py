@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import itertools
 import math
 import sys
@@ -11,6 +10,7 @@ import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from typing import Any
 
 import array_api_compat
@@ -97,7 +97,7 @@ def _summary(library: str, results: Sequence[_Result]) -> str:
     """Return the version of a library, its devices, its largest error and how many are over."""
     worst = max(results, key=lambda result: _size(result.errors[library]))
     over = sum(not result.is_within(library) for result in results)
-    version = importlib.import_module(library).__version__
+    version = getattr(sys.modules[library], "__version__", None) or metadata.version(library)
     return (
         f"{library} {version}{_devices(library)}: largest {worst.cell(library)} of {worst.name}, "
         f"{over or 'none'} over"

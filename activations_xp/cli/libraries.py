@@ -11,8 +11,10 @@ MAKERS = {
     "array_api_strict": ("array_api_strict", "asarray"),
     "torch": ("torch", "tensor"),
     "jax": ("jax.numpy", "asarray"),
+    "tensorflow": ("tensorflow", "constant"),
     "cupy": ("cupy", "asarray"),
     "dask": ("dask.array", "from_array"),
+    "mlx": ("mlx.core", "array"),
 }
 """For each library, the module and the function that converts a NumPy array."""
 

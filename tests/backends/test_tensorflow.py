@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from examples import ROOT, blocks, run
-from oracle import over
+from oracle import over, required_parameters
 from sizes import ACTIVATION_CALLS, OPERATION_CALLS, RANDOM_CALLS
 
 import activations_xp as ax
@@ -31,6 +32,17 @@ def _gradient(f, x, g=None):
         tape.watch(x)
         y = f(x)
     return tape.gradient(y, x, g)
+
+
+def test_graphs_keep_the_digits(elementwise):
+    """TensorFlow's optimizer of graphs would make x of (x + 1) - 1, and so 0 of rounding errors."""
+    x = tf.constant(SAMPLE)
+    f = functools.partial(elementwise, **required_parameters(elementwise))
+    in_graph = tf.function(f, autograph=False)(x)
+    tf.config.run_functions_eagerly(True)
+    eagerly = f(x)
+    tf.config.run_functions_eagerly(False)
+    assert _error(in_graph, eagerly, x).max() <= 2
 
 
 # native kernels

@@ -68,7 +68,7 @@ def get_num_threads() -> int:
 
 
 class _Caller(threading.local):
-    """What holds for the calling thread."""
+    """State of the calling thread."""
 
     is_alone = False
 

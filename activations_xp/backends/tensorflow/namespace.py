@@ -134,9 +134,16 @@ def _is_number(value: Any) -> bool:
 
 
 def _cast(value: Any, dtype: Any) -> Any:
-    """Return a tensor of a dtype; a number beyond its range becomes infinite."""
+    """Return a tensor of a dtype; a number beyond its range becomes infinite.
+
+    TensorFlow's optimizer of graphs makes x of (x + 1) - 1, which loses what a rounding error is
+    found by, unless it takes the number for an input.
+    """
     if not is_tensor(value):
-        return tf.constant(np.asarray(value).astype(dtype.as_numpy_dtype))
+        number = tf.constant(np.asarray(value).astype(dtype.as_numpy_dtype))
+        if tf.executing_eagerly() or not dtype.is_floating:
+            return number
+        return tf.raw_ops.PlaceholderWithDefault(input=number, shape=())
     return value if value.dtype == dtype else tf.cast(value, dtype)
 
 
