@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from at_home import processes
+from at_home import torch_spawn
 from oracle import FUNCTIONS, in_sweep, map_into_domain, output_axis, over, rowwise_parameters
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import fully_shard
@@ -533,7 +533,7 @@ CHOICES = {
 @over("choice", in_sweep(CHOICES))
 def test_four_processes(choice, tmp_path):
     """Run one program for all, whose report names what failed and why."""
-    processes.run(__file__, PROCESSES, tmp_path, choice)
+    torch_spawn.run(__file__, PROCESSES, tmp_path, choice)
 
 
 def _is_checked(check: Any, function: Any) -> bool:
@@ -561,4 +561,4 @@ def checks(choice: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    processes.report(checks, *sys.argv[1:])
+    torch_spawn.report(checks, *sys.argv[1:])

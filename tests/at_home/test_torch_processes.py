@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from at_home import processes
+from at_home import torch_spawn
 from at_home.torch_subjects import (
     ONE_OF_EACH_FAMILY,
     SUBJECTS,
@@ -95,7 +95,7 @@ CHOICES = {"one of each family": ONE_OF_EACH_FAMILY, "everything": SUBJECTS}
 @over("choice", in_sweep(CHOICES))
 def test_two_processes(choice, tmp_path):
     """Run one program for all, whose report names what failed and why."""
-    processes.run(__file__, 2, tmp_path, choice)
+    torch_spawn.run(__file__, 2, tmp_path, choice)
 
 
 def checks(choice: str) -> dict[str, Any]:
@@ -109,4 +109,4 @@ def checks(choice: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    processes.report(checks, *sys.argv[1:])
+    torch_spawn.report(checks, *sys.argv[1:])
