@@ -44,7 +44,7 @@ LIBRARIES: dict[str, list[tuple[str, ...]]] = {
     ],
     "strict": [
         ("--backend", "strict"),
-        ("--backend", "strict-device1", "--backend", "dask", *CONTRACT),
+        ("--backend", "strict-device1", *CONTRACT),
     ],
     "torch": [("--backend", "torch", "--backend", "torch-meta")],
     "jax": [("--backend", "jax")],
@@ -157,7 +157,7 @@ def peers(session: nox.Session) -> None:
 @nox.session(default=False, tags=["sweep"])
 def sweep_peers(session: nox.Session) -> None:
     """Run SciPy's tests on the libraries that are slow."""
-    install(session, "-e", ".", *group("test", "strict", "jax"))
+    install(session, "-e", ".", *group("test", "strict", "dask", "jax"))
     run_peers(session, "jax.numpy", "dask.array", env=ENVIRONMENT)
 
 
@@ -301,7 +301,7 @@ def which(session: nox.Session) -> None:
 WHERE = {
     "numpy": "numpy",
     "strict": "strict",
-    "dask": "strict",
+    "dask": "dask",
     "torch": "torch",
     "jax": "jax",
     "tensorflow": "tensorflow",

@@ -86,13 +86,16 @@ OTHERS_OF_EACH_FAMILY = [
 
 
 # to compile one takes a second, and those of elements differ in nothing that knows of sizes
-@over(
-    "call",
-    [
+CALLS = [
+    *(
         pytest.param(call, marks=pytest.mark.sweep if call in OTHERS_OF_EACH_FAMILY else ())
-        for call in [*ACTIVATION_CALLS, *OPERATION_CALLS, *RANDOM_CALLS]
-    ],
-)
+        for call in ACTIVATION_CALLS
+    ),
+    *OPERATION_CALLS,
+]
+
+
+@over("call", [*CALLS, *RANDOM_CALLS])
 def test_two_graphs_for_five_sizes(call):
     _assert_two_graphs(call)
 
@@ -147,7 +150,7 @@ def _export(call, strict):
 
 
 # torch's own samplers draw other numbers in an exported program
-@over("call", [*ACTIVATION_CALLS, *OPERATION_CALLS, *RANDOM_CALLS[-2:]])
+@over("call", [*CALLS, *RANDOM_CALLS[-2:]])
 def test_export_with_any_size(call):
     exported = _export(call, strict=False).module()
     for size in SIZES[1:3]:
