@@ -85,10 +85,9 @@ def array_hint(name: str, x: Any, definition: Any = None) -> str:
     call = "" if definition is None else _labelled_call(name, x, definition)
     if call:
         return f"; write {call}"
-    library = kind.__module__.partition(".")[0]
     found = next((text for a, text in _CONVERSIONS.items() if hasattr(kind, a)), "")
-    found = ".data" if library == "xarray" else found  # which may be of Dask
     if found:
+        found = ".data" if kind.__module__.startswith("xarray.") else found  # it may be Dask's
         return f"; pass {name}{found}"
     return f"; pass numpy.asarray({name})" if hasattr(kind, "__array__") else ""
 

@@ -386,7 +386,11 @@ def _logsumexp_vjp(
 
 
 def _restore_axes(xp: Namespace, name: str, g: Any, x: Array, axis: Any, keepdims: bool) -> Any:
-    """Return the cotangent of a reduction with the reduced axes, which have size 1."""
+    """Return the cotangent of a reduction with the reduced axes, which have size 1.
+
+    That of a sign beside it is dropped, for a sign has no derivative.
+    """
+    g = g[0] if isinstance(g, tuple) else g
     shape = tuple(1 if i in axis else n for i, n in enumerate(x.shape))
     reduced = tuple(n for i, n in enumerate(x.shape) if i not in axis)
     check_shape(name, "g", g, shape if keepdims else reduced)
