@@ -6,7 +6,7 @@ The arguments are the parameters of the functions, and those of all layers of Ke
 >>> from activations_xp.layers import keras as layers
 >>> layer = layers.PReLU(shared_axes=[1, 2])
 >>> layer.build((None, 8, 8, 3))
->>> layer.weight.shape
+>>> tuple(layer.weight.shape)
 (1, 1, 3)
 """
 
