@@ -58,6 +58,7 @@ LIMITS: dict[str, dict[str, str]] = {
     "cubed": {
         "AssertionError": "its cumulative sum fails an assertion of its own",
         "chunk sizes must match": "it joins no arrays of other chunks",
+        "regular chunks": "it has no arrays of irregular chunks",
     },
     "ndonnx": {
         "NoneType": "an unknown size is None, and so is what is computed of it",
