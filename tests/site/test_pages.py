@@ -43,8 +43,10 @@ def test_examples(backend):
 
 @pytest.mark.once
 def test_every_example_is_for_a_library():
-    libraries = ("numpy", "torch", "jax", "strict", "tensorflow")
-    assert [b for _, b in EXAMPLES if not any(is_for(b, name) for name in libraries)] == []
+    libraries = ("numpy", "torch", "jax", "strict")
+    others = [b for _, b in EXAMPLES if not any(is_for(b, name) for name in libraries)]
+    # backends/test_tensorflow.py runs it, with TensorFlow
+    assert [b for b in others if not b.startswith(">>> import tensorflow")] == []
 
 
 def test_lines_on_the_pages_run(backend):
