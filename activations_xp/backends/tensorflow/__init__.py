@@ -101,8 +101,27 @@ def _gelu_derivative(x: Any) -> Any:
 
 
 @_in_32_bits
+def _mish(x: Any) -> Any:
+    return tf.maximum(x, -1e10) * tf.tanh(tf.nn.softplus(x))
+
+
+@_in_32_bits
 def _ndtr(x: Any) -> Any:
     return tf.math.erfc(x * -sqrt(0.5)) * 0.5
+
+
+_SLOPE, _LIMIT = 1.0507009873554805, 1.7580993408473766
+"""The slope of selu from the right, and its limit at -inf without the sign."""
+
+
+@_in_32_bits
+def _selu(x: Any) -> Any:
+    return tf.where(x > 0, _SLOPE * x, _LIMIT * tf.math.expm1(tf.minimum(x, 0)))
+
+
+@_in_32_bits
+def _selu_derivative(x: Any) -> Any:
+    return tf.where(x > 0, tf.constant(_SLOPE, x.dtype), _LIMIT * tf.exp(tf.minimum(x, 0)))
 
 
 @_in_32_bits
@@ -157,11 +176,13 @@ NATIVE: dict[str, Native] = {
     "leaky_relu": Native(_leaky_relu, True, frozenset({tf.float64})),
     "log_sigmoid": Native(lambda: tf.math.log_sigmoid, True),
     "log_softmax": Native(_along_one_axis(tf.nn.log_softmax), True, longest=4000),
+    "mish": Native(lambda: _mish),
     "ndtr": Native(lambda: _ndtr),
     "relu": Native(
         _at(_in_32_bits(tf.nn.relu), negative_slope=0, max_value=None, threshold=0), True
     ),
     "relu6": Native(lambda: _in_32_bits(tf.nn.relu6), True),
+    "selu": Native(lambda: _selu, _selu_derivative),
     "sigmoid": Native(lambda: tf.sigmoid, True),
     "silu": Native(_at(_silu, beta=1), _silu_derivative),
     "softmax": Native(_along_one_axis(tf.nn.softmax), True, longest=4000),
