@@ -54,6 +54,9 @@ def record(report: Path) -> dict[str, Any]:
             row["wrong"].setdefault(error, []).append(asked)
     for name in ("dtypes", "native", "out"):
         facts[name] = json.loads(facts[name])
+    for row in functions.values():  # processes finish in any order
+        row["right"].sort()
+        row["wrong"] = {error: sorted(row["wrong"][error]) for error in sorted(row["wrong"])}
     return {"facts": facts, "functions": dict(sorted(functions.items()))}
 
 
