@@ -342,7 +342,7 @@ def cluster():
         n_workers=4,
         threads_per_worker=1,
         memory_limit="560MiB",
-        dashboard_address=None,
+        dashboard_address=":0",
         silence_logs=50,
     ) as cluster:
         yield cluster

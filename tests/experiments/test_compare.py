@@ -234,7 +234,9 @@ def test_scheduler_whose_workers_all_die(tmp_path):
 
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": 0}),
-        LocalCluster(n_workers=1, threads_per_worker=1, silence_logs=50) as cluster,
+        LocalCluster(
+            n_workers=1, threads_per_worker=1, dashboard_address=":0", silence_logs=50
+        ) as cluster,
         pytest.raises(RuntimeError, match=r"compare: the workers of tcp.* were lost.* after"),
     ):
         compare([deadly()], **SMALL, scheduler=cluster.scheduler_address, out=tmp_path)
@@ -245,7 +247,7 @@ def test_scheduler_with_a_worker_that_dies(tmp_path):
 
     settings = {**SMALL, "seeds": 10, "epochs": 20}
     with LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
+        n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50
     ) as cluster:
         pids = [worker.pid for worker in cluster.workers.values()]
         seen = []
