@@ -57,6 +57,17 @@ def gradients(
     return {argument: found[argument] for argument in wrt}
 
 
+def has_written_vjp(definition: Definition, learned: bool) -> bool:
+    """Return whether a library that differentiates is given the written derivatives.
+
+    They must be those of all arrays. `learned` says whether parameters are among these.
+    """
+    if not definition.use_custom_vjp or (definition.derivative is None and definition.vjp is None):
+        return False
+    has_all = definition.vjp is not None or definition.parameter_derivatives is not None
+    return has_all or not (definition.is_activation and learned)
+
+
 def _as_arrays(xp: Namespace, g: Any, x: Any) -> Any:
     """Return the cotangents, numbers as arrays without dimensions."""
     if isinstance(g, tuple):

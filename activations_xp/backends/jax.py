@@ -15,7 +15,13 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
 from .._definition import Definition
-from .._gradients import derivative, gradients, parameter_derivatives, tangent_of_parameter
+from .._gradients import (
+    derivative,
+    gradients,
+    has_written_vjp,
+    parameter_derivatives,
+    tangent_of_parameter,
+)
 from .._typing import Kernel, Precision
 from ..numerics import special
 from . import generic
@@ -292,11 +298,7 @@ class _Call:
         """Return the function of the arrays, with the written derivative if it has all that."""
         definition = self.definition
         learned = any(definition.parameters[name].differentiable for name in self.names[1:])
-        is_written = definition.derivative is not None or definition.vjp is not None
-        if definition.is_activation and learned:
-            has_all = definition.vjp is not None or definition.parameter_derivatives is not None
-            is_written &= has_all
-        if not (is_written and definition.use_custom_vjp):
+        if not has_written_vjp(definition, learned):
             return self.value
         value = jax.custom_jvp(self.value)
         value.defjvp(_with_rank_promotion(self.jvp), symbolic_zeros=True)

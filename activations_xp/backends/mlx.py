@@ -10,7 +10,7 @@ from typing import Any
 import mlx.core as mx
 
 from .._definition import Definition
-from .._gradients import array_arguments, derivative, gradients
+from .._gradients import array_arguments, derivative, gradients, has_written_vjp
 from .._typing import Kernel, Precision
 from . import generic
 from .base import Backend
@@ -100,11 +100,7 @@ class _Call:
         self.wrt = array_arguments(definition, values)
         self.judged = is_fast and self.dtypes[0] == mx.float32 and definition.is_elementwise
         self.run: Callable[..., Any] = self._compiled(self.value, self._namespace())
-        is_written = definition.derivative is not None or definition.vjp is not None
-        if definition.is_activation and len(self.wrt) > 1:
-            has_all = definition.vjp is not None or definition.parameter_derivatives is not None
-            is_written &= has_all
-        if is_written and definition.use_custom_vjp:
+        if has_written_vjp(definition, learned=len(self.wrt) > 1):
             self.run = _differentiable(self.run, self.gradients)
 
     def _compiled(self, function: Callable[..., Any], xp: Any) -> Callable[..., Any]:

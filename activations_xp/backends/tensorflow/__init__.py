@@ -12,7 +12,7 @@ import tensorflow as tf
 from tensorflow.python.eager import record
 
 from ..._definition import Definition
-from ..._gradients import derivative, gradients
+from ..._gradients import derivative, gradients, has_written_vjp
 from ..._typing import Kernel, Precision
 from ...numerics import special
 from .. import generic
@@ -361,13 +361,9 @@ class _Call:
 
     def _is_differentiable(self) -> bool:
         """Return whether the derivative is written."""
-        definition = self.definition
-        learned = any(definition.parameters[name].differentiable for name in self.names[1:])
-        is_written = definition.derivative is not None or definition.vjp is not None
-        if definition.is_activation and learned:
-            has_all = definition.vjp is not None or definition.parameter_derivatives is not None
-            is_written &= has_all
-        return is_written and definition.use_custom_vjp
+        parameters = self.definition.parameters
+        learned = any(parameters[name].differentiable for name in self.names[1:])
+        return has_written_vjp(self.definition, learned)
 
     def _native(self, native: Native, x: Any) -> Any:
         """Return TensorFlow's kernel for arrays like x, or None."""

@@ -10,7 +10,13 @@ import torch
 from torch.autograd import forward_ad
 
 from ..._definition import Definition
-from ..._gradients import derivative, gradients, parameter_derivatives, tangent_of_parameter
+from ..._gradients import (
+    derivative,
+    gradients,
+    has_written_vjp,
+    parameter_derivatives,
+    tangent_of_parameter,
+)
 from .. import generic
 from . import autocast, shared
 from .namespace import PLAIN, drops_nodes, is_tracing, is_transformed
@@ -43,16 +49,11 @@ class Call:
     def _has_written_vjp(self, arrays: Sequence[Any]) -> bool:
         """Return whether autograd is given the written derivatives with respect to all tensors."""
         definition = self.definition
-        if definition.derivative is None and definition.vjp is None:
-            return False
-        if not definition.is_activation:
-            return definition.use_custom_vjp
-        learned = any(
+        learned = definition.is_activation and any(
             definition.parameters[name].differentiable and array.is_floating_point()
             for name, array in zip(self.names[1:], arrays, strict=True)
         )
-        has_all = definition.vjp is not None or definition.parameter_derivatives is not None
-        return not learned or has_all
+        return has_written_vjp(definition, learned)
 
     def may_need(self, tensors: Sequence[Any]) -> list[bool]:
         """Return which of the tensors may have a gradient."""
